@@ -1,0 +1,80 @@
+"""Texts that try to break the page, and the frames they are tried on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from urial_core import Frame
+from urial_core.frame import LINE_BREAKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FRAMES = {
+    "none": Frame(fence=""),
+    "3 backticks": Frame(fence="```"),
+    "4 backticks": Frame(fence="````"),
+    "3 tildes": Frame(fence="~~~"),
+    "4 tildes": Frame(fence="~~~~"),
+    "spacious": Frame(
+        query_header="# User:", answer_header="# Assistant:", fence="", gap="\n\n", before="\n"
+    ),
+    "tight": Frame(
+        query_header="# User:",
+        answer_header="# Assistant:",
+        fence="",
+        before="\n\n",
+        strip_newlines=True,
+    ),
+    "bare labels": Frame(
+        query_header="User:",
+        answer_header="Assistant:",
+        system_header="System:",
+        tool_header="Tool result:",
+        fence="```",
+    ),
+}
+
+BREAKS = [*LINE_BREAKS, "\r\n"]
+HEADERS = sorted({header for frame in FRAMES.values() for header in frame.headers})
+_FENCES = [mark * size for mark in "`~" for size in (1, 2, 3, 4, 5, 64, 70)]
+_NEARLY = ["# Query", "# Quer", "#", "# Answers:", "# Query the table", "## Query:", "# query:", "Us"]
+_BLANKS = ["", "", "", " ", "\t", "  ", "    ", " " * 7, " " * 8, " " * 70]
+_WORDS = ["x", "word ", "python", "`", "a`b", "é", "日本", "\N{GRINNING FACE}", "\u3000", "\xa0", "\0"]
+
+frames = st.sampled_from(list(FRAMES.values()))
+_breaks = st.sampled_from(["\n"] * 12 + BREAKS)
+_lines = st.builds(
+    "{}{}{}{}{}{}".format,
+    st.sampled_from(_BLANKS),
+    st.sampled_from(["", "", "", "\\", "\\\\", "\\\\\\"]),
+    st.sampled_from(HEADERS + _FENCES * 2 + _NEARLY + _WORDS),
+    st.sampled_from(_BLANKS),
+    st.sampled_from(["", "", "", "python", "`", "text", "\\"]),
+    _breaks,
+)
+_atoms = st.sampled_from(
+    HEADERS + _FENCES + _NEARLY + _BLANKS + _WORDS + BREAKS + ["\n"] * 12 + ["\\"] * 4
+)
+texts = st.one_of(
+    st.lists(_lines, max_size=12).map("".join),
+    st.lists(_lines, max_size=8).map(lambda lines: "".join(lines)[:-1]),
+    st.lists(st.one_of(_atoms, _atoms, _atoms, st.text(max_size=4)), max_size=24).map("".join),
+)
+sizes = st.lists(st.integers(1, 9), min_size=1, max_size=6)
+
+many = settings(settings.get_profile("core"))
+"""Decorates a property: as many examples as ``conftest.EXAMPLES`` says."""
+
+
+def cut(text: str, lengths: Sequence[int]) -> list[str]:
+    """Cut the text into pieces of these lengths, over and over."""
+    pieces, at, turn = [], 0, 0
+    while at < len(text):
+        pieces.append(text[at : at + lengths[turn % len(lengths)]])
+        at += lengths[turn % len(lengths)]
+        turn += 1
+    return pieces

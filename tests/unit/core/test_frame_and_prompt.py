@@ -1,0 +1,196 @@
+"""Frame and prompt: the bytes of the page's constant part, and what would break them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from urial_core import Example, Frame, Prompt, PromptError
+
+ONE = (Example("Who?", "Me."),)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (Frame(), "\n# Query:\n````\nHi\nthere\n````\n"),
+        (Frame(fence="```"), "\n# Query:\n```\nHi\nthere\n```\n"),
+        (Frame(fence="~~~~"), "\n# Query:\n~~~~\nHi\nthere\n~~~~\n"),
+        (Frame(fence=""), "\n# Query:\nHi\nthere\n"),
+        (Frame(fence="", gap="\n\n"), "\n# Query:\n\nHi\nthere\n\n"),
+        (Frame(fence="", before="\n\n"), "\n\n# Query:\nHi\nthere\n"),
+    ],
+)
+def test_section_bytes(frame: Frame, expected: str) -> None:
+    """A section is ``before + header + opening + text + closing``, byte for byte."""
+    assert frame.section("user", "Hi\nthere") == expected
+    assert expected.startswith(frame.open_section("user"))
+
+
+@pytest.mark.parametrize(
+    ("role", "header"),
+    [
+        ("user", "# Query:"),
+        ("assistant", "# Answer:"),
+        ("system", "# System:"),
+        ("tool", "# Tool result:"),
+    ],
+)
+def test_every_role_has_its_header(role: Any, header: str) -> None:
+    """Each role's section stands under its own header."""
+    assert Frame().header(role) == header
+    assert Frame().open_section(role) == f"\n{header}\n````\n"
+
+
+@pytest.mark.parametrize(
+    ("strip", "expected"), [(True, "\n# Query:\n  Hi \n"), (False, "\n# Query:\n\n\n  Hi \n\n\n")]
+)
+def test_newlines_around_a_text(strip: bool, expected: str) -> None:  # noqa: FBT001
+    """Newlines around a text stay, unless the frame strips them; other blanks always stay."""
+    assert Frame(fence="", strip_newlines=strip).section("user", "\n\n  Hi \n\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("fence", "ends", "stop"),
+    [
+        ("````", True, ("\n````", "\n# Query:\n")),
+        ("~~~~~", True, ("\n~~~~~", "\n# Query:\n")),
+        ("```", False, ("\n# Query:\n", "\n# Answer:\n")),
+        ("", False, ("\n# Query:\n", "\n# Answer:\n")),
+    ],
+)
+def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:  # noqa: FBT001
+    """Only a fence of four or more is an engine's stop; a code block's own has three."""
+    frame = Frame(fence=fence)
+    assert frame.fence_ends_answer is ends
+    assert frame.stop == stop
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"query_header": ""}, "header '' must be one line"),
+        ({"query_header": " # Query:"}, "without spaces around"),
+        ({"answer_header": "# Answer:\n"}, "one line"),
+        ({"system_header": "# A\n# B"}, "one line"),
+        ({"tool_header": "# A\u2028# B"}, "one line"),
+        ({"query_header": "# Answer:"}, "must differ"),
+        ({"fence": "``"}, "fence '``' must be empty or three or more"),
+        ({"fence": "``~"}, "three or more of one of"),
+        ({"fence": "```python"}, "three or more of one of"),
+        ({"fence": "----"}, "three or more of one of"),
+        ({"before": ""}, "must end with a newline"),
+        ({"gap": " "}, "must end with a newline"),
+    ],
+)
+def test_bad_frames_are_refused(fields: dict[str, Any], message: str) -> None:
+    """A frame whose sections could not be told apart is refused, with the reason."""
+    with pytest.raises(PromptError, match=message):
+        Frame(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fence": "`" * 65},
+        {"query_header": "\\Query:"},
+        {"query_header": "```Query:"},
+        {"query_header": "Ask:", "answer_header": "Ask: again"},
+    ],
+    ids=["endless fence", "backslash", "header like a fence", "header in a header"],
+)
+def test_frames_nobody_can_read_back_are_refused(fields: dict[str, Any]) -> None:
+    """A frame that the escapes or the reader could not handle is refused, not misread later."""
+    with pytest.raises(PromptError):
+        Frame(**fields)
+
+
+def test_page_bytes() -> None:
+    """A page is the instruction, then each example as two sections; nothing else."""
+    prompt = Prompt(name="p", instruction="Be kind.", examples=ONE)
+    assert prompt.page == (
+        "# Instruction\n\nBe kind.\n"
+        "\n# Query:\n````\nWho?\n````\n"
+        "\n# Answer:\n````\nMe.\n````\n"
+    )
+
+
+def test_verbatim_page_is_kept() -> None:
+    """A prompt with a verbatim text has exactly that page, whatever else it holds."""
+    text = "Raw \r\n{page} %s\n# Query:\n"
+    assert Prompt(name="p", instruction="", examples=ONE, verbatim=text).page == text
+
+
+@pytest.mark.parametrize(
+    ("fence", "line"),
+    [
+        ("````", "# Answer:"),
+        ("````", "  # System:"),
+        ("````", "\\# Query:"),
+        ("````", "````"),
+        ("````", "`````python"),
+        ("```", "```"),
+        ("```", "```python"),
+        ("", "# Tool result: 5"),
+        ("~~~~", "~~~~"),
+    ],
+)
+@pytest.mark.parametrize("part", ["query", "answer"])
+def test_examples_that_would_break_the_page_are_refused(fence: str, line: str, part: str) -> None:
+    """An example with a line that looks like the page's structure is refused, naming its place."""
+    texts = {"query": "Q", "answer": "A", part: f"Before\n{line}\nafter"}
+    with pytest.raises(PromptError, match=f"Example 2 of prompt 'p': its {part} holds a line"):
+        Prompt(
+            name="p", instruction="I", examples=(*ONE, Example(**texts)), frame=Frame(fence=fence)
+        )
+
+
+@pytest.mark.parametrize(
+    ("fence", "text"),
+    [
+        ("````", "```python\nx\n```"),
+        ("```", "See:\n```python\nx = 1\n```\nDone."),
+        ("```", "~~~\nx\n~~~"),
+        ("", "````\nx\n````"),
+        ("````", "# Query the table, then `# Answer:`"),
+        ("````", "a\\b\n\\c"),
+    ],
+)
+def test_harmless_examples_are_kept_as_they_are(fence: str, text: str) -> None:
+    """Code blocks, comments and backslashes that break nothing stand on the page unchanged."""
+    prompt = Prompt(
+        name="p", instruction="I", examples=(Example("Q", text),), frame=Frame(fence=fence)
+    )
+    assert f"\n{text}\n" in prompt.page
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"name": " "}, "needs a name"),
+        ({"instruction": "\n"}, "'p' has an empty instruction"),
+        ({"examples": (Example(" ", "A"),)}, "Example 1 of prompt 'p': empty query"),
+        ({"examples": (*ONE, Example("Q", ""))}, "Example 2 of prompt 'p': empty answer"),
+    ],
+)
+def test_incomplete_prompts_are_refused(fields: dict[str, Any], message: str) -> None:
+    """A prompt without name, instruction or a part of an example is refused, saying which."""
+    with pytest.raises(PromptError, match=message):
+        Prompt(**{"name": "p", "instruction": "I", "examples": (), **fields})
+
+
+def test_digest_follows_page_and_frame() -> None:
+    """Two prompts share a digest exactly if they share the page and the frame."""
+    prompt = Prompt(name="p", instruction="I", examples=ONE)
+    assert prompt.digest == replace(prompt, name="q", description="other", language="de").digest
+    others = [
+        replace(prompt, instruction="J"),
+        replace(prompt, examples=()),
+        replace(prompt, frame=Frame(fence="`````")),
+        replace(prompt, verbatim=prompt.page, frame=Frame(tool_header="# Tool:")),
+        replace(prompt, verbatim=prompt.page + "\n"),
+    ]
+    assert len({prompt.digest, *(other.digest for other in others)}) == len(others) + 1
+    assert replace(prompt, verbatim=prompt.page).digest == prompt.digest

@@ -1,0 +1,172 @@
+"""Messages and generation parameters: values that are either right or refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from urial_core import (
+    ConversationError,
+    GenerationParameters,
+    Message,
+    ParameterError,
+    UnsupportedContentError,
+    UrialError,
+)
+
+
+@pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
+def test_every_role_is_accepted(role: Any) -> None:
+    """A message of one of the four roles keeps its role and its text as they are."""
+    message = Message(role, " text\n", name="calculator")
+    assert (message.role, message.text, message.name) == (role, " text\n", "calculator")
+
+
+@pytest.mark.parametrize("role", ["human", "User", "", None, "ai"])
+def test_unknown_role_is_refused(role: Any) -> None:
+    """Any other role is refused, and the error names it and the roles there are."""
+    with pytest.raises(ConversationError) as caught:
+        Message(role, "Hi")
+    assert repr(role) in str(caught.value)
+    for known in ("system", "user", "assistant", "tool"):
+        assert known in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [(None, "NoneType"), (b"Hi", "bytes"), (["Hi"], "list"), ({"type": "image"}, "dict"), (1, "int")],
+)
+def test_text_must_be_a_string(text: Any, kind: str) -> None:
+    """Content that is no string is refused as unsupported, and the error names its type."""
+    with pytest.raises(UnsupportedContentError, match=rf"must be a str, not {kind}"):
+        Message("user", text)
+
+
+def test_messages_are_frozen_values() -> None:
+    """Messages compare by value, can be hashed and cannot be changed."""
+    message = Message("user", "Hi")
+    assert message == Message("user", "Hi")
+    assert len({message, Message("user", "Hi"), Message("user", "Ho")}) == 2
+    with pytest.raises(FrozenInstanceError):
+        message.text = "Ho"  # type: ignore[misc]
+
+
+GOOD = {
+    "max_tokens": [None, 1, 4096],
+    "temperature": [0, 0.0, 0.7, 2.5],
+    "top_p": [0.01, 1, 1.0],
+    "top_k": [None, 0, 50],
+    "repetition_penalty": [0.5, 1, 1.3],
+    "frequency_penalty": [-2, 0, 2],
+    "presence_penalty": [-2.0, 0.5, 2],
+    "seed": [None, -1, 0, 2**63],
+    "n": [1, 8],
+    "logprobs": [None, 0, 20],
+    "stop": [(), ("a", "b")],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in GOOD.items() for v in values])
+def test_values_in_range_are_kept(name: str, value: Any) -> None:
+    """Every value in range is kept as it was given."""
+    assert getattr(GenerationParameters(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "advice"),
+    [
+        ("max_tokens", 0, "a whole number at least 1"),
+        ("max_tokens", 12.5, "a whole number at least 1"),
+        ("max_tokens", "12", "a whole number at least 1"),
+        ("max_tokens", True, "a whole number at least 1"),
+        ("temperature", -0.1, "a number at least 0"),
+        ("temperature", None, "a number at least 0"),
+        ("temperature", math.nan, "a number at least 0"),
+        ("temperature", "hot", "a number at least 0"),
+        ("top_p", 1.1, "a number at least 0 at most 1"),
+        ("top_p", -0.1, "a number at least 0 at most 1"),
+        ("top_p", 0, "temperature=0"),
+        ("top_k", -1, "a whole number at least 0"),
+        ("top_k", 2.0, "a whole number at least 0"),
+        ("repetition_penalty", 0, "1.0"),
+        ("repetition_penalty", -1, "a number at least 0"),
+        ("repetition_penalty", False, "a number at least 0"),
+        ("frequency_penalty", 2.1, "at least -2 at most 2"),
+        ("frequency_penalty", -2.1, "at least -2 at most 2"),
+        ("presence_penalty", 3, "at least -2 at most 2"),
+        ("seed", 1.5, "a whole number"),
+        ("seed", "1", "a whole number"),
+        ("n", 0, "a whole number at least 1"),
+        ("n", None, "a whole number at least 1"),
+        ("logprobs", -1, "at least 0 at most 20"),
+        ("logprobs", 21, "at least 0 at most 20"),
+        ("logprobs", True, "at least 0 at most 20"),
+        ("stop", "END", "give a sequence of strings"),
+        ("stop", ("END", 1), "give a sequence of strings"),
+        ("stop", b"END", "give a sequence of strings"),
+        ("stop", None, "give a sequence of strings"),
+        ("stop", 5, "give a sequence of strings"),
+    ],
+)
+def test_bad_values_are_refused(name: str, value: Any, advice: str) -> None:
+    """A value out of range or of the wrong type is refused, by name, with what to give instead."""
+    with pytest.raises(ParameterError) as caught:
+        GenerationParameters(**{name: value})
+    assert str(caught.value).startswith(f"{name} is {value!r}")
+    assert advice in str(caught.value)
+
+
+def test_an_empty_stop_string_is_refused() -> None:
+    """An empty stop string would end every reply, so it is refused."""
+    with pytest.raises(ParameterError, match="empty string"):
+        GenerationParameters(stop=("END", ""))
+
+
+def test_infinite_temperature_is_refused() -> None:
+    """A temperature must be finite: logits divided by infinity say nothing."""
+    with pytest.raises(ParameterError, match="temperature is inf"):
+        GenerationParameters(temperature=math.inf)
+
+
+def test_parameter_errors_suit_two_kinds_of_callers() -> None:
+    """A parameter error is both this project's error and a ValueError."""
+    assert issubclass(ParameterError, UrialError)
+    assert issubclass(ParameterError, ValueError)
+
+
+def test_stop_strings_are_kept_once_and_in_order() -> None:
+    """Stop strings become a tuple without repetitions, in the order given."""
+    parameters = GenerationParameters(stop=["b", "a", "b"])  # type: ignore[arg-type]
+    assert parameters.stop == ("b", "a")
+
+
+def test_replace_changes_what_is_given() -> None:
+    """``replace`` returns a changed copy and leaves the original alone."""
+    before = GenerationParameters(temperature=0.5, stop=("x",))
+    after = before.replace(temperature=0, stop=(), seed=7)
+    assert (after.temperature, after.stop, after.seed) == (0, (), 7)
+    assert (before.temperature, before.stop, before.seed) == (0.5, ("x",), None)
+
+
+def test_replace_keeps_the_value_where_none_is_given() -> None:
+    """``None`` in ``replace`` means "keep", for every parameter."""
+    before = GenerationParameters(max_tokens=5, temperature=0.5, top_k=3, seed=1, stop=("x",))
+    assert before.replace(**dict.fromkeys(GOOD)) == before
+
+
+def test_replace_checks_like_the_constructor() -> None:
+    """``replace`` refuses values out of range, and unknown names with the names there are."""
+    with pytest.raises(ParameterError, match="top_p is 2"):
+        GenerationParameters().replace(top_p=2)
+    with pytest.raises(ParameterError, match=r"Unknown parameter temprature: .*temperature"):
+        GenerationParameters().replace(temprature=1)
+
+
+def test_parameters_are_frozen_values() -> None:
+    """Parameters compare by value, can be hashed and cannot be changed."""
+    assert hash(GenerationParameters(seed=1)) == hash(GenerationParameters(seed=1))
+    with pytest.raises(FrozenInstanceError):
+        GenerationParameters().seed = 2  # type: ignore[misc]

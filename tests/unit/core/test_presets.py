@@ -1,0 +1,233 @@
+"""Presets and prompt files of this project's format."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from urial_core import (
+    Example,
+    Frame,
+    Message,
+    Prompt,
+    PromptError,
+    UnknownPromptError,
+    compose,
+    load_prompt,
+    preset_names,
+)
+from urial_core.presets import MAX_PROMPT_BYTES
+
+EXAMPLES_OF = {
+    "default": 3,
+    "helpful": 3,
+    "instruction_only": 0,
+    "ja": 3,
+    "rag": 3,
+    "short": 1,
+}
+
+SMALL = """\
+format = 1
+name = "small"
+instruction = "Be brief."
+"""
+
+FULL = """\
+format = 1
+name = "full"
+description = "All keys."
+language = "de"
+instruction = '''
+Sei nett.
+Immer.'''
+
+[frame]
+query_header = "Frage:"
+answer_header = "Antwort:"
+system_header = "Regeln:"
+tool_header = "Ergebnis:"
+fence = ""
+before = "\\n\\n"
+gap = "\\n"
+strip_newlines = true
+
+[[examples]]
+query = "Wie geht's?"
+answer = "Gut! \\u00fc \\\\ {x}"
+"""
+
+
+def test_the_presets() -> None:
+    """The presets are exactly these, sorted by name."""
+    assert preset_names() == sorted(EXAMPLES_OF)
+
+
+@pytest.mark.parametrize(("name", "count"), EXAMPLES_OF.items())
+def test_every_preset_loads(name: str, count: int) -> None:
+    """Every preset has the name asked for, a description, and the promised number of examples."""
+    prompt = load_prompt(name)
+    assert prompt.name == name
+    assert prompt.description.endswith(".")
+    assert len(prompt.examples) == count
+    assert prompt.language == ("ja" if name == "ja" else "en")
+
+
+@pytest.mark.parametrize("name", EXAMPLES_OF)
+def test_every_preset_renders_one_section_for_each_text(name: str) -> None:
+    """A preset's page heads each example's two texts once, and is the start of every request."""
+    prompt = load_prompt(name)
+    lines = prompt.page.splitlines()
+    assert lines.count("# Query:") == lines.count("# Answer:") == len(prompt.examples)
+    request = compose(prompt, [Message("user", "Hi")])
+    assert request.prompt == prompt.page + (
+        "\n# Query:\n````\nHi\n````\n\n# Answer:\n````\n"
+    )
+    assert request.constant == len(prompt.page)
+
+
+@pytest.mark.parametrize("name", EXAMPLES_OF)
+def test_presets_hold_no_control_characters(name: str) -> None:
+    """A preset's page holds no control or format characters but newlines, and no blank line ends."""
+    page = load_prompt(name).page
+    odd = {char for char in page if unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn"}}
+    assert odd == {"\n"}
+    assert all(line == line.rstrip() for line in page.split("\n"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES_OF)
+def test_presets_name_the_headers_they_use(name: str) -> None:
+    """A preset's instruction tells the model under which headers the parts stand."""
+    instruction = load_prompt(name).instruction
+    for header in ("# Query:", "# Answer:", "# System:"):
+        assert f"`{header}`" in instruction
+
+
+def test_default_is_the_default() -> None:
+    """Without a source, the preset ``default`` is loaded."""
+    assert load_prompt() == load_prompt("default")
+
+
+def test_a_prompt_is_returned_as_it_is() -> None:
+    """A prompt given as the source is returned unchanged."""
+    prompt = Prompt(name="mine", instruction="I")
+    assert load_prompt(prompt) is prompt
+
+
+@pytest.mark.parametrize("source", ["defualt", "", "no/such.toml", "DEFAULT", "a\0b"])
+def test_an_unknown_name_lists_the_names(source: str) -> None:
+    """A source that is neither preset nor file is an error that lists the presets."""
+    with pytest.raises(UnknownPromptError) as caught:
+        load_prompt(source)
+    assert all(name in str(caught.value) for name in preset_names())
+
+
+def test_a_text_in_place_of_a_name_is_unknown() -> None:
+    """A whole text given as the source is an unknown prompt, not a system error."""
+    with pytest.raises(UnknownPromptError):
+        load_prompt("Be helpful and honest. " * 300)
+
+
+def test_a_folder_is_no_prompt(tmp_path: Path) -> None:
+    """A folder is not a prompt file."""
+    with pytest.raises(UnknownPromptError):
+        load_prompt(tmp_path)
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_file_round_trips(tmp_path: Path, as_text: bool) -> None:  # noqa: FBT001
+    """A file's every key comes back in the prompt, whether the path is a str or a Path."""
+    path = tmp_path / "full.toml"
+    path.write_bytes(FULL.encode())
+    assert load_prompt(str(path) if as_text else path) == Prompt(
+        name="full",
+        description="All keys.",
+        language="de",
+        instruction="Sei nett.\nImmer.",
+        frame=Frame(
+            query_header="Frage:",
+            answer_header="Antwort:",
+            system_header="Regeln:",
+            tool_header="Ergebnis:",
+            fence="",
+            before="\n\n",
+            gap="\n",
+            strip_newlines=True,
+        ),
+        examples=(Example("Wie geht's?", "Gut! ü \\ {x}"),),
+    )
+
+
+def test_a_file_may_leave_out_what_has_a_default(tmp_path: Path) -> None:
+    """Only format, name and instruction are needed; the frame is the default one."""
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    assert load_prompt(path) == Prompt(name="small", instruction="Be brief.")
+
+
+def test_a_preset_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset's name means the preset, even where a file has that name."""
+    (tmp_path / "short").write_text("Something else.\n")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_prompt("short").examples) == 1
+    assert load_prompt(Path("short")).page == "Something else.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (SMALL + "author = 'me'\n", "author: Extra inputs"),
+        (SMALL + "[frame]\nquote = '>'\n", "frame.quote: Extra inputs"),
+        (SMALL + "[[examples]]\nquery='q'\nanswer='a'\nid=1\n", "examples.0.id: Extra inputs"),
+        (SMALL + "[[examples]]\nquery='q'\n", "examples.0.answer: Field required"),
+        (SMALL + "[[examples]]\nquery=1\nanswer='a'\n", "examples.0.query: .*string"),
+        (SMALL + "[[examples]]\nquery=''\nanswer='a'\n", "examples.0.query: .*at least 1"),
+        (SMALL + "examples = 'none'\n", "examples: .*list"),
+        (SMALL + "language = 1\n", "language: .*string"),
+        (SMALL + "[frame]\nstrip_newlines = 'yes'\n", "frame.strip_newlines: .*boolean"),
+        (SMALL + "[frame]\nfence = '``'\n", "fence '``' must be"),
+        (SMALL.replace("format = 1", "format = 2"), "format: .*1"),
+        (SMALL.replace("format = 1", "format = '1'"), "format: .*1"),
+        (SMALL.replace("format = 1\n", ""), "format: Field required"),
+        (SMALL.replace('"Be brief."', '""'), "instruction: .*at least 1"),
+        (SMALL + "[[examples]]\nquery='q'\nanswer='''\n# Query:\n'''\n", "its answer holds a line"),
+        ("Just text.", "not valid TOML"),
+        ("", "format: Field required"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    """A file that is no TOML, or has unknown, missing or mistyped keys, is refused, saying which."""
+    path = tmp_path / "bad.toml"
+    path.write_text(content)
+    with pytest.raises(PromptError, match=message):
+        load_prompt(path)
+
+
+def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
+    """The message about a bad file holds its path."""
+    path = tmp_path / "bad.toml"
+    path.write_text("x")
+    with pytest.raises(PromptError, match=r"bad\.toml"):
+        load_prompt(path)
+
+
+@pytest.mark.parametrize("name", ["big.toml", "big.txt"])
+def test_too_large_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    """A file above the limit is refused whatever its format; one at the limit is read."""
+    path = tmp_path / name
+    path.write_text(SMALL + "#" * (MAX_PROMPT_BYTES - len(SMALL) - 1) + "\n")
+    assert load_prompt(path)
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(PromptError, match=f"larger than {MAX_PROMPT_BYTES} bytes"):
+        load_prompt(path)
+
+
+@pytest.mark.parametrize("name", ["latin.toml", "latin.txt"])
+def test_a_file_must_be_utf8(tmp_path: Path, name: str) -> None:
+    """A file in another encoding is refused, naming the encoding wanted."""
+    path = tmp_path / name
+    path.write_bytes("instruction = 'Grüß dich'\n".encode("latin-1"))
+    with pytest.raises(PromptError, match="not UTF-8"):
+        load_prompt(path)

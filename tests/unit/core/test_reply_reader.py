@@ -1,0 +1,293 @@
+"""The reply reader: one reply, however the model's raw text is cut into pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pytest
+from hostile import FRAMES, cut, frames, many, sizes, texts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from urial_core import Frame, ReplyReader, neutralise, restore
+from urial_core.frame import LINE_BREAKS
+
+ALL = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+stops = st.lists(
+    st.one_of(
+        st.sampled_from(["STOP", "\n", "\n\n", " ", "# ", "``", "Query", "\\", "x", "word x", "aab"]),
+        st.text(min_size=1, max_size=3),
+    ),
+    max_size=3,
+)
+
+
+class Read(NamedTuple):
+    """What is known of a reply once it is over."""
+
+    text: str
+    stop: str | None
+    ended: bool
+    reason: str
+
+
+def read(frame: Frame, pieces: Iterable[str], stop: Sequence[str] = (), **how: str) -> Read:
+    """Feed the pieces to a new reader."""
+    reader = ReplyReader(frame, stop=stop, **how)
+    text = "".join([reader.feed(piece) for piece in pieces])
+    text += reader.flush()
+    return Read(text, reader.stop, reader.ended, reader.end_reason("stop"))
+
+
+def end_of(frame: Frame) -> str:
+    """Write what a model writes behind its answer, and a line too many."""
+    return frame.closing + frame.before + frame.query_header + "\nMore?" + frame.closing
+
+
+@many
+@given(texts, frames, sizes, stops)
+def test_any_split_gives_the_same_reply(
+    raw: str, frame: Frame, lengths: list[int], stop: list[str]
+) -> None:
+    """Text, stop, end and reason are the same for the whole text, for pieces, for single characters."""
+    whole = read(frame, [raw], stop)
+    assert read(frame, cut(raw, lengths), stop) == whole
+    assert read(frame, raw, stop) == whole
+
+
+@many
+@given(texts, texts, texts, frames, sizes)
+def test_any_split_is_read_alike_behind_echo_and_prefill(
+    raw: str, prompt: str, prefill: str, frame: Frame, lengths: list[int]
+) -> None:
+    """The same holds where the engine repeats the prompt, or part of it, and behind a prefill."""
+    for echo in (prompt, prompt[: len(prompt) // 2], ""):
+        pieces = cut(echo + raw, lengths)
+        whole = read(frame, [echo + raw], prompt=prompt, prefill=prefill)
+        assert read(frame, pieces, prompt=prompt, prefill=prefill) == whole
+        assert read(frame, echo + raw, prompt=prompt, prefill=prefill) == whole
+
+
+@many
+@given(texts, frames, stops)
+def test_a_stop_string_is_never_shown(raw: str, frame: Frame, stop: list[str]) -> None:
+    """No reply holds a stop string, and one that ended the reply is named as the reason."""
+    reply = read(frame, raw, stop)
+    assert not any(unwanted in reply.text for unwanted in stop)
+    assert (reply.reason == "stop_string") == (reply.stop in stop)
+
+
+@many
+@given(texts, frames)
+def test_no_header_leaks(raw: str, frame: Frame) -> None:
+    """A line of the reply is a header only where the raw text had it escaped."""
+    reply = read(frame, raw).text
+    for header in frame.headers:
+        if f"\\{header}" not in raw:
+            assert header not in re.split(f"[{LINE_BREAKS}]", reply)
+
+
+@many
+@given(texts, frames, sizes)
+def test_a_quoted_text_comes_out_as_it_was(text: str, frame: Frame, lengths: list[int]) -> None:
+    """A neutralised text that the model repeats reaches the user as it was, trimmed at the ends."""
+    raw = neutralise(text, frame) + end_of(frame)
+    assert read(frame, cut(raw, lengths)) == (text.strip(), None, True, "delimiter")
+
+
+@many
+@given(texts, texts, frames)
+def test_text_behind_the_end_is_ignored(raw: str, more: str, frame: Frame) -> None:
+    """Once the end was found, further text changes nothing."""
+    reader = ReplyReader(frame)
+    text = reader.feed(raw + end_of(frame))
+    before = (reader.stop, reader.ended)
+    assert reader.feed(more) + reader.flush() + reader.feed("x") == ""
+    if reader.ended:
+        assert (reader.stop, reader.ended) == before
+        assert read(frame, raw + end_of(frame) + more).text == text
+
+
+def naive(raw: str, frame: Frame) -> tuple[str, bool]:
+    """Read a whole reply line by line, for frames whose fence is empty or ends the answer."""
+    kept: list[str] = []
+    heads = "|".join(map(re.escape, frame.headers))
+    fence = re.escape(frame.fence)
+    targets = "|".join([heads, *([fence] if fence else [])])
+    for line in re.findall(f"[^{LINE_BREAKS}]*[{LINE_BREAKS}]|[^{LINE_BREAKS}]+$", raw):
+        if re.fullmatch(f"(?:{heads})[ \t]{{0,7}}[{LINE_BREAKS}]?", line):
+            return "".join(kept).strip(), True
+        if fence and re.match(fence, line):
+            return "".join(kept).strip(), True
+        kept.append(re.sub(rf"^([ \t]*\\*)\\({targets})", r"\1\2", line))
+    return "".join(kept).strip(), False
+
+
+@many
+@given(texts, st.sampled_from(["none", "4 backticks", "4 tildes", "spacious", "tight"]))
+def test_the_reader_agrees_with_a_naive_one(raw: str, name: str) -> None:
+    """The incremental reader gives what a plain reading of the whole text, line by line, gives."""
+    reply = read(FRAMES[name], raw)
+    assert (reply.text, reply.ended) == naive(raw, FRAMES[name])
+
+
+@many
+@given(st.text(alphabet="ab .,'é日\n", max_size=300), frames)
+def test_prose_is_passed_on_at_once(raw: str, frame: Frame) -> None:
+    """Of prose, only whitespace at the end of what has come so far is held back."""
+    reader, shown = ReplyReader(frame), ""
+    for at, char in enumerate(raw, 1):
+        shown += reader.feed(char)
+        assert shown == raw[:at].strip()
+
+
+@many
+@given(texts, frames)
+def test_little_is_held_back(raw: str, frame: Frame) -> None:
+    """Whatever comes, what is shown is at most 100 characters behind, whitespace apart."""
+    whole, reader, shown = read(frame, raw), ReplyReader(frame), ""
+    for at, char in enumerate(raw, 1):
+        shown += reader.feed(char)
+        if reader.ended:
+            break
+        sure = restore(raw[:at], frame).strip()
+        assert len(shown) >= min(len(sure), len(whole.text)) - 100 - sure.count("\\")
+    assert whole.text.startswith(shown)
+
+
+@ALL
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hi!",
+        "Run:\n\n```python\nprint(1)\n```\n\nDone.",
+        "Run:\n\n```\nplain\n```\n\nDone.",
+        "```sh\nls\n```\n\n```sh\npwd\n```",
+        "- item\n\n  ```js\n  1\n  ```\n\n- next",
+        "~~~\ntildes\n~~~\nbye",
+        "````markdown\n```python\nx\n```\n````\nThat is all.",
+        "Use `x` and ```inline``` code.",
+        "# Query the table\nSELECT 1\n# Answer: 42, said he",
+        "```python\n# Query the table\n# Answers: none\n```",
+        "## Query:\n\n  # Query:\n\nUser\nUser: no\nAnd so on.",
+    ],
+)
+def test_text_that_only_resembles_the_end(frame: Frame, text: str) -> None:
+    """Code blocks, comments and near misses are part of the reply, in every frame."""
+    if frame.fence in ("````",) and "````" in text:
+        text = neutralise(text, frame)
+    expected = (restore(text, frame), None, True, "delimiter")
+    raw = text + end_of(frame)
+    assert read(frame, [raw]) == expected
+    assert read(frame, raw) == expected
+
+
+@ALL
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "tool"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "  \n", "\t\u2028", ""])
+def test_a_header_alone_on_its_line_ends_the_reply(frame: Frame, role: str, ending: str) -> None:
+    """Each header ends the reply where it stands alone on its line, whatever ends that line."""
+    raw = f"Yes.\n{frame.header(role)}{ending}"  # type: ignore[arg-type]
+    assert read(frame, [raw]) == read(frame, raw) == ("Yes.", None, True, "delimiter")
+
+
+@pytest.mark.parametrize(
+    ("fence", "raw", "text", "reason"),
+    [
+        ("````", "Yes.\n````", "Yes.", "delimiter"),
+        ("````", "Yes.\n`````", "Yes.", "delimiter"),
+        ("````", "````\nYes.", "", "delimiter"),
+        ("````", "Yes.\n```", "Yes.\n```", "end_of_text"),
+        ("````", "Yes.\n ````", "Yes.\n ````", "end_of_text"),
+        ("````", "Yes. ````", "Yes. ````", "end_of_text"),
+        ("```", "Yes.\n```", "Yes.", "delimiter"),
+        ("```", "Yes.\n```\n\n \n", "Yes.", "delimiter"),
+        ("```", "Yes.\n```\n\n# Query:\n", "Yes.", "delimiter"),
+        ("```", "Yes.\n```\n\ncode", "Yes.\n```\n\ncode", "end_of_text"),
+        ("```", "```a\nx\n```", "```a\nx\n```", "end_of_text"),
+        ("```", "```a\nx\n```\n```", "```a\nx\n```", "delimiter"),
+        ("~~~", "Yes.\n```\n", "Yes.\n```", "end_of_text"),
+        ("", "Yes.\n````\n", "Yes.\n````", "end_of_text"),
+        ("", "# Query:", "", "delimiter"),
+        ("", "", "", "end_of_text"),
+    ],
+)
+def test_which_fences_end_the_reply(fence: str, raw: str, text: str, reason: str) -> None:
+    """A fence of four ends the reply alone; one of three only outside code and before a header."""
+    for pieces in ([raw], raw):
+        reply = read(Frame(fence=fence), pieces)
+        assert (reply.text, reply.reason) == (text, reason)
+
+
+@ALL
+def test_whitespace_is_trimmed_at_the_ends_only(frame: Frame) -> None:
+    """Whitespace goes at the reply's two ends and stays everywhere else."""
+    raw = " \n\n  One  two\t\n\n\n    three \u3000 four \n \n"
+    assert read(frame, raw).text == raw.strip()
+
+
+@ALL
+def test_an_echoed_prompt_is_dropped_once(frame: Frame) -> None:
+    """One copy of the prompt before the reply is dropped; a second is what the model wrote."""
+    prompt = "# Instruction\n\nBe kind.\n"
+    assert read(frame, prompt + "Hi", prompt=prompt).text == "Hi"
+    assert read(frame, prompt + prompt + "Hi", prompt=prompt).text == prompt + "Hi"
+    assert read(frame, prompt[:9] + "Hi", prompt=prompt).text == prompt[:9] + "Hi"
+    assert read(frame, "Hi" + prompt, prompt=prompt).text == "Hi" + prompt.strip()
+
+
+@ALL
+@pytest.mark.parametrize(
+    "prefill",
+    ["Well", "Well,\n", "So:\n# Query:\nis a header\n", "So:\n````\n", "~~~~\n", "# Answer:", "```\n"],
+)
+def test_a_prefill_is_text_whatever_it_holds(frame: Frame, prefill: str) -> None:
+    """A prefill never ends the reply that continues it, and space before the reply is kept."""
+    assert read(frame, " it is so.\nYes.", prefill=prefill).text == " it is so.\nYes."
+
+
+@ALL
+def test_a_code_block_open_in_the_prefill_is_continued(frame: Frame) -> None:
+    """A code block that the prefill opened is closed by the reply, which goes on behind it."""
+    raw = "x = 1\n```\nDone."
+    assert read(frame, raw + end_of(frame), prefill="See:\n```python\n").text == raw
+
+
+@pytest.mark.parametrize(
+    ("stop", "raw", "text", "found"),
+    [
+        (["END"], "one END two", "one", "END"),
+        (["END", "one"], "one END", "", "one"),
+        (["ab", "b"], "xab", "x", "ab"),
+        (["abcd", "bc"], "xabcd", "xa", "bc"),
+        (["aab"], "aaaab", "aa", "aab"),
+        (["END"], "one EN", "one EN", None),
+        (["# Answer"], "one\n# Answer:\n", "one", None),
+        (["\n"], "\none", "", "\n"),
+    ],
+)
+def test_stop_strings(stop: list[str], raw: str, text: str, found: str | None) -> None:
+    """The stop string complete first ends the reply; of two complete at once, the longer one."""
+    for pieces in ([raw], raw):
+        reply = read(Frame(), pieces, stop)
+        assert (reply.text, reply.stop) == (text, found)
+
+
+@pytest.mark.parametrize(
+    ("raw", "engine", "reason"),
+    [
+        ("Hi", "stop", "end_of_text"),
+        ("Hi", None, "end_of_text"),
+        ("Hi", "length", "length"),
+        ("Hi\n````", "length", "delimiter"),
+        ("Hi END", "length", "stop_string"),
+    ],
+)
+def test_end_reasons(raw: str, engine: str | None, reason: str) -> None:
+    """What the text shows comes before what the engine says."""
+    reader = ReplyReader(Frame(), stop=["END"])
+    reader.feed(raw)
+    reader.flush()
+    assert reader.end_reason(engine) == reason

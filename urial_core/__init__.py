@@ -1,0 +1,77 @@
+"""URIAL: an untuned base model as a chat model, by in-context learning alone.
+
+The method (Lin et al., ICLR 2024, arXiv 2312.01552) needs one constant page of text: an
+instruction and a few restyled examples, then the conversation written the same way. This package
+is the method itself and its engines; ``langchain_urial`` and ``llamaindex_urial`` fit it into the
+two frameworks. Importing it loads neither of them, nor torch nor transformers.
+"""
+
+from urial_core.chat import UrialChat
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionModel,
+    TokenLogprob,
+    Usage,
+)
+from urial_core.compose import compose
+from urial_core.errors import (
+    ContextOverflowError,
+    ConversationError,
+    GenerationError,
+    MissingDependencyError,
+    ModelError,
+    ModelLoadError,
+    ParameterError,
+    PromptError,
+    UnknownPromptError,
+    UnsupportedContentError,
+    UnsupportedModelError,
+    UrialError,
+)
+from urial_core.frame import Frame
+from urial_core.messages import Message
+from urial_core.neutralise import neutralise, restore
+from urial_core.parameters import GenerationParameters
+from urial_core.presets import load_prompt, preset_names
+from urial_core.prompt import Example, Prompt
+from urial_core.reply import Reply, ReplyEnd, ReplyReader, TextDelta
+from urial_core.request import Request
+from urial_core.version import __version__
+
+__all__ = [
+    "Completion",
+    "CompletionChunk",
+    "CompletionModel",
+    "ContextOverflowError",
+    "ConversationError",
+    "Example",
+    "Frame",
+    "GenerationError",
+    "GenerationParameters",
+    "Message",
+    "MissingDependencyError",
+    "ModelError",
+    "ModelLoadError",
+    "ParameterError",
+    "Prompt",
+    "PromptError",
+    "Reply",
+    "ReplyEnd",
+    "ReplyReader",
+    "Request",
+    "TextDelta",
+    "TokenLogprob",
+    "UnknownPromptError",
+    "UnsupportedContentError",
+    "UnsupportedModelError",
+    "UrialChat",
+    "UrialError",
+    "Usage",
+    "__version__",
+    "compose",
+    "load_prompt",
+    "neutralise",
+    "preset_names",
+    "restore",
+]

@@ -1,0 +1,17 @@
+"""The engine in this process, on transformers and torch.
+
+    model.py          TransformersModel: the CompletionModel
+    loading.py        model ids, folders, GGUF files and loaded objects -> model and tokenizer
+    precision.py      the fastest number format for the machine
+    engine.py         requests -> steps of tokens, over shared prefixes, in batches
+    row.py            one reply being written
+    sampling.py       logits -> token
+    slab_cache.py     keys and values in place, for transformers' models
+    prefix_cache.py   keys and values of earlier pages, for reuse
+
+Importing this package loads neither torch nor transformers; using a model does.
+"""
+
+from urial_core.backends.transformers.model import TransformersModel
+
+__all__ = ["TransformersModel"]

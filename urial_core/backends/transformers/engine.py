@@ -1,0 +1,211 @@
+"""Engine: requests in, steps of tokens out.
+
+What it knows: token ids, keys and values, rows. What it does not: threads, callers, frameworks.
+
+1. A prompt's constant part is computed once and kept; each page then starts from the longest
+   beginning that is kept, and a conversation's next turn from its last.
+2. The rows of a batch are brought to one point: each reuses all but its last ``fed`` tokens, with
+   ``fed`` the same for all, so that one forward pass feeds them and only left padding is needed.
+3. Every further step feeds each row its last token. Rows that are over leave the batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import statistics
+from collections.abc import Collection, Generator, Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from urial_core.backends.transformers.prefix_cache import PrefixCache, common_prefix
+from urial_core.backends.transformers.row import Row
+from urial_core.backends.transformers.slab_cache import Segment, SlabCache, supports_slab
+from urial_core.backends.transformers.tokenization import Tokenization
+from urial_core.completion import CompletionChunk
+from urial_core.request import Request
+
+__all__ = ["Engine", "Step"]
+
+Step = list[tuple[int, CompletionChunk]]
+"""What one step wrote: the requests' numbers and their chunks. May be empty while reading pages."""
+
+_CHUNK = 256
+"""Tokens read in one pass: between passes, a request can be given up."""
+_LAG = 32
+"""Tokens by which a row may need more than its fellows before it is read alone."""
+
+
+class Engine:
+    """Writes replies with a causal language model of transformers."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenization: Tokenization,
+        *,
+        prefix_cache_bytes: int,
+        max_batch_size: int,
+    ) -> None:
+        """Take a loaded model in evaluation mode.
+
+        Args:
+            model: The model.
+            tokenization: Its tokenizer.
+            prefix_cache_bytes: Most memory that kept keys and values may take.
+            max_batch_size: Most rows in one batch.
+        """
+        self.prefixes = PrefixCache(prefix_cache_bytes)
+        self.model = model
+        self._config = model.config.get_text_config(decoder=True)
+        self._tokenization = tokenization
+        self._end_of_text = _end_of_text(model, tokenization)
+        self._reuses = supports_slab(self._config)
+        self._max_batch_size = max_batch_size if self._reuses else 1
+        accepted = inspect.signature(model.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+
+    def generate(self, requests: Sequence[Request]) -> Generator[Step]:
+        """Write replies to all requests, a step at a time; closing it ends the work."""
+        rows = [
+            Row(number, request, self._tokenization, self._end_of_text)
+            for number, request in enumerate(requests)
+        ]
+        for start in range(0, len(rows), self._max_batch_size):
+            batch = rows[start : start + self._max_batch_size]
+            if self._reuses:
+                for row in batch:
+                    yield from self._keep_constant(row)
+            yield from self._write(batch)
+
+    def _keep_constant(self, row: Row) -> Generator[Step]:
+        """See to it that the constant part of a row's page is kept."""
+        constant = self._tokenization.encode(row.request.prompt[: row.request.constant])
+        length = common_prefix(constant, row.ids)  # the last tokens may merge with what follows
+        segment, kept = self.prefixes.match(row.ids)
+        if kept < length:
+            self.prefixes.add(
+                (yield from self._read(row.ids[:length], segment, kept)), constant=True
+            )
+
+    def _read(
+        self, ids: Sequence[int], segment: Segment | None, kept: int
+    ) -> Generator[Step, None, Segment]:
+        """Compute a token sequence's keys and values, from the first ``kept`` of a segment."""
+        cache = SlabCache(self._config)
+        if segment and kept:
+            cache.load([segment], [kept])
+        for start in range(kept, len(ids), _CHUNK):
+            self._forward(cache, [ids[start : start + _CHUNK]], [start], None)
+            yield []
+        return cache.segment(0, ids)
+
+    def _write(self, rows: list[Row]) -> Generator[Step]:
+        cache, logits = yield from self._start(rows)
+        longest = max(len(row.ids) for row in rows)
+        padding = [longest - len(row.ids) for row in rows]
+        active = rows
+        try:
+            while True:
+                yield [
+                    (row.number, row.step(scores))
+                    for row, scores in zip(active, logits, strict=True)
+                    if row.finish is None
+                ]
+                going = [index for index, row in enumerate(active) if row.finish is None]
+                if not going:
+                    return
+                if len(going) <= len(active) // 2:
+                    cache.keep(going)
+                    active = [active[index] for index in going]
+                    padding = [padding[index] for index in going]
+                steps = max(len(row.written) for row in active)
+                logits = self._forward(
+                    cache,
+                    [row.written[-1:] for row in active],
+                    [len(row.ids) + steps - 1 for row in active],
+                    padding,
+                )
+        finally:
+            if len(rows) == 1 and self._reuses:
+                known = [*rows[0].ids, *rows[0].written][: cache.length]
+                self.prefixes.add(cache.segment(0, known))
+
+    def _start(self, rows: list[Row]) -> Generator[Step, None, tuple[Any, torch.Tensor]]:
+        """Read the rows' pages, up to the scores of their first tokens."""
+        if not self._reuses:
+            cache = DynamicCache(config=self._config)
+            logits = yield from self._feed(cache, rows, len(rows[0].ids), [0])
+            return cache, logits
+        found = [self.prefixes.match(row.ids) for row in rows]
+        needed = [
+            len(row.ids) - min(kept, len(row.ids) - 1)
+            for row, (_, kept) in zip(rows, found, strict=True)
+        ]
+        usual = int(statistics.median_low(needed)) + _LAG
+        for index, row in enumerate(rows):
+            row.reused = len(row.ids) - needed[index]
+            if needed[index] > usual and len(rows) > 1:
+                segment, kept = found[index]
+                read = yield from self._read(
+                    row.ids[:-usual], segment, min(kept, len(row.ids) - usual)
+                )
+                found[index], needed[index] = (read, len(row.ids) - usual), usual
+        fed = max(needed)
+        lengths = [max(len(row.ids) - fed, 0) for row in rows]
+        slab = SlabCache(self._config)
+        segments = [segment for segment, _ in found if segment]
+        if max(lengths) > 0:
+            slab.load([segment or segments[0] for segment, _ in found], lengths)
+        padding = [max(len(row.ids) for row in rows) - len(row.ids) for row in rows]
+        logits = yield from self._feed(slab, rows, fed, padding)
+        return slab, logits
+
+    def _feed(
+        self, cache: Any, rows: list[Row], fed: int, padding: list[int]
+    ) -> Generator[Step, None, torch.Tensor]:
+        """Feed the last ``fed`` tokens of each row's page; return the last scores."""
+        texts = [[0] * max(fed - len(row.ids), 0) + row.ids[-fed:] for row in rows]
+        starts = [len(row.ids) - fed for row in rows]
+        logits = torch.empty(0)
+        for at in range(0, fed, _CHUNK):
+            if at:
+                yield []
+            part = [text[at : at + _CHUNK] for text in texts]
+            logits = self._forward(cache, part, [start + at for start in starts], padding)
+        return logits
+
+    @torch.inference_mode()
+    def _forward(
+        self,
+        cache: Any,
+        tokens: Sequence[Sequence[int]],
+        starts: Sequence[int],
+        padding: Sequence[int] | None,
+    ) -> torch.Tensor:
+        """Feed each row tokens that stand from ``starts`` on; return scores, [rows, vocabulary]."""
+        device = self.model.device
+        ids = torch.tensor(tokens, device=device)
+        span = torch.arange(ids.shape[1], device=device)
+        positions = (torch.tensor(starts, device=device)[:, None] + span).clamp(min=0)
+        mask = None
+        if padding and any(padding):
+            columns = torch.arange(cache.length + ids.shape[1], device=device)
+            mask = (columns >= torch.tensor(padding, device=device)[:, None]).long()
+        output = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **self._last_only,
+        )
+        scores: torch.Tensor = output.logits[:, -1]
+        return scores
+
+
+def _end_of_text(model: Any, tokenization: Tokenization) -> Collection[int]:
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    ids = declared if isinstance(declared, list) else [declared]
+    return {token for token in (*ids, tokenization.end_of_text) if token is not None}

@@ -1,0 +1,91 @@
+"""Row: one reply being written, token by token."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from urial_core.backends.transformers.sampling import Sampler
+from urial_core.backends.transformers.tokenization import Tokenization
+from urial_core.completion import CompletionChunk, Usage
+from urial_core.request import Request
+
+__all__ = ["Row"]
+
+_BLANK_TOKENS = 4
+"""Tokens of mere whitespace a reply may begin with."""
+
+
+class Row:
+    """What the engine knows of one request.
+
+    Attributes:
+        number: The request's place among those given.
+        ids: The page's tokens.
+        written: The reply's tokens so far.
+        finish: Why the reply is over ("stop" or "length"), or None.
+        reused: Tokens of the page whose keys and values were there already.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        request: Request,
+        tokenization: Tokenization,
+        end_of_text: Collection[int],
+    ) -> None:
+        self.number = number
+        self.request = request
+        self.ids = tokenization.encode(request.prompt)
+        self.written = list[int]()
+        self.finish: str | None = None
+        self.reused = 0
+        self._tokenization = tokenization
+        self._end_of_text = end_of_text
+        self._decode = tokenization.decoder(self.ids)
+        self._reader = request.reader()
+        self._sampler = Sampler(request.parameters)
+
+    def step(self, logits: torch.Tensor) -> CompletionChunk:
+        """Choose the next token from the model's scores, [vocabulary]; return its text."""
+        token = self._choose(logits)
+        self._sampler.accept(token)
+        self.written.append(token)
+        text = ""
+        if token in self._end_of_text:
+            self.finish = "stop"
+        else:
+            text = self._decode(token)
+            self._reader.feed(text)
+            if self._reader.ended:
+                self.finish = "stop"
+            elif len(self.written) >= self.request.max_tokens:
+                self.finish = "length"
+        wanted = self.request.parameters.logprobs is not None
+        decode = self._tokenization.decode
+        return CompletionChunk(
+            text,
+            finish=self.finish,
+            usage=Usage(len(self.ids), len(self.written), self.reused),
+            logprobs=(self._sampler.logprob(logits, token, decode),) if wanted else (),
+        )
+
+    def _choose(self, logits: torch.Tensor) -> int:
+        """Choose a token; while the reply is blank, none that would end it so."""
+        forbidden = list[int]()
+        while True:
+            token = self._sampler.choose(logits, forbidden)
+            if not self._reader.blank or not self._leaves_blank(token):
+                return token
+            forbidden.append(token)
+
+    def _leaves_blank(self, token: int) -> bool:
+        if token in self._end_of_text:
+            return True
+        text = self._tokenization.decode_reply(self.ids, [*self.written, token])
+        if not text.strip():
+            return len(self.written) >= _BLANK_TOKENS
+        reader = self.request.reader()
+        reader.feed(text)
+        return reader.ended and reader.blank

@@ -1,0 +1,15 @@
+"""The folder in which this project keeps what it can make again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["cache_folder"]
+
+
+def cache_folder() -> Path:
+    """``$URIAL_CACHE``, else ``urial`` in the user's cache folder (``$XDG_CACHE_HOME``)."""
+    if own := os.environ.get("URIAL_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "urial"

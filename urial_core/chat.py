@@ -1,0 +1,106 @@
+"""Chat: the one way from a conversation through a completion model to a reply.
+
+Both adapters run this class, sync and async; they only translate messages and results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+
+from urial_core.budget import TokenBudget
+from urial_core.completion import Completion, CompletionModel
+from urial_core.compose import Overflow, compose
+from urial_core.messages import Message
+from urial_core.parameters import GenerationParameters
+from urial_core.prompt import Prompt
+from urial_core.reply import Reply, ReplyAssembler, ReplyEnd, TextDelta
+from urial_core.request import Request
+
+__all__ = ["UrialChat"]
+
+
+@dataclass(frozen=True, slots=True)
+class UrialChat:
+    """A base model behind a URIAL prompt.
+
+    Attributes:
+        model: The model that continues pages.
+        prompt: The constant part of every page.
+        overflow: What to do with a conversation too long for the window.
+    """
+
+    model: CompletionModel
+    prompt: Prompt
+    overflow: Overflow = "error"
+
+    def request(
+        self,
+        messages: Sequence[Message],
+        parameters: GenerationParameters | None = None,
+        *,
+        prefill: bool = False,
+    ) -> Request:
+        """Compose the request for a conversation; see ``urial_core.compose``."""
+        window = self.model.context_window
+        return compose(
+            self.prompt,
+            messages,
+            parameters,
+            budget=TokenBudget(window, self.model.count_tokens) if window else None,
+            overflow=self.overflow,
+            prefill=prefill,
+        )
+
+    def stream(self, request: Request) -> Generator[TextDelta | ReplyEnd]:
+        """Yield the reply's text as it is written, then its end. Leaving early stops the model."""
+        reply = ReplyAssembler(self.model, request)
+        while (attempt := reply.next_attempt()) is not None:
+            with closing(self.model.stream(attempt)) as chunks:
+                for chunk in chunks:
+                    yield from reply.feed(chunk)
+                    if reply.over:
+                        break
+        yield from reply.finish()
+
+    async def astream(self, request: Request) -> AsyncGenerator[TextDelta | ReplyEnd]:
+        """As ``stream``, without blocking the event loop."""
+        reply = ReplyAssembler(self.model, request)
+        while (attempt := reply.next_attempt()) is not None:
+            async with aclosing(self.model.astream(attempt)) as chunks:
+                async for chunk in chunks:
+                    for delta in reply.feed(chunk):
+                        yield delta
+                    if reply.over:
+                        break
+        for event in reply.finish():
+            yield event
+
+    def reply(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answer several requests, as one batch where the engine can; in order."""
+        replies = [ReplyAssembler(self.model, request) for request in requests]
+        while attempts := _attempts(replies):
+            completions = self.model.complete([attempt for _, attempt in attempts])
+            _feed(attempts, completions)
+        return [reply.whole() for reply in replies]
+
+    async def areply(self, requests: Sequence[Request]) -> list[Reply]:
+        """As ``reply``, without blocking the event loop."""
+        replies = [ReplyAssembler(self.model, request) for request in requests]
+        while attempts := _attempts(replies):
+            completions = await self.model.acomplete([attempt for _, attempt in attempts])
+            _feed(attempts, completions)
+        return [reply.whole() for reply in replies]
+
+
+def _attempts(replies: Sequence[ReplyAssembler]) -> list[tuple[ReplyAssembler, Request]]:
+    found = ((reply, reply.next_attempt()) for reply in replies)
+    return [(reply, attempt) for reply, attempt in found if attempt is not None]
+
+
+def _feed(
+    attempts: Sequence[tuple[ReplyAssembler, Request]], completions: Sequence[Completion]
+) -> None:
+    for (reply, _), completion in zip(attempts, completions, strict=True):
+        reply.feed(completion)

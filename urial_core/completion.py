@@ -1,0 +1,112 @@
+"""Completion: what an engine gives back, and what a model must offer to be wrapped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from urial_core.request import Request
+
+__all__ = ["Completion", "CompletionChunk", "CompletionModel", "TokenLogprob", "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one completion.
+
+    Attributes:
+        input_tokens: Tokens of the page.
+        output_tokens: Tokens generated, the delimiter's included.
+        cached_tokens: Of the input tokens, those whose attention state was reused.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both together."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A generated token's natural log-probability, before penalties and temperature.
+
+    Attributes:
+        token: The token's text.
+        logprob: Its log-probability.
+        top: The most probable tokens at this place with theirs, best first, if asked for.
+    """
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionChunk:
+    """A piece of a completion's raw text.
+
+    Attributes:
+        text: The text; may be empty.
+        finish: On the last chunk, why the engine ended: "stop" or "length".
+        usage: Tokens so far, if the engine counts them. The latest one counts.
+        logprobs: Of the tokens in this piece, if asked for.
+    """
+
+    text: str
+    finish: str | None = None
+    usage: Usage | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+Completion = CompletionChunk
+"""A whole completion is a stream of one piece."""
+
+
+@runtime_checkable
+class CompletionModel(Protocol):
+    """A base model that continues text. Implement this to have any engine wrapped.
+
+    Raw text is all it owes: echoed prompts, ignored stop strings and text behind the end are dealt
+    with by the caller. It must end by ``request.parameters.max_tokens``, and should end at
+    ``request.stop``. ``request.parameters.n`` is the caller's affair. Closing a stream must stop
+    the model.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name, for metadata."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides this model's output: part of every cache key, so no secrets."""
+
+    @property
+    def context_window(self) -> int | None:
+        """Tokens the model can attend to, prompt and reply together; None if unknown."""
+
+    def count_tokens(self, text: str) -> int:
+        """Count a text's tokens as the model's tokenizer does."""
+
+    def token_ids(self, text: str) -> list[int]:
+        """Encode a text."""
+
+    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        """Complete several pages, as one batch where the engine can; in order."""
+
+    def stream(self, request: Request) -> Generator[CompletionChunk]:
+        """Complete a page piece by piece."""
+
+    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+        """As ``complete``, without blocking the event loop."""
+
+    def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+        """As ``stream``, without blocking the event loop."""

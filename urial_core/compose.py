@@ -1,0 +1,156 @@
+"""Compose: from a conversation to the one request that continues it.
+
+Plain concatenation throughout: user text never meets a template language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from urial_core.budget import TokenBudget, reply_tokens
+from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
+from urial_core.messages import Message
+from urial_core.neutralise import neutralise
+from urial_core.parameters import GenerationParameters
+from urial_core.prompt import Prompt
+from urial_core.request import Request
+
+__all__ = ["Overflow", "Section", "compose", "sections_of"]
+
+Overflow = Literal["error", "trim"]
+"""What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Messages of one role that stand together on the page, and their text."""
+
+    messages: tuple[Message, ...]
+    text: str
+
+    @property
+    def role(self) -> Literal["system", "user", "assistant", "tool"]:
+        """Whose section it is."""
+        return self.messages[0].role
+
+
+def sections_of(messages: Sequence[Message]) -> list[Section]:
+    """Group a conversation into sections.
+
+    Messages of one role that follow one another share a section, a blank line between them; tool
+    results stay apart. Messages without text say nothing and are left out, tool results excepted.
+    System messages stay where they are, since rules may change in mid-conversation.
+    """
+    sections = list[Section]()
+    for message in messages:
+        if not message.text.strip() and message.role != "tool":
+            continue
+        last = sections[-1] if sections else None
+        if last and last.role == message.role and message.role != "tool":
+            sections[-1] = Section((*last.messages, message), f"{last.text}\n\n{message.text}")
+        else:
+            text = (
+                f"{message.name}\n{message.text}"
+                if message.name and message.role == "tool"
+                else message.text
+            )
+            sections.append(Section((message,), text))
+    return sections
+
+
+def compose(
+    prompt: Prompt,
+    messages: Sequence[Message],
+    parameters: GenerationParameters | None = None,
+    *,
+    budget: TokenBudget | None = None,
+    overflow: Overflow = "error",
+    prefill: bool = False,
+) -> Request:
+    """Write the page for a conversation and decide what its reply may take.
+
+    Args:
+        prompt: The constant part of the page.
+        messages: The conversation, oldest first.
+        parameters: How to sample.
+        budget: The model's window and token count; None if unknown, and nothing is checked then.
+        overflow: What to do when page and reply do not fit: "error", or "trim" to drop the oldest
+            turns (a turn is a query and all that answers it). Instruction, examples, system
+            messages and the last query always stay.
+        prefill: Whether a final assistant message is the beginning of the reply, to be continued.
+
+    Raises:
+        ConversationError: Nothing to answer: no text, or an assistant message last without
+            ``prefill``.
+        ContextOverflowError: It does not fit, or not even its last turn does.
+        ParameterError: A parameter is wrong.
+    """
+    if overflow not in get_args(Overflow):
+        raise ParameterError(f"overflow is {overflow!r}: use 'error' or 'trim'.")
+    parameters = parameters or GenerationParameters()
+    sections = sections_of(messages)
+    if not sections:
+        raise ConversationError("There is nothing to answer: no message has any text.")
+    if sections[-1].role == "assistant" and not prefill:
+        raise ConversationError(
+            "The conversation ends with an assistant message. Add a user message, or pass "
+            "prefill=True to have that message continued."
+        )
+    beginning = sections.pop().text if sections[-1].role == "assistant" else ""
+    opened = prompt.frame.open_section("assistant") + neutralise(beginning, prompt.frame)
+    written = [
+        prompt.frame.section(section.role, neutralise(section.text, prompt.frame))
+        for section in sections
+    ]
+
+    def page(kept: Sequence[int]) -> str:
+        return prompt.page + "".join(written[index] for index in kept) + opened
+
+    kept = list(range(len(sections)))
+    max_tokens = reply_tokens(parameters.max_tokens, None)
+    if budget is not None:
+        turns = _droppable_turns(sections) if overflow == "trim" else []
+        while True:
+            tokens = budget.count(page(kept))
+            room = reply_tokens(parameters.max_tokens, budget.window - tokens)
+            if tokens + room <= budget.window:
+                max_tokens = room
+                break
+            if not turns:
+                parts = [(f"prompt {prompt.name!r}", budget.count(prompt.page))] + [
+                    (f"{sections[i].role} message {i + 1}", budget.count(written[i])) for i in kept
+                ]
+                raise ContextOverflowError(budget.window, tokens, room, parts)
+            excess = tokens + room - budget.window
+            while turns and excess > 0:
+                turn = turns.pop(0)
+                excess -= budget.count("".join(written[index] for index in turn))
+                kept = [index for index in kept if index not in turn]
+
+    return Request(
+        prompt=page(kept),
+        constant=len(prompt.page),
+        stop=(*prompt.frame.stop, *parameters.stop),
+        parameters=parameters.replace(max_tokens=max_tokens),
+        frame=prompt.frame,
+        prefill=beginning,
+        dropped=tuple(
+            message
+            for index, section in enumerate(sections)
+            if index not in kept
+            for message in section.messages
+        ),
+    )
+
+
+def _droppable_turns(sections: Sequence[Section]) -> list[list[int]]:
+    """The turns before the last one, oldest first, as indices of sections, system ones excepted."""
+    turns: list[list[int]] = [[]]
+    for index, section in enumerate(sections):
+        if section.role == "user" and turns[-1]:
+            turns.append([])
+        if section.role != "system":
+            turns[-1].append(index)
+    return turns[:-1]

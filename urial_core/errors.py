@@ -1,0 +1,115 @@
+"""Every error a user of this project can meet.
+
+UrialError
+├── PromptError                 a prompt or its file is wrong
+│   └── UnknownPromptError      no preset of that name
+├── ConversationError           the messages cannot be written as a page
+│   └── UnsupportedContentError content that is not text
+├── ParameterError              a parameter's value is out of range (also a ValueError)
+├── ContextOverflowError        the page and its reply do not fit the model's window
+└── ModelError                  something about the wrapped model
+    ├── MissingDependencyError  an optional package is not installed (also an ImportError)
+    ├── ModelLoadError          the model could not be loaded
+    ├── UnsupportedModelError   the object cannot serve as a completion model
+    └── GenerationError         the model failed while it was writing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = [
+    "ContextOverflowError",
+    "ConversationError",
+    "GenerationError",
+    "MissingDependencyError",
+    "ModelError",
+    "ModelLoadError",
+    "ParameterError",
+    "PromptError",
+    "UnknownPromptError",
+    "UnsupportedContentError",
+    "UnsupportedModelError",
+    "UrialError",
+]
+
+
+class UrialError(Exception):
+    """Base of all errors of this project; its message says what was wrong and what to do."""
+
+
+class PromptError(UrialError):
+    """A prompt, or the file it comes from, is not well formed."""
+
+
+class UnknownPromptError(PromptError):
+    """No preset has the name asked for."""
+
+
+class ConversationError(UrialError):
+    """The messages cannot be written as a conversation the model could continue."""
+
+
+class UnsupportedContentError(ConversationError):
+    """A message holds something other than text."""
+
+
+class ParameterError(UrialError, ValueError):
+    """A generation parameter's value is out of range or of the wrong type."""
+
+
+class ContextOverflowError(UrialError):
+    """The page and the room for its reply do not fit the model's context window.
+
+    Deliberately no ``ValueError``: LlamaIndex's ``Refine`` swallows those.
+
+    Attributes:
+        window: The model's context window, in tokens.
+        prompt_tokens: Tokens of the page.
+        max_tokens: Tokens asked for the reply.
+        parts: The page's parts with their tokens, largest first.
+    """
+
+    def __init__(
+        self, window: int, prompt_tokens: int, max_tokens: int, parts: Sequence[tuple[str, int]]
+    ) -> None:
+        self.window = window
+        self.prompt_tokens = prompt_tokens
+        self.max_tokens = max_tokens
+        self.parts = tuple(sorted(parts, key=lambda part: -part[1]))
+        largest = ", ".join(f"{name} {tokens}" for name, tokens in self.parts[:3])
+        super().__init__(
+            f"The page needs {prompt_tokens} tokens and the reply {max_tokens}, together "
+            f"{prompt_tokens + max_tokens}, but the model's window is {window}. "
+            f"Largest parts: {largest}. "
+            "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as "
+            "'short'), or pass overflow='trim' to drop the oldest turns."
+        )
+
+
+class ModelError(UrialError):
+    """Something is wrong with the wrapped model."""
+
+
+class MissingDependencyError(ModelError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class ModelLoadError(ModelError):
+    """The model's files are missing or broken."""
+
+
+class UnsupportedModelError(ModelError):
+    """The object given cannot serve as a completion model."""
+
+
+class GenerationError(ModelError):
+    """The model failed while it was writing.
+
+    Attributes:
+        text: What had been written of the reply before it failed.
+    """
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text

@@ -1,0 +1,106 @@
+"""Frame: how a section of the page is written, and by what its end is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from urial_core.errors import PromptError
+from urial_core.messages import Role
+
+__all__ = ["LINE_BREAKS", "Frame"]
+
+LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""Characters after which a new line starts, as ``str.splitlines`` has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    r"""How sections are written: ``before + header + opening + text + closing``.
+
+    With a fence, opening and closing are the fence on a line of its own; without, they are ``gap``.
+    The page ends with an open answer section, and the model's text is the reply up to the closing
+    fence or to the next line that holds a header and nothing else.
+
+    Attributes:
+        query_header: Heads what the user says.
+        answer_header: Heads what the assistant says.
+        system_header: Heads an app's own rules.
+        tool_header: Heads a tool's result.
+        fence: Three or more backticks or tildes, or empty for none. With four or more, code blocks
+            inside an answer never look like its end.
+        before: Written before each header.
+        gap: Written between header and text, and after the text, where there is no fence.
+        strip_newlines: Whether newlines around a text are left out.
+    """
+
+    query_header: str = "# Query:"
+    answer_header: str = "# Answer:"
+    system_header: str = "# System:"
+    tool_header: str = "# Tool result:"
+    fence: str = "````"
+    before: str = "\n"
+    gap: str = "\n"
+    strip_newlines: bool = False
+
+    def __post_init__(self) -> None:
+        for header in self.headers:
+            if not header or header != header.strip() or len(header.splitlines()) != 1:
+                raise PromptError(
+                    f"The header {header!r} must be one line of text without spaces around it."
+                )
+        if len(set(self.headers)) != len(self.headers):
+            raise PromptError(f"The headers {self.headers} must differ from one another.")
+        if self.fence and (
+            len(self.fence) < 3
+            or self.fence.strip(self.fence[0]) != ""
+            or (self.fence[0] not in "`~")
+        ):
+            raise PromptError(
+                f"The fence {self.fence!r} must be empty or three or more of one of ` and ~."
+            )
+        if self.before[-1:] != "\n" or self.gap[-1:] != "\n":
+            raise PromptError("A frame's `before` and `gap` must end with a newline.")
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """All headers; a line that holds one of them alone begins a section."""
+        return (self.query_header, self.answer_header, self.system_header, self.tool_header)
+
+    @property
+    def opening(self) -> str:
+        """What stands between a header and its text."""
+        return f"\n{self.fence}\n" if self.fence else self.gap
+
+    @property
+    def closing(self) -> str:
+        """What stands after a text."""
+        return f"\n{self.fence}\n" if self.fence else self.gap
+
+    @property
+    def fence_ends_answer(self) -> bool:
+        """Whether the fence alone is proof of the end (a code block's own has three)."""
+        return len(self.fence) > 3
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The few strings at which an engine may stop; the exact cut is the reader's."""
+        query, answer = f"\n{self.query_header}\n", f"\n{self.answer_header}\n"
+        return (f"\n{self.fence}", query) if self.fence_ends_answer else (query, answer)
+
+    def header(self, role: Role) -> str:
+        """The header for a role."""
+        return {
+            "user": self.query_header,
+            "assistant": self.answer_header,
+            "system": self.system_header,
+            "tool": self.tool_header,
+        }[role]
+
+    def open_section(self, role: Role) -> str:
+        """A section's beginning, up to where its text starts."""
+        return f"{self.before}{self.header(role)}{self.opening}"
+
+    def section(self, role: Role, text: str) -> str:
+        """A whole section. The text is written as it is: see ``urial_core.neutralise``."""
+        body = text.strip("\n") if self.strip_newlines else text
+        return f"{self.open_section(role)}{body}{self.closing}"

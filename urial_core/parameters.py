@@ -1,0 +1,108 @@
+"""Generation parameters: how a reply is sampled, and how long it may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import isnan
+from typing import Any
+
+from urial_core.errors import ParameterError
+
+__all__ = ["DEFAULT_MAX_TOKENS", "GenerationParameters"]
+
+DEFAULT_MAX_TOKENS = 1024
+"""Tokens a reply may take when nobody says; less where the window leaves less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationParameters:
+    """How a reply is sampled. The defaults were chosen by measurement (docs/frames.md).
+
+    Attributes:
+        max_tokens: The reply's length limit, in tokens. ``None``: ``DEFAULT_MAX_TOKENS``, or what
+            the window leaves.
+        temperature: 0 is greedy: always the most probable token.
+        top_p: Sample from the smallest set of tokens whose probabilities add up to this.
+        top_k: Sample from this many most probable tokens. ``None`` or 0: no limit.
+        repetition_penalty: Divides (multiplies, where negative) the logits of tokens the *reply*
+            already holds (Keskar et al. 2019). 1 is off. The page's own tokens do not count.
+        frequency_penalty: Subtracted from a token's logit once for each time the reply holds it.
+        presence_penalty: Subtracted from a token's logit once if the reply holds it.
+        seed: Makes sampling repeatable. With ``n`` > 1, reply *i* uses ``seed + i``.
+        stop: The reply ends before the first of these strings.
+        n: How many replies are wanted.
+        logprobs: Report each token's log-probability, and those of this many alternatives.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    repetition_penalty: float = 1.1
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        _check("max_tokens", self.max_tokens, int, 1, None, optional=True)
+        _check("temperature", self.temperature, float, 0, None)
+        _check("top_p", self.top_p, float, 0, 1)
+        _check("top_k", self.top_k, int, 0, None, optional=True)
+        _check("repetition_penalty", self.repetition_penalty, float, 0, None)
+        _check("frequency_penalty", self.frequency_penalty, float, -2, 2)
+        _check("presence_penalty", self.presence_penalty, float, -2, 2)
+        _check("seed", self.seed, int, None, None, optional=True)
+        _check("n", self.n, int, 1, None)
+        _check("logprobs", self.logprobs, int, 0, 20, optional=True)
+        if self.top_p == 0:
+            raise ParameterError("top_p is 0, which leaves no token: use temperature=0 for greedy.")
+        if self.repetition_penalty == 0:
+            raise ParameterError("repetition_penalty is 0: use 1.0 to switch it off.")
+        stop: object = self.stop
+        if not isinstance(stop, (tuple, list)) or not all(isinstance(s, str) for s in stop):
+            raise ParameterError(f"stop is {stop!r}: give a sequence of strings.")
+        if "" in stop:
+            raise ParameterError("stop holds an empty string, which would end every reply.")
+        object.__setattr__(self, "stop", tuple(dict.fromkeys(stop)))
+
+    def replace(self, **changes: Any) -> GenerationParameters:
+        """Return a copy with changes; ``None`` for a parameter means "keep the present value".
+
+        Raises:
+            ParameterError: A name is unknown or a value out of range.
+        """
+        present = {field.name: getattr(self, field.name) for field in fields(self)}
+        unknown = sorted(set(changes) - set(present))
+        if unknown:
+            raise ParameterError(
+                f"Unknown parameter {', '.join(unknown)}: the parameters are {', '.join(present)}."
+            )
+        present.update({name: value for name, value in changes.items() if value is not None})
+        return GenerationParameters(**present)
+
+
+def _check(
+    name: str,
+    value: object,
+    kind: type[int | float],
+    low: float | None,
+    high: float | None,
+    *,
+    optional: bool = False,
+) -> None:
+    if value is None and optional:
+        return
+    accepted = (int, float) if kind is float else (int,)
+    bounds = " ".join(
+        text
+        for text, bound in ((f"at least {low}", low), (f"at most {high}", high))
+        if bound is not None
+    )
+    wanted = f"{'a whole number' if kind is int else 'a number'} {bounds}".strip()
+    if isinstance(value, bool) or not isinstance(value, accepted) or isnan(value):
+        raise ParameterError(f"{name} is {value!r}: give {wanted}.")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ParameterError(f"{name} is {value!r}: give {wanted}.")

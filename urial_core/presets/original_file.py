@@ -1,0 +1,114 @@
+"""Read a prompt file of the original URIAL repository (``urial_prompts/*.txt``).
+
+Such a file is one text: instruction and examples already written out. Its bytes are kept, since
+they are what the paper measured. Labels, fences and spacing are read from the text itself; the
+file's name says nothing reliable about them.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from itertools import pairwise
+
+from urial_core.errors import PromptError
+from urial_core.frame import Frame
+from urial_core.prompt import Example, Prompt
+
+__all__ = ["PromptWarning", "parse_original"]
+
+_HEADER = re.compile(r"^(?P<mark># )?(?P<label>Query|Answer|User|Assistant):[ \t]*$", re.MULTILINE)
+_QUERIES = ("Query", "User")
+
+
+class PromptWarning(UserWarning):
+    """A prompt file works but holds something its author probably did not mean."""
+
+
+def parse_original(text: str, name: str) -> Prompt:
+    """Parse an original prompt file's text.
+
+    Defects of the data (examples out of order, a missing final newline) are warned about.
+
+    Args:
+        text: The file's text, whole.
+        name: What to call the prompt.
+
+    Raises:
+        PromptError: The text is empty.
+    """
+    if not text.strip():
+        raise PromptError(f"Prompt file {name!r} is empty.")
+    headers = list(_HEADER.finditer(text))
+    frame = _frame(text, headers)
+    ends = [*(header.start() for header in headers[1:]), len(text)]
+    sections = [
+        (header["label"] in _QUERIES, _unfenced(text[header.end() : end], frame))
+        for header, end in zip(headers, ends, strict=True)
+    ]
+    _warn_of_defects(text, name, sections)
+    pairs = pairwise(sections)
+    return Prompt(
+        name=name,
+        description="A prompt of the original URIAL repository.",
+        instruction=text[: headers[0].start()].strip() if headers else text.strip(),
+        examples=tuple(
+            Example(query, answer)
+            for (first_asks, query), (second_asks, answer) in pairs
+            if first_asks and not second_asks
+        ),
+        frame=frame,
+        verbatim=text,
+    )
+
+
+def _frame(text: str, headers: list[re.Match[str]]) -> Frame:
+    if headers:
+        labels = {header["label"] for header in headers}
+        mark = headers[0]["mark"] or ""
+    else:  # no examples: the instruction names the labels
+        labels = {"User"} if re.search(r"\bUser:", text) else {"Query"}
+        mark = "# "
+    query, answer = ("User", "Assistant") if "User" in labels else ("Query", "Answer")
+    first_answer = next((h for h in headers if h["label"] not in _QUERIES), None)
+    body = text[first_answer.end() :] if first_answer else "\n```"
+    fenced = body.lstrip().startswith("```")
+    spacious = body.startswith("\n\n")
+    return Frame(
+        query_header=f"{mark}{query}:",
+        answer_header=f"{mark}{answer}:",
+        system_header=f"{mark}System:",
+        tool_header=f"{mark}Tool result:",
+        fence="```" if fenced else "",
+        before="\n" if fenced or spacious else "\n\n",
+        gap="\n\n" if spacious else "\n",
+        strip_newlines=not fenced and not spacious,
+    )
+
+
+def _unfenced(section: str, frame: Frame) -> str:
+    text = section.strip()
+    return text.removeprefix("```").removesuffix("```").strip() if frame.fence else text
+
+
+def _warn_of_defects(text: str, name: str, sections: list[tuple[bool, str]]) -> None:
+    for number, (asks, _) in enumerate(sections):
+        expected = number % 2 == 0
+        if asks != expected:
+            found, wanted = ("a query", "an answer") if asks else ("an answer", "a query")
+            warnings.warn(
+                f"Prompt file {name!r}: section {number + 1} is {found} where {wanted} was "
+                "expected; an example is out of place.",
+                PromptWarning,
+                stacklevel=4,
+            )
+            break
+    if sections and sections[-1][0]:
+        message = f"Prompt file {name!r}: the last query has no answer."
+        warnings.warn(message, PromptWarning, stacklevel=4)
+    if not text.endswith("\n"):
+        message = (
+            f"Prompt file {name!r} has no final newline, so the first query follows its last "
+            "line without a blank line."
+        )
+        warnings.warn(message, PromptWarning, stacklevel=4)

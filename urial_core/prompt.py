@@ -1,0 +1,81 @@
+"""Prompt: the constant page that makes a base model an assistant."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from urial_core.errors import PromptError
+from urial_core.frame import Frame
+from urial_core.neutralise import neutralise
+
+__all__ = ["Example", "Prompt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question and the answer that shows the style wanted."""
+
+    query: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Instruction, examples and frame, bound together as one value (Lin et al. 2023, section 3).
+
+    Attributes:
+        name: What to call it.
+        instruction: What the assistant is and how it answers.
+        examples: Constant question-and-answer pairs, in order; they teach style, not facts.
+        frame: How sections are written.
+        description: One line on what it is for.
+        language: Its language, as a BCP 47 tag.
+        verbatim: The page's exact text, for prompts whose bytes must be kept; otherwise the page
+            is written from instruction and examples.
+    """
+
+    name: str
+    instruction: str
+    examples: tuple[Example, ...] = ()
+    frame: Frame = field(default_factory=Frame)
+    description: str = ""
+    language: str = "en"
+    verbatim: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise PromptError("A prompt needs a name.")
+        if self.verbatim is not None:
+            return
+        if not self.instruction.strip():
+            raise PromptError(f"Prompt {self.name!r} has an empty instruction.")
+        for number, example in enumerate(self.examples, 1):
+            for part in ("query", "answer"):
+                text = getattr(example, part)
+                if not text.strip():
+                    raise PromptError(f"Example {number} of prompt {self.name!r}: empty {part}.")
+                if neutralise(text, self.frame) != text:
+                    raise PromptError(
+                        f"Example {number} of prompt {self.name!r}: its {part} holds a line that "
+                        f"looks like one of the page's headers {self.frame.headers} or its fence "
+                        f"{self.frame.fence!r}. Reword the line or choose another frame."
+                    )
+
+    @cached_property
+    def page(self) -> str:
+        """The constant start of every page, byte for byte."""
+        if self.verbatim is not None:
+            return self.verbatim
+        sections = [
+            self.frame.section("user", example.query)
+            + self.frame.section("assistant", example.answer)
+            for example in self.examples
+        ]
+        return f"# Instruction\n\n{self.instruction}\n{''.join(sections)}"
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the page and its frame: two prompts with one digest give the same replies."""
+        return hashlib.sha256(repr((self.page, self.frame)).encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""The reader that turns a model's raw text into the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from urial_core.frame import Frame
+from urial_core.reply.echo import PromptEcho
+from urial_core.reply.section import SectionReader
+from urial_core.reply.stops import StopReader
+from urial_core.reply.values import EndReason
+from urial_core.reply.whitespace import WhitespaceTrimmer
+
+__all__ = ["ReplyReader"]
+
+
+class ReplyReader:
+    """Reads a reply out of a completion's text, however the text is split into pieces.
+
+    It never trusts the engine: whether that honours stop strings, repeats the prompt or runs on,
+    the reply is the same. Work per call is in proportion to the piece.
+
+    Attributes:
+        blank: Whether no text has been given out yet.
+    """
+
+    def __init__(
+        self, frame: Frame, *, stop: Sequence[str] = (), prompt: str = "", prefill: str = ""
+    ) -> None:
+        """Start a reply.
+
+        Args:
+            frame: How the page is written.
+            stop: Strings at which the user wants the reply to end.
+            prompt: The page sent, to recognise an engine that repeats it.
+            prefill: What the page already holds of the reply.
+        """
+        self.blank = True
+        self._echo = PromptEcho(prompt)
+        self._section = SectionReader(frame, prefill)
+        self._stops = StopReader(stop)
+        self._whitespace = WhitespaceTrimmer(keep_leading=bool(prefill))
+
+    def feed(self, text: str) -> str:
+        """Take more of the completion; return what it adds to the reply, perhaps nothing."""
+        if self.ended:
+            return ""
+        return self._pass_on(self._section.feed(self._echo.feed(text)))
+
+    def flush(self) -> str:
+        """The completion is over: return what was held back."""
+        if self.ended:
+            return ""
+        rest = self._section.feed(self._echo.flush()) + self._section.flush()
+        return self._pass_on(rest, last=True)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the reply is over and nothing more need be generated."""
+        return self._section.ended or self._stops.matched is not None
+
+    @property
+    def stop(self) -> str | None:
+        """The user's stop string that ended the reply, if one did."""
+        return self._stops.matched
+
+    def end_reason(self, engine_finish: str | None) -> EndReason:
+        """Say why the reply ended.
+
+        Args:
+            engine_finish: What the engine says: "length", or anything else for "stop".
+        """
+        if self.stop is not None:
+            return "stop_string"
+        if self._section.ended:
+            return "delimiter"
+        return "length" if engine_finish == "length" else "end_of_text"
+
+    def _pass_on(self, text: str, *, last: bool = False) -> str:
+        text = self._stops.feed(text)
+        if last or self._section.ended:
+            text += self._stops.flush()
+        text = self._whitespace.feed(text)
+        self.blank = self.blank and not text
+        return text

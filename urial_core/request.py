@@ -1,0 +1,49 @@
+"""Request: everything an engine needs to know to write one reply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from urial_core.frame import Frame
+from urial_core.messages import Message
+from urial_core.parameters import GenerationParameters
+from urial_core.reply.reader import ReplyReader
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One page to be continued.
+
+    Attributes:
+        prompt: The page, ending in an open answer section.
+        constant: How many of the page's characters, from its start, are the same in every request
+            of this prompt: an engine computes them once.
+        stop: Strings at which an engine may stop: the frame's few, then the user's.
+        parameters: How to sample; ``max_tokens`` is always set.
+        frame: How the page is written.
+        prefill: What the page already holds of the reply.
+        dropped: Messages left out because the window is too small.
+    """
+
+    prompt: str
+    constant: int
+    stop: tuple[str, ...]
+    parameters: GenerationParameters
+    frame: Frame
+    prefill: str = ""
+    dropped: tuple[Message, ...] = ()
+
+    @property
+    def max_tokens(self) -> int:
+        """The reply's length limit, in tokens."""
+        assert self.parameters.max_tokens is not None  # noqa: S101 - `compose` sets it
+        return self.parameters.max_tokens
+
+    def reader(self) -> ReplyReader:
+        """A fresh reader for the completion as the engine writes it.
+
+        An engine that sees every token may run it too, to stop exactly where the reply ends.
+        """
+        return ReplyReader(self.frame, stop=self.parameters.stop, prefill=self.prefill)
