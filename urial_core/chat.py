@@ -29,11 +29,13 @@ class UrialChat:
         model: The model that continues pages.
         prompt: The constant part of every page.
         overflow: What to do with a conversation too long for the window.
+        context_window: The model's window, where the model does not know it or is to use less.
     """
 
     model: CompletionModel
     prompt: Prompt
     overflow: Overflow = "error"
+    context_window: int | None = None
 
     def request(
         self,
@@ -43,7 +45,7 @@ class UrialChat:
         prefill: bool = False,
     ) -> Request:
         """Compose the request for a conversation; see ``urial_core.compose``."""
-        window = self.model.context_window
+        window = self.context_window or self.model.context_window
         return compose(
             self.prompt,
             messages,

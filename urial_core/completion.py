@@ -93,11 +93,12 @@ class CompletionModel(Protocol):
     def context_window(self) -> int | None:
         """Tokens the model can attend to, prompt and reply together; None if unknown."""
 
-    def count_tokens(self, text: str) -> int:
-        """Count a text's tokens as the model's tokenizer does."""
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether ``count_tokens`` asks the model's own tokenizer, or makes a careful guess."""
 
-    def token_ids(self, text: str) -> list[int]:
-        """Encode a text."""
+    def count_tokens(self, text: str) -> int:
+        """Count a text's tokens."""
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
         """Complete several pages, as one batch where the engine can; in order."""

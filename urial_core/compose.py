@@ -17,7 +17,7 @@ from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
 from urial_core.request import Request
 
-__all__ = ["Overflow", "Section", "compose", "sections_of"]
+__all__ = ["Overflow", "Section", "compose", "conversation_text", "sections_of"]
 
 Overflow = Literal["error", "trim"]
 """What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
@@ -58,6 +58,14 @@ def sections_of(messages: Sequence[Message]) -> list[Section]:
             )
             sections.append(Section((message,), text))
     return sections
+
+
+def conversation_text(prompt: Prompt, messages: Sequence[Message]) -> str:
+    """Write a conversation's sections alone, as they stand on the page."""
+    return "".join(
+        prompt.frame.section(section.role, neutralise(section.text, prompt.frame))
+        for section in sections_of(messages)
+    )
 
 
 def compose(

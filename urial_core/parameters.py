@@ -16,18 +16,23 @@ DEFAULT_MAX_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParameters:
-    """How a reply is sampled. The defaults were chosen by measurement (docs/frames.md).
+    """How a reply is sampled. ``None`` means that nobody has said.
+
+    A wrapped model then keeps its own setting; ``resolved`` fills in this project's defaults, which
+    were chosen by measurement (docs/frames.md).
 
     Attributes:
-        max_tokens: The reply's length limit, in tokens. ``None``: ``DEFAULT_MAX_TOKENS``, or what
-            the window leaves.
-        temperature: 0 is greedy: always the most probable token.
-        top_p: Sample from the smallest set of tokens whose probabilities add up to this.
-        top_k: Sample from this many most probable tokens. ``None`` or 0: no limit.
+        max_tokens: The reply's length limit, in tokens. Unsaid: ``DEFAULT_MAX_TOKENS``, or what the
+            window leaves.
+        temperature: 0 is greedy: always the most probable token. Default 0.
+        top_p: Sample from the smallest set of tokens whose probabilities add up to this. Default 1.
+        top_k: Sample from this many most probable tokens. Default 0, no limit.
         repetition_penalty: Divides (multiplies, where negative) the logits of tokens the *reply*
             already holds (Keskar et al. 2019). 1 is off. The page's own tokens do not count.
+            Default 1.1.
         frequency_penalty: Subtracted from a token's logit once for each time the reply holds it.
-        presence_penalty: Subtracted from a token's logit once if the reply holds it.
+            Default 0.
+        presence_penalty: Subtracted from a token's logit once if the reply holds it. Default 0.
         seed: Makes sampling repeatable. With ``n`` > 1, reply *i* uses ``seed + i``.
         stop: The reply ends before the first of these strings.
         n: How many replies are wanted.
@@ -35,12 +40,12 @@ class GenerationParameters:
     """
 
     max_tokens: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
+    temperature: float | None = None
+    top_p: float | None = None
     top_k: int | None = None
-    repetition_penalty: float = 1.1
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     n: int = 1
@@ -48,12 +53,12 @@ class GenerationParameters:
 
     def __post_init__(self) -> None:
         _check("max_tokens", self.max_tokens, int, 1, None, optional=True)
-        _check("temperature", self.temperature, float, 0, None)
-        _check("top_p", self.top_p, float, 0, 1)
+        _check("temperature", self.temperature, float, 0, None, optional=True)
+        _check("top_p", self.top_p, float, 0, 1, optional=True)
         _check("top_k", self.top_k, int, 0, None, optional=True)
-        _check("repetition_penalty", self.repetition_penalty, float, 0, None)
-        _check("frequency_penalty", self.frequency_penalty, float, -2, 2)
-        _check("presence_penalty", self.presence_penalty, float, -2, 2)
+        _check("repetition_penalty", self.repetition_penalty, float, 0, None, optional=True)
+        _check("frequency_penalty", self.frequency_penalty, float, -2, 2, optional=True)
+        _check("presence_penalty", self.presence_penalty, float, -2, 2, optional=True)
         _check("seed", self.seed, int, None, None, optional=True)
         _check("n", self.n, int, 1, None)
         _check("logprobs", self.logprobs, int, 0, 20, optional=True)
@@ -82,6 +87,21 @@ class GenerationParameters:
             )
         present.update({name: value for name, value in changes.items() if value is not None})
         return GenerationParameters(**present)
+
+    def resolved(self) -> GenerationParameters:
+        """Return a copy in which this project's defaults stand for what nobody has said."""
+        said = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        return GenerationParameters(**{**_DEFAULTS, **said})
+
+
+_DEFAULTS: dict[str, Any] = {
+    "temperature": 0.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "repetition_penalty": 1.1,
+    "frequency_penalty": 0.0,
+    "presence_penalty": 0.0,
+}
 
 
 def _check(

@@ -68,13 +68,14 @@ class ScriptedModel:
         """The window given, in words."""
         return self._window
 
+    @property
+    def counts_exactly(self) -> bool:
+        """Yes: its tokens are words."""
+        return True
+
     def count_tokens(self, text: str) -> int:
         """Count words."""
         return len(text.split())
-
-    def token_ids(self, text: str) -> list[int]:
-        """Give each word a number: the sum of its characters' code points."""
-        return [sum(map(ord, word)) for word in text.split()]
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
         """Replay one script for each request."""

@@ -57,7 +57,7 @@ class ReplyAssembler:
         request = self._request
         if self._attempt > 1:
             sampled = request.parameters.replace(
-                temperature=max(request.parameters.temperature, _SECOND_TEMPERATURE),
+                temperature=max(request.parameters.temperature or 0, _SECOND_TEMPERATURE),
                 seed=(request.parameters.seed or 0) + 1,
             )
             request = replace(request, parameters=sampled)
@@ -118,11 +118,14 @@ class ReplyAssembler:
         return tuple(taken)
 
     def _account(self) -> None:
-        usage = self._usage or Usage(
-            input_tokens=self._model.count_tokens(self._request.prompt),
-            output_tokens=self._model.count_tokens("".join(self._raw)),
-        )
-        self._spent = usage if self._spent is None else self._spent + usage
+        usage = self._usage
+        if usage is None and self._model.counts_exactly:
+            usage = Usage(
+                input_tokens=self._model.count_tokens(self._request.prompt),
+                output_tokens=self._model.count_tokens("".join(self._raw)),
+            )
+        if usage is not None:
+            self._spent = usage if self._spent is None else self._spent + usage
 
     def _end(self) -> ReplyEnd:
         return ReplyEnd(

@@ -57,7 +57,8 @@ class SectionReader:
         if self.ended:
             return ""
         rest = self._take("\n")  # the end of the text ends the line
-        self.ended = self.ended or bool(self._bare_fence)
+        if self._bare_fence:
+            self.ended = True
         return rest if self.ended else rest.removesuffix("\n")
 
     def _take(self, text: str) -> str:
@@ -130,21 +131,21 @@ class SectionReader:
         end = at
         while end < len(data) and data[end] == data[at] and end - at < _LONGEST_FENCE:
             end += 1
-        run = end - at
-        if self._frame.fence_ends_answer:
-            if run >= len(self._frame.fence) and not self._indented:
-                self.ended = True
-                return at
-            return (
-                None if end == len(data) and not self._indented else self._text(data, at, end, out)
-            )
-        if end == len(data):
+        if not self._frame.fence_ends_answer:
+            return self._three_fence_line(data, at, end, out)
+        if not self._indented:
+            self.ended = end - at >= len(self._frame.fence)
+            if self.ended or end == len(data):
+                return at if self.ended else None
+        return self._text(data, at, end, out)
+
+    def _three_fence_line(self, data: str, at: int, end: int, out: list[str]) -> int | None:
+        """Decide on a run of fence characters where the frame has three, as code blocks do."""
+        run, bare = end - at, _blank_to_end(data, end)
+        if end == len(data) or (run >= 3 and bare is None):
             return None
         if run < 3:
             return self._text(data, at, end, out)
-        bare = _blank_to_end(data, end)
-        if bare is None:
-            return None
         out.append(self._release_fence())
         if not bare:
             self._opener = 0 if self._block else run

@@ -41,9 +41,30 @@ FRAMES = {
 BREAKS = [*LINE_BREAKS, "\r\n"]
 HEADERS = sorted({header for frame in FRAMES.values() for header in frame.headers})
 _FENCES = [mark * size for mark in "`~" for size in (1, 2, 3, 4, 5, 64, 70)]
-_NEARLY = ["# Query", "# Quer", "#", "# Answers:", "# Query the table", "## Query:", "# query:", "Us"]
+_NEARLY = [
+    "# Query",
+    "# Quer",
+    "#",
+    "# Answers:",
+    "# Query the table",
+    "## Query:",
+    "# query:",
+    "Us",
+]
 _BLANKS = ["", "", "", " ", "\t", "  ", "    ", " " * 7, " " * 8, " " * 70]
-_WORDS = ["x", "word ", "python", "`", "a`b", "é", "日本", "\N{GRINNING FACE}", "\u3000", "\xa0", "\0"]
+_WORDS = [
+    "x",
+    "word ",
+    "python",
+    "`",
+    "a`b",
+    "é",
+    "日本",
+    "\N{GRINNING FACE}",
+    "\u3000",
+    "\xa0",
+    "\0",
+]
 
 frames = st.sampled_from(list(FRAMES.values()))
 _breaks = st.sampled_from(["\n"] * 12 + BREAKS)

@@ -111,9 +111,7 @@ def test_page_bytes() -> None:
     """A page is the instruction, then each example as two sections; nothing else."""
     prompt = Prompt(name="p", instruction="Be kind.", examples=ONE)
     assert prompt.page == (
-        "# Instruction\n\nBe kind.\n"
-        "\n# Query:\n````\nWho?\n````\n"
-        "\n# Answer:\n````\nMe.\n````\n"
+        "# Instruction\n\nBe kind.\n\n# Query:\n````\nWho?\n````\n\n# Answer:\n````\nMe.\n````\n"
     )
 
 

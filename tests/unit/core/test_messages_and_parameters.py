@@ -37,7 +37,13 @@ def test_unknown_role_is_refused(role: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [(None, "NoneType"), (b"Hi", "bytes"), (["Hi"], "list"), ({"type": "image"}, "dict"), (1, "int")],
+    [
+        (None, "NoneType"),
+        (b"Hi", "bytes"),
+        (["Hi"], "list"),
+        ({"type": "image"}, "dict"),
+        (1, "int"),
+    ],
 )
 def test_text_must_be_a_string(text: Any, kind: str) -> None:
     """Content that is no string is refused as unsupported, and the error names its type."""
@@ -56,12 +62,12 @@ def test_messages_are_frozen_values() -> None:
 
 GOOD = {
     "max_tokens": [None, 1, 4096],
-    "temperature": [0, 0.0, 0.7, 2.5],
-    "top_p": [0.01, 1, 1.0],
+    "temperature": [None, 0, 0.0, 0.7, 2.5],
+    "top_p": [None, 0.01, 1, 1.0],
     "top_k": [None, 0, 50],
-    "repetition_penalty": [0.5, 1, 1.3],
-    "frequency_penalty": [-2, 0, 2],
-    "presence_penalty": [-2.0, 0.5, 2],
+    "repetition_penalty": [None, 0.5, 1, 1.3],
+    "frequency_penalty": [None, -2, 0, 2],
+    "presence_penalty": [None, -2.0, 0.5, 2],
     "seed": [None, -1, 0, 2**63],
     "n": [1, 8],
     "logprobs": [None, 0, 20],
@@ -83,7 +89,6 @@ def test_values_in_range_are_kept(name: str, value: Any) -> None:
         ("max_tokens", "12", "a whole number at least 1"),
         ("max_tokens", True, "a whole number at least 1"),
         ("temperature", -0.1, "a number at least 0"),
-        ("temperature", None, "a number at least 0"),
         ("temperature", math.nan, "a number at least 0"),
         ("temperature", "hot", "a number at least 0"),
         ("top_p", 1.1, "a number at least 0 at most 1"),
@@ -163,6 +168,22 @@ def test_replace_checks_like_the_constructor() -> None:
         GenerationParameters().replace(top_p=2)
     with pytest.raises(ParameterError, match=r"Unknown parameter temprature: .*temperature"):
         GenerationParameters().replace(temprature=1)
+
+
+def test_resolved_fills_in_what_nobody_said() -> None:
+    """``resolved`` puts the measured defaults where nothing was said, and keeps what was."""
+    resolved = GenerationParameters(temperature=0.5, top_k=3, stop=("x",)).resolved()
+    assert resolved == GenerationParameters(
+        temperature=0.5,
+        top_p=1.0,
+        top_k=3,
+        repetition_penalty=1.1,
+        frequency_penalty=0.0,
+        presence_penalty=0.0,
+        stop=("x",),
+    )
+    assert GenerationParameters().resolved().temperature == 0.0
+    assert resolved.resolved() == resolved
 
 
 def test_parameters_are_frozen_values() -> None:

@@ -80,7 +80,8 @@ def test_nothing_suspicious_means_nothing_changed(text: str, frame: Frame) -> No
     """Neutralising only ever adds backslashes before headers and fences at the start of lines."""
     targets = [*frame.headers, *([frame.fence] if frame.fence else [])]
     suspicious = any(
-        part.lstrip(" \t").lstrip("\\").startswith(tuple(targets)) for part in LINE_START.split(text)
+        part.lstrip(" \t").lstrip("\\").startswith(tuple(targets))
+        for part in LINE_START.split(text)
     )
     changed = neutralise(text, frame)
     assert suspicious or changed == text
@@ -126,7 +127,8 @@ def test_a_conversation_reads_back_section_by_section(one: str, two: str, frame:
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 @pytest.mark.parametrize(
-    "unit", ["\n", "\\", " ", "`", "~", "`\n", "```\n", " ```x\n", "# Query:\n", "\\\\ # Query:", "#\n"]
+    "unit",
+    ["\n", "\\", " ", "`", "~", "`\n", "```\n", " ```x\n", "# Query:\n", "\\\\ # Query:", "#\n"],
 )
 def test_work_is_linear(frame: Frame, unit: str) -> None:
     """Neutralising and restoring take time in proportion to the text, even for hostile ones."""

@@ -197,7 +197,9 @@ def test_an_empty_file_is_an_error() -> None:
         parse_original(" \n\n", "void")
 
 
-@pytest.mark.parametrize("text", [BACKTICKS, SPACIOUS, TIGHT], ids=["backticks", "spacious", "tight"])
+@pytest.mark.parametrize(
+    "text", [BACKTICKS, SPACIOUS, TIGHT], ids=["backticks", "spacious", "tight"]
+)
 def test_the_name_of_the_file_does_not_matter(tmp_path: Path, text: str) -> None:
     """The same bytes give the same prompt under any name; only the prompt's name differs."""
     prompts = []
@@ -208,7 +210,9 @@ def test_the_name_of_the_file_does_not_matter(tmp_path: Path, text: str) -> None
     assert [prompt.name for prompt in prompts] == ["inst_1k_v6", "inst_2k_v4.help", "zero", "noext"]
 
 
-@pytest.mark.parametrize("text", [BACKTICKS, SPACIOUS, TIGHT], ids=["backticks", "spacious", "tight"])
+@pytest.mark.parametrize(
+    "text", [BACKTICKS, SPACIOUS, TIGHT], ids=["backticks", "spacious", "tight"]
+)
 def test_windows_line_ends_change_nothing(tmp_path: Path, text: str) -> None:
     """A file that a Windows checkout gave CRLF line ends is the same prompt as before."""
     path = tmp_path / "windows.txt"

@@ -82,15 +82,13 @@ def test_every_preset_renders_one_section_for_each_text(name: str) -> None:
     lines = prompt.page.splitlines()
     assert lines.count("# Query:") == lines.count("# Answer:") == len(prompt.examples)
     request = compose(prompt, [Message("user", "Hi")])
-    assert request.prompt == prompt.page + (
-        "\n# Query:\n````\nHi\n````\n\n# Answer:\n````\n"
-    )
+    assert request.prompt == prompt.page + ("\n# Query:\n````\nHi\n````\n\n# Answer:\n````\n")
     assert request.constant == len(prompt.page)
 
 
 @pytest.mark.parametrize("name", EXAMPLES_OF)
 def test_presets_hold_no_control_characters(name: str) -> None:
-    """A preset's page holds no control or format characters but newlines, and no blank line ends."""
+    """A preset's page holds no control characters but newlines, and no blanks before those."""
     page = load_prompt(name).page
     odd = {char for char in page if unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn"}}
     assert odd == {"\n"}
@@ -198,7 +196,7 @@ def test_a_preset_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    """A file that is no TOML, or has unknown, missing or mistyped keys, is refused, saying which."""
+    """A file that is no TOML, or whose keys are not those wanted, is refused, saying which."""
     path = tmp_path / "bad.toml"
     path.write_text(content)
     with pytest.raises(PromptError, match=message):

@@ -17,7 +17,9 @@ from urial_core.frame import LINE_BREAKS
 ALL = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 stops = st.lists(
     st.one_of(
-        st.sampled_from(["STOP", "\n", "\n\n", " ", "# ", "``", "Query", "\\", "x", "word x", "aab"]),
+        st.sampled_from(
+            ["STOP", "\n", "\n\n", " ", "# ", "``", "Query", "\\", "x", "word x", "aab"]
+        ),
         st.text(min_size=1, max_size=3),
     ),
     max_size=3,
@@ -51,7 +53,7 @@ def end_of(frame: Frame) -> str:
 def test_any_split_gives_the_same_reply(
     raw: str, frame: Frame, lengths: list[int], stop: list[str]
 ) -> None:
-    """Text, stop, end and reason are the same for the whole text, for pieces, for single characters."""
+    """A text at once, in pieces or character by character gives the same reply and the same end."""
     whole = read(frame, [raw], stop)
     assert read(frame, cut(raw, lengths), stop) == whole
     assert read(frame, raw, stop) == whole
@@ -83,7 +85,7 @@ def test_a_stop_string_is_never_shown(raw: str, frame: Frame, stop: list[str]) -
 @given(texts, frames)
 def test_no_header_leaks(raw: str, frame: Frame) -> None:
     """A line of the reply is a header only where the raw text had it escaped."""
-    reply = read(frame, raw).text
+    reply = read(frame, f"x\n{raw}\nx").text  # so that no blanks around a line are trimmed
     for header in frame.headers:
         if f"\\{header}" not in raw:
             assert header not in re.split(f"[{LINE_BREAKS}]", reply)
@@ -146,14 +148,14 @@ def test_prose_is_passed_on_at_once(raw: str, frame: Frame) -> None:
 @many
 @given(texts, frames)
 def test_little_is_held_back(raw: str, frame: Frame) -> None:
-    """Whatever comes, what is shown is at most 100 characters behind, whitespace apart."""
+    """Whatever comes, what is shown is at most 140 characters behind, whitespace apart."""
     whole, reader, shown = read(frame, raw), ReplyReader(frame), ""
     for at, char in enumerate(raw, 1):
         shown += reader.feed(char)
         if reader.ended:
             break
-        sure = restore(raw[:at], frame).strip()
-        assert len(shown) >= min(len(sure), len(whole.text)) - 100 - sure.count("\\")
+        sure = restore(raw[:at], frame).strip()[:-140].rstrip()
+        assert len(shown) >= min(len(sure), len(whole.text)) - sure.count("\\")
     assert whole.text.startswith(shown)
 
 
@@ -176,7 +178,7 @@ def test_little_is_held_back(raw: str, frame: Frame) -> None:
 )
 def test_text_that_only_resembles_the_end(frame: Frame, text: str) -> None:
     """Code blocks, comments and near misses are part of the reply, in every frame."""
-    if frame.fence in ("````",) and "````" in text:
+    if frame.fence == "````" and "````" in text:
         text = neutralise(text, frame)
     expected = (restore(text, frame), None, True, "delimiter")
     raw = text + end_of(frame)
@@ -241,7 +243,15 @@ def test_an_echoed_prompt_is_dropped_once(frame: Frame) -> None:
 @ALL
 @pytest.mark.parametrize(
     "prefill",
-    ["Well", "Well,\n", "So:\n# Query:\nis a header\n", "So:\n````\n", "~~~~\n", "# Answer:", "```\n"],
+    [
+        "Well",
+        "Well,\n",
+        "So:\n# Query:\nis a header\n",
+        "So:\n````\n",
+        "~~~~\n",
+        "# Answer:",
+        "```\n",
+    ],
 )
 def test_a_prefill_is_text_whatever_it_holds(frame: Frame, prefill: str) -> None:
     """A prefill never ends the reply that continues it, and space before the reply is kept."""

@@ -72,6 +72,8 @@ class Engine:
             Row(number, request, self._tokenization, self._end_of_text)
             for number, request in enumerate(requests)
         ]
+        for row in rows:
+            row.reused = self.prefixes.match(row.ids)[1]
         for start in range(0, len(rows), self._max_batch_size):
             batch = rows[start : start + self._max_batch_size]
             if self._reuses:
@@ -145,7 +147,6 @@ class Engine:
         ]
         usual = int(statistics.median_low(needed)) + _LAG
         for index, row in enumerate(rows):
-            row.reused = len(row.ids) - needed[index]
             if needed[index] > usual and len(rows) > 1:
                 segment, kept = found[index]
                 read = yield from self._read(

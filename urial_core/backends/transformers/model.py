@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from urial_core.backends.transformers.source import Source
+from urial_core.backends.transformers.window import config_file_window, window_of
 from urial_core.completion import Completion, CompletionChunk
 from urial_core.errors import (
     GenerationError,
@@ -155,11 +156,14 @@ class TransformersModel:
     @property
     def context_window(self) -> int | None:
         """The positions the model was built for."""
-        config = self._load_config().get_text_config(decoder=True)
-        names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-        return next(
-            (n for name in names if isinstance(n := getattr(config, name, None), int)), None
-        )
+        return window_of(self._load_config().get_text_config(decoder=True).to_dict())
+
+    @property
+    def context_window_at_hand(self) -> int | None:
+        """The context window, if it is known without loading anything through transformers."""
+        if self._config is not None:
+            return self.context_window
+        return config_file_window(self._source.model_id)
 
     @property
     def dtype(self) -> str:
@@ -170,6 +174,11 @@ class TransformersModel:
     def load(self) -> None:
         """Load the model now rather than at the first request."""
         self._submit(self._ready_engine).result()
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Yes: the tokenizer is at hand."""
+        return True
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, the begin-of-text token included."""

@@ -25,7 +25,7 @@ class Row:
         ids: The page's tokens.
         written: The reply's tokens so far.
         finish: Why the reply is over ("stop" or "length"), or None.
-        reused: Tokens of the page whose keys and values were there already.
+        reused: Tokens of the page whose keys and values an earlier request left.
     """
 
     def __init__(

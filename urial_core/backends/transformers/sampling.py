@@ -28,13 +28,20 @@ class Sampler:
     """
 
     def __init__(self, parameters: GenerationParameters) -> None:
-        self._parameters = parameters
+        said = parameters.resolved()
+        self._temperature = said.temperature or 0.0
+        self._top_p = said.top_p or 1.0
+        self._top_k = said.top_k or 0
+        self._repetition_penalty = said.repetition_penalty or 1.0
+        self._frequency_penalty = said.frequency_penalty or 0.0
+        self._presence_penalty = said.presence_penalty or 0.0
+        self._alternatives = said.logprobs or 0
         self._counts = Counter[int]()
         self._random = torch.Generator()
-        if parameters.seed is None:
+        if said.seed is None:
             self._random.seed()
         else:
-            self._random.manual_seed(parameters.seed % 2**63)
+            self._random.manual_seed(said.seed % 2**63)
 
     def choose(self, logits: torch.Tensor, forbidden: list[int]) -> int:
         """Choose the next token.
@@ -47,9 +54,9 @@ class Sampler:
         if forbidden:
             scores = scores.clone()
             scores[forbidden] = -torch.inf
-        if self._parameters.temperature == 0:
+        if self._temperature == 0:
             return int(scores.argmax())
-        return self._sample(scores.float() / self._parameters.temperature)
+        return self._sample(scores.float() / self._temperature)
 
     def accept(self, token: int) -> None:
         """Count a chosen token as part of the reply."""
@@ -60,7 +67,7 @@ class Sampler:
     ) -> TokenLogprob:
         """Report a token's log-probability as the model sees it."""
         logprobs = logits.float().log_softmax(-1)
-        top = logprobs.topk(self._parameters.logprobs or 0)
+        top = logprobs.topk(self._alternatives)
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return TokenLogprob(
             token=decode(token),
@@ -69,22 +76,19 @@ class Sampler:
         )
 
     def _penalised(self, logits: torch.Tensor) -> torch.Tensor:
-        parameters = self._parameters
-        repeats = parameters.repetition_penalty != 1
-        if not self._counts or not (
-            repeats or parameters.frequency_penalty or parameters.presence_penalty
-        ):
+        penalties = (self._repetition_penalty, self._frequency_penalty, self._presence_penalty)
+        if not self._counts or penalties == (1, 0, 0):
             return logits
         tokens = torch.tensor(list(self._counts), device=logits.device)
         counts = torch.tensor(list(self._counts.values()), device=logits.device)
         seen = logits[tokens].float()
-        penalty = parameters.repetition_penalty
+        penalty = self._repetition_penalty
         seen = torch.where(seen > 0, seen / penalty, seen * penalty)
-        seen -= parameters.frequency_penalty * counts + parameters.presence_penalty
+        seen -= self._frequency_penalty * counts + self._presence_penalty
         return logits.index_copy(0, tokens, seen.to(logits.dtype))
 
     def _sample(self, scores: torch.Tensor) -> int:
-        top_k, top_p = self._parameters.top_k, self._parameters.top_p
+        top_k, top_p = self._top_k, self._top_p
         if not top_k and top_p == 1:
             return self._draw(scores.softmax(-1))
         size = min(top_k or _CANDIDATES, scores.numel())

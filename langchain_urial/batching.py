@@ -1,0 +1,148 @@
+"""Batching: gather the calls of one ``batch`` and answer them together.
+
+LangChain's own ``batch`` invokes the model once per input, each with its callbacks, cache look-up
+and rate limit. Those stay as they are; only the model's work is put together: each invocation
+brings its requests here and waits, and when the last one has come, all are answered as one batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from urial_core import Reply
+from urial_core.request import Request
+
+__all__ = ["Gathering", "aanswer", "acall_of", "answer", "call_of"]
+
+
+class Gathering:
+    """The calls of one batch. Each asks once or leaves; the last to do so sets the work going."""
+
+    def __init__(self, calls: int) -> None:
+        """Expect this many calls."""
+        self.work: Any = None
+        self._outstanding = calls
+        self._asked = list[tuple[Sequence[Request], Future[list[Reply]]]]()
+        self._lock = threading.Lock()
+
+    @property
+    def requests(self) -> list[Request]:
+        """All requests of all calls, in the order of asking."""
+        return [request for requests, _ in self._asked for request in requests]
+
+    def ask(self, requests: Sequence[Request], work: Any) -> Future[list[Reply]]:
+        """Bring a call's requests, and what can answer them."""
+        future = Future[list[Reply]]()
+        with self._lock:
+            self.work = work
+            self._asked.append((requests, future))
+        return future
+
+    def arrived(self) -> bool:
+        """Count a call off; say whether it was the last and there is something to answer."""
+        with self._lock:
+            self._outstanding -= 1
+            return self._outstanding == 0 and bool(self._asked)
+
+    def settle(self, replies: Sequence[Reply]) -> None:
+        """Hand each call its replies."""
+        rest = iter(replies)
+        for requests, future in self._asked:
+            future.set_result([next(rest) for _ in requests])
+
+    def fail(self, error: BaseException) -> None:
+        """Hand each call the error that ended the work."""
+        for _, future in self._asked:
+            future.set_exception(error)
+
+
+class _Call:
+    """One call of a gathering, and whether it has yet to arrive. Copied contexts share it."""
+
+    def __init__(self, gathering: Gathering) -> None:
+        self._gathering = gathering
+        self._due = True
+
+    def arrive(self) -> Gathering | None:
+        """The gathering, the first time; None afterwards."""
+        due, self._due = self._due, False
+        return self._gathering if due else None
+
+
+_call: ContextVar[_Call | None] = ContextVar("call", default=None)
+
+
+@contextmanager
+def call_of(gathering: Gathering) -> Generator[None]:
+    """Run one of the gathering's calls; it leaves at the end if it has not asked."""
+    call = _Call(gathering)
+    token = _call.set(call)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+        if call.arrive() is not None:
+            _work_if_last(gathering)
+
+
+@asynccontextmanager
+async def acall_of(gathering: Gathering) -> AsyncGenerator[None]:
+    """As ``call_of``."""
+    call = _Call(gathering)
+    token = _call.set(call)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+        if call.arrive() is not None:
+            await _awork_if_last(gathering)
+
+
+def answer(
+    requests: Sequence[Request], work: Callable[[Sequence[Request]], list[Reply]]
+) -> list[Reply]:
+    """Answer requests, together with those of the batch that this call belongs to, if any."""
+    call = _call.get()
+    gathering = call.arrive() if call else None
+    if gathering is None:
+        return work(requests)
+    future = gathering.ask(requests, work)
+    _work_if_last(gathering)
+    return future.result()
+
+
+async def aanswer(
+    requests: Sequence[Request], work: Callable[[Sequence[Request]], Awaitable[list[Reply]]]
+) -> list[Reply]:
+    """As ``answer``."""
+    call = _call.get()
+    gathering = call.arrive() if call else None
+    if gathering is None:
+        return await work(requests)
+    future = gathering.ask(requests, work)
+    await _awork_if_last(gathering)
+    return await asyncio.wrap_future(future)
+
+
+def _work_if_last(gathering: Gathering) -> None:
+    if gathering.arrived():
+        try:
+            gathering.settle(gathering.work(gathering.requests))
+        except BaseException as error:  # noqa: BLE001 - each call raises it
+            gathering.fail(error)
+
+
+async def _awork_if_last(gathering: Gathering) -> None:
+    if gathering.arrived():
+        try:
+            gathering.settle(await gathering.work(gathering.requests))
+        except BaseException as error:
+            gathering.fail(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise

@@ -1,0 +1,141 @@
+"""Call: what one call of the chat model is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import BaseMessage
+
+from langchain_urial.completion_llm import CompletionLLM
+from langchain_urial.translation import core_messages
+from langchain_urial.wrapping import WrappedModel, shared_model
+from urial_core import GenerationParameters, Prompt, UrialChat
+from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.request import Request
+
+if TYPE_CHECKING:
+    from langchain_urial.chat_models import ChatUrial
+
+__all__ = ["Call"]
+
+_SAMPLING = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+)
+_OWN = (*_SAMPLING, "model", "prefill", "logprobs", "top_logprobs")
+_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The chat, parameters and names of one call.
+
+    Attributes:
+        chat: The model behind its prompt.
+        parameters: How to sample. The call's own go before the chat model's, and those before what
+            was set on the wrapped LLM.
+        prefill: Whether a final AI message is to be continued.
+        model_name: What to call the model in metadata.
+    """
+
+    chat: UrialChat
+    parameters: GenerationParameters
+    prefill: bool
+    model_name: str
+
+    @classmethod
+    def of(
+        cls,
+        owner: ChatUrial,
+        wrapped: WrappedModel,
+        prompt: Prompt,
+        kwargs: Mapping[str, Any],
+        stop: Sequence[str] | None,
+    ) -> Call:
+        """Put a call together.
+
+        Args:
+            owner: The chat model.
+            wrapped: Its completion model.
+            prompt: Its prompt.
+            kwargs: What the call was given; None stands for "not given".
+            stop: Stop strings of the call.
+
+        Raises:
+            ParameterError: A value is wrong, or its name unknown to the model.
+            UnsupportedModelError: Another model was asked for where there can be none.
+        """
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        given.pop("stream", None)
+        if wanted := [name for name in _TOOLS if given.pop(name, None)]:
+            raise ParameterError(
+                f"{' and '.join(wanted)}: this version of ChatUrial does not call tools or "
+                "constrain its output."
+            )
+        model, name = wrapped.model, str(owner.model_name)
+        if other := given.get("model"):
+            model, name = _other_model(owner, model, str(other)), str(other)
+        extra = {key: given.pop(key) for key in list(given) if key not in _OWN}
+        if extra:
+            if not isinstance(model, CompletionLLM):
+                raise ParameterError(
+                    f"Unknown parameter {', '.join(extra)}: the parameters are {', '.join(_OWN)} "
+                    "and stop."
+                )
+            model = model.with_call(extra)
+
+        def value(key: str) -> Any:
+            return given.get(key, getattr(owner, key))
+
+        top = value("top_logprobs")
+        stops = (*(stop or ()), *(owner.stop or ()), *(wrapped.parameters.get("stop") or ()))
+        own = {key: item for key, item in wrapped.parameters.items() if key != "stop"}
+        parameters = GenerationParameters(**own).replace(
+            **{key: value(key) for key in _SAMPLING},
+            stop=stops,
+            logprobs=top if top is not None else 0 if value("logprobs") else None,
+        )
+        return cls(
+            UrialChat(model, prompt, owner.overflow, owner.context_window),
+            parameters,
+            bool(value("prefill")),
+            name,
+        )
+
+    def requests(self, messages: Sequence[BaseMessage]) -> list[Request]:
+        """Compose the requests for a conversation: ``n`` of them, with seeds of their own."""
+        request = self.chat.request(core_messages(messages), self.parameters, prefill=self.prefill)
+        seed = self.parameters.seed
+        if self.parameters.n == 1:
+            return [request]
+        return [
+            replace(
+                request,
+                parameters=request.parameters.replace(
+                    n=1, seed=None if seed is None else seed + number
+                ),
+            )
+            for number in range(self.parameters.n)
+        ]
+
+
+def _other_model(owner: ChatUrial, model: Any, name: str) -> Any:
+    if name == owner.model_name:
+        return model
+    if owner.llm is None:
+        return shared_model(name, owner.engine_settings)
+    if isinstance(model, CompletionLLM) and model.model_argument:
+        return model.with_call({model.model_argument: name})
+    raise UnsupportedModelError(
+        f"model={name!r}: {type(owner.llm).__name__} serves one model and cannot switch to "
+        "another. Make a second ChatUrial for it."
+    )

@@ -1,0 +1,159 @@
+"""Capabilities: what each of LangChain's completion LLM classes really does.
+
+Every row was read from the class's source. What a row does not say is assumed of no class: the
+reply is cut, and an echoed prompt dropped, whatever the class does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseLLM
+
+__all__ = ["Capabilities", "capabilities_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """How one class is to be called.
+
+    Attributes:
+        fields: This project's parameter names and the class's own fields for them. A request sets
+            them on a copy of the LLM, so they take effect however the class builds its calls.
+        passes_stop: Whether stop strings help. Not where they are joined to a regular expression,
+            where each must be one token, or where they raise.
+        max_stops: The most that are accepted, or None.
+        call: Keyword arguments every call needs.
+        model_argument: The call's keyword argument that names another model, if there is one.
+        window_field: The class's field for the context window, if it has one.
+        grows_window: Whether that field must be set to fit, since the engine drops the front of
+            longer pages without a word.
+        counts_tokens: Whether the class counts with its model's own tokenizer, without a network.
+        thread_safe: Whether calls may overlap. In-process engines keep one state.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+    passes_stop: bool = True
+    max_stops: int | None = None
+    call: Mapping[str, Any] = field(default_factory=dict)
+    model_argument: str | None = None
+    window_field: str | None = None
+    grows_window: bool = False
+    counts_tokens: bool = False
+    thread_safe: bool = True
+
+
+def _same(*names: str, **others: str) -> dict[str, str]:
+    return {**{name: name for name in names}, **others}
+
+
+_OPENAI = Capabilities(
+    fields=_same(
+        "max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed"
+    ),
+    max_stops=4,
+    model_argument="model",
+)
+_HUGGINGFACE_SERVER = Capabilities(
+    fields=_same(
+        "temperature", "top_p", "top_k", "repetition_penalty", "seed", max_tokens="max_new_tokens"
+    ),
+    max_stops=4,
+)
+_OLLAMA = Capabilities(
+    fields=_same(
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        max_tokens="num_predict",
+        repetition_penalty="repeat_penalty",
+    ),
+    call={"raw": True},  # else the Modelfile's chat template is applied around the page
+    model_argument="model",
+    window_field="num_ctx",
+    grows_window=True,
+)
+_LOCAL_WITHOUT_STOP = Capabilities(passes_stop=False, thread_safe=False)
+
+_BY_CLASS = {
+    "AzureOpenAI": _OPENAI,
+    "OpenAI": _OPENAI,
+    "VLLMOpenAI": _OPENAI,
+    "OllamaLLM": _OLLAMA,
+    "Ollama": _OLLAMA,
+    "HuggingFaceEndpoint": _HUGGINGFACE_SERVER,
+    "HuggingFaceTextGenInference": _HUGGINGFACE_SERVER,
+    "VLLM": Capabilities(
+        fields=_same(
+            "temperature",
+            "top_p",
+            "top_k",
+            "frequency_penalty",
+            "presence_penalty",
+            max_tokens="max_new_tokens",
+        ),
+        thread_safe=False,
+    ),
+    "LlamaCpp": Capabilities(
+        fields=_same(
+            "max_tokens", "temperature", "top_p", "top_k", repetition_penalty="repeat_penalty"
+        ),
+        window_field="n_ctx",
+        counts_tokens=True,
+        thread_safe=False,
+    ),
+    "Together": Capabilities(
+        fields=_same("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty"),
+        model_argument="model",
+    ),
+    "Bedrock": Capabilities(passes_stop=False),  # raises for some providers' models
+    "BedrockLLM": Capabilities(passes_stop=False),
+    "CTransformers": Capabilities(thread_safe=False),
+    "ExLlamaV2": _LOCAL_WITHOUT_STOP,
+    "CTranslate2": _LOCAL_WITHOUT_STOP,
+    "MLXPipeline": _LOCAL_WITHOUT_STOP,
+    # These cut their text afterwards, with `re.split` on unescaped stop strings.
+    "GPT4All": Capabilities(
+        fields=_same("temperature", "top_p", "top_k", max_tokens="max_tokens"),
+        passes_stop=False,
+        thread_safe=False,
+    ),
+    "RWKV": Capabilities(
+        fields=_same("temperature", "top_p", max_tokens="max_tokens_per_generation"),
+        passes_stop=False,
+        thread_safe=False,
+    ),
+    "Petals": Capabilities(
+        fields=_same("temperature", "top_p", "top_k", max_tokens="max_new_tokens"),
+        passes_stop=False,
+    ),
+}
+
+_LIKELY_FIELDS = {
+    "max_tokens": ("max_tokens", "max_new_tokens", "num_predict", "n_predict", "max_output_tokens"),
+    "temperature": ("temperature",),
+    "top_p": ("top_p",),
+    "top_k": ("top_k",),
+    "repetition_penalty": ("repetition_penalty", "repeat_penalty"),
+    "frequency_penalty": ("frequency_penalty",),
+    "presence_penalty": ("presence_penalty",),
+    "seed": ("seed", "random_seed"),
+}
+
+
+def capabilities_of(llm: BaseLLM) -> Capabilities:
+    """Look a class or one of its bases up; probe the fields of an unknown one."""
+    for base in type(llm).__mro__:
+        if base.__name__ in _BY_CLASS and base.__module__.partition(".")[0].startswith("langchain"):
+            return _BY_CLASS[base.__name__]
+    present = type(llm).model_fields
+    return Capabilities(
+        fields={
+            ours: next(name for name in theirs if name in present)
+            for ours, theirs in _LIKELY_FIELDS.items()
+            if any(name in present for name in theirs)
+        }
+    )

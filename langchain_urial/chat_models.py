@@ -1,0 +1,446 @@
+"""ChatUrial: a base model as a LangChain chat model."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from langchain_urial.batching import Gathering, aanswer, acall_of, answer, call_of
+from langchain_urial.call import Call
+from langchain_urial.errors import langchain_errors
+from langchain_urial.translation import PROVIDER, core_messages, delta_chunk, end_chunk, generation
+from langchain_urial.wrapping import WrappedModel, shared_model, wrap
+from urial_core import Prompt, Reply, ReplyEnd, TextDelta, UrialChat, __version__, load_prompt
+from urial_core.backends.transformers import TransformersModel
+from urial_core.compose import Overflow, conversation_text
+from urial_core.errors import UnsupportedModelError
+from urial_core.request import Request
+
+__all__ = ["ChatUrial"]
+
+_ALIASES = ("model", "stop_sequences")
+_TRACED = ("temperature", "max_tokens")
+_MOST_TOGETHER = 64
+"""Inputs of a ``batch`` that are answered together where no ``max_concurrency`` is set."""
+
+
+class ChatUrial(BaseChatModel):
+    """A base (untuned) LLM as a chat model, by in-context learning alone (URIAL).
+
+    Setup:
+        ``pip install "urial-chat[langchain,transformers]"``
+
+    Instantiate:
+        .. code-block:: python
+
+            from langchain_urial import ChatUrial
+
+            chat = ChatUrial.from_model_id("google/gemma-3-270m")  # in this process
+            chat = ChatUrial(llm=any_langchain_llm)                # around a completion LLM
+
+    Invoke:
+        .. code-block:: python
+
+            chat.invoke([("system", "Answer in one sentence."), ("human", "Why is the sky blue?")])
+
+    Stream:
+        .. code-block:: python
+
+            for chunk in chat.stream("Why is the sky blue?"):
+                print(chunk.text, end="", flush=True)
+
+    Async:
+        .. code-block:: python
+
+            await chat.ainvoke("Why is the sky blue?")
+
+    Token usage:
+        ``message.usage_metadata``; ``input_token_details["cache_read"]`` counts tokens whose
+        attention state was reused.
+
+    Response metadata:
+        ``finish_reason`` ("stop" or "length"), ``end_reason`` ("delimiter", "end_of_text",
+        "stop_string" or "length"), ``model_name``, ``model_provider``, ``logprobs`` if asked for,
+        ``dropped_messages`` if the conversation had to be shortened.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")
+
+    llm: Any = Field(default=None, exclude=True, repr=False)
+    """The base model: a LangChain LLM, ``.bind(...)`` of one, or a core ``CompletionModel``."""
+
+    model_name: str | None = Field(
+        default_factory=lambda: os.environ.get("URIAL_MODEL"), alias="model"
+    )
+    """Without ``llm``: a hub id, folder or ``.gguf`` file to run in this process. Default:
+    ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
+
+    engine_options: dict[str, Any] = Field(default_factory=dict)
+    """Without ``llm``: options of ``urial_core.backends.transformers.TransformersModel``."""
+
+    prompt: str | Path | Prompt = "default"
+    """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
+
+    overflow: Overflow = "error"
+    """When a conversation does not fit the window: "error", or "trim" to drop its oldest turns."""
+
+    prefill: bool = False
+    """Whether a final AI message is the beginning of the reply, to be continued."""
+
+    context_window: int | None = None
+    """The model's window in tokens, where it cannot be found out."""
+
+    max_tokens: int | None = None
+    """Most tokens of a reply. Default: 1024, or what the window leaves."""
+
+    temperature: float | None = None
+    """0 is greedy. Default: what ``llm`` says, or 0."""
+
+    top_p: float | None = None
+    """Nucleus sampling. Default: what ``llm`` says, or 1."""
+
+    top_k: int | None = None
+    """Sample from this many tokens. Default: what ``llm`` says, or no limit."""
+
+    repetition_penalty: float | None = None
+    """Over the reply's own tokens. Default: what ``llm`` says, or 1.1."""
+
+    frequency_penalty: float | None = None
+    """Over the reply's own tokens. Default: what ``llm`` says, or 0."""
+
+    presence_penalty: float | None = None
+    """Over the reply's own tokens. Default: what ``llm`` says, or 0."""
+
+    seed: int | None = None
+    """Makes sampling repeatable."""
+
+    n: int = 1
+    """Replies per request; ``invoke`` returns the first, ``generate`` all."""
+
+    logprobs: bool = False
+    """Whether to report log-probabilities."""
+
+    top_logprobs: int | None = None
+    """How many alternatives to report for each token; implies ``logprobs``."""
+
+    stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    """Strings at which every reply ends, beside those of the call."""
+
+    streaming: bool = False
+    """Whether ``invoke`` streams inside."""
+
+    timeout: float | None = None
+    """Accepted for compatibility; set it on ``llm``, which makes the calls."""
+
+    max_retries: int | None = None
+    """Accepted for compatibility; set it on ``llm``, which makes the calls."""
+
+    api_key: SecretStr | None = Field(default=None, exclude=True)
+    """A token for the hub, where ``model`` needs one."""
+
+    _wrapped: WrappedModel = PrivateAttr()
+    _prompt: Prompt = PrivateAttr()
+
+    @classmethod
+    def from_model_id(
+        cls, model_id: str, *, engine_options: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> Self:
+        """Run a model in this process, on transformers. Nothing is loaded before it is needed.
+
+        Args:
+            model_id: A hub id, a local folder or a ``.gguf`` file.
+            engine_options: Options of ``urial_core.backends.transformers.TransformersModel``, such
+                as ``dtype``, ``device_map``, ``quantization_config``, ``trust_remote_code``.
+            **kwargs: Fields of this class; the engine's options may stand among them too.
+        """
+        options = dict(engine_options or {})
+        names = {name for name in kwargs if name not in cls.model_fields and name not in _ALIASES}
+        options |= {name: kwargs.pop(name) for name in names}
+        return cls(model_name=model_id, engine_options=options, **kwargs)
+
+    @classmethod
+    def from_model(cls, model: Any, tokenizer: Any, **kwargs: Any) -> Self:
+        """Use a transformers model and tokenizer that are loaded already.
+
+        Args:
+            model: A causal language model.
+            tokenizer: Its fast tokenizer.
+            **kwargs: Fields of this class.
+        """
+        return cls(llm=TransformersModel(model, tokenizer), **kwargs)
+
+    @model_validator(mode="after")
+    def _set_up_urial(self) -> Self:
+        self._prompt = load_prompt(self.prompt)
+        if self.llm is not None:
+            self._wrapped = wrap(self.llm, self.custom_get_token_ids)
+            self.model_name = self.model_name or self._wrapped.model.name
+        elif self.model_name:
+            self._wrapped = WrappedModel(shared_model(self.model_name, self.engine_settings))
+        else:
+            raise UnsupportedModelError(
+                "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
+                ".gguf file), or set URIAL_MODEL."
+            )
+        self.profile = self.profile or self._default_profile()
+        self._call({})  # so that a wrong parameter is an error here, not at the first call
+        return self
+
+    @model_validator(mode="after")
+    def _set_urial_version(self) -> Self:
+        self._add_version("urial-chat", __version__)
+        return self
+
+    @property
+    def urial(self) -> UrialChat:
+        """The core's chat: the model behind its prompt."""
+        return self._call({}).chat
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the constant page that stands before every conversation."""
+        return self._wrapped.model.count_tokens(self._prompt.page)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Encode a text with the model's own tokenizer.
+
+        Raises:
+            UnsupportedModelError: The tokenizer is out of reach.
+        """
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        encode = getattr(self._wrapped.model, "token_ids", None)
+        if encode is None:
+            raise UnsupportedModelError(
+                f"The tokenizer of {self.model_name} is out of reach: pass "
+                "custom_get_token_ids=, a function from text to token ids."
+            )
+        return list(encode(text))
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count a text's tokens; a careful guess where the tokenizer is out of reach."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return self._wrapped.model.count_tokens(text)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        tools: Sequence[Any] | None = None,  # noqa: ARG002 - tools are not written yet
+    ) -> int:
+        """Count the tokens of messages as they stand on the page.
+
+        The constant page before them is not counted, so that ``trim_messages`` means what it says;
+        ``prompt_tokens`` tells its size, and ``profile["max_input_tokens"]`` leaves it out.
+        """
+        return self.get_num_tokens(conversation_text(self._prompt, core_messages(messages)))
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer several inputs as one batch of the model's.
+
+        ``config["max_concurrency"]`` is the most that are answered together.
+        """
+        configs = get_config_list(config, len(inputs))
+        outputs = list[AIMessage]()
+        for start, end in _groups(configs):
+            gathering = Gathering(end - start)
+
+            def invoke(index: int, gathering: Gathering = gathering) -> AIMessage:
+                with call_of(gathering):
+                    try:
+                        return self.invoke(inputs[index], configs[index], **kwargs)
+                    except Exception as error:
+                        if return_exceptions:
+                            return error  # type: ignore[return-value] # as Runnable.batch does
+                        raise
+
+            with ThreadPoolExecutor(max_workers=end - start) as threads:
+                calls = [threads.submit(copy_context().run, invoke, i) for i in range(start, end)]
+                outputs += [call.result() for call in calls]
+        return outputs
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """As ``batch``, without blocking the event loop."""
+        configs = get_config_list(config, len(inputs))
+        outputs = list[AIMessage]()
+        for start, end in _groups(configs):
+            gathering = Gathering(end - start)
+
+            async def ainvoke(index: int, gathering: Gathering = gathering) -> AIMessage:
+                async with acall_of(gathering):
+                    return await self.ainvoke(inputs[index], configs[index], **kwargs)
+
+            outputs += await asyncio.gather(  # type: ignore[arg-type] # as Runnable.abatch does
+                *map(ainvoke, range(start, end)), return_exceptions=return_exceptions
+            )
+        return outputs
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(kwargs, stop)
+        with langchain_errors():
+            requests = call.requests(messages)
+            replies = answer(requests, call.chat.reply)
+        return _result(call, requests, replies)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = self._call(kwargs, stop)
+        with langchain_errors():
+            requests = await asyncio.to_thread(call.requests, messages)
+            replies = await aanswer(requests, call.chat.areply)
+        return _result(call, requests, replies)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        call = self._call(kwargs, stop)
+        with langchain_errors():
+            request = call.requests(messages)[0]
+        with closing(call.chat.stream(request)) as events:
+            for event in events:
+                chunk = _chunk(event, call, request)
+                if run_manager:
+                    run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        call = self._call(kwargs, stop)
+        with langchain_errors():
+            request = (await asyncio.to_thread(call.requests, messages))[0]
+        async with aclosing(call.chat.astream(request)) as events:
+            async for event in events:
+                chunk = _chunk(event, call, request)
+                if run_manager:
+                    await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                yield chunk
+
+    @property
+    def _llm_type(self) -> str:
+        return "urial-chat"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """All that decides a reply: LangChain's cache tells models apart by it."""
+        return {
+            "model": self.model_name,
+            "base_model": dict(self._wrapped.model.identity),
+            "prompt": self._prompt.name,
+            "prompt_digest": self._prompt.digest,
+            "overflow": self.overflow,
+            "prefill": self.prefill,
+            "context_window": self.context_window,
+            "parameters": repr(self._call({}).parameters),
+        }
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        parameters = self._call({k: v for k, v in kwargs.items() if k in _TRACED}, stop).parameters
+        params = LangSmithParams(
+            ls_provider=PROVIDER,
+            ls_model_name=kwargs.get("model") or str(self.model_name),
+            ls_model_type="chat",
+            ls_temperature=parameters.temperature,
+        )
+        if parameters.max_tokens is not None:
+            params["ls_max_tokens"] = parameters.max_tokens
+        if parameters.stop:
+            params["ls_stop"] = list(parameters.stop)
+        return params
+
+    def _default_profile(self) -> ModelProfile:
+        profile = ModelProfile(
+            text_inputs=True,
+            text_outputs=True,
+            image_inputs=False,
+            image_outputs=False,
+            audio_inputs=False,
+            audio_outputs=False,
+            video_inputs=False,
+            video_outputs=False,
+            tool_calling=False,
+            structured_output=False,
+        )
+        window = self.context_window or getattr(self._wrapped.model, "context_window_at_hand", None)
+        if window:
+            profile["max_input_tokens"] = max(window - len(self._prompt.page) // 3, 0)
+        return profile
+
+    @property
+    def engine_settings(self) -> dict[str, Any]:
+        """The engine's options, the hub token among them; not for showing."""
+        token = {"token": self.api_key.get_secret_value()} if self.api_key else {}
+        return {**token, **self.engine_options}
+
+    def _call(self, kwargs: Mapping[str, Any], stop: Sequence[str] | None = None) -> Call:
+        return Call.of(self, self._wrapped, self._prompt, kwargs, stop)
+
+
+def _groups(configs: Sequence[RunnableConfig]) -> Iterator[tuple[int, int]]:
+    """The spans of a batch's inputs that are answered together."""
+    size = (configs[0].get("max_concurrency") if configs else None) or _MOST_TOGETHER
+    for start in range(0, len(configs), size):
+        yield start, min(start + size, len(configs))
+
+
+def _result(call: Call, requests: Sequence[Request], replies: Sequence[Reply]) -> ChatResult:
+    generations = [
+        generation(reply, request, call.model_name)
+        for reply, request in zip(replies, requests, strict=True)
+    ]
+    return ChatResult(generations=generations, llm_output={"model_name": call.model_name})
+
+
+def _chunk(event: TextDelta | ReplyEnd, call: Call, request: Request) -> ChatGenerationChunk:
+    if isinstance(event, TextDelta):
+        return delta_chunk(event)
+    return end_chunk(event, request, call.model_name)

@@ -1,0 +1,258 @@
+"""Any of LangChain's completion LLMs as a completion model of the core."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing, nullcontext
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from langchain_core.language_models import LLM, BaseLLM
+from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+
+from langchain_urial.capabilities import capabilities_of
+from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread
+from urial_core.completion import Completion, CompletionChunk, Usage
+from urial_core.request import Request
+
+__all__ = ["CompletionLLM"]
+
+_CHARACTERS_PER_TOKEN = 3
+"""A careful guess where the model's tokenizer is out of reach."""
+_WINDOW_STEP = 1024
+_NAMES = ("model_name", "model", "model_id", "repo_id", "model_path", "deployment_name")
+
+
+class _Worker(ThreadPoolExecutor):
+    """The one thread that may call an LLM whose calls must not overlap, however often wrapped."""
+
+    def __init__(self, llm: BaseLLM) -> None:
+        super().__init__(max_workers=1, thread_name_prefix="urial-llm")
+        self.llm = llm  # keeps the id in `_WORKERS` from being given to another object
+
+
+_WORKERS = WeakValueDictionary[int, _Worker]()
+
+
+class CompletionLLM:
+    """Calls a LangChain LLM the way its class needs to be called.
+
+    The LLM's own run managers never see these calls: what callbacks get is the trimmed reply.
+    """
+
+    def __init__(
+        self,
+        llm: BaseLLM,
+        call: Mapping[str, Any] | None = None,
+        encode: Callable[[str], list[int]] | None = None,
+    ) -> None:
+        """Wrap an LLM.
+
+        Args:
+            llm: The LLM.
+            call: Keyword arguments bound to it, for every call.
+            encode: Its model's tokenizer, if known.
+        """
+        self._llm = llm
+        self._can = capabilities_of(llm)
+        self._call = {**self._can.call, **(call or {})}
+        self._encode = encode or llm.custom_get_token_ids
+        self._worker: _Worker | None = None
+        if not self._can.thread_safe:
+            self._worker = _WORKERS.get(id(llm)) or _Worker(llm)
+            _WORKERS[id(llm)] = self._worker
+
+    @property
+    def name(self) -> str:
+        """The name of the LLM's model, or of its class."""
+        names = (getattr(self._llm, name, None) for name in _NAMES)
+        return next((name for name in names if isinstance(name, str) and name), self._class_name)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The LLM's class, its identifying parameters and what is bound to it."""
+        parameters = dict(self._llm._identifying_params)
+        if not parameters:  # a class that does not tell its instances apart
+            parameters = {"object": hex(id(self._llm))}
+        return {"engine": self._class_name, **parameters, "bound": sorted(self._call.items())}
+
+    @property
+    def context_window(self) -> int | None:
+        """The window its class declares; None where the window is unknown or made to fit."""
+        if self._can.window_field is None or self._can.grows_window:
+            return None
+        window = getattr(self._llm, self._can.window_field, None)
+        return window if isinstance(window, int) and window > 0 else None
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether a tokenizer was given (``custom_get_token_ids``) or the LLM has its own."""
+        return self._encode is not None or self._can.counts_tokens
+
+    def count_tokens(self, text: str) -> int:
+        """Count with the LLM's tokenizer, or guess from the length."""
+        if self._encode is not None:
+            return len(self._encode(text))
+        if self._can.counts_tokens:
+            return self._llm.get_num_tokens(text)
+        return len(text) // _CHARACTERS_PER_TOKEN + 1
+
+    @property
+    def model_argument(self) -> str | None:
+        """The keyword argument of a call that names another model, if the LLM takes one."""
+        return self._can.model_argument
+
+    def with_call(self, call: Mapping[str, Any]) -> CompletionLLM:
+        """The same with more keyword arguments for every call."""
+        return CompletionLLM(self._llm, {**self._call, **call}, self._encode)
+
+    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        """Complete pages: one call for all that share their parameters."""
+        if self._worker is None:
+            return self._complete_here(requests)
+        return self._worker.submit(self._complete_here, requests).result()
+
+    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+        """As ``complete``, without blocking the event loop."""
+        if not self._completes_async:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._worker, self._complete_here, requests)
+        groups = _alike(requests)
+        calls = []
+        for numbers in groups:
+            llm, stop = self._prepared(requests, numbers)
+            prompts = [requests[number].prompt for number in numbers]
+            calls.append(llm._agenerate(prompts, stop=stop, **self._call))
+        return _in_order(groups, await asyncio.gather(*calls))
+
+    def stream(self, request: Request) -> Generator[CompletionChunk]:
+        """Complete a page piece by piece, as far as the LLM streams."""
+        if self._worker is None:
+            return self._stream_here(request)
+        return iterate_in_thread(self._worker, lambda: self._stream_here(request))
+
+    def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+        """As ``stream``, without blocking the event loop."""
+        if type(self._llm)._astream is not BaseLLM._astream:
+            return self._astream_here(request)
+        if self._completes_async and not self._streams:
+            return self._astream_whole(request)
+        return aiterate_in_thread(self._worker, lambda: self._stream_here(request))
+
+    @property
+    def _class_name(self) -> str:
+        return type(self._llm).__name__
+
+    @property
+    def _streams(self) -> bool:
+        kind = type(self._llm)
+        return kind._stream is not BaseLLM._stream or kind.stream is not BaseLLM.stream
+
+    @property
+    def _completes_async(self) -> bool:
+        kind = type(self._llm)
+        if issubclass(kind, LLM) and kind._agenerate is LLM._agenerate:
+            return kind._acall is not LLM._acall
+        return kind._agenerate is not BaseLLM._agenerate
+
+    def _complete_here(self, requests: Sequence[Request]) -> list[Completion]:
+        groups = _alike(requests)
+        results = []
+        for numbers in groups:
+            llm, stop = self._prepared(requests, numbers)
+            prompts = [requests[number].prompt for number in numbers]
+            results.append(llm._generate(prompts, stop=stop, **self._call))
+        return _in_order(groups, results)
+
+    def _stream_here(self, request: Request) -> Generator[CompletionChunk]:
+        llm, stop = self._prepared([request], [0])
+        kind = type(llm)
+        source: Iterator[GenerationChunk] | Iterator[str]
+        if kind._stream is not BaseLLM._stream:
+            source = llm._stream(request.prompt, stop=stop, **self._call)
+        elif kind.stream is not BaseLLM.stream:
+            source = llm.stream(request.prompt, {"callbacks": []}, stop=stop, **self._call)
+        else:
+            yield self._complete_here([request])[0]
+            return
+        with closing(source) if isinstance(source, Generator) else nullcontext():
+            for item in source:
+                yield _chunk(item)
+
+    async def _astream_here(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+        llm, stop = self._prepared([request], [0])
+        source = llm._astream(request.prompt, stop=stop, **self._call)
+        async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
+            async for item in source:
+                yield _chunk(item)
+
+    async def _astream_whole(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+        yield (await self.acomplete([request]))[0]
+
+    def _prepared(
+        self, requests: Sequence[Request], numbers: Sequence[int]
+    ) -> tuple[BaseLLM, list[str] | None]:
+        """A copy of the LLM set to these requests' parameters, and the stop strings to pass."""
+        group = [requests[number] for number in numbers]
+        said = group[0].parameters
+        settings: dict[str, Any] = {"stop": None, "n": 1, "best_of": 1, "streaming": False}
+        settings |= {
+            theirs: value
+            for ours, theirs in self._can.fields.items()
+            if (value := getattr(said, ours)) is not None
+        }
+        if self._can.grows_window and self._can.window_field:
+            settings[self._can.window_field] = self._sufficient_window(group)
+        present = type(self._llm).model_fields
+        llm = self._llm.model_copy(update={k: v for k, v in settings.items() if k in present})
+        stop = list(group[0].stop)[: self._can.max_stops] if self._can.passes_stop else None
+        return llm, stop
+
+    def _sufficient_window(self, group: Sequence[Request]) -> int:
+        """The tokens that the longest page and its reply may need, in whole steps."""
+        needed = max(self.count_tokens(r.prompt) + r.max_tokens for r in group)
+        own = getattr(self._llm, self._can.window_field or "", None) or 0
+        return max(int(own), -(-needed // _WINDOW_STEP) * _WINDOW_STEP)
+
+
+def _alike(requests: Sequence[Request]) -> list[list[int]]:
+    """Group requests, by number, that can go into one call."""
+    groups: dict[object, list[int]] = {}
+    for number, request in enumerate(requests):
+        groups.setdefault((request.parameters, request.stop), []).append(number)
+    return list(groups.values())
+
+
+def _in_order(groups: Sequence[Sequence[int]], results: Sequence[LLMResult]) -> list[Completion]:
+    completions = dict[int, Completion]()
+    for numbers, result in zip(groups, results, strict=True):
+        alone = len(numbers) == 1  # else usage is the sum over all of them
+        usage = _usage((result.llm_output or {}).get("token_usage")) if alone else None
+        for number, generations in zip(numbers, result.generations, strict=True):
+            completions[number] = replace(_chunk(generations[0]), usage=usage)
+    return [completions[number] for number in sorted(completions)]
+
+
+def _chunk(item: Generation | str) -> CompletionChunk:
+    """Translate a piece; some classes stream plain strings."""
+    if isinstance(item, str):
+        return CompletionChunk(item)
+    info = item.generation_info or {}
+    finish = info.get("done_reason") or info.get("finish_reason")
+    counts = {
+        "prompt_tokens": info.get("prompt_eval_count"),
+        "completion_tokens": info.get("eval_count"),
+    }
+    return CompletionChunk(
+        item.text,
+        finish=finish if finish in ("stop", "length") else None,
+        usage=_usage(counts),
+    )
+
+
+def _usage(counts: Mapping[str, Any] | None) -> Usage | None:
+    read, written = ((counts or {}).get(name) for name in ("prompt_tokens", "completion_tokens"))
+    return Usage(read, written) if isinstance(read, int) and isinstance(written, int) else None

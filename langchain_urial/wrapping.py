@@ -1,0 +1,121 @@
+"""Wrap whatever a user calls a base model."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from weakref import WeakValueDictionary
+
+from langchain_core.language_models import BaseChatModel, BaseLLM
+from langchain_core.runnables import RunnableBinding
+
+from langchain_urial.completion_llm import CompletionLLM
+from urial_core.backends.transformers import TransformersModel
+from urial_core.completion import CompletionModel
+from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.parameters import GenerationParameters
+
+__all__ = ["WrappedModel", "shared_model", "wrap"]
+
+_SHARED = WeakValueDictionary[str, TransformersModel]()
+_sharing = threading.Lock()
+_PARAMETERS = {field.name for field in fields(GenerationParameters)}
+
+_ENGINE_OPTIONS = inspect.signature(TransformersModel).parameters.keys() - {"model", "tokenizer"}
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedModel:
+    """A completion model, and the parameters its owner had set on it.
+
+    Attributes:
+        model: The model.
+        parameters: Names and values of generation parameters; what the chat model itself is given
+            goes before them.
+    """
+
+    model: CompletionModel
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> WrappedModel:
+    """Make a completion model of a LangChain LLM, a binding of one, or a completion model.
+
+    Args:
+        llm: The object.
+        encode: Its tokenizer, if known.
+
+    Raises:
+        UnsupportedModelError: It is a chat model, or nothing that completes text.
+    """
+    if type(llm) is RunnableBinding:
+        return _wrap_llm(llm.bound, llm.kwargs, encode)
+    if isinstance(llm, CompletionModel) and not isinstance(llm, BaseLLM):
+        return WrappedModel(llm)
+    return _wrap_llm(llm, {}, encode)
+
+
+def shared_model(model_id: str, options: Mapping[str, Any]) -> CompletionModel:
+    """The model of this id and these options, the same object for all who ask in the same words.
+
+    LangChain makes chat models anew at will (``configurable_fields``, ``with_config``); the model
+    behind them must not be loaded again.
+
+    Raises:
+        ParameterError: The engine has no such option.
+    """
+    unknown = options.keys() - _ENGINE_OPTIONS
+    if unknown:
+        raise ParameterError(
+            f"Unknown option {', '.join(sorted(unknown))}: ChatUrial has no such field, and the "
+            f"engine's options are {', '.join(sorted(_ENGINE_OPTIONS))}."
+        )
+    key = f"{model_id}|{sorted(options.items(), key=str)!r}"
+    with _sharing:
+        model = _SHARED.get(key)
+        if model is None:
+            model = _SHARED[key] = TransformersModel(model_id, **options)
+        return model
+
+
+def _wrap_llm(
+    llm: object, bound: Mapping[str, Any], encode: Callable[[str], list[int]] | None
+) -> WrappedModel:
+    if isinstance(llm, BaseChatModel):
+        raise UnsupportedModelError(
+            f"{type(llm).__name__} is a chat model already: it takes messages and has its own "
+            "template. ChatUrial is for base models, which continue text. Use the chat model as "
+            "it is, or wrap the completion class of the same provider."
+        )
+    if not isinstance(llm, BaseLLM):
+        raise UnsupportedModelError(
+            f"{type(llm).__name__} is not a completion LLM: pass a LangChain LLM (a BaseLLM, or "
+            ".bind(...) of one), a CompletionModel of urial_core, or model='id'. Put .with_retry() "
+            "and .with_fallbacks() around ChatUrial, not inside."
+        )
+    parameters = {name: value for name, value in bound.items() if name in _PARAMETERS}
+    call = {name: value for name, value in bound.items() if name not in _PARAMETERS}
+    if type(llm).__name__ == "HuggingFacePipeline":
+        return _wrap_pipeline(llm, {**call, **parameters})
+    own = {name: getattr(llm, name, None) for name in ("max_tokens", "stop")}
+    explicit = {k: v for k, v in own.items() if v is not None and k in llm.model_fields_set}
+    return WrappedModel(CompletionLLM(llm, call, encode), {**explicit, **parameters})
+
+
+def _wrap_pipeline(llm: Any, bound: Mapping[str, Any]) -> WrappedModel:
+    """Run the pipeline's own model in our engine.
+
+    The pipeline itself ignores stop strings, repeats the prompt, computes the constant page anew
+    for each call and cannot be stopped.
+    """
+    options = {**(llm.pipeline_kwargs or {}), **bound, **bound.get("pipeline_kwargs", {})}
+    parameters = {name: options[name] for name in _PARAMETERS & options.keys()}
+    if "max_new_tokens" in options:
+        parameters["max_tokens"] = options["max_new_tokens"]
+    if options.get("do_sample") is False:
+        parameters["temperature"] = 0.0
+    pipeline = llm.pipeline
+    return WrappedModel(TransformersModel(pipeline.model, pipeline.tokenizer), parameters)

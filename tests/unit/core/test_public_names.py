@@ -1,0 +1,96 @@
+"""The package's public names, and what importing it must not cost."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import urial_core
+
+ROOT = Path(urial_core.__file__).parent
+MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+NAMES = [
+    "Completion",
+    "CompletionChunk",
+    "CompletionModel",
+    "ContextOverflowError",
+    "ConversationError",
+    "Example",
+    "Frame",
+    "GenerationError",
+    "GenerationParameters",
+    "Message",
+    "MissingDependencyError",
+    "ModelError",
+    "ModelLoadError",
+    "ParameterError",
+    "Prompt",
+    "PromptError",
+    "Reply",
+    "ReplyEnd",
+    "ReplyReader",
+    "Request",
+    "TextDelta",
+    "TokenLogprob",
+    "UnknownPromptError",
+    "UnsupportedContentError",
+    "UnsupportedModelError",
+    "UrialChat",
+    "UrialError",
+    "Usage",
+    "__version__",
+    "compose",
+    "load_prompt",
+    "neutralise",
+    "preset_names",
+    "restore",
+]
+
+
+def test_the_public_names() -> None:
+    """The package exports exactly these names, sorted; a change here is a change of the API."""
+    assert urial_core.__all__ == NAMES == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_exists_and_is_explained(name: str) -> None:
+    """Every exported name can be imported and has a docstring, if it is a class or function."""
+    value = getattr(urial_core, name)
+    assert name == "__version__" or value.__doc__
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_says_what_is_public(module: str) -> None:
+    """Every module with code has a docstring and an ``__all__`` without repetitions."""
+    tree = ast.parse((ROOT / module).read_text("utf-8"))
+    assert ast.get_docstring(tree)
+    if module.endswith("__main__.py") or (module.endswith("__init__.py") and len(tree.body) == 1):
+        return
+    exported = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        and node.value
+        and ast.unparse(node).startswith("__all__")
+    ]
+    assert len(exported) == 1
+    assert len(set(exported[0])) == len(exported[0])
+
+
+def test_importing_loads_no_framework() -> None:
+    """Importing the core, its presets and its test double loads no framework and no torch."""
+    code = (
+        "import sys, json, urial_core, urial_core.testing; urial_core.load_prompt();"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    heavy = {"torch", "transformers", "numpy", "langchain_core", "llama_index", "typer", "rich"}
+    assert not heavy & set(json.loads(result.stdout))

@@ -1,0 +1,129 @@
+"""The model the user chose, made ready with its progress shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
+from rich.text import Text
+
+from urial_core.backends.transformers import TransformersModel
+from urial_core.cache_folder import cache_folder
+from urial_core.completion import CompletionModel
+from urial_core.demo import DEMO_NOTICE, demo_model_file
+
+__all__ = ["ModelChoice", "ReadyModel", "ready_model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Which model, and how to load it.
+
+    Attributes:
+        model: A hub id, a folder or a ``.gguf`` file; None for the demo model.
+        dtype: The number format, or "auto".
+        device_map: As in transformers' ``from_pretrained``; None for the best single device.
+        trust_remote_code: Whether code from the model's repository may run here.
+    """
+
+    model: str | None
+    dtype: str = "auto"
+    device_map: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyModel:
+    """A loaded model.
+
+    Attributes:
+        model: The model.
+        description: Its name, number format and device, in words.
+        notice: What must be shown with it; empty for nothing.
+    """
+
+    model: CompletionModel
+    description: str
+    notice: str = ""
+
+
+def ready_model(choice: ModelChoice, console: Console) -> ReadyModel:
+    """Load a model.
+
+    Args:
+        choice: Which one, and how.
+        console: Where progress is shown.
+
+    Raises:
+        MissingDependencyError: A package is not installed.
+        ModelLoadError: There is no such model, or it is damaged.
+        ParameterError: The number format is unknown.
+    """
+    source = _demo_file(console) if choice.model is None else choice.model
+    model = TransformersModel(
+        source,
+        dtype=choice.dtype,
+        device_map=choice.device_map,
+        trust_remote_code=choice.trust_remote_code,
+    )
+    local = Path(source).expanduser().exists()
+    shown = Path(source).name if local else model.name
+    with _waiting(shown, console, local=local):
+        _ = model.context_window  # converts a GGUF file in this thread, where Ctrl-C can stop it
+        number_format = model.dtype
+    fastest = ", the fastest here" if choice.dtype == "auto" else ""
+    place = choice.device_map or _default_place()
+    return ReadyModel(
+        model,
+        f"{shown} · {number_format}{fastest} · {place}",
+        "" if choice.model else DEMO_NOTICE,
+    )
+
+
+def _demo_file(console: Console) -> Path:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Checking the demo model")
+        return demo_model_file(lambda done, total: bar.update(task, completed=done, total=total))
+
+
+@contextmanager
+def _waiting(shown: str, console: Console, *, local: bool) -> Generator[None]:
+    """Show that something goes on. Downloads show so themselves, where anything may be shown."""
+    text = f"Loading {shown}"
+    if local and shown.lower().endswith(".gguf") and not _converted_before(shown):
+        text = f"Converting {shown}, once; about a minute"
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), Elapsed())
+    with Progress(*columns, console=console, transient=True) as spinner:
+        if local or console.quiet:
+            # Read when tqdm, huggingface_hub and transformers are imported, which is later.
+            os.environ.update(TQDM_DISABLE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+            spinner.add_task(text, total=None)
+        else:
+            spinner.stop()
+            console.print(Text(text, style="dim"))
+        yield
+
+
+def _converted_before(file_name: str) -> bool:
+    """Whether a file of that name seems to have been converted; decides words only."""
+    folders = (cache_folder() / "models").glob(f"{escape(Path(file_name).stem)}-*/")
+    return any(folder.is_dir() for folder in folders)
+
+
+def _default_place() -> str:
+    import torch
+
+    from urial_core.backends.transformers.precision import default_device
+
+    device = default_device()
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return "Apple GPU" if device.type == "mps" else f"CPU, {torch.get_num_threads()} threads"
