@@ -10,8 +10,14 @@ from glob import escape
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
-from rich.progress import TimeElapsedColumn as Elapsed
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from urial_core.backends.transformers import TransformersModel
@@ -89,7 +95,8 @@ def ready_model(choice: ModelChoice, console: Console) -> ReadyModel:
 
 def _demo_file(console: Console) -> Path:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("Checking the demo model")
         return demo_model_file(lambda done, total: bar.update(task, completed=done, total=total))
 
@@ -100,15 +107,18 @@ def _waiting(shown: str, console: Console, *, local: bool) -> Generator[None]:
     text = f"Loading {shown}"
     if local and shown.lower().endswith(".gguf") and not _converted_before(shown):
         text = f"Converting {shown}, once; about a minute"
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), Elapsed())
+    # Read when tqdm, huggingface_hub and transformers are imported, which is later.
+    if local or console.quiet:
+        os.environ.update(TQDM_DISABLE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+    if console.quiet:
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    if not local or not console.is_terminal:
+        console.print(Text(text, style="dim"))
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as spinner:
-        if local or console.quiet:
-            # Read when tqdm, huggingface_hub and transformers are imported, which is later.
-            os.environ.update(TQDM_DISABLE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
-            spinner.add_task(text, total=None)
-        else:
-            spinner.stop()
-            console.print(Text(text, style="dim"))
+        spinner.add_task(text, total=None)
         yield
 
 

@@ -20,5 +20,5 @@ class Endless(ScriptedModel):
             yield CompletionChunk("word ")
 
 
-chat_command.ready_model = lambda choice, console: ReadyModel(Endless(), "endless")
+vars(chat_command)["ready_model"] = lambda choice, console: ReadyModel(Endless(), "endless")
 main()

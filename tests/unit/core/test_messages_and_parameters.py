@@ -60,7 +60,7 @@ def test_messages_are_frozen_values() -> None:
         message.text = "Ho"  # type: ignore[misc]
 
 
-GOOD = {
+GOOD: dict[str, list[Any]] = {
     "max_tokens": [None, 1, 4096],
     "temperature": [None, 0, 0.0, 0.7, 2.5],
     "top_p": [None, 0.01, 1, 1.0],

@@ -8,11 +8,12 @@ from time import perf_counter
 
 import pytest
 from hostile import FRAMES, frames, many, texts
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from urial_core import Frame, neutralise, restore
 from urial_core.frame import LINE_BREAKS
+from urial_core.messages import Role
 from urial_core.reply.section import SectionReader
 
 LINE_START = re.compile(f"(?:^|[{LINE_BREAKS}])")
@@ -98,6 +99,8 @@ def test_no_line_begins_with_a_header(text: str, frame: Frame) -> None:
 
 @many
 @given(texts, frames, st.sampled_from(range(4)))
+@example("```python\nx\n```" + " " * 9, Frame(fence="```"), 0)
+@example(" ```\nx\n" + "`" * 65, Frame(fence="```"), 0)
 def test_a_written_section_reads_back_exactly(text: str, frame: Frame, next_role: int) -> None:
     """A section written with neutralised text ends where it was ended, and reads back exactly.
 
@@ -115,7 +118,7 @@ def test_a_written_section_reads_back_exactly(text: str, frame: Frame, next_role
 @given(texts, texts, frames)
 def test_a_conversation_reads_back_section_by_section(one: str, two: str, frame: Frame) -> None:
     """A page of several sections has exactly as many headers as were written, in their order."""
-    roles = ("user", "assistant", "tool", "system")
+    roles: tuple[Role, ...] = ("user", "assistant", "tool", "system")
     page = "".join(
         frame.section(role, neutralise(text, frame))
         for role, text in zip(roles, (one, two, two, one), strict=True)

@@ -7,6 +7,7 @@ the formulas of the original code, not by ``Frame``.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,9 @@ def page(text: str, turns: Turns) -> str:
     ],
     ids=["backticks", "inline", "instruction only", "spacious", "tight"],
 )
-def test_pages_equal_those_of_the_original(text: str, renderer, turns: Turns) -> None:  # noqa: ANN001
+def test_pages_equal_those_of_the_original(
+    text: str, renderer: Callable[[str, Turns], str], turns: Turns
+) -> None:
     """A conversation's page has the very bytes that the original code would send."""
     assert page(text, turns) == renderer(text, turns)
 

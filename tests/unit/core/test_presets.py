@@ -216,7 +216,7 @@ def test_too_large_a_file_is_refused(tmp_path: Path, name: str) -> None:
     """A file above the limit is refused whatever its format; one at the limit is read."""
     path = tmp_path / name
     path.write_text(SMALL + "#" * (MAX_PROMPT_BYTES - len(SMALL) - 1) + "\n")
-    assert load_prompt(path)
+    assert load_prompt(path).page
     path.write_text(path.read_text() + "\n")
     with pytest.raises(PromptError, match=f"larger than {MAX_PROMPT_BYTES} bytes"):
         load_prompt(path)

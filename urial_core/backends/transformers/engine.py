@@ -33,6 +33,8 @@ Step = list[tuple[int, CompletionChunk]]
 
 _CHUNK = 256
 """Tokens read in one pass: between passes, a request can be given up."""
+_WORTH_KEEPING = 16
+"""Tokens of a constant part that must be new for a pass of their own."""
 _LAG = 32
 """Tokens by which a row may need more than its fellows before it is read alone."""
 
@@ -86,7 +88,7 @@ class Engine:
         constant = self._tokenization.encode(row.request.prompt[: row.request.constant])
         length = common_prefix(constant, row.ids)  # the last tokens may merge with what follows
         segment, kept = self.prefixes.match(row.ids)
-        if kept < length:
+        if length - kept >= _WORTH_KEEPING:
             self.prefixes.add(
                 (yield from self._read(row.ids[:length], segment, kept)), constant=True
             )

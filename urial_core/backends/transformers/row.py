@@ -13,8 +13,8 @@ from urial_core.request import Request
 
 __all__ = ["Row"]
 
-_BLANK_TOKENS = 4
-"""Tokens of mere whitespace a reply may begin with."""
+_BLANK_TOKENS = 8
+"""Tokens of mere whitespace, or of a character not whole yet, that a reply may begin with."""
 
 
 class Row:

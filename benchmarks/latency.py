@@ -1,0 +1,132 @@
+"""What a reply costs: time to first token, decode speed, and batches.
+
+Three ways to answer the same questions with the same weights, in turn, in one process:
+
+    plain   transformers' `generate` on the whole page, as a user would write it
+    bare    this engine on the question alone, with no constant page before it
+    urial   this engine on the page
+
+    python benchmarks/latency.py [--model ID] [--dtype float32] [--dtype bfloat16]
+
+Prints medians as a Markdown table. Without --model, the demo model of the `demo` extra is used.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read by libgomp when torch is imported
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from urial_core import GenerationParameters, Message, Prompt, UrialChat, load_prompt
+from urial_core.backends.transformers import TransformersModel
+from urial_core.demo import demo_model_file
+
+TOPICS = (
+    "tea", "glass", "bridges", "owls", "soap", "maps", "rain", "bread",
+    "clocks", "salt", "kites", "moss", "paper", "violins", "canals", "honey",
+)
+REPLY_TOKENS = 48
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--model", default=None)
+    options.add_argument("--dtype", action="append")
+    options.add_argument("--rounds", type=int, default=9)
+    arguments = options.parse_args()
+    model = arguments.model or str(demo_model_file())
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians of {arguments.rounds}\n")
+    print("| dtype | first token: plain | bare | urial | plain / urial | urial / bare "
+          "| decode: plain | urial | urial / plain | one | batch of 16 | batch / one |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    for dtype in arguments.dtype or ["float32", "bfloat16"]:
+        print(row(model, dtype, arguments.rounds), flush=True)
+
+
+def row(model_id: str, dtype: str, rounds: int) -> str:
+    urial = TransformersModel(model_id, dtype=dtype)
+    urial.load()
+    engine = urial._ready_engine()  # noqa: SLF001 - the plain peer must use the same weights
+    model, tokenize = engine.model, urial.token_ids
+    bare = TransformersModel(model, urial._tokenization()._tokenizer, prefix_cache_bytes=0)  # noqa: SLF001
+    page = load_prompt("default")
+    empty = Prompt(name="empty", instruction="-", verbatim="")
+    parameters = GenerationParameters(max_tokens=REPLY_TOKENS, repetition_penalty=1.0)
+
+    def request(prompt: Prompt, number: int, engine: TransformersModel) -> Any:
+        text = f"Tell me about {TOPICS[number % len(TOPICS)]}, part {number}."
+        return UrialChat(engine, prompt).request([Message("user", text)], parameters)
+
+    def plain(tokens: int, number: int) -> float:
+        ids = torch.tensor([tokenize(request(page, number, urial).prompt)])
+        return seconds(lambda: model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False,
+            max_new_tokens=tokens, min_new_tokens=tokens,
+        ))
+
+    def first_token(engine: TransformersModel, prompt: Prompt, number: int) -> float:
+        stream = engine.stream(request(prompt, number, engine))
+        taken = seconds(lambda: next(stream))
+        stream.close()
+        return taken
+
+    def decode(number: int) -> float:
+        """Tokens per second behind the first."""
+        stream = urial.stream(request(page, number, urial))
+        next(stream)
+        start = time.perf_counter()
+        written = sum(1 for _ in stream)
+        return written / (time.perf_counter() - start)
+
+    def throughput(rows: int, number: int) -> float:
+        requests = [request(page, number + index, urial) for index in range(rows)]
+        start = time.perf_counter()
+        written = sum(c.usage.output_tokens for c in urial.complete(requests) if c.usage)
+        return written / (time.perf_counter() - start)
+
+    first_token(urial, page, 0)
+    first_token(bare, empty, 0)
+    times: dict[str, list[float]] = {}
+    number = 1
+    for _ in range(rounds):
+        number += 16
+        measured = {
+            "plain": plain(1, number),
+            "bare": first_token(bare, empty, number + 1),
+            "urial": first_token(urial, page, number + 2),
+            "decode": decode(number + 3),
+            "one": throughput(1, number + 4),
+        }
+        for name, value in measured.items():
+            times.setdefault(name, []).append(value)
+    for _ in range(max(rounds // 3, 3)):
+        number += 32
+        times.setdefault("plain decode", []).append(
+            (REPLY_TOKENS - 1) / max(plain(REPLY_TOKENS, number) - statistics.median(times["plain"]), 1e-9)
+        )
+        times.setdefault("batch", []).append(throughput(16, number))
+    m = {name: statistics.median(values) for name, values in times.items()}
+    return (
+        f"| {dtype} | {1000 * m['plain']:.0f} ms | {1000 * m['bare']:.0f} ms | {1000 * m['urial']:.0f} ms "
+        f"| {m['plain'] / m['urial']:.1f} | {m['urial'] / m['bare']:.2f} "
+        f"| {m['plain decode']:.1f} tok/s | {m['decode']:.1f} tok/s | {m['decode'] / m['plain decode']:.2f} "
+        f"| {m['one']:.1f} tok/s | {m['batch']:.1f} tok/s | {m['batch'] / m['one']:.1f} |"
+    )
+
+
+def seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Tiny models of several architectures with random weights, and a tokenizer trained on a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+)
+
+from urial_core import load_prompt
+from urial_core.backends.transformers import TransformersModel
+
+SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 64}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}
+TOKENS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+PLAIN: dict[str, Callable[..., Any]] = {
+    "llama": lambda **k: LlamaConfig(**SIZE, **HEADS, **TOKENS, **k),
+    "mistral with a window": lambda **k: MistralConfig(
+        **SIZE, **HEADS, **TOKENS, sliding_window=64, **k
+    ),
+    "gemma3 with mixed windows": lambda **k: Gemma3TextConfig(
+        **SIZE,
+        **HEADS,
+        **TOKENS,
+        head_dim=8,
+        sliding_window=32,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        **k,
+    ),
+    "gpt2": lambda **k: GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=4096, **TOKENS, **k),
+}
+STATEFUL: dict[str, Callable[..., Any]] = {
+    "mamba": lambda **k: MambaConfig(hidden_size=32, num_hidden_layers=2, **TOKENS, **k),
+}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with a begin-of-text token, like most base models' own."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator([load_prompt(name).page for name in ("default", "ja")], trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+
+
+@pytest.fixture(scope="session")
+def make_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Any]:
+    """Build a tiny model by architecture name; its weights are the same every time."""
+
+    def make(architecture: str) -> Any:
+        torch.manual_seed(0)
+        config = {**PLAIN, **STATEFUL}[architecture](vocab_size=len(tokenizer))
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        with torch.no_grad():  # larger weights, so that the best token leads by more than rounding
+            for parameter in model.parameters():
+                if parameter.dim() > 1:
+                    parameter.mul_(3)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def make_engine(
+    make_model: Callable[..., Any], tokenizer: PreTrainedTokenizerFast
+) -> Callable[..., TransformersModel]:
+    """Build a completion model around a tiny model."""
+
+    def make(architecture: str = "llama", **options: Any) -> TransformersModel:
+        return TransformersModel(make_model(architecture), tokenizer, **options)
+
+    return make
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`plain_architecture`: attends over plain keys and values; `architecture`: any."""
+    if "plain_architecture" in metafunc.fixturenames:
+        metafunc.parametrize("plain_architecture", PLAIN)
+    if "architecture" in metafunc.fixturenames:
+        metafunc.parametrize("architecture", [*PLAIN, *STATEFUL])

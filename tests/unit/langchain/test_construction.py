@@ -1,0 +1,213 @@
+"""Construction: what a chat model is made of, and what is an error already then."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.language_models import FakeListChatModel, FakeListLLM
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import ConfigurableField, RunnableLambda
+from pydantic import SecretStr, ValidationError
+
+from doubles_of_models import PROMPT, PlainLLM, chat_of
+from langchain_urial import ChatUrial
+from urial_core import load_prompt
+from urial_core.errors import UnknownPromptError, UnsupportedModelError
+from urial_core.testing import ScriptedModel
+
+SECRET = "hf_very_secret"  # noqa: S105 - made up
+
+
+def test_without_a_model_the_ways_to_name_one_are_told() -> None:
+    """No model is an error that names all three ways to give one."""
+    with pytest.raises(UnsupportedModelError, match=r"llm= .*model= .*URIAL_MODEL"):
+        ChatUrial()
+
+
+def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``$URIAL_MODEL`` is the model where none is named; a name or an LLM goes before it."""
+    monkeypatch.setenv("URIAL_MODEL", "from/environment")
+    assert ChatUrial().model_name == "from/environment"
+    assert ChatUrial(model="other/model").model_name == "other/model"
+
+
+def test_the_names_of_other_integrations_are_understood() -> None:
+    """``model`` and ``stop_sequences`` are LangChain's usual names for two of the fields."""
+    chat = ChatUrial(model="some/model", stop_sequences=["END"])
+    assert (chat.model_name, chat.stop) == ("some/model", ["END"])
+    chat = ChatUrial(model_name="some/model", stop=["END"])
+    assert (chat.model_name, chat.stop) == ("some/model", ["END"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"temprature": 0.5}, "temprature"),
+        ({"temperature": -1}, "temperature is -1.0"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"n": 0}, "n is 0"),
+        ({"top_p": 0.0}, "top_p is 0"),
+        ({"top_logprobs": 50}, "logprobs is 50"),
+        ({"stop": [""]}, "empty string"),
+        ({"overflow": "cut"}, "overflow"),
+    ],
+)
+def test_a_wrong_field_is_an_error_at_construction(fields: dict[str, Any], said: str) -> None:
+    """A misspelt name or a value out of range does not wait for the first call."""
+    with pytest.raises(ValidationError, match=said):
+        chat_of(**fields)
+
+
+@pytest.mark.parametrize(
+    ("llm", "said"),
+    [
+        (FakeListChatModel(responses=["x"]), "is a chat model already"),
+        (FakeListChatModel(responses=["x"]).bind(stop=["x"]), "is a chat model already"),
+        (RunnableLambda(str), "is not a completion LLM"),
+        ("gpt2", "str is not a completion LLM.*model='id'"),
+        (FakeListLLM(responses=["x"]).with_retry(), r"\.with_retry\(\).*around ChatUrial"),
+        (
+            FakeListLLM(responses=["x"]).with_fallbacks([FakeListLLM(responses=["y"])]),
+            r"\.with_fallbacks\(\) around ChatUrial",
+        ),
+    ],
+)
+def test_what_is_no_base_model_is_refused_with_advice(llm: Any, said: str) -> None:
+    """Only what completes text can be wrapped; the error says what to do instead."""
+    with pytest.raises(UnsupportedModelError, match=said):
+        ChatUrial(llm=llm)
+
+
+def test_a_prompt_is_a_name_a_file_or_an_object(tmp_path: Path) -> None:
+    """All three ways give the same prompt; an unknown name is an error at once."""
+    from urial_core import presets
+
+    folder = Path(presets.__file__).parent
+    file = tmp_path / "mine.toml"
+    file.write_text((folder / "short.toml").read_text("utf-8"), "utf-8")
+    pages = {
+        chat_of(prompt=prompt).urial.prompt.page
+        for prompt in ("short", file, str(file), load_prompt("short"))
+    }
+    assert len(pages) == 1
+    with pytest.raises(UnknownPromptError):
+        chat_of(prompt="no-such-preset")
+
+
+def test_from_model_id_tells_fields_from_options_of_the_engine() -> None:
+    """Fields go to the chat model, the engine's options to the engine, the rest is an error."""
+    chat = ChatUrial.from_model_id("some/model", dtype="float32", temperature=0.5, model_kwargs={})
+    assert chat.temperature == 0.5
+    assert chat.engine_options == {"dtype": "float32", "model_kwargs": {}}
+    assert chat.urial.model.identity["dtype"] == "float32"
+    with pytest.raises(ValueError, match=r"Unknown option temprature.*dtype"):
+        ChatUrial.from_model_id("some/model", temprature=0.5)
+
+
+def test_chat_models_of_one_id_share_the_model() -> None:
+    """The same id and options give the same model object; other options give another."""
+    chats = [ChatUrial.from_model_id("some/model", temperature=t / 10) for t in range(10)]
+    assert len({id(chat.urial.model) for chat in chats}) == 1
+    other = ChatUrial.from_model_id("some/model", dtype="float32")
+    assert other.urial.model is not chats[0].urial.model
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        ChatUrial(model="some/model", api_key=SecretStr(SECRET)),
+        ChatUrial(model="some/model", api_key=SECRET),
+        ChatUrial.from_model_id("some/model", token=SECRET),
+        ChatUrial(model="some/model", engine_options={"token": SECRET}),
+    ],
+    ids=["secret", "string", "option", "options"],
+)
+def test_a_key_is_shown_nowhere(chat: ChatUrial) -> None:
+    """No text form of a chat model, and nothing that traces or caches see, holds its key."""
+    from langchain_core.load import dumps
+
+    shown = (
+        repr(chat),
+        str(chat),
+        repr(chat.dict()),
+        repr(chat.model_dump()),
+        chat.model_dump_json(exclude={"prompt"}),
+        repr(chat._identifying_params),
+        repr(chat._get_ls_params()),
+        repr(chat.lc_attributes),
+        chat._get_llm_string(),
+        dumps(chat),
+        repr(chat.metadata),
+    )
+    assert [text for text in shown if SECRET in text] == []
+    assert chat.engine_settings["token"] == SECRET
+
+
+def test_copies_of_a_chat_model_share_its_model() -> None:
+    """A copy is another chat model in front of the same model, changed as asked."""
+    chat = chat_of()
+    warm = chat.model_copy(update={"temperature": 0.7})
+    assert warm.invoke("Hi").content == copy.copy(chat).invoke("Hi").content == "Hello!"
+    assert [request.parameters.temperature for request in chat.llm.requests] == [0.7, None]
+    named = ChatUrial(model="some/model")
+    assert copy.deepcopy(named).urial.model is named.urial.model
+
+
+def test_a_chat_model_named_by_id_can_be_pickled() -> None:
+    """What travels to another process is the name and the settings; the model is found there."""
+    chat = ChatUrial(model="some/model", temperature=0.5, prompt=PROMPT, api_key=SECRET)
+    again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - pickled just now
+    assert again == chat
+    assert again.urial.model is chat.urial.model
+    assert again.urial.prompt == PROMPT
+
+
+def test_fields_can_be_configured_later() -> None:
+    """``configurable_fields`` and ``with_config`` change a call and load nothing anew."""
+    model = ScriptedModel()
+    chat = ChatUrial(llm=model, prompt=PROMPT).configurable_fields(
+        temperature=ConfigurableField("heat"), stop=ConfigurableField("ends")
+    )
+    chat.invoke("Hi")
+    chat.invoke("Hi", {"configurable": {"heat": 0.5}})
+    chat.with_config(configurable={"heat": 0.9, "ends": ["END"]}).invoke("Hi")
+    assert [r.parameters.temperature for r in model.requests] == [None, 0.5, 0.9]
+    assert model.requests[2].parameters.stop == ("END",)
+
+
+def test_a_chat_model_can_be_one_of_several_alternatives() -> None:
+    """``configurable_alternatives`` chooses between ChatUrial and any other chat model."""
+    chat = chat_of().configurable_alternatives(
+        ConfigurableField("who"),
+        default_key="urial",
+        other=FakeListChatModel(responses=["other"]),
+        plain=ChatUrial(llm=PlainLLM(reply="plain"), prompt=PROMPT),
+    )
+    answers = [
+        chat.invoke("Hi", {"configurable": {"who": who}}) for who in ("urial", "other", "plain")
+    ]
+    assert [AIMessage(answer.content).content for answer in answers] == ["Hello!", "other", "plain"]
+
+
+def test_the_profile_tells_what_the_model_can_do() -> None:
+    """The profile says text only; the room for input is the window less the constant page."""
+    chat = chat_of(context_window=1000)
+    assert chat.profile is not None
+    assert [name for name, value in chat.profile.items() if value is True] == [
+        "text_inputs",
+        "text_outputs",
+    ]
+    assert chat.profile["max_input_tokens"] == 1000 - len(PROMPT.page) // 3
+    own = {"max_input_tokens": 5}
+    assert chat_of(profile=own).profile == own
+
+
+def test_the_model_is_named_after_what_it_wraps() -> None:
+    """Around an LLM the name is that LLM's model, unless another is given for metadata."""
+    assert chat_of().model_name == "scripted"
+    assert ChatUrial(llm=PlainLLM()).model_name == "PlainLLM"
+    assert chat_of(model="mine").invoke("Hi").response_metadata["model_name"] == "mine"
