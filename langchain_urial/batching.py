@@ -28,20 +28,20 @@ class Gathering:
         """Expect this many calls."""
         self.work: Any = None
         self._outstanding = calls
-        self._asked = list[tuple[Sequence[Request], Future[list[Reply]]]]()
+        self._asked = dict[int, tuple[Sequence[Request], Future[list[Reply]]]]()
         self._lock = threading.Lock()
 
     @property
     def requests(self) -> list[Request]:
-        """All requests of all calls, in the order of asking."""
-        return [request for requests, _ in self._asked for request in requests]
+        """All requests of all calls, in the calls' order, whoever came first."""
+        return [request for requests, _ in self._in_order() for request in requests]
 
-    def ask(self, requests: Sequence[Request], work: Any) -> Future[list[Reply]]:
-        """Bring a call's requests, and what can answer them."""
+    def ask(self, number: int, requests: Sequence[Request], work: Any) -> Future[list[Reply]]:
+        """Bring the requests of a call, by its number, and what can answer them."""
         future = Future[list[Reply]]()
         with self._lock:
             self.work = work
-            self._asked.append((requests, future))
+            self._asked[number] = (requests, future)
         return future
 
     def arrived(self) -> bool:
@@ -51,21 +51,29 @@ class Gathering:
             return self._outstanding == 0 and bool(self._asked)
 
     def settle(self, replies: Sequence[Reply]) -> None:
-        """Hand each call its replies."""
+        """Hand each call its replies, if it still waits for them."""
         rest = iter(replies)
-        for requests, future in self._asked:
-            future.set_result([next(rest) for _ in requests])
+        for requests, future in self._in_order():
+            own = [next(rest) for _ in requests]
+            if not future.done():
+                future.set_result(own)
 
     def fail(self, error: BaseException) -> None:
-        """Hand each call the error that ended the work."""
-        for _, future in self._asked:
-            future.set_exception(error)
+        """Hand each call the error that ended the work; nothing is left to answer."""
+        asked, self._asked = self._in_order(), {}
+        for _, future in asked:
+            if not future.done():
+                future.set_exception(error)
+
+    def _in_order(self) -> list[tuple[Sequence[Request], Future[list[Reply]]]]:
+        return [self._asked[number] for number in sorted(self._asked)]
 
 
 class _Call:
     """One call of a gathering, and whether it has yet to arrive. Copied contexts share it."""
 
-    def __init__(self, gathering: Gathering) -> None:
+    def __init__(self, gathering: Gathering, number: int) -> None:
+        self.number = number
         self._gathering = gathering
         self._due = True
 
@@ -79,9 +87,9 @@ _call: ContextVar[_Call | None] = ContextVar("call", default=None)
 
 
 @contextmanager
-def call_of(gathering: Gathering) -> Generator[None]:
+def call_of(gathering: Gathering, number: int) -> Generator[None]:
     """Run one of the gathering's calls; it leaves at the end if it has not asked."""
-    call = _Call(gathering)
+    call = _Call(gathering, number)
     token = _call.set(call)
     try:
         yield
@@ -92,12 +100,15 @@ def call_of(gathering: Gathering) -> Generator[None]:
 
 
 @asynccontextmanager
-async def acall_of(gathering: Gathering) -> AsyncGenerator[None]:
+async def acall_of(gathering: Gathering, number: int) -> AsyncGenerator[None]:
     """As ``call_of``."""
-    call = _Call(gathering)
+    call = _Call(gathering, number)
     token = _call.set(call)
     try:
         yield
+    except asyncio.CancelledError as error:
+        gathering.fail(error)  # a batch is cancelled as a whole: nobody is left to answer
+        raise
     finally:
         _call.reset(token)
         if call.arrive() is not None:
@@ -109,10 +120,9 @@ def answer(
 ) -> list[Reply]:
     """Answer requests, together with those of the batch that this call belongs to, if any."""
     call = _call.get()
-    gathering = call.arrive() if call else None
-    if gathering is None:
+    if call is None or (gathering := call.arrive()) is None:
         return work(requests)
-    future = gathering.ask(requests, work)
+    future = gathering.ask(call.number, requests, work)
     _work_if_last(gathering)
     return future.result()
 
@@ -122,10 +132,9 @@ async def aanswer(
 ) -> list[Reply]:
     """As ``answer``."""
     call = _call.get()
-    gathering = call.arrive() if call else None
-    if gathering is None:
+    if call is None or (gathering := call.arrive()) is None:
         return await work(requests)
-    future = gathering.ask(requests, work)
+    future = gathering.ask(call.number, requests, work)
     await _awork_if_last(gathering)
     return await asyncio.wrap_future(future)
 

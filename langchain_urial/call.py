@@ -97,7 +97,7 @@ class Call:
             return given.get(key, getattr(owner, key))
 
         top = value("top_logprobs")
-        stops = (*(stop or ()), *(owner.stop or ()), *(wrapped.parameters.get("stop") or ()))
+        stops = (*_strings(stop), *_strings(owner.stop), *_strings(wrapped.parameters.get("stop")))
         own = {key: item for key, item in wrapped.parameters.items() if key != "stop"}
         parameters = GenerationParameters(**own).replace(
             **{key: value(key) for key in _SAMPLING},
@@ -126,6 +126,11 @@ class Call:
             )
             for number in range(self.parameters.n)
         ]
+
+
+def _strings(stop: str | Sequence[str] | None) -> Sequence[str]:
+    """A bare string is one stop string, as in the OpenAI API."""
+    return [stop] if isinstance(stop, str) else stop or ()
 
 
 def _other_model(owner: ChatUrial, model: Any, name: str) -> Any:

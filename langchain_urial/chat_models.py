@@ -142,8 +142,8 @@ class ChatUrial(BaseChatModel):
     stop: list[str] | None = Field(default=None, alias="stop_sequences")
     """Strings at which every reply ends, beside those of the call."""
 
-    streaming: bool = False
-    """Whether ``invoke`` streams inside."""
+    streaming: bool | None = None
+    """Whether ``invoke`` streams inside; False, where it was set, keeps ``stream`` from it too."""
 
     timeout: float | None = None
     """Accepted for compatibility; set it on ``llm``, which makes the calls."""
@@ -187,25 +187,26 @@ class ChatUrial(BaseChatModel):
 
     @model_validator(mode="after")
     def _set_up_urial(self) -> Self:
-        self._prompt = load_prompt(self.prompt)
-        if self.llm is not None:
-            self._wrapped = wrap(self.llm, self.custom_get_token_ids)
-            self.model_name = self.model_name or self._wrapped.model.name
-        elif self.model_name:
-            self._wrapped = WrappedModel(shared_model(self.model_name, self.engine_settings))
-        else:
-            raise UnsupportedModelError(
-                "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
-                ".gguf file), or set URIAL_MODEL."
-            )
-        self.profile = self.profile or self._default_profile()
-        self._call({})  # so that a wrong parameter is an error here, not at the first call
+        self._set_up()
         return self
 
     @model_validator(mode="after")
     def _set_urial_version(self) -> Self:
         self._add_version("urial-chat", __version__)
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy everything but the model."""
+        shared = {id(part): part for part in (self.llm, self._wrapped)}
+        return super().__deepcopy__({**(memo or {}), **shared})
+
+    def __getstate__(self) -> dict[Any, Any]:
+        return {**super().__getstate__(), "__pydantic_private__": {}}
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Find or wrap the model anew: pickled were the settings."""
+        super().__setstate__(state)
+        self._set_up()
 
     @property
     def urial(self) -> UrialChat:
@@ -269,7 +270,7 @@ class ChatUrial(BaseChatModel):
             gathering = Gathering(end - start)
 
             def invoke(index: int, gathering: Gathering = gathering) -> AIMessage:
-                with call_of(gathering):
+                with call_of(gathering, index):
                     try:
                         return self.invoke(inputs[index], configs[index], **kwargs)
                     except Exception as error:
@@ -297,7 +298,7 @@ class ChatUrial(BaseChatModel):
             gathering = Gathering(end - start)
 
             async def ainvoke(index: int, gathering: Gathering = gathering) -> AIMessage:
-                async with acall_of(gathering):
+                async with acall_of(gathering, index):
                     return await self.ainvoke(inputs[index], configs[index], **kwargs)
 
             outputs += await asyncio.gather(  # type: ignore[arg-type] # as Runnable.abatch does
@@ -396,6 +397,25 @@ class ChatUrial(BaseChatModel):
         if parameters.stop:
             params["ls_stop"] = list(parameters.stop)
         return params
+
+    def _set_up(self) -> None:
+        if isinstance(token := self.engine_options.get("token"), str):  # options are shown
+            self.api_key = SecretStr(token)
+            self.engine_options = {k: v for k, v in self.engine_options.items() if k != "token"}
+        self._prompt = load_prompt(self.prompt)
+        if self.llm is not None:
+            self._wrapped = wrap(self.llm, self.custom_get_token_ids)
+            if "model_name" not in self.model_fields_set or not self.model_name:
+                self.model_name = self._wrapped.model.name  # and not $URIAL_MODEL
+        elif self.model_name:
+            self._wrapped = WrappedModel(shared_model(self.model_name, self.engine_settings))
+        else:
+            raise UnsupportedModelError(
+                "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
+                ".gguf file), or set URIAL_MODEL."
+            )
+        self.profile = self.profile or self._default_profile()
+        self._call({})  # so that a wrong parameter is an error here, not at the first call
 
     def _default_profile(self) -> ModelProfile:
         profile = ModelProfile(

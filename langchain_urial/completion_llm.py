@@ -207,7 +207,12 @@ class CompletionLLM:
         if self._can.grows_window and self._can.window_field:
             settings[self._can.window_field] = self._sufficient_window(group)
         present = type(self._llm).model_fields
-        llm = self._llm.model_copy(update={k: v for k, v in settings.items() if k in present})
+        changes = {
+            name: value
+            for name, value in settings.items()
+            if name in present and getattr(self._llm, name) != value
+        }
+        llm = self._llm.model_copy(update=changes) if changes else self._llm
         stop = list(group[0].stop)[: self._can.max_stops] if self._can.passes_stop else None
         return llm, stop
 
@@ -232,7 +237,8 @@ def _in_order(groups: Sequence[Sequence[int]], results: Sequence[LLMResult]) -> 
         alone = len(numbers) == 1  # else usage is the sum over all of them
         usage = _usage((result.llm_output or {}).get("token_usage")) if alone else None
         for number, generations in zip(numbers, result.generations, strict=True):
-            completions[number] = replace(_chunk(generations[0]), usage=usage)
+            chunk = _chunk(generations[0])
+            completions[number] = replace(chunk, usage=usage or chunk.usage)
     return [completions[number] for number in sorted(completions)]
 
 

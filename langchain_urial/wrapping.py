@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.runnables import RunnableBinding
 
+from langchain_urial.capabilities import capabilities_of
 from langchain_urial.completion_llm import CompletionLLM
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionModel
@@ -23,6 +24,9 @@ __all__ = ["WrappedModel", "shared_model", "wrap"]
 _SHARED = WeakValueDictionary[str, TransformersModel]()
 _sharing = threading.Lock()
 _PARAMETERS = {field.name for field in fields(GenerationParameters)}
+
+_UNLIMITED = (None, -1, -2)
+"""What LLMs call no limit of their own."""
 
 _ENGINE_OPTIONS = inspect.signature(TransformersModel).parameters.keys() - {"model", "tokenizer"}
 
@@ -51,7 +55,7 @@ def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> Wrapp
     Raises:
         UnsupportedModelError: It is a chat model, or nothing that completes text.
     """
-    if type(llm) is RunnableBinding:
+    if isinstance(llm, RunnableBinding):
         return _wrap_llm(llm.bound, llm.kwargs, encode)
     if isinstance(llm, CompletionModel) and not isinstance(llm, BaseLLM):
         return WrappedModel(llm)
@@ -100,8 +104,13 @@ def _wrap_llm(
     call = {name: value for name, value in bound.items() if name not in _PARAMETERS}
     if type(llm).__name__ == "HuggingFacePipeline":
         return _wrap_pipeline(llm, {**call, **parameters})
-    own = {name: getattr(llm, name, None) for name in ("max_tokens", "stop")}
-    explicit = {k: v for k, v in own.items() if v is not None and k in llm.model_fields_set}
+    limit = capabilities_of(llm).fields.get("max_tokens", "max_tokens")
+    own = {
+        ours: getattr(llm, theirs, None)
+        for ours, theirs in (("max_tokens", limit), ("stop", "stop"))
+        if theirs in llm.model_fields_set
+    }
+    explicit = {name: value for name, value in own.items() if value not in _UNLIMITED}
     return WrappedModel(CompletionLLM(llm, call, encode), {**explicit, **parameters})
 
 

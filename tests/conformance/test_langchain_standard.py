@@ -48,7 +48,11 @@ class TestIntegration(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": self.demo_model.name, "engine_options": {"dtype": "float32"}, "max_tokens": 100}
+        return {
+            "model": self.demo_model.name,
+            "engine_options": {"dtype": "float32"},
+            "max_tokens": 100,
+        }
 
     @property
     def supported_usage_metadata_details(self) -> dict[str, list[str]]:

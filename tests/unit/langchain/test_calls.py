@@ -151,7 +151,7 @@ async def test_several_replies_have_seeds_of_their_own() -> None:
 async def test_invoke_streams_inside_only_when_asked(how: str) -> None:
     """``stream=True`` and ``streaming=True`` change how the model is asked, not the reply."""
     model = EchoModel()
-    chat = ChatUrial(llm=model, prompt=PROMPT, streaming=how == "field")
+    chat = ChatUrial(llm=model, prompt=PROMPT, **({"streaming": True} if how == "field" else {}))
     kwargs: dict[str, Any] = {"stream": True} if how == "argument" else {}
     message = chat.invoke("Hi", **kwargs)
     assert message.content == (await chat.ainvoke("Hi", **kwargs)).content == "re: Hi"

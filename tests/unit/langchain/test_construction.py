@@ -31,6 +31,7 @@ def test_without_a_model_the_ways_to_name_one_are_told() -> None:
 def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """``$URIAL_MODEL`` is the model where none is named; a name or an LLM goes before it."""
     monkeypatch.setenv("URIAL_MODEL", "from/environment")
+    assert chat_of().model_name == "scripted"
     assert ChatUrial().model_name == "from/environment"
     assert ChatUrial(model="other/model").model_name == "other/model"
 
@@ -133,7 +134,7 @@ def test_a_key_is_shown_nowhere(chat: ChatUrial) -> None:
     shown = (
         repr(chat),
         str(chat),
-        repr(chat.dict()),
+        repr(chat.asdict()),
         repr(chat.model_dump()),
         chat.model_dump_json(exclude={"prompt"}),
         repr(chat._identifying_params),
@@ -211,3 +212,10 @@ def test_the_model_is_named_after_what_it_wraps() -> None:
     assert chat_of().model_name == "scripted"
     assert ChatUrial(llm=PlainLLM()).model_name == "PlainLLM"
     assert chat_of(model="mine").invoke("Hi").response_metadata["model_name"] == "mine"
+
+
+def test_a_configured_chat_model_still_streams() -> None:
+    """LangChain makes configured models anew, with every field set; none of them stops streams."""
+    chat = chat_of(["Hel", "lo"]).configurable_fields(temperature=ConfigurableField("heat"))
+    chunks = list(chat.stream("Hi", {"configurable": {"heat": 0.5}}))
+    assert [chunk.content for chunk in chunks] == ["Hel", "lo", ""]

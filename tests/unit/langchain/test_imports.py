@@ -28,7 +28,9 @@ def test_the_package_offers_these_names_and_no_others() -> None:
     assert sorted(langchain_urial.__all__) == ["ChatUrial", "__version__", "register"]
 
 
-@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(langchain_urial.__path__)])
+@pytest.mark.parametrize(
+    "name", [module.name for module in pkgutil.iter_modules(langchain_urial.__path__)]
+)
 def test_every_module_says_what_it_offers(name: str) -> None:
     """Every module has ``__all__``, and each name in it exists."""
     module = importlib.import_module(f"langchain_urial.{name}")

@@ -106,10 +106,19 @@ def test_a_conversation_stands_on_the_page_in_order() -> None:
     """The page holds the constant part, then each message under its header, then an open answer."""
     chat = chat_of()
     tool = ToolMessage("7", tool_call_id="1", name="add")
-    chat.invoke([("system", "Rule"), ("human", "3+4?"), ("ai", "Let me see."), tool, ("human", "So?")])
+    chat.invoke(
+        [("system", "Rule"), ("human", "3+4?"), ("ai", "Let me see."), tool, ("human", "So?")]
+    )
     [request] = chat.llm.requests
     headers = [line for line in request.prompt[request.constant :].splitlines() if line[:2] == "# "]
-    assert headers == ["# System:", "# Query:", "# Answer:", "# Tool result:", "# Query:", "# Answer:"]
+    assert headers == [
+        "# System:",
+        "# Query:",
+        "# Answer:",
+        "# Tool result:",
+        "# Query:",
+        "# Answer:",
+    ]
     assert "# Tool result:\n````\nadd\n7\n````" in request.prompt
     assert request.prompt.startswith(PROMPT.page)
 

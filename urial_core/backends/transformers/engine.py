@@ -24,6 +24,7 @@ from urial_core.backends.transformers.row import Row
 from urial_core.backends.transformers.slab_cache import Segment, SlabCache, supports_slab
 from urial_core.backends.transformers.tokenization import Tokenization
 from urial_core.completion import CompletionChunk
+from urial_core.errors import UnsupportedModelError
 from urial_core.request import Request
 
 __all__ = ["Engine", "Step"]
@@ -66,6 +67,12 @@ class Engine:
         self._reuses = supports_slab(self._config)
         self._max_batch_size = max_batch_size if self._reuses else 1
         accepted = inspect.signature(model.forward).parameters
+        self._cache_name = "past_key_values" if "past_key_values" in accepted else "cache_params"
+        if self._cache_name not in accepted:
+            raise UnsupportedModelError(
+                f"{type(model).__name__} keeps no state between tokens that could be handed to it, "
+                "so it cannot continue a text token by token."
+            )
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     def generate(self, requests: Sequence[Request]) -> Generator[Step]:
@@ -139,9 +146,8 @@ class Engine:
     def _start(self, rows: list[Row]) -> Generator[Step, None, tuple[Any, torch.Tensor]]:
         """Read the rows' pages, up to the scores of their first tokens."""
         if not self._reuses:
-            cache = DynamicCache(config=self._config)
-            logits = yield from self._feed(cache, rows, len(rows[0].ids), [0])
-            return cache, logits
+            cache = DynamicCache(config=self._config)  # of such, some read a page in one pass only
+            return cache, self._forward(cache, [rows[0].ids], [0], None)
         found = [self.prefixes.match(row.ids) for row in rows]
         needed = [
             len(row.ids) - min(kept, len(row.ids) - 1)
@@ -200,7 +206,7 @@ class Engine:
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            **{self._cache_name: cache},
             use_cache=True,
             **self._last_only,
         )

@@ -13,8 +13,8 @@ from urial_core.request import Request
 
 __all__ = ["Row"]
 
-_BLANK_TOKENS = 8
-"""Tokens of mere whitespace, or of a character not whole yet, that a reply may begin with."""
+_BLANK_TOKENS = 4
+"""Tokens of mere whitespace that a reply may begin with."""
 
 
 class Row:
@@ -84,6 +84,8 @@ class Row:
         if token in self._end_of_text:
             return True
         text = self._tokenization.decode_reply(self.ids, [*self.written, token])
+        if not text:  # a character that is not whole yet
+            return False
         if not text.strip():
             return len(self.written) >= _BLANK_TOKENS
         reader = self.request.reader()

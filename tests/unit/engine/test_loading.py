@@ -1,0 +1,95 @@
+"""Loading: from folders and ids, with clear errors, and only when needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from urial_core import (
+    GenerationParameters,
+    Message,
+    ModelLoadError,
+    ParameterError,
+    UrialChat,
+    load_prompt,
+)
+from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.transformers.precision import default_device, resolve_dtype
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: Any, make_model: Callable[..., Any], tokenizer: Any) -> Path:
+    path: Path = tmp_path_factory.mktemp("model")
+    make_model("llama").save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def test_folder(folder: Path) -> None:
+    """A local folder in transformers' format loads, in the number format asked for."""
+    model = TransformersModel(folder, dtype="float32")
+    assert model.context_window_at_hand == 4096
+    assert model.context_window == 4096
+    request = UrialChat(model, load_prompt("short")).request(
+        [Message("user", "Why?")], GenerationParameters(max_tokens=4)
+    )
+    assert model.complete([request])[0].text
+    assert model.dtype == "float32"
+
+
+def test_nothing_loads_before_it_is_needed(folder: Path) -> None:
+    """Creating a model and asking its name loads neither torch nor transformers."""
+    code = (
+        "import sys; from urial_core.backends.transformers import TransformersModel as T; "
+        f"m = T({str(folder)!r}); m.name; m.identity; m.context_window_at_hand; "
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not json"])
+def test_broken_folder(tmp_path: Path, content: str | None) -> None:
+    """A missing or broken model gives one clear line that names it."""
+    path = tmp_path / "broken"
+    if content is not None:
+        path.mkdir()
+        (path / "config.json").write_text(content)
+    model = TransformersModel(path)
+    with pytest.raises(ModelLoadError, match="broken") as caught:
+        model.load()
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ModelLoadError):
+        model.count_tokens("x")
+
+
+def test_broken_weights(folder: Path, tmp_path: Path) -> None:
+    """Weights that are cut short give a clear line too."""
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelLoadError, match="Could not load the model"):
+        TransformersModel(tmp_path).load()
+
+
+def test_missing_gguf(tmp_path: Path) -> None:
+    """A GGUF file that is not there is named."""
+    with pytest.raises(ModelLoadError, match=r"no file .*none\.gguf"):
+        TransformersModel(tmp_path / "none.gguf").load()
+
+
+def test_dtypes() -> None:
+    """Names and dtypes are taken, others refused; "auto" is a floating-point format."""
+    cpu = torch.device("cpu")
+    assert resolve_dtype("float32", cpu) is torch.float32
+    assert resolve_dtype(torch.bfloat16, cpu) is torch.bfloat16
+    assert resolve_dtype("auto", default_device()).is_floating_point
+    for wrong in ("int8", "nonsense", 3):
+        with pytest.raises(ParameterError, match="dtype"):
+            resolve_dtype(wrong, cpu)  # type: ignore[arg-type]
