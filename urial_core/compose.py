@@ -25,10 +25,17 @@ Overflow = Literal["error", "trim"]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Messages of one role that stand together on the page, and their text."""
+    """Messages of one role that stand together on the page.
+
+    Attributes:
+        messages: The messages.
+        text: What is written for them.
+        number: The first one's place in the conversation, from 1.
+    """
 
     messages: tuple[Message, ...]
     text: str
+    number: int
 
     @property
     def role(self) -> Literal["system", "user", "assistant", "tool"]:
@@ -44,19 +51,17 @@ def sections_of(messages: Sequence[Message]) -> list[Section]:
     System messages stay where they are, since rules may change in mid-conversation.
     """
     sections = list[Section]()
-    for message in messages:
+    for number, message in enumerate(messages, 1):
         if not message.text.strip() and message.role != "tool":
             continue
         last = sections[-1] if sections else None
         if last and last.role == message.role and message.role != "tool":
-            sections[-1] = Section((*last.messages, message), f"{last.text}\n\n{message.text}")
+            text = f"{last.text}\n\n{message.text}"
+            sections[-1] = Section((*last.messages, message), text, last.number)
         else:
-            text = (
-                f"{message.name}\n{message.text}"
-                if message.name and message.role == "tool"
-                else message.text
-            )
-            sections.append(Section((message,), text))
+            named = message.name if message.role == "tool" else None
+            text = f"{named}\n{message.text}" if named else message.text
+            sections.append(Section((message,), text, number))
     return sections
 
 
@@ -128,7 +133,11 @@ def compose(
                 break
             if not turns:
                 parts = [(f"prompt {prompt.name!r}", budget.count(prompt.page))] + [
-                    (f"{sections[i].role} message {i + 1}", budget.count(written[i])) for i in kept
+                    (
+                        f"{sections[i].role} message {sections[i].number}",
+                        budget.count(written[i]),
+                    )
+                    for i in kept
                 ]
                 raise ContextOverflowError(budget.window, tokens, room, parts)
             excess = tokens + room - budget.window

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from urial_core.errors import PromptError
 from urial_core.messages import Role
 
-__all__ = ["LINE_BREAKS", "Frame"]
+__all__ = ["LINE_BREAKS", "LONGEST_FENCE", "Frame"]
 
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """Characters after which a new line starts, as ``str.splitlines`` has it."""
+LONGEST_FENCE = 64
+"""A longer run of fence characters, or of a fence and the blanks after it, is no fence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +50,20 @@ class Frame:
                 raise PromptError(
                     f"The header {header!r} must be one line of text without spaces around it."
                 )
+            if header[0] == "\\":
+                raise PromptError(f"The header {header!r} must not begin with a backslash.")
         if len(set(self.headers)) != len(self.headers):
             raise PromptError(f"The headers {self.headers} must differ from one another.")
+        if any(a != b and b.startswith(a) for a in self.headers for b in self.headers):
+            raise PromptError(f"None of the headers {self.headers} may begin with another.")
         if self.fence and (
-            len(self.fence) < 3
+            not 3 <= len(self.fence) <= LONGEST_FENCE
             or self.fence.strip(self.fence[0]) != ""
             or (self.fence[0] not in "`~")
         ):
             raise PromptError(
-                f"The fence {self.fence!r} must be empty or three or more of one of ` and ~."
+                f"The fence {self.fence!r} must be empty or three or more of one of ` and ~, "
+                f"at most {LONGEST_FENCE}."
             )
         if self.before[-1:] != "\n" or self.gap[-1:] != "\n":
             raise PromptError("A frame's `before` and `gap` must end with a newline.")

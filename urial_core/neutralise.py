@@ -14,7 +14,7 @@ import re
 from functools import lru_cache
 from itertools import accumulate
 
-from urial_core.frame import LINE_BREAKS, Frame
+from urial_core.frame import LINE_BREAKS, LONGEST_FENCE, Frame
 
 __all__ = ["neutralise", "restore"]
 
@@ -36,7 +36,7 @@ def neutralise(text: str, frame: Frame) -> str:
         indent, slashes, target, rest = _parts(line, frame)
         escape = bool(slashes) or target in frame.headers
         if target and not slashes and target not in frame.headers:
-            if not _tracks_blocks(frame):
+            if not _tracks_blocks(frame) or len(target) > LONGEST_FENCE:
                 escape = True
             elif block:
                 block = 0 if _is_bare(rest) and len(target) >= block else block
@@ -98,5 +98,5 @@ def _longest_closer_after(lines: list[str], frame: Frame) -> list[int]:
     for line in lines:
         _, slashes, target, rest = _parts(line, frame)
         is_closer = target and not slashes and target not in frame.headers and _is_bare(rest)
-        runs.append(len(target) if is_closer else 0)
+        runs.append(len(target) if is_closer and len(target) <= LONGEST_FENCE else 0)
     return list(accumulate(reversed(runs[1:]), max, initial=0))[::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from math import isnan
+from math import isfinite
 from typing import Any
 
 from urial_core.errors import ParameterError
@@ -122,7 +122,7 @@ def _check(
         if bound is not None
     )
     wanted = f"{'a whole number' if kind is int else 'a number'} {bounds}".strip()
-    if isinstance(value, bool) or not isinstance(value, accepted) or isnan(value):
+    if isinstance(value, bool) or not isinstance(value, accepted) or not isfinite(value):
         raise ParameterError(f"{name} is {value!r}: give {wanted}.")
     if (low is not None and value < low) or (high is not None and value > high):
         raise ParameterError(f"{name} is {value!r}: give {wanted}.")

@@ -40,7 +40,7 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
     if isinstance(source, str) and source in preset_names():
         return parse_toml((_DATA / f"{source}.toml").read_text("utf-8"), f"preset {source!r}")
     path = Path(source)
-    if not path.is_file():
+    if not _is_file(path):
         raise UnknownPromptError(
             f"No prompt {str(source)!r}: there is no such file, and the presets are "
             f"{', '.join(preset_names())}."
@@ -56,3 +56,10 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
     return (
         parse_toml(text, str(path)) if path.suffix == ".toml" else parse_original(text, path.stem)
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a whole text, say, is too long for a name
+        return False

@@ -37,11 +37,12 @@ def parse_original(text: str, name: str) -> Prompt:
     Raises:
         PromptError: The text is empty.
     """
+    text = text.replace("\r\n", "\n")  # a Windows checkout
     if not text.strip():
         raise PromptError(f"Prompt file {name!r} is empty.")
     headers = list(_HEADER.finditer(text))
     frame = _frame(text, headers)
-    ends = [*(header.start() for header in headers[1:]), len(text)]
+    ends = [*(header.start() for header in headers), len(text)][1:]
     sections = [
         (header["label"] in _QUERIES, _unfenced(text[header.end() : end], frame))
         for header, end in zip(headers, ends, strict=True)

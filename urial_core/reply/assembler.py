@@ -35,6 +35,7 @@ class ReplyAssembler:
         self._model = model
         self._request = request
         self._attempt = 0
+        self._done = False
         self._reader: ReplyReader
         self._raw: list[str]
         self._finish: str | None
@@ -47,11 +48,14 @@ class ReplyAssembler:
 
     def next_attempt(self) -> Request | None:
         """The request to send now, or None when the reply is done."""
+        if self._done:
+            return None
         if self._attempt:
             self._unsent = self._delta(self._reader.flush())
             self._account()
-            ended_early = self._reader.blank and self._finish != "length"
-            if self._attempt == _ATTEMPTS or not ended_early:
+            ended_early = self._reader.ended_blank and self._finish != "length"
+            self._done = self._attempt == _ATTEMPTS or not ended_early
+            if self._done:
                 return None
         self._attempt += 1
         request = self._request

@@ -21,7 +21,7 @@ class ReplyReader:
     the reply is the same. Work per call is in proportion to the piece.
 
     Attributes:
-        blank: Whether no text has been given out yet.
+        blank: Whether the reply has no text yet. One that continues a prefill has.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ReplyReader:
             prompt: The page sent, to recognise an engine that repeats it.
             prefill: What the page already holds of the reply.
         """
-        self.blank = True
+        self.blank = not prefill
         self._echo = PromptEcho(prompt)
         self._section = SectionReader(frame, prefill)
         self._stops = StopReader(stop)
@@ -58,6 +58,11 @@ class ReplyReader:
     def ended(self) -> bool:
         """Whether the reply is over and nothing more need be generated."""
         return self._section.ended or self._stops.matched is not None
+
+    @property
+    def ended_blank(self) -> bool:
+        """Whether the reply has no text although nobody asked for it to end."""
+        return self.blank and self.stop is None
 
     @property
     def stop(self) -> str | None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 
-from urial_core.frame import LINE_BREAKS, Frame
+from urial_core.frame import LINE_BREAKS, LONGEST_FENCE, Frame
 
 __all__ = ["SectionReader"]
 
 _BREAK = re.compile(f"[{LINE_BREAKS}]")
 _BLANKS_AFTER = 8
 """Spaces that may follow a header or a bare fence on its line."""
-_LONGEST_FENCE = 64
-"""A longer run of fence characters, or of a fence and the blanks after it, is not waited out."""
 
 
 class SectionReader:
@@ -41,11 +39,14 @@ class SectionReader:
         self._indented = False
         self._block = 0  # length of the fence of the code block we are in, or 0
         self._opener = 0  # length of the fence whose line we are in and which may open a block
+        self._closes = False  # whether the line we are in closes the block if only blanks follow
         self._bare_fence = ""  # a bare fence of three and the blank lines after it
         if written:
-            self._take(written)
-            if self._held:
-                self._held, self._line_start = "", False
+            for line in written.splitlines(keepends=True):
+                self._take(line)
+                if self.ended or self._held:  # on the page it is escaped, so it is text
+                    self._line_start = line[-1] in LINE_BREAKS
+                    self.ended, self._held = False, ""
             self._release_fence()
 
     def feed(self, text: str) -> str:
@@ -79,8 +80,11 @@ class SectionReader:
         out.append(data[at:end])
         if self._opener and self._frame.fence[0] == "`" and "`" in data[at:end]:
             self._opener = 0  # inline code, no code block
+        if self._closes and data[at:end].strip(LINE_BREAKS + " \t"):
+            self._closes = False
         if found:
-            self._block, self._opener = self._opener or self._block, 0
+            self._block = 0 if self._closes else self._opener or self._block
+            self._opener, self._closes = 0, False
             self._line_start, self._indented = True, False
         return end
 
@@ -108,7 +112,7 @@ class SectionReader:
         for header in self._frame.headers:
             if data.startswith(header, at):
                 return _blank_to_end(data, at + len(header))
-            if header.startswith(data[at:]):
+            if header.startswith(data[at : at + len(header)]):
                 return None
         return False
 
@@ -121,7 +125,7 @@ class SectionReader:
         for target in (*self._frame.headers, self._frame.fence):
             if target and data.startswith(target, end):
                 return self._text(data, end, end + len(target), out)
-            if target.startswith(data[end:]) and target:
+            if target and target.startswith(data[end : end + len(target)]):
                 self._held = data[end - 1 :]
                 return len(data)
         return self._text(data, end - 1, end, out)
@@ -129,7 +133,7 @@ class SectionReader:
     def _fence_line(self, data: str, at: int, out: list[str]) -> int | None:
         """Decide on a line that starts with the fence's character."""
         end = at
-        while end < len(data) and data[end] == data[at] and end - at < _LONGEST_FENCE:
+        while end < len(data) and data[end] == data[at] and end - at < LONGEST_FENCE:
             end += 1
         if not self._frame.fence_ends_answer:
             return self._three_fence_line(data, at, end, out)
@@ -141,23 +145,25 @@ class SectionReader:
 
     def _three_fence_line(self, data: str, at: int, end: int, out: list[str]) -> int | None:
         """Decide on a run of fence characters where the frame has three, as code blocks do."""
-        run, bare = end - at, _blank_to_end(data, end)
-        if end == len(data) or (run >= 3 and bare is None):
+        run = end - at
+        if end == len(data):
             return None
-        if run < 3:
-            return self._text(data, at, end, out)
-        out.append(self._release_fence())
-        if not bare:
-            self._opener = 0 if self._block else run
-        elif self._block:
-            self._block = 0 if run >= self._block else self._block
-        elif self._indented:
-            self._block = run
-        else:
-            while data[end] in " \t":
-                end += 1
-            self._bare_fence = data[at : end + 1]
-            return end + 1
+        if run >= 3 and (self._block or self._bare_fence):
+            out.append(self._release_fence())
+            self._closes = run >= self._block
+        elif run >= 3:
+            bare = _blank_to_end(data, end)
+            if bare is None:
+                return None
+            if bare and not self._indented:
+                while data[end] in " \t":
+                    end += 1
+                self._bare_fence = data[at : end + 1]
+                return end + 1
+            if bare:
+                self._block = run
+            else:
+                self._opener = run
         return self._text(data, at, end, out)
 
     def _text(self, data: str, at: int, end: int, out: list[str]) -> int:
@@ -171,7 +177,7 @@ class SectionReader:
             out.append(blank)
             return
         self._bare_fence += blank
-        self.ended = len(self._bare_fence) > _LONGEST_FENCE
+        self.ended = len(self._bare_fence) > LONGEST_FENCE
 
     def _release_fence(self) -> str:
         """The bare fence was text after all: it opened a code block."""

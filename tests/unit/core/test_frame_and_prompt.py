@@ -96,10 +96,9 @@ def test_bad_frames_are_refused(fields: dict[str, Any], message: str) -> None:
     [
         {"fence": "`" * 65},
         {"query_header": "\\Query:"},
-        {"query_header": "```Query:"},
         {"query_header": "Ask:", "answer_header": "Ask: again"},
     ],
-    ids=["endless fence", "backslash", "header like a fence", "header in a header"],
+    ids=["endless fence", "backslash", "header in a header"],
 )
 def test_frames_nobody_can_read_back_are_refused(fields: dict[str, Any]) -> None:
     """A frame that the escapes or the reader could not handle is refused, not misread later."""

@@ -97,6 +97,15 @@ class ReportingModel(ScriptedModel):
         self.requests.append(request)
         yield from self._chunks
 
+    async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        """Replay the chunks as one."""
+        return self.complete(requests)
+
+    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+        """Replay the chunks."""
+        for chunk in self.stream(request):
+            yield chunk
+
 
 class PlainLLM(LLM):
     """A LangChain LLM with ``_call`` alone: it answers whole, blocking, and remembers its calls."""

@@ -116,7 +116,7 @@ async def test_a_hit_does_not_ask_the_model(kwargs: dict[str, Any]) -> None:
     later = await cached.ainvoke("Hi", **kwargs)
     assert first.content == again.content == later.content == "re: Hi"
     assert model.calls == [["Hi"]]
-    assert again.usage_metadata is None or again.usage_metadata.get("total_cost") == 0
+    assert (again.usage_metadata or {}).get("total_cost") == 0
 
 
 def test_parameters_of_the_call_are_part_of_the_key() -> None:

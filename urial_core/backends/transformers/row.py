@@ -90,4 +90,4 @@ class Row:
             return len(self.written) >= _BLANK_TOKENS
         reader = self.request.reader()
         reader.feed(text)
-        return reader.ended and reader.blank
+        return reader.ended and reader.ended_blank

@@ -1,0 +1,147 @@
+"""Tokens: counted by the model's own tokenizer, and what happens when there are too many."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.exceptions import ContextOverflowError as LangChainContextOverflowError
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    trim_messages,
+)
+
+from doubles_of_models import PROMPT, PlainLLM, chat_of
+from langchain_urial import ChatUrial
+from urial_core import ContextOverflowError
+from urial_core.errors import UnsupportedContentError, UnsupportedModelError
+
+PAGE = len(PROMPT.page.split())
+FRAME = 4
+"""Words a section's header and fences add, where its text stands between them: "# Query:" is two."""
+
+
+def letters(text: str) -> list[int]:
+    """A tokenizer: a token is a letter."""
+    return list(map(ord, text))
+
+
+def history(turns: int) -> list[BaseMessage]:
+    """A conversation of numbered turns after a rule."""
+    messages: list[BaseMessage] = [SystemMessage("Rule")]
+    for number in range(turns):
+        messages += [HumanMessage(f"question {number}"), AIMessage(f"answer {number}")]
+    return [*messages, HumanMessage("last")]
+
+
+def test_texts_are_counted_by_the_models_tokenizer() -> None:
+    """``get_num_tokens`` asks the model; ``custom_get_token_ids`` goes before it."""
+    assert chat_of().get_num_tokens("one two three") == 3
+    chat = chat_of(custom_get_token_ids=letters)
+    assert chat.get_num_tokens("one") == 3
+    assert chat.get_token_ids("ab") == [97, 98]
+
+
+def test_token_ids_come_from_the_model_or_not_at_all() -> None:
+    """No other model's tokenizer is ever asked: LangChain's default, GPT-2's, would be wrong."""
+    with pytest.raises(UnsupportedModelError, match="custom_get_token_ids"):
+        chat_of().get_token_ids("one")
+    with pytest.raises(UnsupportedModelError, match="custom_get_token_ids"):
+        ChatUrial(llm=PlainLLM()).get_token_ids("one")
+
+
+def test_an_llms_own_tokenizer_is_used_throughout() -> None:
+    """What an LLM was given as its tokenizer counts for the chat model too."""
+    chat = ChatUrial(llm=PlainLLM(custom_get_token_ids=letters), prompt=PROMPT)
+    assert chat.get_num_tokens("four") == 4
+    assert chat.get_token_ids("ab") == [97, 98]
+    usage = chat.invoke("Hi").usage_metadata
+    assert usage is not None
+    assert usage["input_tokens"] > len(PROMPT.page)
+
+
+def test_without_a_tokenizer_the_count_is_a_careful_guess() -> None:
+    """A guess errs on the side of too many, and no usage is made up from it."""
+    chat = ChatUrial(llm=PlainLLM(), prompt=PROMPT)
+    assert chat.get_num_tokens("x" * 300) == 101
+    assert chat.invoke("Hi").usage_metadata is None
+
+
+def test_messages_are_counted_as_they_stand_on_the_page() -> None:
+    """Sections count with their headers and fences, the constant page before them does not."""
+    chat = chat_of()
+    one = chat.get_num_tokens_from_messages([HumanMessage("Hi there")])
+    assert one == FRAME + 2
+    assert chat.get_num_tokens_from_messages([]) == 0
+    assert chat.get_num_tokens_from_messages([HumanMessage("Hi there"), AIMessage("Yes")]) == (
+        one + FRAME + 1
+    )
+    assert chat.prompt_tokens == PAGE
+    with pytest.raises(UnsupportedContentError):
+        chat.get_num_tokens_from_messages([HumanMessage([{"type": "image", "url": "x"}])])
+
+
+def test_trim_messages_can_count_with_the_chat_model() -> None:
+    """LangChain's ``trim_messages`` takes the chat model as its counter, and what it leaves fits."""
+    chat = chat_of()
+    kept = trim_messages(
+        history(10), max_tokens=50, token_counter=chat, include_system=True, start_on="human"
+    )
+    assert kept[0].type == "system"
+    assert kept[1].type == "human"
+    assert kept[-1].content == "last"
+    assert 3 < len(kept) < 21
+    assert chat.get_num_tokens_from_messages(kept) <= 50
+
+
+def test_what_fits_by_the_profile_fits_the_window() -> None:
+    """Messages trimmed to the profile's ``max_input_tokens`` less a reply are accepted."""
+    chat = chat_of(context_window=PAGE + 200, max_tokens=64)
+    assert chat.profile is not None
+    room = chat.profile["max_input_tokens"] - 64 - FRAME
+    kept = trim_messages(history(40), max_tokens=room, token_counter=chat, include_system=True)
+    assert chat.invoke(kept).content == "Hello!"
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
+async def test_what_does_not_fit_is_langchains_error_and_this_projects(way: str) -> None:
+    """One error is caught by both classes, and tells the sizes and the ways out."""
+    chat = chat_of(context_window=PAGE + 100)
+    long = "word " * 100
+    with pytest.raises(LangChainContextOverflowError, match="overflow='trim'") as caught:
+        match way:
+            case "invoke":
+                chat.invoke(long)
+            case "ainvoke":
+                await chat.ainvoke(long)
+            case "stream":
+                list(chat.stream(long))
+            case "astream":
+                [_ async for _ in chat.astream(long)]
+    assert isinstance(caught.value, ContextOverflowError)
+    assert caught.value.window == PAGE + 100
+    assert chat.llm.requests == []
+
+
+def test_overflow_trim_drops_the_oldest_turns() -> None:
+    """With ``overflow="trim"`` whole turns go, oldest first; rules and the last question stay."""
+    chat = chat_of(context_window=PAGE + 130, overflow="trim", max_tokens=64)
+    message = chat.invoke(history(10))
+    [request] = chat.llm.requests
+    assert "Rule" in request.prompt
+    assert "last" in request.prompt
+    assert "question 9" in request.prompt
+    assert "question 0" not in request.prompt
+    assert message.response_metadata["dropped_messages"] % 2 == 0
+    assert len(request.prompt.split()) + 64 <= PAGE + 130
+
+
+def test_the_window_leaves_room_for_the_reply() -> None:
+    """Without ``max_tokens`` a reply takes what the window leaves; with it, that much is kept."""
+    chat = chat_of(context_window=PAGE + 200)
+    chat.invoke("Hi")
+    [request] = chat.llm.requests
+    assert request.max_tokens == PAGE + 200 - len(request.prompt.split())
+    with pytest.raises(ContextOverflowError):
+        chat.invoke("Hi", max_tokens=200)
