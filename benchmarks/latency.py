@@ -30,8 +30,22 @@ from urial_core.backends.transformers import TransformersModel
 from urial_core.demo import demo_model_file
 
 TOPICS = (
-    "tea", "glass", "bridges", "owls", "soap", "maps", "rain", "bread",
-    "clocks", "salt", "kites", "moss", "paper", "violins", "canals", "honey",
+    "tea",
+    "glass",
+    "bridges",
+    "owls",
+    "soap",
+    "maps",
+    "rain",
+    "bread",
+    "clocks",
+    "salt",
+    "kites",
+    "moss",
+    "paper",
+    "violins",
+    "canals",
+    "honey",
 )
 REPLY_TOKENS = 48
 
@@ -43,9 +57,13 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=9)
     arguments = options.parse_args()
     model = arguments.model or str(demo_model_file())
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians of {arguments.rounds}\n")
-    print("| dtype | first token: plain | bare | urial | plain / urial | urial / bare "
-          "| decode: plain | urial | urial / plain | one | batch of 16 | batch / one |")
+    print(
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians of {arguments.rounds}\n"
+    )
+    print(
+        "| dtype | first token: plain | bare | urial | plain / urial | urial / bare "
+        "| decode: plain | urial | urial / plain | one | batch of 16 | batch / one |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for dtype in arguments.dtype or ["float32", "bfloat16"]:
         print(row(model, dtype, arguments.rounds), flush=True)
@@ -67,10 +85,15 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
 
     def plain(tokens: int, number: int) -> float:
         ids = torch.tensor([tokenize(request(page, number, urial).prompt)])
-        return seconds(lambda: model.generate(
-            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False,
-            max_new_tokens=tokens, min_new_tokens=tokens,
-        ))
+        return seconds(
+            lambda: model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+            )
+        )
 
     def first_token(engine: TransformersModel, prompt: Prompt, number: int) -> float:
         stream = engine.stream(request(prompt, number, engine))
@@ -110,7 +133,8 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
     for _ in range(max(rounds // 3, 3)):
         number += 32
         times.setdefault("plain decode", []).append(
-            (REPLY_TOKENS - 1) / max(plain(REPLY_TOKENS, number) - statistics.median(times["plain"]), 1e-9)
+            (REPLY_TOKENS - 1)
+            / max(plain(REPLY_TOKENS, number) - statistics.median(times["plain"]), 1e-9)
         )
         times.setdefault("batch", []).append(throughput(16, number))
     m = {name: statistics.median(values) for name, values in times.items()}

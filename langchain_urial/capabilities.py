@@ -7,7 +7,7 @@ reply is cut, and an echoed prompt dropped, whatever the class does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.language_models import BaseLLM
@@ -49,6 +49,11 @@ def _same(*names: str, **others: str) -> dict[str, str]:
     return {**{name: name for name in names}, **others}
 
 
+def _without_seed(row: Capabilities) -> Capabilities:
+    """The row of an older class that has no field for it."""
+    return replace(row, fields={k: v for k, v in row.fields.items() if k != "seed"})
+
+
 _OPENAI = Capabilities(
     fields=_same(
         "max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed"
@@ -81,9 +86,9 @@ _LOCAL_WITHOUT_STOP = Capabilities(passes_stop=False, thread_safe=False)
 _BY_CLASS = {
     "AzureOpenAI": _OPENAI,
     "OpenAI": _OPENAI,
-    "VLLMOpenAI": _OPENAI,
+    "VLLMOpenAI": _without_seed(_OPENAI),
     "OllamaLLM": _OLLAMA,
-    "Ollama": _OLLAMA,
+    "Ollama": _without_seed(_OLLAMA),
     "HuggingFaceEndpoint": _HUGGINGFACE_SERVER,
     "HuggingFaceTextGenInference": _HUGGINGFACE_SERVER,
     "VLLM": Capabilities(
@@ -117,7 +122,7 @@ _BY_CLASS = {
     "MLXPipeline": _LOCAL_WITHOUT_STOP,
     # These cut their text afterwards, with `re.split` on unescaped stop strings.
     "GPT4All": Capabilities(
-        fields=_same("temperature", "top_p", "top_k", max_tokens="max_tokens"),
+        fields=_same("max_tokens", "top_p", "top_k", temperature="temp"),
         passes_stop=False,
         thread_safe=False,
     ),

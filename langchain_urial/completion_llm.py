@@ -21,7 +21,7 @@ from urial_core.request import Request
 __all__ = ["CompletionLLM"]
 
 _CHARACTERS_PER_TOKEN = 3
-"""A careful guess where the model's tokenizer is out of reach."""
+"""A careful guess for ASCII where the model's tokenizer is out of reach; else one for one."""
 _WINDOW_STEP = 1024
 _NAMES = ("model_name", "model", "model_id", "repo_id", "model_path", "deployment_name")
 
@@ -98,7 +98,13 @@ class CompletionLLM:
             return len(self._encode(text))
         if self._can.counts_tokens:
             return self._llm.get_num_tokens(text)
-        return len(text) // _CHARACTERS_PER_TOKEN + 1
+        ascii_characters = sum(map(str.isascii, text))
+        return len(text) - ascii_characters + ascii_characters // _CHARACTERS_PER_TOKEN + 1
+
+    @property
+    def token_ids(self) -> Callable[[str], list[int]] | None:
+        """The tokenizer that was given, if one was."""
+        return self._encode
 
     @property
     def model_argument(self) -> str | None:

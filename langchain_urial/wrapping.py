@@ -123,7 +123,7 @@ def _wrap_pipeline(llm: Any, bound: Mapping[str, Any]) -> WrappedModel:
     options = {**(llm.pipeline_kwargs or {}), **bound, **bound.get("pipeline_kwargs", {})}
     parameters = {name: options[name] for name in _PARAMETERS & options.keys()}
     if "max_new_tokens" in options:
-        parameters["max_tokens"] = options["max_new_tokens"]
+        parameters.setdefault("max_tokens", options["max_new_tokens"])
     if options.get("do_sample") is False:
         parameters["temperature"] = 0.0
     pipeline = llm.pipeline

@@ -59,7 +59,7 @@ class UrialChat:
         """Yield the reply's text as it is written, then its end. Leaving early stops the model."""
         reply = ReplyAssembler(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
-            with closing(self.model.stream(attempt)) as chunks:
+            with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
                 for chunk in chunks:
                     yield from reply.feed(chunk)
                     if reply.over:
@@ -70,12 +70,13 @@ class UrialChat:
         """As ``stream``, without blocking the event loop."""
         reply = ReplyAssembler(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
-            async with aclosing(self.model.astream(attempt)) as chunks:
-                async for chunk in chunks:
-                    for delta in reply.feed(chunk):
-                        yield delta
-                    if reply.over:
-                        break
+            with reply.kept_on_failure():
+                async with aclosing(self.model.astream(attempt)) as chunks:
+                    async for chunk in chunks:
+                        for delta in reply.feed(chunk):
+                            yield delta
+                        if reply.over:
+                            break
         for event in reply.finish():
             yield event
 

@@ -2,10 +2,10 @@
 
 UrialError
 ├── PromptError                 a prompt or its file is wrong
-│   └── UnknownPromptError      no preset of that name
+│   └── UnknownPromptError      no preset and no file of that name
 ├── ConversationError           the messages cannot be written as a page
 │   └── UnsupportedContentError content that is not text
-├── ParameterError              a parameter's value is out of range (also a ValueError)
+├── ParameterError              a parameter's value is out of range
 ├── ContextOverflowError        the page and its reply do not fit the model's window
 └── ModelError                  something about the wrapped model
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
@@ -43,7 +43,7 @@ class PromptError(UrialError):
 
 
 class UnknownPromptError(PromptError):
-    """No preset has the name asked for."""
+    """What was asked for is neither a preset's name nor a file."""
 
 
 class ConversationError(UrialError):
@@ -54,7 +54,7 @@ class UnsupportedContentError(ConversationError):
     """A message holds something other than text."""
 
 
-class ParameterError(UrialError, ValueError):
+class ParameterError(UrialError):
     """A generation parameter's value is out of range or of the wrong type."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -86,6 +87,7 @@ class ScriptedModel:
         script = self._next_script(request)
         try:
             for number, piece in enumerate(script, 1):
+                time.sleep(self._delay)
                 yield self._chunk(piece, last=number == len(script))
         finally:
             self.closed += 1

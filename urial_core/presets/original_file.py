@@ -47,7 +47,7 @@ def parse_original(text: str, name: str) -> Prompt:
         (header["label"] in _QUERIES, _unfenced(text[header.end() : end], frame))
         for header, end in zip(headers, ends, strict=True)
     ]
-    _warn_of_defects(text, name, sections)
+    _warn_of_defects(text, name, frame, sections)
     pairs = pairwise(sections)
     return Prompt(
         name=name,
@@ -92,7 +92,7 @@ def _unfenced(section: str, frame: Frame) -> str:
     return text.removeprefix("```").removesuffix("```").strip() if frame.fence else text
 
 
-def _warn_of_defects(text: str, name: str, sections: list[tuple[bool, str]]) -> None:
+def _warn_of_defects(text: str, name: str, frame: Frame, sections: list[tuple[bool, str]]) -> None:
     for number, (asks, _) in enumerate(sections):
         expected = number % 2 == 0
         if asks != expected:
@@ -107,7 +107,7 @@ def _warn_of_defects(text: str, name: str, sections: list[tuple[bool, str]]) -> 
     if sections and sections[-1][0]:
         message = f"Prompt file {name!r}: the last query has no answer."
         warnings.warn(message, PromptWarning, stacklevel=4)
-    if not text.endswith("\n"):
+    if not text.endswith("\n") and frame.before == "\n":
         message = (
             f"Prompt file {name!r} has no final newline, so the first query follows its last "
             "line without a blank line."

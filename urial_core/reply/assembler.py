@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob, Usage
+from urial_core.errors import GenerationError
 from urial_core.reply.reader import ReplyReader
 from urial_core.reply.values import Reply, ReplyEnd, TextDelta
 
@@ -90,13 +93,26 @@ class ReplyAssembler:
         """Return the last events: text held back, if any, and the end."""
         return [*self._unsent, self._end()]
 
+    @contextmanager
+    def kept_on_failure(self) -> Generator[None]:
+        """Within it, a failing model's error takes the text written so far with it."""
+        try:
+            yield
+        except GenerationError as error:
+            error.text = self._text
+            raise
+
     def whole(self) -> Reply:
         """Return all of it as one reply."""
         return Reply(
-            text="".join(delta.text for delta in self._deltas),
+            text=self._text,
             end=self._end(),
             logprobs=tuple(logprob for delta in self._deltas for logprob in delta.logprobs),
         )
+
+    @property
+    def _text(self) -> str:
+        return "".join(delta.text for delta in self._deltas)
 
     def _delta(self, text: str) -> list[TextDelta]:
         if not text:

@@ -24,7 +24,12 @@ QUESTIONS = (
 
 def requests_for(model: TransformersModel, questions: Sequence[str] = QUESTIONS) -> list[Request]:
     chat = UrialChat(model, load_prompt("short"))
-    return [chat.request([Message("user", question)], GREEDY) for question in questions]
+    # The beginning given keeps the engine's rule against blank replies, which `generate` does not
+    # have, out of the comparison.
+    return [
+        chat.request([Message("user", text), Message("assistant", "So")], GREEDY, prefill=True)
+        for text in questions
+    ]
 
 
 def plainly(model: Any, engine: TransformersModel, request: Request) -> str:
@@ -46,13 +51,10 @@ def test_one_at_a_time(
 ) -> None:
     """A reply behind a reused prefix begins as `generate` on the whole page does."""
     model, engine = make_model(architecture), make_engine(architecture)
-    compared = 0
     for request in requests_for(engine):
         written, expected = engine.complete([request])[0].text, plainly(model, engine, request)
-        if expected.strip():  # this engine forbids a blank reply, which `generate` may give
-            assert expected.startswith(written)
-            compared += 1
-    assert compared >= 3
+        assert expected.startswith(written)
+        assert written or not expected
 
 
 @pytest.mark.parametrize("max_batch_size", [2, 16])

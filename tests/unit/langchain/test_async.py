@@ -10,7 +10,6 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
-
 from doubles_of_models import (
     END,
     PROMPT,
@@ -20,6 +19,7 @@ from doubles_of_models import (
     StreamingLLM,
     chat_of,
 )
+
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk, Request
 from urial_core.testing import ScriptedModel
@@ -77,8 +77,8 @@ async def test_calls_of_a_remote_model_overlap() -> None:
 
 
 async def test_streams_of_a_remote_model_overlap() -> None:
-    """Two streams take turns, piece by piece."""
-    chat = chat_of(["a", "b", "c"])
+    """Two streams take turns; neither waits for the other's end."""
+    chat = ChatUrial(llm=ScriptedModel(["a", "b", "c", "d"], delay=0.03), prompt=PROMPT)
     order = list[int]()
 
     async def read(number: int) -> None:
@@ -86,7 +86,7 @@ async def test_streams_of_a_remote_model_overlap() -> None:
             order.append(number)
 
     await asyncio.gather(read(1), read(2))
-    assert order[:4] == [1, 2, 1, 2]
+    assert set(order[:4]) == {1, 2}
 
 
 async def test_chunks_come_when_they_are_written() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from doubles_of_models import PROMPT, EchoModel, PlainLLM
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import FakeListLLM
 
-from doubles_of_models import PROMPT, EchoModel, PlainLLM
 from langchain_urial import ChatUrial
 from urial_core import Prompt, load_prompt
 from urial_core.testing import ScriptedModel

@@ -5,15 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.callbacks import (
-    AsyncCallbackHandler,
-    BaseCallbackHandler,
-    get_usage_metadata_callback,
-)
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import LLMResult
-from langchain_core.runnables import RunnableLambda
-
 from doubles_of_models import (
     END,
     JUNK,
@@ -24,6 +15,15 @@ from doubles_of_models import (
     StreamingLLM,
     chat_of,
 )
+from langchain_core.callbacks import (
+    AsyncCallbackHandler,
+    BaseCallbackHandler,
+    get_usage_metadata_callback,
+)
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import LLMResult
+from langchain_core.runnables import RunnableLambda
+
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk, GenerationError, Usage
 
@@ -136,7 +136,7 @@ async def test_protocol_events_tell_the_reply_alone() -> None:
 async def test_a_chain_inside_a_chain_streams_to_its_handlers() -> None:
     """``invoke`` streams inside where someone listens for tokens further out."""
     chat = chat_of(SCRIPT)
-    chain = RunnableLambda(lambda text: chat.invoke(text)) | RunnableLambda(lambda m: m.content)
+    chain = RunnableLambda(chat.invoke) | RunnableLambda(lambda m: m.content)
     events = [event async for event in chain.astream_events("Hi", version="v2")]
     pieces = [e["data"]["chunk"].text for e in events if e["event"] == "on_chat_model_stream"]
     assert pieces == [*SHOWN, ""]

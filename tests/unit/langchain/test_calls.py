@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from doubles_of_models import END, PROMPT, EchoModel, PlainLLM, StreamingLLM, chat_of
 from langchain_core.messages import AIMessageChunk
 from langchain_core.tools import tool
 
-from doubles_of_models import END, PROMPT, EchoModel, PlainLLM, StreamingLLM, chat_of
 from langchain_urial import ChatUrial
 from urial_core.errors import ConversationError, ParameterError, UnsupportedModelError
 from urial_core.testing import ScriptedModel

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles_of_models import PROMPT, PlainLLM, chat_of
 from langchain_core.language_models import FakeListChatModel, FakeListLLM
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import SecretStr, ValidationError
 
-from doubles_of_models import PROMPT, PlainLLM, chat_of
 from langchain_urial import ChatUrial
 from urial_core import load_prompt
 from urial_core.errors import UnknownPromptError, UnsupportedModelError
 from urial_core.testing import ScriptedModel
 
-SECRET = "hf_very_secret"  # noqa: S105 - made up
+SECRET = "hf_very_secret"
 
 
 def test_without_a_model_the_ways_to_name_one_are_told() -> None:

@@ -48,7 +48,7 @@ def test_every_module_says_what_it_offers(name: str) -> None:
     ids=["import", "construct", "profile"],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:
-    """Neither the import nor the construction of a chat model loads torch or another integration."""
+    """Neither importing nor constructing a chat model loads torch or another integration."""
     assert loaded_by(code, *HEAVY) == []
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from doubles_of_models import PROMPT, PlainLLM, chat_of
 from langchain_core.exceptions import ContextOverflowError as LangChainContextOverflowError
 from langchain_core.messages import (
     AIMessage,
@@ -12,14 +17,13 @@ from langchain_core.messages import (
     trim_messages,
 )
 
-from doubles_of_models import PROMPT, PlainLLM, chat_of
 from langchain_urial import ChatUrial
 from urial_core import ContextOverflowError
 from urial_core.errors import UnsupportedContentError, UnsupportedModelError
 
 PAGE = len(PROMPT.page.split())
 FRAME = 4
-"""Words a section's header and fences add, where its text stands between them: "# Query:" is two."""
+"""Words that a section's header and its two fences add."""
 
 
 def letters(text: str) -> list[int]:
@@ -83,7 +87,7 @@ def test_messages_are_counted_as_they_stand_on_the_page() -> None:
 
 
 def test_trim_messages_can_count_with_the_chat_model() -> None:
-    """LangChain's ``trim_messages`` takes the chat model as its counter, and what it leaves fits."""
+    """LangChain's ``trim_messages`` takes the chat model as its counter, and keeps its limit."""
     chat = chat_of()
     kept = trim_messages(
         history(10), max_tokens=50, token_counter=chat, include_system=True, start_on="human"
@@ -105,20 +109,18 @@ def test_what_fits_by_the_profile_fits_the_window() -> None:
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
-async def test_what_does_not_fit_is_langchains_error_and_this_projects(way: str) -> None:
+def test_what_does_not_fit_is_langchains_error_and_this_projects(way: str) -> None:
     """One error is caught by both classes, and tells the sizes and the ways out."""
     chat = chat_of(context_window=PAGE + 100)
     long = "word " * 100
+    attempts: dict[str, Callable[[], Any]] = {
+        "invoke": lambda: chat.invoke(long),
+        "ainvoke": lambda: asyncio.run(chat.ainvoke(long)),
+        "stream": lambda: list(chat.stream(long)),
+        "astream": lambda: asyncio.run(anext(chat.astream(long))),
+    }
     with pytest.raises(LangChainContextOverflowError, match="overflow='trim'") as caught:
-        match way:
-            case "invoke":
-                chat.invoke(long)
-            case "ainvoke":
-                await chat.ainvoke(long)
-            case "stream":
-                list(chat.stream(long))
-            case "astream":
-                [_ async for _ in chat.astream(long)]
+        attempts[way]()
     assert isinstance(caught.value, ContextOverflowError)
     assert caught.value.window == PAGE + 100
     assert chat.llm.requests == []

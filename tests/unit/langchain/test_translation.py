@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from doubles_of_models import END, JUNK, PROMPT, ReportingModel, chat_of
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -18,7 +19,6 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 
-from doubles_of_models import END, JUNK, PROMPT, ReportingModel, chat_of
 from langchain_urial import ChatUrial
 from langchain_urial.translation import core_messages
 from urial_core import CompletionChunk, Message, TokenLogprob, Usage

@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 import statistics
 from collections.abc import Collection, Generator, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -64,6 +65,7 @@ class Engine:
         self._config = model.config.get_text_config(decoder=True)
         self._tokenization = tokenization
         self._end_of_text = _end_of_text(model, tokenization)
+        self._too_long = inf if prefix_cache_bytes else 0  # tokens that do not fit what may be kept
         self._reuses = supports_slab(self._config)
         self._max_batch_size = max_batch_size if self._reuses else 1
         accepted = inspect.signature(model.forward).parameters
@@ -95,10 +97,10 @@ class Engine:
         constant = self._tokenization.encode(row.request.prompt[: row.request.constant])
         length = common_prefix(constant, row.ids)  # the last tokens may merge with what follows
         segment, kept = self.prefixes.match(row.ids)
-        if length - kept >= _WORTH_KEEPING:
-            self.prefixes.add(
-                (yield from self._read(row.ids[:length], segment, kept)), constant=True
-            )
+        if length - kept >= _WORTH_KEEPING and length < self._too_long:
+            segment = yield from self._read(row.ids[:length], segment, kept)
+            if not self.prefixes.add(segment, constant=True):
+                self._too_long = length
 
     def _read(
         self, ids: Sequence[int], segment: Segment | None, kept: int

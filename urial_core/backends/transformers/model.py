@@ -147,7 +147,14 @@ class TransformersModel:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Model id, revision, precision, quantization; and which object, if one was handed over."""
-        shown = ("model_id", "revision", "dtype", "quantization_config", "attn_implementation")
+        shown = (
+            "model_id",
+            "revision",
+            "dtype",
+            "quantization_config",
+            "attn_implementation",
+            "model_kwargs",
+        )
         identity = {name: str(getattr(self._source, name)) for name in shown}
         if self._loaded is not None:
             identity["object"] = hex(id(self._loaded))

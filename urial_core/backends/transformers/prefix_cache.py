@@ -47,10 +47,10 @@ class PrefixCache:
                     kept[best.ids] = kept.pop(best.ids)
         return best, length
 
-    def add(self, segment: Segment, *, constant: bool = False) -> None:
-        """Keep a sequence, in place of any conversation that it continues."""
+    def add(self, segment: Segment, *, constant: bool = False) -> bool:
+        """Keep a sequence, in place of any conversation that it continues; say if it is kept."""
         if segment.nbytes > self.max_bytes:
-            return
+            return False
         for ids in [ids for ids in self._conversations if ids == segment.ids[: len(ids)]]:
             del self._conversations[ids]
         kept = self._constant if constant else self._conversations
@@ -58,6 +58,7 @@ class PrefixCache:
         while self.nbytes > self.max_bytes:
             oldest = self._conversations or self._constant
             del oldest[next(iter(oldest))]
+        return True
 
     def clear(self) -> None:
         """Forget everything."""

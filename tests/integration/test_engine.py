@@ -1,0 +1,93 @@
+"""The in-process engine on the real base model, whose layers attend through sliding windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from urial_core import GenerationParameters, Message, TextDelta, UrialChat, load_prompt
+from urial_core.backends.transformers import TransformersModel
+
+if TYPE_CHECKING:
+    from urial_core.request import Request
+
+pytestmark = pytest.mark.model
+
+QUESTIONS = (
+    "What is the capital of France?",
+    "Write a Python function that adds two numbers.",
+    "List three uses of salt.",
+    "Why is the sky blue? Explain it to a child who has never heard of light or air before.",
+)
+GREEDY = GenerationParameters(max_tokens=24, repetition_penalty=1.0)
+
+
+def requests_for(model: TransformersModel) -> list[Request]:
+    chat = UrialChat(model, load_prompt("default"))
+    return [chat.request([Message("user", question)], GREEDY) for question in QUESTIONS]
+
+
+def test_greedy_equals_plain_generate(demo_model: TransformersModel) -> None:
+    """In float32, replies behind the reused prefix are those of `generate` on the whole page."""
+    model = demo_model._ready_engine().model
+    for request in requests_for(demo_model):
+        reply = demo_model.complete([request])[0].text
+        ids = torch.tensor([demo_model.token_ids(request.prompt)])
+        made = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=request.max_tokens,
+        )[0, ids.shape[1] :]
+        plain = demo_model._tokenization().decode_reply(ids[0].tolist(), made.tolist())
+        assert reply
+        assert plain.startswith(reply)
+
+
+def test_batch_equals_one_by_one(demo_model: TransformersModel) -> None:
+    """In float32, rows of a batch are what they are alone."""
+    requests = requests_for(demo_model)
+    alone = [demo_model.complete([request])[0].text for request in requests]
+    assert [completion.text for completion in demo_model.complete(requests)] == alone
+
+
+def test_answers_end_by_themselves(demo_model: TransformersModel) -> None:
+    """A plain question gets a plain answer, which ends at the delimiter and shows none of it."""
+    chat = UrialChat(demo_model, load_prompt("default"))
+    (reply,) = chat.reply([chat.request([Message("user", QUESTIONS[0])])])
+    assert "Paris" in reply.text
+    assert reply.end.reason == "delimiter"
+    assert not any(mark in reply.text for mark in ("````", "# Query", "# Answer"))
+
+
+def test_conversations_are_reused(demo_model: TransformersModel) -> None:
+    """Each turn reads anew only what the one before did not hold."""
+    chat = UrialChat(demo_model, load_prompt("default"))
+    messages = [Message("user", "Name a fruit that starts with B.")]
+    first = chat.reply([chat.request(messages, GREEDY)])[0]
+    messages += [Message("assistant", first.text), Message("user", "And one with C?")]
+    second = chat.reply([chat.request(messages, GREEDY)])[0]
+    assert first.end.usage
+    assert second.end.usage
+    assert second.end.usage.cached_tokens >= first.end.usage.input_tokens
+
+
+def test_stream_comes_token_by_token(demo_model: TransformersModel) -> None:
+    """Text comes as the model writes it, and adds up to the whole reply."""
+    chat = UrialChat(demo_model, load_prompt("default"))
+    request = chat.request([Message("user", QUESTIONS[3])], GREEDY)
+    deltas = [event.text for event in chat.stream(request) if isinstance(event, TextDelta)]
+    assert "".join(deltas) == chat.reply([request])[0].text
+    assert len(deltas) > len("".join(deltas).split()) // 2
+
+
+@pytest.mark.parametrize("name", ["default", "helpful", "short", "instruction_only", "rag", "ja"])
+def test_every_preset_answers(demo_model: TransformersModel, name: str) -> None:
+    """With every preset the model says something and shows none of the page's structure."""
+    chat = UrialChat(demo_model, load_prompt(name))
+    parameters = GenerationParameters(max_tokens=40)
+    (reply,) = chat.reply([chat.request([Message("user", QUESTIONS[0])], parameters)])
+    assert reply.text
+    assert not any(mark in reply.text for mark in ("````", "# Query:", "# Answer:"))

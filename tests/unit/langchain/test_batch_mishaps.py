@@ -1,0 +1,130 @@
+"""Batches that do not go as planned: nobody waits for ever, and nobody pays for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from batches import WAYS, echo, run, texts
+from doubles_of_models import PROMPT, EchoModel
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.rate_limiters import BaseRateLimiter
+
+from langchain_urial import ChatUrial
+from urial_core import CompletionChunk, ContextOverflowError, GenerationError, Request
+
+pytestmark = pytest.mark.timeout(30)  # what could go wrong here is waiting for ever
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_one_bad_input_does_not_spoil_the_batch(way: str) -> None:
+    """With ``return_exceptions`` the input that does not fit has its error, the rest replies."""
+    model, chat = echo(context_window=len(PROMPT.page.split()) + 80)
+    inputs = ["a", "word " * 200, "c"]
+    first, error, last = texts(await run(way, chat, inputs, return_exceptions=True))
+    assert (first, last) == ("re: a", "re: c")
+    assert isinstance(error, ContextOverflowError)
+    assert model.calls == [["a", "c"]]
+    with pytest.raises(ContextOverflowError):
+        await run(way, chat, inputs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_failure_of_the_model_is_everyones(way: str) -> None:
+    """Where the model itself fails, each input has that error, and nobody waits for ever."""
+
+    class Broken(EchoModel):
+        def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+            raise GenerationError("broken")
+
+        async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+            raise GenerationError("broken")
+
+    chat = ChatUrial(llm=Broken(), prompt=PROMPT)
+    found = await run(way, chat, "abc", return_exceptions=True)
+    assert [str(error) for error in found] == ["broken"] * 3
+    with pytest.raises(GenerationError, match="broken"):
+        await run(way, chat, "abc")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_cache_hits_do_not_wait_for_the_rest(way: str) -> None:
+    """Inputs answered from the cache leave the batch; the others are still one call."""
+    model, chat = echo(cache=InMemoryCache())
+    chat.invoke("b")
+    assert texts(await run(way, chat, "abc")) == ["re: a", "re: b", "re: c"]
+    assert texts(await run(way, chat, "abc")) == ["re: a", "re: b", "re: c"]
+    assert model.calls == [["b"], ["a", "c"]]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_listener_for_tokens_does_not_hang_a_batch(way: str) -> None:
+    """An input whose run streams leaves the batch; a batch where all do ends as well."""
+    from langchain_core.tracers._streaming import _StreamingCallbackHandler
+
+    class Listener(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
+        def tap_output_iter(self, run_id: Any, output: Any) -> Any:
+            return output
+
+        def tap_output_aiter(self, run_id: Any, output: Any) -> Any:
+            return output
+
+    model, chat = echo()
+    configs: list[Any] = [{"callbacks": [Listener()]}, {}, {}]
+    assert texts(await run(way, chat, "abc", configs)) == ["re: a", "re: b", "re: c"]
+    assert (model.streams, model.calls) == (["a"], [["b", "c"]])
+    everyone: Any = {"callbacks": [Listener()]}
+    assert texts(await run(way, chat, "abc", everyone)) == ["re: a", "re: b", "re: c"]
+    assert sorted(model.streams) == ["a", "a", "b", "c"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.3])
+async def test_a_cancelled_batch_ends_at_once(delay: float) -> None:
+    """Cancelling ``abatch`` before or during the model's work ends it, and starts no more."""
+
+    class Slow(BaseRateLimiter):
+        def acquire(self, *, blocking: bool = True) -> bool:
+            return True
+
+        async def aacquire(self, *, blocking: bool = True) -> bool:
+            await asyncio.sleep(0.1)
+            return True
+
+    model = EchoModel(delay=5.0)
+    chat = ChatUrial(llm=model, prompt=PROMPT, rate_limiter=Slow())
+    task = asyncio.create_task(chat.abatch(["a", "b", "c"]))
+    await asyncio.sleep(delay)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 1)
+    assert len(model.calls) == (delay > 0.1)
+    await asyncio.sleep(0.05)
+    assert len(model.calls) == (delay > 0.1)
+
+
+async def test_the_last_to_come_does_no_work_for_a_cancelled_batch() -> None:
+    """What some inputs had asked is not answered once the batch is cancelled."""
+
+    class SlowForOne(BaseRateLimiter):
+        def __init__(self) -> None:
+            self.asked = 0
+
+        def acquire(self, *, blocking: bool = True) -> bool:
+            return True
+
+        async def aacquire(self, *, blocking: bool = True) -> bool:
+            self.asked += 1
+            await asyncio.sleep(5.0 if self.asked == 1 else 0.0)
+            return True
+
+    model = EchoModel()
+    chat = ChatUrial(llm=model, prompt=PROMPT, rate_limiter=SlowForOne())
+    task = asyncio.create_task(chat.abatch(["a", "b", "c"]))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 1)
+    assert model.calls == []
