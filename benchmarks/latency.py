@@ -74,7 +74,8 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
     urial.load()
     engine = urial._ready_engine()  # noqa: SLF001 - the plain peer must use the same weights
     model, tokenize = engine.model, urial.token_ids
-    bare = TransformersModel(model, urial._tokenization()._tokenizer, prefix_cache_bytes=0)  # noqa: SLF001
+    tokenizer = urial._tokenization()._tokenizer  # noqa: SLF001 - as above
+    bare = TransformersModel(model, tokenizer, prefix_cache_bytes=0)
     page = load_prompt("default")
     empty = Prompt(name="empty", instruction="-", verbatim="")
     parameters = GenerationParameters(max_tokens=REPLY_TOKENS, repetition_penalty=1.0)
@@ -138,12 +139,17 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
         )
         times.setdefault("batch", []).append(throughput(16, number))
     m = {name: statistics.median(values) for name, values in times.items()}
-    return (
-        f"| {dtype} | {1000 * m['plain']:.0f} ms | {1000 * m['bare']:.0f} ms | {1000 * m['urial']:.0f} ms "
-        f"| {m['plain'] / m['urial']:.1f} | {m['urial'] / m['bare']:.2f} "
-        f"| {m['plain decode']:.1f} tok/s | {m['decode']:.1f} tok/s | {m['decode'] / m['plain decode']:.2f} "
-        f"| {m['one']:.1f} tok/s | {m['batch']:.1f} tok/s | {m['batch'] / m['one']:.1f} |"
-    )
+    cells = [
+        dtype,
+        *(f"{1000 * m[name]:.0f} ms" for name in ("plain", "bare", "urial")),
+        f"{m['plain'] / m['urial']:.1f}",
+        f"{m['urial'] / m['bare']:.2f}",
+        *(f"{m[name]:.1f} tok/s" for name in ("plain decode", "decode")),
+        f"{m['decode'] / m['plain decode']:.2f}",
+        *(f"{m[name]:.1f} tok/s" for name in ("one", "batch")),
+        f"{m['batch'] / m['one']:.1f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def seconds(action: Callable[[], object]) -> float:
