@@ -118,6 +118,20 @@ async def test_the_llm_is_called_without_its_own_run(way: str) -> None:
     assert {call["run_manager"] for call in llm.seen} == {None}
 
 
+def test_a_stream_method_of_the_llms_own_gets_no_handlers() -> None:
+    """A class that overrides ``stream`` itself is called without callbacks."""
+    configs = list[Any]()
+
+    class OwnStream(PlainLLM):
+        def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[str]:  # noqa: A002
+            configs.append(config)
+            yield from self.reply
+
+    chat = ChatUrial(llm=OwnStream(), prompt=PROMPT)
+    assert "".join(chunk.text for chunk in chat.stream("Hi")) == "Hello!"
+    assert configs == [{"callbacks": []}]
+
+
 async def test_an_llm_with_a_batch_of_its_own_is_asked_once() -> None:
     """Inputs that share their parameters are one ``_generate``, whose prompts are in order."""
     llm = AnswersBatches()

@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 from langchain_urial import ChatUrial
 from urial_core import load_prompt
-from urial_core.errors import UnknownPromptError, UnsupportedModelError
+from urial_core.errors import ParameterError, UnknownPromptError, UnsupportedModelError
 from urial_core.testing import ScriptedModel
 
 SECRET = "hf_very_secret"
@@ -59,7 +59,7 @@ def test_the_names_of_other_integrations_are_understood() -> None:
 )
 def test_a_wrong_field_is_an_error_at_construction(fields: dict[str, Any], said: str) -> None:
     """A misspelt name or a value out of range does not wait for the first call."""
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises((ParameterError, ValidationError), match=said):
         chat_of(**fields)
 
 
@@ -105,7 +105,7 @@ def test_from_model_id_tells_fields_from_options_of_the_engine() -> None:
     assert chat.temperature == 0.5
     assert chat.engine_options == {"dtype": "float32", "model_kwargs": {}}
     assert chat.urial.model.identity["dtype"] == "float32"
-    with pytest.raises(ValueError, match=r"Unknown option temprature.*dtype"):
+    with pytest.raises(ParameterError, match=r"Unknown option temprature.*dtype"):
         ChatUrial.from_model_id("some/model", temprature=0.5)
 
 
