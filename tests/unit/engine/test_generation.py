@@ -95,7 +95,7 @@ async def test_cancelling_a_task_stops_the_model(
             pass
 
     task = asyncio.create_task(consume())
-    while forwards.count < 5:
+    while forwards.count < 5 and not task.done():
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -20,10 +20,10 @@ def test_longest_match() -> None:
     cache = PrefixCache(10**6)
     cache.add(segment(1, 2, 3), constant=True)
     cache.add(segment(1, 2, 3, 4, 5))
-    found, length = cache.match([1, 2, 3, 4, 9])
+    found, length = cache.match((1, 2, 3, 4, 9))
     assert found
     assert (found.ids, length) == ((1, 2, 3, 4, 5), 4)
-    assert cache.match([7, 8]) == (None, 0)
+    assert cache.match((7, 8)) == (None, 0)
 
 
 def test_a_conversation_replaces_its_beginning() -> None:
@@ -33,7 +33,7 @@ def test_a_conversation_replaces_its_beginning() -> None:
     cache.add(segment(1, 2, 3))
     cache.add(segment(1, 2, 3, 4))
     assert len(cache) == 2
-    assert cache.match([1, 2, 9])[1] == 2
+    assert cache.match((1, 2, 9))[1] == 2
 
 
 def test_memory_bound() -> None:
@@ -42,10 +42,10 @@ def test_memory_bound() -> None:
     cache.add(segment(0, 1), constant=True)
     cache.add(segment(5, 1))
     cache.add(segment(6, 1))
-    cache.match([5, 1])  # used again, so 6 is the older one
+    cache.match((5, 1))  # used again, so 6 is the older one
     cache.add(segment(7, 1))
     assert cache.nbytes <= cache.max_bytes
-    assert [cache.match([first, 1])[1] for first in (0, 5, 6, 7)] == [2, 2, 0, 2]
+    assert [cache.match((first, 1))[1] for first in (0, 5, 6, 7)] == [2, 2, 0, 2]
 
 
 def test_too_large_is_not_kept() -> None:
@@ -60,6 +60,9 @@ def test_too_large_is_not_kept() -> None:
 
 def test_common_prefix() -> None:
     """The shared beginning ends where either sequence does."""
-    assert common_prefix([1, 2, 3], [1, 2]) == 2
-    assert common_prefix([1, 2], [3]) == 0
-    assert common_prefix([], [1]) == 0
+    assert common_prefix((1, 2, 3), (1, 2)) == 2
+    assert common_prefix((1, 2), (3,)) == 0
+    assert common_prefix((), (1,)) == 0
+    long = tuple(range(1000))
+    for length in (0, 1, 63, 64, 65, 500, 999, 1000):
+        assert common_prefix(long, (*long[:length], -1, *long[length + 1 :])[:1000]) == length

@@ -6,6 +6,7 @@
     engine.py         requests -> steps of tokens, over shared prefixes, in batches
     row.py            one reply being written
     sampling.py       logits -> token
+    grouped_attention.py  one token's attention on a CPU
     slab_cache.py     keys and values in place, for transformers' models
     prefix_cache.py   keys and values of earlier pages, for reuse
 

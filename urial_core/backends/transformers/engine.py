@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 import statistics
 from collections.abc import Collection, Generator, Sequence
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -65,6 +66,7 @@ class Engine:
         self._config = model.config.get_text_config(decoder=True)
         self._tokenization = tokenization
         self._end_of_text = _end_of_text(model, tokenization)
+        self._constant_ids = lru_cache(8)(lambda text: tuple(tokenization.encode(text)))
         self._too_long = inf if prefix_cache_bytes else 0  # tokens that do not fit what may be kept
         self._reuses = supports_slab(self._config)
         self._max_batch_size = max_batch_size if self._reuses else 1
@@ -94,7 +96,7 @@ class Engine:
 
     def _keep_constant(self, row: Row) -> Generator[Step]:
         """See to it that the constant part of a row's page is kept."""
-        constant = self._tokenization.encode(row.request.prompt[: row.request.constant])
+        constant = self._constant_ids(row.request.prompt[: row.request.constant])
         length = common_prefix(constant, row.ids)  # the last tokens may merge with what follows
         segment, kept = self.prefixes.match(row.ids)
         if length - kept >= _WORTH_KEEPING and length < self._too_long:
@@ -141,8 +143,9 @@ class Engine:
                     padding,
                 )
         finally:
-            if len(rows) == 1 and self._reuses:
-                known = [*rows[0].ids, *rows[0].written][: cache.length]
+            known = [*rows[0].ids, *rows[0].written]
+            if len(rows) == 1 and self._reuses and len(known) < self._too_long:
+                known = known[: cache.length]
                 self.prefixes.add(cache.segment(0, known))
 
     def _start(self, rows: list[Row]) -> Generator[Step, None, tuple[Any, torch.Tensor]]:
@@ -177,7 +180,7 @@ class Engine:
         self, cache: Any, rows: list[Row], fed: int, padding: list[int]
     ) -> Generator[Step, None, torch.Tensor]:
         """Feed the last ``fed`` tokens of each row's page; return the last scores."""
-        texts = [[0] * max(fed - len(row.ids), 0) + row.ids[-fed:] for row in rows]
+        texts = [(0,) * max(fed - len(row.ids), 0) + row.ids[-fed:] for row in rows]
         starts = [len(row.ids) - fed for row in rows]
         logits = torch.empty(0)
         for at in range(0, fed, _CHUNK):
@@ -212,7 +215,7 @@ class Engine:
             use_cache=True,
             **self._last_only,
         )
-        scores: torch.Tensor = output.logits[:, -1]
+        scores: torch.Tensor = output.logits[:, -1].float()  # half precision is slow to search
         return scores
 
 

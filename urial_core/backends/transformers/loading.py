@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from urial_core.backends.transformers.grouped_attention import use_grouped_attention
 from urial_core.backends.transformers.precision import default_device, resolve_dtype
 from urial_core.backends.transformers.source import Source
 from urial_core.cache_folder import cache_folder
@@ -53,7 +54,9 @@ def load_model(source: Source) -> Any:
             **source.model_kwargs,
         )
         placed = source.device_map is not None or source.quantization_config is not None
-        return (model if placed else model.to(default_device())).eval()
+        model = (model if placed else model.to(default_device())).eval()
+        use_grouped_attention(model)
+        return model
 
 
 def _dtype(source: Source) -> torch.dtype:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from urial_core.backends.transformers.slab_cache import Segment
 
-__all__ = ["PrefixCache"]
+__all__ = ["PrefixCache", "common_prefix"]
+
+_STRIDE = 64
+"""Tokens compared at once: slices are compared at the speed of C."""
 
 
 class PrefixCache:
@@ -32,7 +33,7 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._constant) + len(self._conversations)
 
-    def match(self, ids: Sequence[int]) -> tuple[Segment | None, int]:
+    def match(self, ids: tuple[int, ...]) -> tuple[Segment | None, int]:
         """Find the sequence that shares the longest beginning with ``ids``, and its length."""
         best: Segment | None = None
         length = 0
@@ -66,9 +67,12 @@ class PrefixCache:
         self._conversations.clear()
 
 
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+def common_prefix(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     """How many tokens two sequences share from their start."""
-    for index, (one, other) in enumerate(zip(first, second, strict=False)):
-        if one != other:
-            return index
-    return min(len(first), len(second))
+    shortest = min(len(first), len(second))
+    at = 0
+    while at + _STRIDE <= shortest and first[at : at + _STRIDE] == second[at : at + _STRIDE]:
+        at += _STRIDE
+    while at < shortest and first[at] == second[at]:
+        at += 1
+    return at

@@ -37,7 +37,7 @@ class Row:
     ) -> None:
         self.number = number
         self.request = request
-        self.ids = tokenization.encode(request.prompt)
+        self.ids = tuple(tokenization.encode(request.prompt))
         self.written = list[int]()
         self.finish: str | None = None
         self.reused = 0
