@@ -25,11 +25,11 @@ from langchain_urial.batching import Gathering, aanswer, acall_of, answer, call_
 from langchain_urial.call import Call
 from langchain_urial.errors import langchain_errors
 from langchain_urial.translation import PROVIDER, core_messages, delta_chunk, end_chunk, generation
-from langchain_urial.wrapping import WrappedModel, shared_model, wrap
+from langchain_urial.wrapping import ENGINE_OPTIONS, WrappedModel, shared_model, wrap
 from urial_core import Prompt, Reply, ReplyEnd, TextDelta, UrialChat, __version__, load_prompt
 from urial_core.backends.transformers import TransformersModel
 from urial_core.compose import Overflow, conversation_text
-from urial_core.errors import UnsupportedModelError
+from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.request import Request
 
 __all__ = ["ChatUrial"]
@@ -159,12 +159,19 @@ class ChatUrial(BaseChatModel):
 
     @classmethod
     def from_model_id(
-        cls, model_id: str, *, engine_options: Mapping[str, Any] | None = None, **kwargs: Any
+        cls,
+        model_id: Any,
+        tokenizer: Any = None,
+        *,
+        engine_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> Self:
         """Run a model in this process, on transformers. Nothing is loaded before it is needed.
 
         Args:
-            model_id: A hub id, a local folder or a ``.gguf`` file.
+            model_id: A hub id, a local folder or a ``.gguf`` file; or a causal language model of
+                transformers that is loaded already.
+            tokenizer: A loaded model's fast tokenizer.
             engine_options: Options of ``urial_core.backends.transformers.TransformersModel``, such
                 as ``dtype``, ``device_map``, ``quantization_config``, ``trust_remote_code``.
             **kwargs: Fields of this class; the engine's options may stand among them too.
@@ -172,18 +179,19 @@ class ChatUrial(BaseChatModel):
         options = dict(engine_options or {})
         names = {name for name in kwargs if name not in cls.model_fields and name not in _ALIASES}
         options |= {name: kwargs.pop(name) for name in names}
-        return cls(model_name=model_id, engine_options=options, **kwargs)
+        if isinstance(model_id, (str, Path)):
+            return cls(model_name=str(model_id), engine_options=options, **kwargs)
+        return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
 
+    @model_validator(mode="before")
     @classmethod
-    def from_model(cls, model: Any, tokenizer: Any, **kwargs: Any) -> Self:
-        """Use a transformers model and tokenizer that are loaded already.
-
-        Args:
-            model: A causal language model.
-            tokenizer: Its fast tokenizer.
-            **kwargs: Fields of this class.
-        """
-        return cls(llm=TransformersModel(model, tokenizer), **kwargs)
+    def _gather_engine_options(cls, values: Any) -> Any:
+        """Let the engine's options stand among the fields, as ``init_chat_model`` passes them."""
+        if not isinstance(values, dict) or not (found := ENGINE_OPTIONS & values.keys()):
+            return values
+        options = {**(values.get("engine_options") or {}), **{name: values[name] for name in found}}
+        rest = {name: value for name, value in values.items() if name not in found}
+        return {**rest, "engine_options": options}
 
     @model_validator(mode="after")
     def _set_up_urial(self) -> Self:
@@ -403,6 +411,11 @@ class ChatUrial(BaseChatModel):
             self.api_key = SecretStr(token)
             self.engine_options = {k: v for k, v in self.engine_options.items() if k != "token"}
         self._prompt = load_prompt(self.prompt)
+        if self.llm is not None and self.engine_options:
+            raise ParameterError(
+                f"{', '.join(self.engine_options)}: options of a model that ChatUrial loads by its "
+                "id. The llm given is set up already; set them there."
+            )
         if self.llm is not None:
             self._wrapped = wrap(self.llm, self.custom_get_token_ids)
             if "model_name" not in self.model_fields_set or not self.model_name:

@@ -19,7 +19,7 @@ from urial_core.completion import CompletionModel
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.parameters import GenerationParameters
 
-__all__ = ["WrappedModel", "shared_model", "wrap"]
+__all__ = ["ENGINE_OPTIONS", "WrappedModel", "shared_model", "wrap"]
 
 _SHARED = WeakValueDictionary[str, TransformersModel]()
 _sharing = threading.Lock()
@@ -28,7 +28,8 @@ _PARAMETERS = {field.name for field in fields(GenerationParameters)}
 _UNLIMITED = (None, -1, -2)
 """What LLMs call no limit of their own."""
 
-_ENGINE_OPTIONS = inspect.signature(TransformersModel).parameters.keys() - {"model", "tokenizer"}
+ENGINE_OPTIONS = inspect.signature(TransformersModel).parameters.keys() - {"model", "tokenizer"}
+"""Names of the options of a model that runs in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,11 @@ def shared_model(model_id: str, options: Mapping[str, Any]) -> CompletionModel:
     Raises:
         ParameterError: The engine has no such option.
     """
-    unknown = options.keys() - _ENGINE_OPTIONS
+    unknown = options.keys() - ENGINE_OPTIONS
     if unknown:
         raise ParameterError(
             f"Unknown option {', '.join(sorted(unknown))}: ChatUrial has no such field, and the "
-            f"engine's options are {', '.join(sorted(_ENGINE_OPTIONS))}."
+            f"engine's options are {', '.join(sorted(ENGINE_OPTIONS))}."
         )
     key = f"{model_id}|{sorted(options.items(), key=str)!r}"
     with _sharing:

@@ -219,3 +219,21 @@ def test_a_configured_chat_model_still_streams() -> None:
     chat = chat_of(["Hel", "lo"]).configurable_fields(temperature=ConfigurableField("heat"))
     chunks = list(chat.stream("Hi", {"configurable": {"heat": 0.5}}))
     assert [chunk.content for chunk in chunks] == ["Hel", "lo", ""]
+
+
+def test_engine_options_among_the_fields() -> None:
+    """The engine's options may stand beside the fields, as `init_chat_model` passes them on."""
+    chat = ChatUrial(model="some/model", dtype="float32", engine_options={"max_batch_size": 2})
+    assert chat.engine_options == {"dtype": "float32", "max_batch_size": 2}
+
+
+def test_engine_options_need_a_model_to_load() -> None:
+    """Options for loading are refused beside an LLM that is set up already."""
+    with pytest.raises(ParameterError, match="dtype"):
+        ChatUrial(llm=ScriptedModel(), dtype="float32")
+
+
+def test_a_loaded_model_needs_its_tokenizer() -> None:
+    """What is loaded already is no model id, and is refused without its tokenizer."""
+    with pytest.raises(UnsupportedModelError, match="not a transformers model"):
+        ChatUrial.from_model_id(object())
