@@ -9,16 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
+
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
 
 from urial_core import Reply
 from urial_core.request import Request
 
-__all__ = ["Gathering", "aanswer", "acall_of", "answer", "call_of"]
+__all__ = [
+    "Gathering",
+    "aanswer",
+    "abatch_together",
+    "acall_of",
+    "answer",
+    "batch_together",
+    "call_of",
+]
+
+_MOST_TOGETHER = 64
+"""Inputs that are answered together where no ``max_concurrency`` is set."""
 
 
 class Gathering:
@@ -155,3 +169,49 @@ async def _awork_if_last(gathering: Gathering) -> None:
             gathering.fail(error)
             if isinstance(error, asyncio.CancelledError):
                 raise
+
+
+def batch_together(
+    invoke: Callable[[int, RunnableConfig], AIMessage], configs: Sequence[RunnableConfig]
+) -> list[AIMessage]:
+    """Invoke for each input, by its number and with its config, and answer all together."""
+    outputs = list[AIMessage]()
+    for group in _groups(configs):
+        gathering = Gathering(len(group))
+
+        def call(number: int, gathering: Gathering = gathering) -> AIMessage:
+            with call_of(gathering, number):
+                return invoke(number, configs[number])
+
+        with ThreadPoolExecutor(max_workers=len(group)) as threads:
+            calls = [threads.submit(copy_context().run, call, number) for number in group]
+            outputs += [call.result() for call in calls]
+    return outputs
+
+
+async def abatch_together(
+    ainvoke: Callable[[int, RunnableConfig], Awaitable[AIMessage]],
+    configs: Sequence[RunnableConfig],
+    *,
+    return_exceptions: bool,
+) -> list[AIMessage]:
+    """As ``batch_together``."""
+    outputs = list[AIMessage]()
+    for group in _groups(configs):
+        gathering = Gathering(len(group))
+
+        async def call(number: int, gathering: Gathering = gathering) -> AIMessage:
+            async with acall_of(gathering, number):
+                return await ainvoke(number, configs[number])
+
+        outputs += await asyncio.gather(  # type: ignore[arg-type] # as Runnable.abatch does
+            *map(call, group), return_exceptions=return_exceptions
+        )
+    return outputs
+
+
+def _groups(configs: Sequence[RunnableConfig]) -> Iterator[range]:
+    """The numbers of the inputs that are answered together."""
+    size = (configs[0].get("max_concurrency") if configs else None) or _MOST_TOGETHER
+    for start in range(0, len(configs), size):
+        yield range(start, min(start + size, len(configs)))

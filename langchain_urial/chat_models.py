@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
-from contextvars import copy_context
 from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from langchain_urial.batching import Gathering, aanswer, acall_of, answer, call_of
+from langchain_urial.batching import aanswer, abatch_together, answer, batch_together
 from langchain_urial.call import Call
 from langchain_urial.errors import langchain_errors
+from langchain_urial.profile import profile_of
 from langchain_urial.translation import PROVIDER, core_messages, delta_chunk, end_chunk, generation
 from langchain_urial.wrapping import ENGINE_OPTIONS, WrappedModel, shared_model, wrap
 from urial_core import Prompt, Reply, ReplyEnd, TextDelta, UrialChat, __version__, load_prompt
@@ -36,8 +34,6 @@ __all__ = ["ChatUrial"]
 
 _ALIASES = ("model", "stop_sequences")
 _TRACED = ("temperature", "max_tokens")
-_MOST_TOGETHER = 64
-"""Inputs of a ``batch`` that are answered together where no ``max_concurrency`` is set."""
 
 
 class ChatUrial(BaseChatModel):
@@ -272,24 +268,16 @@ class ChatUrial(BaseChatModel):
 
         ``config["max_concurrency"]`` is the most that are answered together.
         """
-        configs = get_config_list(config, len(inputs))
-        outputs = list[AIMessage]()
-        for start, end in _groups(configs):
-            gathering = Gathering(end - start)
 
-            def invoke(index: int, gathering: Gathering = gathering) -> AIMessage:
-                with call_of(gathering, index):
-                    try:
-                        return self.invoke(inputs[index], configs[index], **kwargs)
-                    except Exception as error:
-                        if return_exceptions:
-                            return error  # type: ignore[return-value] # as Runnable.batch does
-                        raise
+        def invoke(index: int, own: RunnableConfig) -> AIMessage:
+            try:
+                return self.invoke(inputs[index], own, **kwargs)
+            except Exception as error:
+                if return_exceptions:
+                    return error  # type: ignore[return-value] # as Runnable.batch does
+                raise
 
-            with ThreadPoolExecutor(max_workers=end - start) as threads:
-                calls = [threads.submit(copy_context().run, invoke, i) for i in range(start, end)]
-                outputs += [call.result() for call in calls]
-        return outputs
+        return batch_together(invoke, get_config_list(config, len(inputs)))
 
     async def abatch(
         self,
@@ -300,19 +288,12 @@ class ChatUrial(BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage]:
         """As ``batch``, without blocking the event loop."""
+
+        async def ainvoke(index: int, own: RunnableConfig) -> AIMessage:
+            return await self.ainvoke(inputs[index], own, **kwargs)
+
         configs = get_config_list(config, len(inputs))
-        outputs = list[AIMessage]()
-        for start, end in _groups(configs):
-            gathering = Gathering(end - start)
-
-            async def ainvoke(index: int, gathering: Gathering = gathering) -> AIMessage:
-                async with acall_of(gathering, index):
-                    return await self.ainvoke(inputs[index], configs[index], **kwargs)
-
-            outputs += await asyncio.gather(  # type: ignore[arg-type] # as Runnable.abatch does
-                *map(ainvoke, range(start, end)), return_exceptions=return_exceptions
-            )
-        return outputs
+        return await abatch_together(ainvoke, configs, return_exceptions=return_exceptions)
 
     def _generate(
         self,
@@ -427,26 +408,10 @@ class ChatUrial(BaseChatModel):
                 "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
                 ".gguf file), or set URIAL_MODEL."
             )
-        self.profile = self.profile or self._default_profile()
-        self._call({})  # so that a wrong parameter is an error here, not at the first call
-
-    def _default_profile(self) -> ModelProfile:
-        profile = ModelProfile(
-            text_inputs=True,
-            text_outputs=True,
-            image_inputs=False,
-            image_outputs=False,
-            audio_inputs=False,
-            audio_outputs=False,
-            video_inputs=False,
-            video_outputs=False,
-            tool_calling=False,
-            structured_output=False,
+        self.profile = self.profile or profile_of(
+            self._wrapped.model, self._prompt, self.context_window
         )
-        window = self.context_window or getattr(self._wrapped.model, "context_window_at_hand", None)
-        if window:
-            profile["max_input_tokens"] = max(window - len(self._prompt.page) // 3, 0)
-        return profile
+        self._call({})  # so that a wrong parameter is an error here, not at the first call
 
     @property
     def engine_settings(self) -> dict[str, Any]:
@@ -456,13 +421,6 @@ class ChatUrial(BaseChatModel):
 
     def _call(self, kwargs: Mapping[str, Any], stop: Sequence[str] | None = None) -> Call:
         return Call.of(self, self._wrapped, self._prompt, kwargs, stop)
-
-
-def _groups(configs: Sequence[RunnableConfig]) -> Iterator[tuple[int, int]]:
-    """The spans of a batch's inputs that are answered together."""
-    size = (configs[0].get("max_concurrency") if configs else None) or _MOST_TOGETHER
-    for start in range(0, len(configs), size):
-        yield start, min(start + size, len(configs))
 
 
 def _result(call: Call, requests: Sequence[Request], replies: Sequence[Reply]) -> ChatResult:

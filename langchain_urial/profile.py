@@ -1,0 +1,38 @@
+"""What a wrapped model can do, in LangChain's terms."""
+
+from __future__ import annotations
+
+from langchain_core.language_models.model_profile import ModelProfile
+
+from urial_core import CompletionModel, Prompt
+
+__all__ = ["profile_of"]
+
+_CHARACTERS_PER_TOKEN = 3
+"""A careful guess, since a profile must not load a tokenizer."""
+
+
+def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> ModelProfile:
+    """Fill in a profile without loading anything.
+
+    Args:
+        model: The model. Its window counts where it is at hand.
+        prompt: The constant page, which takes its part of the window.
+        window: The window in tokens, where the user has said it.
+    """
+    profile = ModelProfile(
+        text_inputs=True,
+        text_outputs=True,
+        image_inputs=False,
+        image_outputs=False,
+        audio_inputs=False,
+        audio_outputs=False,
+        video_inputs=False,
+        video_outputs=False,
+        tool_calling=False,
+        structured_output=False,
+    )
+    window = window or getattr(model, "context_window_at_hand", None)
+    if window:
+        profile["max_input_tokens"] = max(window - len(prompt.page) // _CHARACTERS_PER_TOKEN, 0)
+    return profile
