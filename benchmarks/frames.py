@@ -1,7 +1,7 @@
 r"""Compare frames, and ways to sample, by what a base model makes of them.
 
-    python benchmarks/frames.py --model PATH                      # frames
-    python benchmarks/frames.py --model PATH --sampling --fence '````'
+    python benchmarks/frames.py                      # frames
+    python benchmarks/frames.py --sampling --fence '````'
 
 Every way answers the questions of ``questions.toml`` with the ``default`` preset's instruction and
 examples; the table on standard output says what came of it. ``docs/frames.md`` has the results.
@@ -34,6 +34,7 @@ from urial_core import (
     load_prompt,
 )
 from urial_core.backends.transformers import TransformersModel
+from urial_core.demo import demo_model_file
 
 QUESTIONS = Path(__file__).with_name("questions.toml")
 MAX_TOKENS = 300
@@ -316,7 +317,7 @@ def show(name: str, answers: Sequence[Answered]) -> None:
 def main() -> None:
     """Run the comparison asked for."""
     parser = argparse.ArgumentParser(description="Compare frames, or ways to sample.")
-    parser.add_argument("--model", required=True, help="a base model: a folder or a hub id")
+    parser.add_argument("--model", help="a folder or a hub id; without it, the demo model")
     parser.add_argument("--prompt", default="default", help="a preset or a prompt file")
     parser.add_argument("--sampling", action="store_true", help="compare ways to sample instead")
     parser.add_argument("--fence", help="only the frame with this fence; empty for none")
@@ -338,7 +339,8 @@ def main() -> None:
             name: (frame, GREEDY.replace(repetition_penalty=1.1)) for name, frame in frames.items()
         }
     questions = read_questions(arguments.limit)
-    model = TransformersModel(arguments.model, dtype="auto", max_batch_size=arguments.batch)
+    model_id = arguments.model or str(demo_model_file())
+    model = TransformersModel(model_id, dtype="auto", max_batch_size=arguments.batch)
     rows = list[tuple[str, dict[str, str]]]()
     for name, (frame, parameters) in ways.items():
         if arguments.only and arguments.only not in name:
@@ -352,7 +354,7 @@ def main() -> None:
         rows.append((name, measures(answers)))
         print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
-    print(f"\n{len(questions)} questions, {arguments.model}, {model.dtype}\n")
+    print(f"\n{len(questions)} questions, {Path(model_id).name}, {model.dtype}\n")
     print("| | " + " | ".join(name for name, _ in rows) + " |")
     print("|---|" + "---:|" * len(rows))
     for measure in rows[0][1] if rows else ():

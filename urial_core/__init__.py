@@ -2,8 +2,8 @@
 
 The method (Lin et al., ICLR 2024, arXiv 2312.01552) needs one constant page of text: an
 instruction and a few restyled examples, then the conversation written the same way. This package
-is the method itself and its engines; ``langchain_urial`` and ``llamaindex_urial`` fit it into the
-two frameworks. Importing it loads neither of them, nor torch nor transformers.
+is the method itself and its engines; ``langchain_urial`` fits it into LangChain. Importing it loads
+no framework, nor torch nor transformers.
 """
 
 from urial_core.chat import UrialChat
