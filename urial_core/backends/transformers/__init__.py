@@ -1,14 +1,16 @@
 """The engine in this process, on transformers and torch.
 
-    model.py          TransformersModel: the CompletionModel
-    loading.py        model ids, folders, GGUF files and loaded objects -> model and tokenizer
-    precision.py      the fastest number format for the machine
-    engine.py         requests -> steps of tokens, over shared prefixes, in batches
-    row.py            one reply being written
-    sampling.py       logits -> token
+    model.py              TransformersModel: the CompletionModel; threads
+    source.py, window.py  what is known of a model without loading it
+    loading.py            model ids, folders, GGUF files -> model and tokenizer
+    precision.py          the fastest number format for the machine
+    tokenization.py       text to tokens and back
+    engine.py             requests -> steps of tokens, over shared prefixes, in batches
+    row.py                one reply being written
+    sampling.py           scores -> token
+    slab_cache.py         keys and values in place, for transformers' models
+    prefix_cache.py       keys and values of earlier pages, for reuse
     grouped_attention.py  one token's attention on a CPU
-    slab_cache.py     keys and values in place, for transformers' models
-    prefix_cache.py   keys and values of earlier pages, for reuse
 
 Importing this package loads neither torch nor transformers; using a model does.
 """

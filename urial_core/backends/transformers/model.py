@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -203,7 +204,7 @@ class TransformersModel:
             while (step := self._submit(_advance, steps).result()) is not None:
                 pieces.add(step)
         finally:
-            self._submit(steps.close)
+            self._end(steps)
         return pieces.completions()
 
     async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
@@ -214,7 +215,7 @@ class TransformersModel:
             while (step := await _wrapped(self._submit(_advance, steps))) is not None:
                 pieces.add(step)
         finally:
-            self._submit(steps.close)
+            self._end(steps)
         return pieces.completions()
 
     def stream(self, request: Request) -> Generator[CompletionChunk]:
@@ -225,7 +226,7 @@ class TransformersModel:
                 for _, chunk in step:
                     yield chunk
         finally:
-            self._submit(steps.close)
+            self._end(steps)
 
     async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
@@ -235,10 +236,15 @@ class TransformersModel:
                 for _, chunk in step:
                     yield chunk
         finally:
-            self._submit(steps.close)
+            self._end(steps)
 
     def _submit(self, job: Callable[..., _T], *args: Any) -> Future[_T]:
         return self._worker.submit(job, *args)
+
+    def _end(self, steps: Generator[Step]) -> None:
+        """Have the worker close the steps, behind the one under way, without waiting for it."""
+        with suppress(RuntimeError):  # at the interpreter's exit, nothing is taken any more
+            self._worker.submit(steps.close)
 
     def _steps(self, requests: Sequence[Request]) -> Generator[Step]:
         """The engine's steps; run by the worker only."""
