@@ -115,7 +115,7 @@ class ChatUrial(BaseChatModel):
     """Sample from this many tokens. Default: what ``llm`` says, or no limit."""
 
     repetition_penalty: float | None = None
-    """Over the reply's own tokens. Default: what ``llm`` says, or 1.15."""
+    """Over the reply's own tokens. Default: what ``llm`` says, or 1.1."""
 
     frequency_penalty: float | None = None
     """Over the reply's own tokens. Default: what ``llm`` says, or 0."""

@@ -29,7 +29,7 @@ class GenerationParameters:
         top_k: Sample from this many most probable tokens. Default 0, no limit.
         repetition_penalty: Divides (multiplies, where negative) the logits of tokens the *reply*
             already holds (Keskar et al. 2019). 1 is off. The page's own tokens do not count.
-            Default 1.15.
+            Default 1.1.
         frequency_penalty: Subtracted from a token's logit once for each time the reply holds it.
             Default 0.
         presence_penalty: Subtracted from a token's logit once if the reply holds it. Default 0.
@@ -98,7 +98,7 @@ _DEFAULTS: dict[str, Any] = {
     "temperature": 0.0,
     "top_p": 1.0,
     "top_k": 0,
-    "repetition_penalty": 1.15,
+    "repetition_penalty": 1.1,
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
 }

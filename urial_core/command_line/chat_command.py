@@ -95,6 +95,9 @@ def chat(
         with no_keyboard_echo():
             ready = ready_model(choice, console)
         session = ChatSession(ready.model, chosen_prompt, parameters, overflow.value, system)
+        if at_terminal:
+            with no_keyboard_echo(), console.status("Reading the prompt"):
+                session.warm_up()
         _introduce(ready, session, console)
         if at_terminal:
             chat_at_terminal(session, console, question_reader())

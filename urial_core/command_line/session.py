@@ -39,6 +39,17 @@ class ChatSession:
     system: str = ""
     messages: list[Message] = field(default_factory=list)
 
+    def warm_up(self) -> None:
+        """Have the model read the constant page now, so that the first question need not wait.
+
+        Raises:
+            UrialError: The model failed.
+        """
+        chat = UrialChat(self.model, self.prompt, self.overflow)
+        self.model.complete(
+            [chat.request([Message("user", "Hello")], GenerationParameters(max_tokens=1))]
+        )
+
     def ask(self, text: str) -> Generator[TextDelta | AnswerEnd]:
         """Say something; yield the answer as it is written, then how it went.
 

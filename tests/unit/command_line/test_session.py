@@ -134,3 +134,14 @@ def test_reset_forgets() -> None:
 def test_summary(end: AnswerEnd, expected: str) -> None:
     """An answer's summary tells what is known and leaves out the rest."""
     assert end.summary() == expected
+
+
+def test_warming_up_says_nothing() -> None:
+    """The constant page is read ahead by one token's work, and the conversation stays empty."""
+    model = ScriptedModel("Unheard.", "One.")
+    session = ChatSession(model, load_prompt("short"))
+    session.warm_up()
+    assert session.messages == []
+    assert model.requests[0].max_tokens == 1
+    assert answer(session, "First?") == "One."
+    assert "Hello" not in model.requests[1].prompt[model.requests[1].constant :]

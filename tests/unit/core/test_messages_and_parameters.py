@@ -170,7 +170,7 @@ def test_resolved_fills_in_what_nobody_said() -> None:
         temperature=0.5,
         top_p=1.0,
         top_k=3,
-        repetition_penalty=1.15,
+        repetition_penalty=1.1,
         frequency_penalty=0.0,
         presence_penalty=0.0,
         stop=("x",),
