@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -21,6 +22,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 from langchain_urial.batching import aanswer, abatch_together, answer, batch_together
 from langchain_urial.call import Call
 from langchain_urial.errors import langchain_errors
+from langchain_urial.foresight import aanswer_ahead, answer_ahead, foreseeing
 from langchain_urial.profile import profile_of
 from langchain_urial.translation import PROVIDER, core_messages, delta_chunk, end_chunk, generation
 from langchain_urial.wrapping import ENGINE_OPTIONS, WrappedModel, shared_model, wrap
@@ -295,6 +297,22 @@ class ChatUrial(BaseChatModel):
         configs = get_config_list(config, len(inputs))
         return await abatch_together(ainvoke, configs, return_exceptions=return_exceptions)
 
+    def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
+        """Answer several conversations as one batch, unless a cache may know some of them."""
+        with foreseeing([] if self._may_be_cached else messages):
+            return super().generate(messages, *args, **kwargs)
+
+    async def agenerate(
+        self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any
+    ) -> LLMResult:
+        """As ``generate``, without blocking the event loop."""
+        with foreseeing([] if self._may_be_cached else messages):
+            return await super().agenerate(messages, *args, **kwargs)
+
+    @property
+    def _may_be_cached(self) -> bool:
+        return self.cache is not False and bool(self.cache or get_llm_cache())
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -305,7 +323,9 @@ class ChatUrial(BaseChatModel):
         call = self._call(kwargs, stop)
         with langchain_errors():
             requests = call.requests(messages)
-            replies = answer(requests, call.chat.reply)
+            replies = answer_ahead(
+                requests, call.requests, lambda asked: answer(asked, call.chat.reply)
+            )
         return _result(call, requests, replies)
 
     async def _agenerate(
@@ -318,7 +338,9 @@ class ChatUrial(BaseChatModel):
         call = self._call(kwargs, stop)
         with langchain_errors():
             requests = await asyncio.to_thread(call.requests, messages)
-            replies = await aanswer(requests, call.chat.areply)
+            replies = await aanswer_ahead(
+                requests, call.requests, lambda asked: aanswer(asked, call.chat.areply)
+            )
         return _result(call, requests, replies)
 
     def _stream(
