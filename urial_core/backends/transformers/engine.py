@@ -38,6 +38,8 @@ _CHUNK = 256
 """Tokens read in one pass: between passes, a request can be given up."""
 _WORTH_KEEPING = 16
 """Tokens of a constant part that must be new for a pass of their own."""
+_CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+"""What models call the state they keep between tokens: transformers is renaming it."""
 _LAG = 32
 """Tokens by which a row may need more than its fellows before it is read alone."""
 
@@ -71,12 +73,13 @@ class Engine:
         self._reuses = supports_slab(self._config)
         self._max_batch_size = max_batch_size if self._reuses else 1
         accepted = inspect.signature(model.forward).parameters
-        self._cache_name = "past_key_values" if "past_key_values" in accepted else "cache_params"
-        if self._cache_name not in accepted:
+        found = next((name for name in _CACHE_NAMES if name in accepted), None)
+        if found is None:
             raise UnsupportedModelError(
                 f"{type(model).__name__} keeps no state between tokens that could be handed to it, "
                 "so it cannot continue a text token by token."
             )
+        self._cache_name = found
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     def generate(self, requests: Sequence[Request]) -> Generator[Step]:
