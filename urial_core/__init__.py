@@ -15,6 +15,7 @@ from urial_core.completion import (
     Usage,
 )
 from urial_core.compose import compose
+from urial_core.constraint import Choice, ConstrainedModel, Constraint, JsonSchema
 from urial_core.errors import (
     ContextOverflowError,
     ConversationError,
@@ -27,6 +28,7 @@ from urial_core.errors import (
     UnknownPromptError,
     UnsupportedContentError,
     UnsupportedModelError,
+    UnsupportedSchemaError,
     UrialError,
 )
 from urial_core.frame import Frame
@@ -40,15 +42,19 @@ from urial_core.request import Request
 from urial_core.version import __version__
 
 __all__ = [
+    "Choice",
     "Completion",
     "CompletionChunk",
     "CompletionModel",
+    "ConstrainedModel",
+    "Constraint",
     "ContextOverflowError",
     "ConversationError",
     "Example",
     "Frame",
     "GenerationError",
     "GenerationParameters",
+    "JsonSchema",
     "Message",
     "MissingDependencyError",
     "ModelError",
@@ -65,6 +71,7 @@ __all__ = [
     "UnknownPromptError",
     "UnsupportedContentError",
     "UnsupportedModelError",
+    "UnsupportedSchemaError",
     "UrialChat",
     "UrialError",
     "Usage",

@@ -6,6 +6,7 @@ UrialError
 ├── ConversationError           the messages cannot be written as a page
 │   └── UnsupportedContentError content that is not text
 ├── ParameterError              a parameter's value is out of range
+│   └── UnsupportedSchemaError  a JSON schema that cannot be enforced
 ├── ContextOverflowError        the page and its reply do not fit the model's window
 └── ModelError                  something about the wrapped model
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
@@ -30,6 +31,7 @@ __all__ = [
     "UnknownPromptError",
     "UnsupportedContentError",
     "UnsupportedModelError",
+    "UnsupportedSchemaError",
     "UrialError",
 ]
 
@@ -56,6 +58,10 @@ class UnsupportedContentError(ConversationError):
 
 class ParameterError(UrialError):
     """A generation parameter's value is out of range or of the wrong type."""
+
+
+class UnsupportedSchemaError(ParameterError):
+    """A JSON schema uses something that the model's output cannot be held to."""
 
 
 class ContextOverflowError(UrialError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from urial_core.constraint import Constraint
 from urial_core.frame import Frame
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
@@ -24,6 +25,8 @@ class Request:
         parameters: How to sample; ``max_tokens`` is always set.
         frame: How the page is written.
         prefill: What the page already holds of the reply.
+        constraint: The form that what is written now must have. An engine that cannot hold to it
+            ignores it (``urial_core.constraint.constrains`` tells).
         dropped: Messages left out because the window is too small.
     """
 
@@ -33,6 +36,7 @@ class Request:
     parameters: GenerationParameters
     frame: Frame
     prefill: str = ""
+    constraint: Constraint | None = None
     dropped: tuple[Message, ...] = ()
 
     @property

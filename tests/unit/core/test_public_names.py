@@ -16,15 +16,19 @@ ROOT = Path(urial_core.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 NAMES = [
+    "Choice",
     "Completion",
     "CompletionChunk",
     "CompletionModel",
+    "ConstrainedModel",
+    "Constraint",
     "ContextOverflowError",
     "ConversationError",
     "Example",
     "Frame",
     "GenerationError",
     "GenerationParameters",
+    "JsonSchema",
     "Message",
     "MissingDependencyError",
     "ModelError",
@@ -41,6 +45,7 @@ NAMES = [
     "UnknownPromptError",
     "UnsupportedContentError",
     "UnsupportedModelError",
+    "UnsupportedSchemaError",
     "UrialChat",
     "UrialError",
     "Usage",
