@@ -37,8 +37,9 @@ from urial_core.neutralise import neutralise, restore
 from urial_core.parameters import GenerationParameters
 from urial_core.presets import load_prompt, preset_names
 from urial_core.prompt import Example, Prompt
-from urial_core.reply import Reply, ReplyEnd, ReplyReader, TextDelta
+from urial_core.reply import Reply, ReplyEnd, ReplyReader, TextDelta, ToolCallDelta
 from urial_core.request import Request
+from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 from urial_core.version import __version__
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Frame",
     "GenerationError",
     "GenerationParameters",
+    "InvalidToolCall",
     "JsonSchema",
     "Message",
     "MissingDependencyError",
@@ -68,6 +70,10 @@ __all__ = [
     "Request",
     "TextDelta",
     "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolUse",
     "UnknownPromptError",
     "UnsupportedContentError",
     "UnsupportedModelError",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from urial_core.errors import ConversationError, UnsupportedContentError
+from urial_core.tools import ToolCall
 
 __all__ = ["Message", "Role"]
 
@@ -20,11 +21,17 @@ class Message:
         role: Who speaks.
         text: What is said. Other kinds of content are refused.
         name: For a tool's result, the tool's name. It is not written for other roles.
+        tool_calls: For an assistant's message, the calls it asks for, behind its text.
+        tool_call_id: For a tool's result, the call it answers.
+        failed: For a tool's result, whether the call failed.
     """
 
     role: Role
     text: str
     name: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    failed: bool = False
 
     def __post_init__(self) -> None:
         if self.role not in get_args(Role):

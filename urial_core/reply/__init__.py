@@ -10,7 +10,14 @@ engine reports (tokens, log-probabilities) and makes the events of a stream or a
 
 from urial_core.reply.assembler import ReplyAssembler
 from urial_core.reply.reader import ReplyReader
-from urial_core.reply.values import EndReason, FinishReason, Reply, ReplyEnd, TextDelta
+from urial_core.reply.values import (
+    EndReason,
+    FinishReason,
+    Reply,
+    ReplyEnd,
+    TextDelta,
+    ToolCallDelta,
+)
 
 __all__ = [
     "EndReason",
@@ -20,4 +27,5 @@ __all__ = [
     "ReplyEnd",
     "ReplyReader",
     "TextDelta",
+    "ToolCallDelta",
 ]

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from urial_core.completion import TokenLogprob, Usage
+from urial_core.tools import InvalidToolCall, ToolCall
 
-__all__ = ["EndReason", "FinishReason", "Reply", "ReplyEnd", "TextDelta"]
+__all__ = ["EndReason", "FinishReason", "Reply", "ReplyEnd", "TextDelta", "ToolCallDelta"]
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 """Why a reply is over, in the words of the OpenAI API."""
 
-EndReason = Literal["delimiter", "end_of_text", "stop_string", "length"]
-"""What exactly ended it: the frame, the model's own end-of-text, a user's stop, or max_tokens."""
+EndReason = Literal["delimiter", "end_of_text", "stop_string", "length", "tool_calls"]
+"""What exactly ended it: the frame, the model's own end-of-text, a user's stop, max_tokens, or the
+tool calls it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,23 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """More of a tool call. Never taken back.
+
+    Attributes:
+        index: Which of the reply's calls, from 0.
+        id: The call's id.
+        name: The tool's name: in the call's first delta; empty in the others.
+        arguments: More of the arguments' JSON text; may be empty in the first.
+    """
+
+    index: int
+    id: str
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnd:
     """The end of a reply; the last event of every stream.
 
@@ -32,22 +51,32 @@ class ReplyEnd:
         reason: What ended it.
         stop: The user's stop string that ended it, if one did.
         usage: Tokens read and written.
+        invalid_tool_calls: What was meant as calls and cannot be made.
     """
 
     reason: EndReason
     stop: str | None = None
     usage: Usage | None = None
+    invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
 
     @property
     def finish_reason(self) -> FinishReason:
         """The reason as the OpenAI API names it."""
-        return "length" if self.reason == "length" else "stop"
+        return self.reason if self.reason in ("length", "tool_calls") else "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply: its text, how it ended, and its tokens' log-probabilities if asked for."""
+    """A whole reply.
+
+    Attributes:
+        text: What it says; empty if it only calls tools.
+        end: How it ended.
+        logprobs: Its tokens' log-probabilities, if asked for.
+        tool_calls: The calls it asks for.
+    """
 
     text: str
     end: ReplyEnd
     logprobs: tuple[TokenLogprob, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()

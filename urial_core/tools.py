@@ -1,0 +1,132 @@
+"""Tools: what a model may call, and how it called them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from urial_core.errors import ParameterError
+
+__all__ = ["InvalidToolCall", "Tool", "ToolCall", "ToolUse", "new_call_id"]
+
+
+def new_call_id() -> str:
+    """A fresh id for a call."""
+    return f"call_{uuid.uuid4().hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask the application to call.
+
+    Attributes:
+        name: Its name.
+        description: What it does, for the model.
+        parameters: The JSON schema of its arguments, an object's, as JSON text.
+    """
+
+    name: str
+    description: str = ""
+    parameters: str = '{"type": "object", "properties": {}}'
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name.splitlines()) != 1:
+            raise ParameterError(f"A tool's name must be one line of text, not {self.name!r}.")
+
+    @classmethod
+    def of(cls, name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
+        """Make one whose schema is given as Python objects."""
+        return cls(name, description, json.dumps(parameters, ensure_ascii=False))
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The schema of its arguments, as Python objects."""
+        loaded: dict[str, Any] = json.loads(self.parameters)
+        return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model asks for.
+
+    Attributes:
+        name: The tool's name.
+        arguments: Its arguments, a JSON object as text.
+        id: What its result will refer to.
+    """
+
+    name: str
+    arguments: str = "{}"
+    id: str = field(default_factory=new_call_id)
+
+    @classmethod
+    def of(cls, name: str, arguments: Mapping[str, Any], id: str) -> ToolCall:  # noqa: A002
+        """Make one whose arguments are given as Python objects."""
+        return cls(name, json.dumps(arguments, ensure_ascii=False, default=str), id)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The arguments as Python objects."""
+        loaded: dict[str, Any] = json.loads(self.arguments)
+        return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidToolCall:
+    """What was meant as a call and cannot be made.
+
+    Attributes:
+        text: What the model wrote for the arguments, or for the whole call.
+        error: What is wrong with it.
+        name: The tool's name, if it can be told.
+        id: What an answer to it may refer to.
+    """
+
+    text: str
+    error: str
+    name: str | None = None
+    id: str = field(default_factory=new_call_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """The tools of a request, and whether they are to be called.
+
+    Attributes:
+        tools: The tools.
+        choice: "auto": the model decides; "required": it must call; "none": it must not.
+        forced: The name of the one tool that must be called, or None.
+        parallel: Whether one reply may hold several calls.
+    """
+
+    tools: tuple[Tool, ...]
+    choice: Literal["auto", "required", "none"] = "auto"
+    forced: str | None = None
+    parallel: bool = True
+
+    def __post_init__(self) -> None:
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) != len(names):
+            raise ParameterError(f"Two tools have one name, among {', '.join(names)}.")
+        if self.forced is not None and self.forced not in names:
+            raise ParameterError(
+                f"The tool {self.forced!r} is to be called, but the tools are "
+                f"{', '.join(names) or 'none'}."
+            )
+        if self.choice == "required" and not names:
+            raise ParameterError("A tool call is required, but there are no tools.")
+
+    @property
+    def callable(self) -> Sequence[Tool]:
+        """The tools that this request may call."""
+        if self.choice == "none":
+            return ()
+        return [tool for tool in self.tools if self.forced in (None, tool.name)]
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the reply must be a call."""
+        return self.choice == "required" or self.forced is not None
