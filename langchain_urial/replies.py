@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
-from urial_core import Reply, ReplyEnd, TextDelta, TokenLogprob, ToolCallDelta, Usage
+from urial_core import (
+    InvalidToolCall,
+    Reply,
+    ReplyEnd,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
 from urial_core.request import Request
-from urial_core.tools import ToolCall as CoreToolCall
 
 __all__ = ["PROVIDER", "delta_chunk", "end_chunk", "generation"]
 
@@ -27,8 +35,13 @@ def generation(reply: Reply, request: Request, model_name: str) -> ChatGeneratio
         metadata["logprobs"] = _logprobs(reply.logprobs)
     message = AIMessage(
         content=reply.text,
-        tool_calls=[_tool_call(call) for call in reply.tool_calls],
-        invalid_tool_calls=_invalid_tool_calls(reply.end),
+        tool_calls=[
+            tool_call(name=call.name, args=call.values, id=call.id) for call in reply.tool_calls
+        ],
+        invalid_tool_calls=[
+            invalid_tool_call(name=call.name, args=call.text, id=call.id, error=call.error)
+            for call in reply.end.invalid_tool_calls
+        ],
         response_metadata=metadata,
         usage_metadata=_usage(reply.end.usage),
     )
@@ -54,7 +67,7 @@ def end_chunk(end: ReplyEnd, request: Request, model_name: str) -> ChatGeneratio
     """Translate a reply's end: the one chunk with metadata, since strings add up in a merge."""
     message = AIMessageChunk(
         content="",
-        invalid_tool_calls=_invalid_tool_calls(end),
+        tool_call_chunks=[_invalid_chunk(call) for call in end.invalid_tool_calls],
         response_metadata=_response_metadata(end, request, model_name),
         usage_metadata=_usage(end.usage),
         chunk_position="last",
@@ -62,15 +75,13 @@ def end_chunk(end: ReplyEnd, request: Request, model_name: str) -> ChatGeneratio
     return ChatGenerationChunk(message=message, generation_info=message.response_metadata)
 
 
-def _tool_call(call: CoreToolCall) -> ToolCall:
-    return tool_call(name=call.name, args=call.values, id=call.id)
+def _invalid_chunk(call: InvalidToolCall) -> ToolCallChunk:
+    """What LangChain reads as an invalid call again.
 
-
-def _invalid_tool_calls(end: ReplyEnd) -> list[InvalidToolCall]:
-    return [
-        invalid_tool_call(name=call.name, args=call.text, id=call.id, error=call.error)
-        for call in end.invalid_tool_calls
-    ]
+    It parses the arguments of added chunks and completes what is no JSON by guessing, so that a
+    call might be made after all. A string is never taken for arguments.
+    """
+    return tool_call_chunk(name=call.name, args=json.dumps(call.text), id=call.id)
 
 
 def _response_metadata(end: ReplyEnd, request: Request, model_name: str) -> dict[str, Any]:
