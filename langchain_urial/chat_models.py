@@ -302,7 +302,6 @@ class ChatUrial(BaseChatModel):
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if response_format is not None:
             kwargs["response_format"] = openai_format(response_format)
-        tool_use(written)  # so that two of one name are an error here
         return self.bind(tools=written, **kwargs)
 
     def with_structured_output(

@@ -81,13 +81,14 @@ def tool_use(
         The tools and their use; None if there are none.
 
     Raises:
-        ParameterError: As from ``openai_tools`` and ``openai_choice``, or two have one name.
+        ParameterError: As from ``openai_tools`` and ``openai_choice``, or two that differ have one
+            name.
     """
     written = openai_tools(tools or ())
     chosen = openai_choice(choice, written)
     if not written:
         return None
-    known = tuple(_core_tool(tool["function"]) for tool in written)
+    known = tuple(dict.fromkeys(_core_tool(tool["function"]) for tool in written))
     together = parallel is not False
     match chosen:
         case {"function": {"name": str(name)}}:

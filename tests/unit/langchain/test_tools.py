@@ -100,13 +100,24 @@ def test_whatever_describes_a_function_can_be_bound(given: Any) -> None:
         ([{"type": "web_search_preview"}], "'web_search_preview' is run by its provider's servers"),
         ([{"type": "object"}], "cannot be bound as a tool"),
         ([7], "cannot be bound as a tool"),
-        ([add, FUNCTION], "Two tools have one name"),
     ],
 )
 def test_what_cannot_be_called_is_refused_when_bound(tools: list[Any], said: str) -> None:
-    """What is no function, or no longer can be told apart, is an error before any call."""
+    """What is no function is an error before any call."""
     with pytest.raises(ParameterError, match=said):
         chat_of().bind_tools(tools)
+
+
+def test_one_tool_may_be_bound_twice_but_two_need_two_names() -> None:
+    """The same tool again says nothing new; another of the same name could not be told apart."""
+    bound = chat_of().bind_tools([add, add])
+    use = tool_use(bound.kwargs["tools"])
+    assert use is not None
+    assert [known.name for known in use.tools] == ["add"]
+    model = chat_of()
+    with pytest.raises(ParameterError, match="Two tools have one name"):
+        model.bind_tools([add, {**FUNCTION, "description": "Multiply."}]).invoke("Hi")
+    assert model.llm.requests == []
 
 
 @pytest.mark.parametrize(
