@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage
 
 from langchain_urial.completion_llm import CompletionLLM
-from langchain_urial.structured_output import output_schema
-from langchain_urial.tools import tool_use
+from langchain_urial.structured_output import openai_format
+from langchain_urial.tools import openai_choice, openai_tools
 from langchain_urial.translation import core_messages
 from langchain_urial.wrapping import WrappedModel, shared_model
 from urial_core import GenerationParameters, Prompt, UrialChat
 from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.openai_tools import output_schema, tool_use
 from urial_core.request import Request
 from urial_core.tools import ToolUse
 
@@ -99,6 +100,9 @@ class Call:
         def value(key: str) -> Any:
             return given.get(key, getattr(owner, key))
 
+        tools = openai_tools(given.get("tools", ()))
+        choice = openai_choice(given.get("tool_choice"), tools)
+        form = given.get("response_format")
         top = value("top_logprobs")
         stops = (*_strings(stop), *_strings(owner.stop), *_strings(wrapped.parameters.get("stop")))
         own = {key: item for key, item in wrapped.parameters.items() if key != "stop"}
@@ -112,12 +116,8 @@ class Call:
             parameters,
             bool(value("prefill")),
             name,
-            tool_use(
-                given.get("tools"),
-                given.get("tool_choice"),
-                parallel=given.get("parallel_tool_calls"),
-            ),
-            output_schema(given.get("response_format")),
+            tool_use(tools, choice, parallel=given.get("parallel_tool_calls")),
+            output_schema(openai_format(form) if form is not None else None),
         )
 
     def requests(self, messages: Sequence[BaseMessage]) -> list[Request]:

@@ -26,7 +26,7 @@ from langchain_urial.foresight import aanswer_ahead, answer_ahead, foreseeing
 from langchain_urial.profile import profile_of
 from langchain_urial.replies import PROVIDER, delta_chunk, end_chunk, generation
 from langchain_urial.structured_output import Method, SchemaLike, openai_format, structured
-from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools, tool_use
+from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from langchain_urial.translation import core_messages
 from langchain_urial.wrapping import ENGINE_OPTIONS, WrappedModel, shared_model, wrap
 from urial_core import (
@@ -42,6 +42,7 @@ from urial_core import (
 from urial_core.backends.transformers import TransformersModel
 from urial_core.compose import Overflow, conversation_text
 from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.openai_tools import tool_use
 from urial_core.request import Request
 
 __all__ = ["ChatUrial"]
@@ -266,7 +267,7 @@ class ChatUrial(BaseChatModel):
         The constant page before them is not counted, so that ``trim_messages`` means what it says;
         ``prompt_tokens`` tells its size, and ``profile["max_input_tokens"]`` leaves it out.
         """
-        use = tool_use(tools)
+        use = tool_use(openai_tools(tools or ()))
         known = use.tools if use else ()
         return self.get_num_tokens(conversation_text(self._prompt, core_messages(messages), known))
 

@@ -22,13 +22,13 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
 from langchain_urial.tools import openai_tools
-from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError
+from urial_core.openai_tools import output_schema
 
 if TYPE_CHECKING:
     from langchain_urial.chat_models import ChatUrial
 
-__all__ = ["Method", "SchemaLike", "openai_format", "output_schema", "structured"]
+__all__ = ["Method", "SchemaLike", "openai_format", "structured"]
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 """How a reply is brought into form."""
@@ -50,32 +50,12 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
         ParameterError: It is no schema.
     """
     if isinstance(response_format, Mapping) and response_format.get("type") in _FORMATS:
-        if response_format["type"] == "json_schema" and not _schema_in(response_format):
-            raise ParameterError(
-                "response_format of the type 'json_schema' holds no schema: it belongs under "
-                f"['json_schema']['schema'], and this is {dict(response_format)!r}."
-            )
-        return dict(response_format)
+        written = dict(response_format)
+        output_schema(written)  # so that what is wrong is an error here
+        return written
     schema = _json_schema(response_format)
     name = str(schema.get("title", "output"))
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
-
-
-def output_schema(response_format: SchemaLike | None) -> JsonSchema | None:
-    """Make the core's value of the form that one call was given; None if it was given none.
-
-    Raises:
-        ParameterError: As from ``openai_format``.
-    """
-    if response_format is None:
-        return None
-    written = openai_format(response_format)
-    match written["type"]:
-        case "json_schema":
-            return JsonSchema.of(_schema_in(written))
-        case "json_object":
-            return JsonSchema.of({"type": "object"})
-    return None
 
 
 def structured(
@@ -149,10 +129,6 @@ def _json_schema(schema: SchemaLike) -> dict[str, Any]:
         return convert_to_json_schema(schema)  # type: ignore[arg-type] # it takes TypedDicts too
     except (ValueError, TypeError) as error:
         raise ParameterError(f"{schema!r} is no schema: {error}") from error
-
-
-def _schema_in(response_format: Mapping[str, Any]) -> Any:
-    return (response_format.get("json_schema") or {}).get("schema")
 
 
 def _complete(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:

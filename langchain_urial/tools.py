@@ -1,4 +1,4 @@
-"""Tools: what LangChain binds under ``tools`` and ``tool_choice``, and the core's value for it."""
+"""Tools: all that LangChain takes for tools and for a choice of them, in the OpenAI API's words."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from urial_core.errors import ParameterError
-from urial_core.tools import Tool, ToolUse
 
-__all__ = ["ToolChoice", "ToolLike", "openai_choice", "openai_tools", "tool_use"]
+__all__ = ["ToolChoice", "ToolLike", "openai_choice", "openai_tools"]
 
 ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 """What LangChain takes for a tool: see ``convert_to_openai_tool``."""
@@ -26,13 +25,17 @@ def openai_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> li
     """Write tools as the OpenAI API does.
 
     Args:
-        tools: The tools.
+        tools: The tools. One that comes again is left out.
         strict: Whether their schemas are to forbid what they do not name. None leaves them.
 
     Raises:
         ParameterError: One is no function, or is run by some provider's servers.
     """
-    return [_openai_tool(tool, strict=strict) for tool in tools]
+    written = list[dict[str, Any]]()
+    for tool in tools:
+        if (one := _openai_tool(tool, strict=strict)) not in written:
+            written.append(one)
+    return written
 
 
 def openai_choice(
@@ -48,7 +51,7 @@ def openai_choice(
     Raises:
         ParameterError: It is none of these, or there is no such tool.
     """
-    names = [tool["function"]["name"] for tool in tools]
+    names = [str(tool["function"].get("name")) for tool in tools]
     wanted = _wanted(choice)
     if wanted is None:
         return None
@@ -64,44 +67,10 @@ def openai_choice(
     return _MODES[wanted]
 
 
-def tool_use(
-    tools: Sequence[ToolLike] | None,
-    choice: ToolChoice | None = None,
-    *,
-    parallel: bool | None = None,
-) -> ToolUse | None:
-    """Make the core's value of what one call was given.
-
-    Args:
-        tools: The tools.
-        choice: See ``openai_choice``.
-        parallel: Whether one reply may hold several calls. None is yes.
-
-    Returns:
-        The tools and their use; None if there are none.
-
-    Raises:
-        ParameterError: As from ``openai_tools`` and ``openai_choice``, or two that differ have one
-            name.
-    """
-    written = openai_tools(tools or ())
-    chosen = openai_choice(choice, written)
-    if not written:
-        return None
-    known = tuple(dict.fromkeys(_core_tool(tool["function"]) for tool in written))
-    together = parallel is not False
-    match chosen:
-        case {"function": {"name": str(name)}}:
-            return ToolUse(known, "required", name, together)
-        case "required" | "none":
-            return ToolUse(known, chosen, None, together)
-    return ToolUse(known, parallel=together)
-
-
 def _openai_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
     try:
         written = convert_to_openai_tool(tool, strict=strict)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ParameterError(f"{tool!r} cannot be bound as a tool: {error}") from error
     if "function" not in written:
         raise ParameterError(
@@ -109,11 +78,6 @@ def _openai_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
             "servers, which a base model does not have: bind a function instead."
         )
     return written
-
-
-def _core_tool(function: Mapping[str, Any]) -> Tool:
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    return Tool.of(function["name"], function.get("description") or "", parameters)
 
 
 def _wanted(choice: ToolChoice | None) -> str | None:

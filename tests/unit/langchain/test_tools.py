@@ -12,8 +12,9 @@ from langchain_core.tools import BaseTool, tool
 from pydantic import BaseModel, Field
 from pydantic.v1 import BaseModel as BaseModelV1
 
-from langchain_urial.tools import openai_choice, openai_tools, tool_use
+from langchain_urial.tools import openai_choice, openai_tools
 from urial_core.errors import ParameterError
+from urial_core.openai_tools import tool_use
 
 
 @tool
@@ -162,9 +163,7 @@ def test_a_call_cannot_be_required_of_no_tools() -> None:
     """Without tools, nothing can have to be called; the other choices are no matter."""
     with pytest.raises(ParameterError, match="there are no tools to call"):
         chat_of().bind_tools([], tool_choice="any")
-    assert tool_use([], "none") is None
-    assert tool_use(None, "auto") is None
-    assert tool_use([]) is None
+    assert chat_of().bind_tools([], tool_choice="none").invoke("Hi").content == "Hello!"
 
 
 def test_a_tool_may_have_the_name_of_a_choice() -> None:
@@ -190,7 +189,7 @@ def test_options_of_the_tools_are_bound_with_them() -> None:
 
 def test_a_tool_without_parameters_takes_none() -> None:
     """A name alone is a tool; its arguments are an empty object."""
-    use = tool_use([{"name": "now"}])
+    use = tool_use(openai_tools([{"name": "now"}]))
     assert use is not None
     assert use.tools[0].schema == {"type": "object", "properties": {}}
     assert use.tools[0].description == ""
