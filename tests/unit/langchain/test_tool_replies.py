@@ -93,7 +93,17 @@ def test_what_was_meant_as_a_call_is_reported() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ['{"a": 1', '{"a": "x"}', "{nonsense", "", "add(1)"])
+def test_a_call_that_only_does_not_fit_is_left_to_langchains_tools() -> None:
+    """A tool's own check tells the model what is wrong; at an invalid call, an agent would end."""
+    unfit = InvalidToolCall('{"a": "x"}', "'x' is not an integer.", "add", "x")
+    end = ReplyEnd("tool_calls", invalid_tool_calls=(unfit,))
+    for message in (whole(Reply("", end)), total(streamed([], end))):
+        [call] = message.tool_calls
+        assert (call["name"], call["args"], call["id"]) == ("add", {"a": "x"}, "x")
+        assert message.invalid_tool_calls == []
+
+
+@pytest.mark.parametrize("text", ['{"a": 1', '["a"]', "{nonsense", "", "add(1)"])
 def test_an_invalid_call_stays_invalid_in_a_stream(text: str) -> None:
     """LangChain, which completes broken arguments by guessing, does not make a call of it."""
     invalid = InvalidToolCall(text, "It does not fit.", "add", "x")
