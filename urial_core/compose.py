@@ -6,10 +6,11 @@ Plain concatenation throughout: user text never meets a template language.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from urial_core.budget import TokenBudget, reply_tokens
-from urial_core.constraint import JsonSchema
+from urial_core.constraint import Choice, Constraint, JsonSchema
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
 from urial_core.neutralise import neutralise
@@ -75,23 +76,18 @@ def compose(
     constant = prompt.tool_page if tools else prompt.page
     listed = tools_section(tools.tools, frame) if tools else ""
     form = frame.section("system", neutralise(output_rule(output), frame)) if output else ""
-    opened = frame.open_section("assistant") + neutralise(beginning, frame)
-    room_for_call = ""
-    if tools and tools.callable and not beginning:
-        opened = frame.open_section("call") if tools.must_call else frame.before
-        longest = max((tool.name for tool in tools.callable), key=len)
-        room_for_call = frame.open_section("call") + call_opening(longest)
+    ending = _ending(prompt, parameters, beginning, tools, output)
     written = [section.written(frame) for section in sections]
 
     def page(kept: Sequence[int]) -> str:
-        return constant + listed + "".join(written[index] for index in kept) + form + opened
+        return constant + listed + "".join(written[index] for index in kept) + form + ending.opened
 
     kept = list(range(len(sections)))
     max_tokens = reply_tokens(parameters.max_tokens, None)
     if budget is not None:
         turns = _droppable_turns(sections) if overflow == "trim" else []
         while True:
-            tokens = budget.count(page(kept) + room_for_call)
+            tokens = budget.count(page(kept) + ending.reserve)
             room = reply_tokens(parameters.max_tokens, budget.window - tokens)
             if tokens + room <= budget.window:
                 max_tokens = room
@@ -120,14 +116,52 @@ def compose(
     return Request(
         prompt=page(kept),
         constant=len(constant),
-        stop=(*frame.stop, *parameters.stop),
+        stop=ending.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
         frame=frame,
         prefill=beginning,
+        constraint=ending.constraint,
         tools=tools,
         output=output,
         dropped=tuple({id(message): message for message in dropped}.values()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a page ends, and what may follow it.
+
+    Attributes:
+        opened: The page's end.
+        stop: Strings at which an engine may stop.
+        constraint: The form of what follows.
+        reserve: What the reply's steps may put behind the page themselves.
+    """
+
+    opened: str
+    stop: tuple[str, ...]
+    constraint: Constraint | None = None
+    reserve: str = ""
+
+
+def _ending(
+    prompt: Prompt,
+    parameters: GenerationParameters,
+    beginning: str,
+    tools: ToolUse | None,
+    output: JsonSchema | None,
+) -> _Ending:
+    frame = prompt.frame
+    answer, call = frame.open_section("assistant"), frame.open_section("call")
+    if not tools or not tools.callable or beginning:
+        stop = (*frame.stop, *parameters.stop)
+        return _Ending(answer + neutralise(beginning, frame), stop, output)
+    reserve = call + call_opening(max((tool.name for tool in tools.callable), key=len))
+    if tools.must_call:
+        return _Ending(call, frame.stop, None, reserve)
+    headers = answer.removeprefix(frame.before), call.removeprefix(frame.before)
+    decision = Choice(headers, (0.0, prompt.lesson.call_offset))
+    return _Ending(frame.before, frame.stop_behind_opening, decision, reserve)
 
 
 def _beginning(sections: list[Section], *, prefill: bool, must_call: bool) -> str:

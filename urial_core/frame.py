@@ -108,6 +108,12 @@ class Frame:
         query, answer = f"\n{self.query_header}\n", f"\n{self.answer_header}\n"
         return (f"\n{self.fence}", query) if self.fence_ends_answer else (query, answer)
 
+    @property
+    def stop_behind_opening(self) -> tuple[str, ...]:
+        """As ``stop``, where the model writes the section's header and opening itself."""
+        query, result = f"\n{self.query_header}\n", f"\n{self.tool_header}\n"
+        return (self.closing + self.before, query) if self.fence_ends_answer else (query, result)
+
     def header(self, kind: SectionKind) -> str:
         """The header of a kind of section."""
         return {

@@ -79,14 +79,20 @@ class Prompt:
         return f"# Instruction\n\n{self.instruction}\n{''.join(sections)}"
 
     @cached_property
-    def tool_page(self) -> str:
-        """The constant start of every page with tools; it begins as ``page`` does."""
+    def lesson(self) -> ToolLesson:
+        """How tools are used: this prompt's own lesson, or the one that all share."""
         from urial_core.presets import default_tool_lesson
 
-        lesson = self.tool_lesson or default_tool_lesson()
-        return self.page + lesson.written(self.frame)
+        return self.tool_lesson or default_tool_lesson()
+
+    @cached_property
+    def tool_page(self) -> str:
+        """The constant start of every page with tools; it begins as ``page`` does."""
+        return self.page + self.lesson.written(self.frame)
 
     @cached_property
     def digest(self) -> str:
         """A hash of both pages and the frame: prompts with one digest give the same replies."""
-        return hashlib.sha256(repr((self.tool_page, self.frame)).encode()).hexdigest()
+        return hashlib.sha256(
+            repr((self.tool_page, self.lesson.call_offset, self.frame)).encode()
+        ).hexdigest()

@@ -23,11 +23,14 @@ class ToolLesson:
         instruction: When tools are called and how.
         tools: The examples' tools.
         examples: Short conversations: with calls and their results, and without.
+        call_offset: Added to a call's log-probability before it is weighed against an answer's,
+            where the model can score both: what measurement shows to separate them best.
     """
 
     instruction: str
     tools: tuple[Tool, ...]
     examples: tuple[tuple[Message, ...], ...]
+    call_offset: float = 0.0
 
     def written(self, frame: Frame) -> str:
         """It as it stands on the page.

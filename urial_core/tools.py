@@ -11,7 +11,15 @@ from typing import Any, Literal
 from urial_core.errors import ParameterError
 from urial_core.schema import compact
 
-__all__ = ["InvalidToolCall", "Tool", "ToolCall", "ToolUse", "call_opening", "new_call_id"]
+__all__ = [
+    "InvalidToolCall",
+    "Tool",
+    "ToolCall",
+    "ToolUse",
+    "call_opening",
+    "new_call_id",
+    "quoted",
+]
 
 
 def new_call_id() -> str:
@@ -19,11 +27,16 @@ def new_call_id() -> str:
     return f"call_{uuid.uuid4().hex}"
 
 
+def quoted(text: str) -> str:
+    """A text as a JSON string, Unicode as it is."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def call_opening(name: str | None = None) -> str:
     """A call's beginning as it stands on the page, up to the tool's name or to the arguments."""
     if name is None:
         return '{"name": '
-    return f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": '
+    return f'{{"name": {quoted(name)}, "arguments": '
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +71,7 @@ class Tool:
     @property
     def line(self) -> str:
         """The tool as it stands on the page: one line of JSON."""
-        name, description = (
-            json.dumps(text, ensure_ascii=False) for text in (self.name, self.description)
-        )
+        name, description = quoted(self.name), quoted(self.description)
         parameters = compact(self.schema)
         return f'{{"name": {name}, "description": {description}, "parameters": {parameters}}}'
 

@@ -50,6 +50,7 @@ class ToolLessonTable(_Table):
     """The file's form."""
 
     instruction: str = ""
+    call_offset: float = 0.0
     tools: list[_Tool]
     examples: list[_Example]
 
@@ -57,6 +58,7 @@ class ToolLessonTable(_Table):
         """What it says."""
         return ToolLesson(
             instruction=self.instruction,
+            call_offset=self.call_offset,
             tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in self.tools),
             examples=tuple(
                 tuple(message.value() for message in example.messages) for example in self.examples
