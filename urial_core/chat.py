@@ -71,7 +71,7 @@ class UrialChat:
             constrains(self.model, call_schema(tool))
         if output is not None:
             check_schema(output.text)
-            constrains(self.model, output)
+            constrains(self.model, output.closed)
         window = self.context_window or self.model.context_window
         return compose(
             self.prompt,

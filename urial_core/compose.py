@@ -155,7 +155,9 @@ def _ending(
     answer, call = frame.open_section("assistant"), frame.open_section("call")
     if not tools or not tools.callable or beginning:
         stop = (*frame.stop, *parameters.stop)
-        return _Ending(answer + neutralise(beginning, frame), stop, output)
+        return _Ending(
+            answer + neutralise(beginning, frame), stop, output.closed if output else None
+        )
     reserve = call + call_opening(max((tool.name for tool in tools.callable), key=len))
     if tools.must_call:
         return _Ending(call, frame.stop, None, reserve)

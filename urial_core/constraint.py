@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from urial_core.errors import ParameterError
+from urial_core.schema import closed
 
 if TYPE_CHECKING:
     from urial_core.completion import CompletionModel
@@ -70,6 +71,11 @@ class JsonSchema:
         """The schema as Python objects."""
         loaded: dict[str, Any] = json.loads(self.text)
         return loaded
+
+    @property
+    def closed(self) -> JsonSchema:
+        """The schema whose objects hold nothing undeclared; see ``urial_core.schema.closed``."""
+        return JsonSchema.of(closed(self.schema))
 
 
 Constraint = Choice | JsonSchema

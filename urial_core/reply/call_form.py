@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from urial_core.constraint import JsonSchema
-from urial_core.schema import fitted
+from urial_core.schema import closed, fitted
 from urial_core.tools import InvalidToolCall, Tool, ToolCall
 
 __all__ = ["call_of", "call_schema", "name_schema"]
@@ -22,7 +22,7 @@ def name_schema(tools: Sequence[Tool]) -> JsonSchema:
 
 def call_schema(tool: Tool) -> JsonSchema:
     """The form of a call of one tool."""
-    arguments = tool.schema
+    arguments = closed(tool.schema)
     moved = {key: arguments.pop(key) for key in _DEFINITIONS if key in arguments}
     return _object({"name": {"const": tool.name}, "arguments": arguments}, moved)
 

@@ -104,7 +104,7 @@ class ToolReply(CallSteps):
             prompt=self._request.prompt + self._written,
             stop=(*frame.stop, *parameters.stop),
             parameters=replace(parameters, max_tokens=max(self._tokens_left, 1)),
-            constraint=self._request.output,
+            constraint=self._request.output.closed if self._request.output else None,
             tools=None,
         )
         kind = JsonReply if request.output else ReplyAssembler

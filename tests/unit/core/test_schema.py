@@ -9,7 +9,7 @@ import pytest
 
 from urial_core import JsonSchema, Tool, UnsupportedSchemaError
 from urial_core.reply.call_form import call_schema
-from urial_core.schema import check_schema, compact, fitted
+from urial_core.schema import check_schema, closed, compact, fitted
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -100,3 +100,37 @@ def test_definitions_stay_in_reach() -> None:
     assert fitted(good, form.text) == (good, "")
     bad = {"name": "go", "arguments": {"place": None}}
     assert fitted(bad, form.text)[1] == "arguments.place: None is not of type 'string'"
+
+
+@pytest.mark.parametrize(
+    ("schema", "held"),
+    [
+        ({"type": "object"}, {"type": "object"}),
+        ({"properties": {}}, {"properties": {}, "additionalProperties": False}),
+        (
+            {"properties": {"properties": {"properties": {}}}},
+            {
+                "properties": {"properties": {"properties": {}, "additionalProperties": False}},
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {"properties": {}, "additionalProperties": True},
+            {"properties": {}, "additionalProperties": True},
+        ),
+        (
+            {"anyOf": [{"items": {"properties": {}}}], "default": {"properties": {}}},
+            {
+                "anyOf": [{"items": {"properties": {}, "additionalProperties": False}}],
+                "default": {"properties": {}},
+            },
+        ),
+        (
+            {"allOf": [{"properties": {}}, {"properties": {}}]},
+            {"allOf": [{"properties": {}}, {"properties": {}}]},
+        ),
+    ],
+)
+def test_objects_are_closed(schema: dict[str, Any], held: dict[str, Any]) -> None:
+    """Where a schema does not say otherwise, a model may add nothing that it does not declare."""
+    assert closed(schema) == held
