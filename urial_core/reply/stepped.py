@@ -70,7 +70,11 @@ class SteppedReply(ABC):
 
     def finish(self) -> list[Delta | ReplyEnd]:
         """Return the last events: what was held back, if anything, and the end."""
-        return [*self._unsent, self._end()]
+        return [*self.held_back(), self._end()]
+
+    def held_back(self) -> list[Delta]:
+        """Return what was known only now that nothing more comes, if anything."""
+        return self._unsent
 
     @contextmanager
     def kept_on_failure(self) -> Generator[None]:

@@ -80,7 +80,8 @@ class ToolReply(CallSteps):
                 known = _last(logprobs, len(text))
                 deltas = answer.feed(replace(chunk, text=text, logprobs=known))
                 self.over = answer.over
-                logprobs[:] = [] if text else logprobs
+                if text:
+                    logprobs.clear()
                 return deltas
             return ()
 
@@ -93,7 +94,7 @@ class ToolReply(CallSteps):
         elif self._request.output or answer.next_attempt() is not None:  # none yet, or a blank one
             yield from self._write_answer()
         else:
-            self._unsent += answer.finish()[:-1]  # type: ignore[arg-type]  # the last is the end
+            self._unsent += answer.held_back()
 
     def _write_answer(self) -> Steps:
         """Have the answer written in a section that we open."""
@@ -118,7 +119,7 @@ class ToolReply(CallSteps):
         while (attempt := answer.next_attempt()) is not None:
             self._take = take
             yield attempt
-        self._unsent += answer.finish()[:-1]  # type: ignore[arg-type]  # the last is the end
+        self._unsent += answer.held_back()
 
 
 def _last(logprobs: Sequence[TokenLogprob], characters: int) -> tuple[TokenLogprob, ...]:

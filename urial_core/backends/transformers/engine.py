@@ -15,6 +15,7 @@ import inspect
 import statistics
 from collections.abc import Collection, Generator, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ class Engine:
     def _row(self, number: int, request: Request) -> Row | ScoredPage:
         if isinstance(request.constraint, Choice):
             return ScoredPage(number, request, self._tokenization)
-        if isinstance(request.constraint, JsonSchema):
+        if isinstance(request.constraint, JsonSchema) and find_spec("llguidance"):
             text = self._json_grammars().text(request.constraint, request.max_tokens)
             return JsonRow(number, request, self._tokenization, self._end_of_text, text)
         return Row(number, request, self._tokenization, self._end_of_text)

@@ -117,8 +117,9 @@ class JsonText:
         self._go_on(matcher, (token,))
 
     def _go_on(self, matcher: Any, chosen: tuple[int, ...]) -> None:
-        written = (*chosen, *matcher.compute_ff_tokens())
-        matcher.consume_tokens(written[len(chosen) :])
+        forced = self._forced(matcher)
+        matcher.consume_tokens(forced)
+        written = (*chosen, *forced)
         state = self._closer.within(self._within, written)[-1]
         room = self._room - len(written)
         closing = self._still_closing(matcher, room)
@@ -130,6 +131,11 @@ class JsonText:
             return
         self.pending.extend(written)
         self._matcher, self._within, self._closing, self._room = matcher, state, closing, room
+
+    @staticmethod
+    def _forced(matcher: Any) -> list[int]:
+        """The tokens that must follow."""
+        return list(matcher.compute_ff_tokens())
 
     def _still_closing(self, matcher: Any, room: int) -> Closing | None:
         """What is left of the last known closing, if it closes the text here too."""
