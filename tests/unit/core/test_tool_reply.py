@@ -30,6 +30,7 @@ from urial_core import (
     UrialChat,
 )
 from urial_core.constraint import Constraint
+from urial_core.reply.call_form import call_schema
 from urial_core.testing import ScriptedModel
 from urial_core.tool_lesson import ToolLesson
 
@@ -214,7 +215,7 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
     "held: which tool": (
         replace(BOTH, choice="required", parallel=False),
         True,
-        ['{"name": "double", "arguments":', '{"name": "double", "arguments": {"n": 4}}'],
+        ['{"name": "double", "arguments": {"n": 4}}'],
         ("", [("double", {"n": 4})], [], "tool_calls"),
     ),
     "held: two calls": (
@@ -326,21 +327,17 @@ def test_the_model_is_stopped_at_the_closing_brace() -> None:
 
 
 def test_the_steps_of_a_held_call() -> None:
-    """A held model chooses header, tool, arguments and whether to go on, each by a constraint."""
-    chosen = '{"name": "get_weather", "arguments":'
-    chat = chat_of(CALL, chosen, LYON, NO_MORE, held=True)
+    """A held model chooses header, call and whether to go on, each by a constraint."""
+    chat = chat_of(CALL, LYON, NO_MORE, held=True)
     first = request_of(chat, BOTH)
     chat.reply([first])
-    asked = model_of(chat).requests
-    constraints = [request.constraint for request in asked]
-    assert isinstance(constraints[0], Choice)
-    assert constraints[1] == Choice((chosen, chosen.replace("get_weather", "double")))
-    assert isinstance(constraints[2], JsonSchema)
-    assert constraints[2].schema["properties"]["name"] == {"const": "get_weather"}
-    assert constraints[3] == Choice((NO_MORE, '\n{"name":'), (0.0, 0.0))
-    assert asked[1].prompt == asked[2].prompt == first.prompt + CALL
-    assert asked[3].prompt == first.prompt + CALL + LYON
-    assert all(request.constant == first.constant for request in asked)
+    decided, called, gone_on = model_of(chat).requests
+    assert isinstance(decided.constraint, Choice)
+    assert called.constraint == call_schema(BOTH.tools)
+    assert gone_on.constraint == Choice((NO_MORE, '\n{"name":'), (0.0, 0.0))
+    assert called.prompt == first.prompt + CALL
+    assert gone_on.prompt == first.prompt + CALL + LYON
+    assert called.constant == gone_on.constant == first.constant
 
 
 def test_json_is_not_penalised() -> None:
