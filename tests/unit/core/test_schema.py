@@ -97,7 +97,12 @@ def test_definitions_stay_in_reach() -> None:
             {
                 "properties": {"place": {"$ref": "#/$defs/Place"}},
                 "$defs": {
-                    "Place": {"anyOf": [{"type": kind}, {"items": {"$ref": "#/$defs/Place"}}]}
+                    "Place": {
+                        "anyOf": [
+                            {"type": kind},
+                            {"type": "array", "items": {"$ref": "#/$defs/Place"}},
+                        ]
+                    }
                 },
             },
         )
