@@ -28,6 +28,7 @@ from urial_core import (
     GenerationParameters,
     Message,
     Prompt,
+    Request,
     Tool,
     ToolCall,
     ToolUse,
@@ -106,15 +107,32 @@ def asked_of(entry: dict[str, Any], tools: dict[str, Tool]) -> Asked:
 def decide(chat: UrialChat, requests: Sequence[Asked], batch: int) -> list[Decided]:
     """Have the model weigh a call against an answer."""
     decided = list[Decided]()
+    leanings = dict[str, float]()
     for start in range(0, len(requests), batch):
         part = requests[start : start + batch]
         pages = [chat.request(asked.messages, GREEDY, tools=asked.use) for asked in part]
-        for asked, page, done in zip(part, pages, chat.model.complete(pages), strict=True):
-            assert isinstance(page.constraint, Choice)
-            answer, call = page.constraint.options
-            scores = dict(done.logprobs[-1].top)
-            decided.append(Decided(asked, scores[call] - scores[answer]))
+        neutral = {
+            text: replace(page, prompt=text)
+            for page in pages
+            for text in page.neutral_pages
+            if text not in leanings
+        }
+        leanings |= zip(neutral, weigh(chat, list(neutral.values())), strict=True)
+        for asked, page, score in zip(part, pages, weigh(chat, pages), strict=True):
+            own = [leanings[text] for text in page.neutral_pages] or [0.0]
+            decided.append(Decided(asked, score - sum(own) / len(own)))
     return decided
+
+
+def weigh(chat: UrialChat, pages: Sequence[Request]) -> list[float]:
+    """By how much the model would rather call than answer on each page."""
+    weighed = list[float]()
+    for page, done in zip(pages, chat.model.complete(pages), strict=True):
+        assert isinstance(page.constraint, Choice)
+        answer, call = page.constraint.options
+        scores = dict(done.logprobs[-1].top)
+        weighed.append(scores[call] - scores[answer])
+    return weighed
 
 
 def share(right: Sequence[bool]) -> str:
@@ -146,6 +164,8 @@ def own_prompt(arguments: argparse.Namespace) -> Prompt:
     if arguments.order:
         places = [int(number) - 1 for number in arguments.order.split(",")]
         lesson = replace(lesson, examples=tuple(lesson.examples[place] for place in places))
+    if arguments.uncalibrated:
+        lesson = replace(lesson, neutral=())
     if arguments.without_instruction:
         lesson = replace(lesson, instruction="")
     prompt = replace(prompt, tool_lesson=lesson)
@@ -177,6 +197,7 @@ def main() -> None:
     parser.add_argument("--order", help="the lesson's examples to show, by number, as in 3,1,2")
     parser.add_argument("--without-style", action="store_true", help="leave the examples out")
     parser.add_argument("--without-instruction", action="store_true", help="leave it out")
+    parser.add_argument("--uncalibrated", action="store_true", help="ask no neutral queries")
     parser.add_argument("--calls", action="store_true", help="have the calls written too")
     parser.add_argument("--tuning-only", action="store_true", help="leave the other half alone")
     parser.add_argument("--batch", type=int, default=8, help="pages weighed at once")

@@ -122,6 +122,10 @@ def compose(
         constraint=ending.constraint,
         tools=tools,
         output=output,
+        neutral_pages=tuple(
+            f"{constant}{listed}{frame.section('user', neutralise(query, frame))}{frame.before}"
+            for query in (prompt.lesson.neutral if ending.decides else ())
+        ),
         dropped=tuple({id(message): message for message in dropped}.values()),
     )
 
@@ -141,6 +145,11 @@ class _Ending:
     stop: tuple[str, ...]
     constraint: Constraint | None = None
     reserve: str = ""
+
+    @property
+    def decides(self) -> bool:
+        """Whether the model is to choose between an answer and a call."""
+        return isinstance(self.constraint, Choice)
 
 
 def _ending(

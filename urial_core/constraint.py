@@ -17,7 +17,7 @@ from urial_core.schema import closed
 if TYPE_CHECKING:
     from urial_core.completion import CompletionModel
 
-__all__ = ["Choice", "ConstrainedModel", "Constraint", "JsonSchema", "constrains"]
+__all__ = ["Choice", "ConstrainedModel", "Constraint", "JsonSchema", "constrains", "scores_choices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +98,11 @@ class ConstrainedModel(Protocol):
 def constrains(model: CompletionModel, constraint: Constraint) -> bool:
     """Whether a model will hold a completion to a constraint; see ``ConstrainedModel``."""
     return isinstance(model, ConstrainedModel) and model.constrains(constraint)
+
+
+def scores_choices(model: CompletionModel) -> bool:
+    """Whether a model scores the options of a choice and reports it; see ``Choice``.
+
+    Such a model has an attribute ``scores_choices`` that is true. Others are not asked for scores.
+    """
+    return bool(getattr(model, "scores_choices", False))

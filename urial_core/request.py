@@ -30,6 +30,8 @@ class Request:
             ignores it (``urial_core.constraint.constrains`` tells).
         tools: What the reply may call; None for no tools.
         output: The form that a reply in text must have.
+        neutral_pages: Pages with the same tools and a query that says nothing, to find a model's
+            leaning between answers and calls.
         dropped: Messages left out because the window is too small.
     """
 
@@ -42,6 +44,7 @@ class Request:
     constraint: Constraint | None = None
     tools: ToolUse | None = None
     output: JsonSchema | None = None
+    neutral_pages: tuple[str, ...] = ()
     dropped: tuple[Message, ...] = ()
 
     @property

@@ -47,6 +47,7 @@ class SteppedReply(ABC):
         self._take: Callable[[CompletionChunk], Sequence[Delta]]
         self._unsent = list[Delta]()
         self._asked: Request | None = None
+        self._is_counted = True  # whether the step under way counts as the reply's usage
         self._raw: list[str]
         self._usage: Usage | None
         self._spent: Usage | None = None
@@ -138,7 +139,7 @@ class SteppedReply(ABC):
         return self._request.max_tokens - used
 
     def _account(self) -> None:
-        if self._asked is None:
+        if self._asked is None or not self._is_counted:
             return
         usage = self._usage
         if usage is None and self._model.counts_exactly:

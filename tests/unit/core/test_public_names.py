@@ -46,6 +46,7 @@ NAMES = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "ToolLesson",
     "ToolUse",
     "UnknownPromptError",
     "UnsupportedContentError",
