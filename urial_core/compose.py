@@ -17,7 +17,14 @@ from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
 from urial_core.request import Request
 
-__all__ = ["Overflow", "Section", "compose", "conversation_text", "sections_of"]
+__all__ = [
+    "Overflow",
+    "Section",
+    "compose",
+    "compose_plain",
+    "conversation_text",
+    "sections_of",
+]
 
 Overflow = Literal["error", "trim"]
 """What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
@@ -159,6 +166,38 @@ def compose(
             if index not in kept
             for message in section.messages
         ),
+    )
+
+
+def compose_plain(
+    text: str,
+    parameters: GenerationParameters | None = None,
+    *,
+    budget: TokenBudget | None = None,
+) -> Request:
+    """Have a text continued as it is, with no page around it.
+
+    Args:
+        text: The text.
+        parameters: How to sample.
+        budget: The model's window and token count; None if unknown, and nothing is checked then.
+
+    Raises:
+        ContextOverflowError: It does not fit.
+    """
+    parameters = parameters or GenerationParameters()
+    max_tokens = reply_tokens(parameters.max_tokens, None)
+    if budget is not None:
+        tokens = budget.count(text)
+        max_tokens = reply_tokens(parameters.max_tokens, budget.window - tokens)
+        if tokens + max_tokens > budget.window:
+            raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
+    return Request(
+        prompt=text,
+        constant=0,
+        stop=parameters.stop,
+        parameters=parameters.replace(max_tokens=max_tokens),
+        frame=None,
     )
 
 

@@ -23,7 +23,8 @@ class Request:
             of this prompt: an engine computes them once.
         stop: Strings at which an engine may stop: the frame's few, then the user's.
         parameters: How to sample; ``max_tokens`` is always set.
-        frame: How the page is written.
+        frame: How the page is written; None for plain text to be continued, whose continuation is
+            given as the engine writes it.
         prefill: What the page already holds of the reply.
         constraint: The form that what is written now must have. An engine that cannot hold to it
             ignores it (``urial_core.constraint.constrains`` tells).
@@ -34,7 +35,7 @@ class Request:
     constant: int
     stop: tuple[str, ...]
     parameters: GenerationParameters
-    frame: Frame
+    frame: Frame | None
     prefill: str = ""
     constraint: Constraint | None = None
     dropped: tuple[Message, ...] = ()
