@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel, BaseLLM
@@ -12,30 +12,17 @@ from langchain_core.runnables import RunnableBinding
 from langchain_urial.capabilities import capabilities_of
 from langchain_urial.completion_llm import CompletionLLM
 from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.wrapped import WrappedModel
 from urial_core.completion import CompletionModel
 from urial_core.errors import UnsupportedModelError
 from urial_core.parameters import GenerationParameters
 
-__all__ = ["WrappedModel", "wrap"]
+__all__ = ["wrap"]
 
 _PARAMETERS = {field.name for field in fields(GenerationParameters)}
 
 _UNLIMITED = (None, -1, -2)
 """What LLMs call no limit of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class WrappedModel:
-    """A completion model, and the parameters its owner had set on it.
-
-    Attributes:
-        model: The model.
-        parameters: Names and values of generation parameters; what the chat model itself is given
-            goes before them.
-    """
-
-    model: CompletionModel
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> WrappedModel:
