@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
 from llamaindex_urial.translation import core_messages
-from urial_core import GenerationParameters, Prompt, UrialChat
+from urial_core import GenerationParameters, JsonSchema, Prompt, ToolUse, UrialChat
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.errors import ParameterError
+from urial_core.openai_tools import output_schema, tool_use
 from urial_core.request import Request
 
 if TYPE_CHECKING:
@@ -29,7 +30,17 @@ _SAMPLING = (
     "presence_penalty",
     "seed",
 )
-_OWN = (*_SAMPLING, "stop", "prefill", "logprobs", "top_logprobs")
+_OWN = (
+    *_SAMPLING,
+    "stop",
+    "prefill",
+    "logprobs",
+    "top_logprobs",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+)
 _OBSERVATION = "\nObservation:"
 
 
@@ -43,12 +54,16 @@ class Call:
             on the wrapped model.
         prefill: Whether a final assistant message is to be continued.
         model_name: What to call the model in metadata.
+        tools: What may be called, and whether it must be.
+        output: The form that an answer must have.
     """
 
     chat: UrialChat
     parameters: GenerationParameters
     prefill: bool
     model_name: str
+    tools: ToolUse | None = None
+    output: JsonSchema | None = None
 
     @classmethod
     def of(
@@ -95,6 +110,12 @@ class Call:
             parameters,
             bool(value("prefill")),
             str(owner.model_name),
+            tool_use(
+                given.get("tools"),
+                given.get("tool_choice"),
+                parallel=given.get("parallel_tool_calls"),
+            ),
+            output_schema(given.get("response_format")),
         )
 
     def request(self, messages: Sequence[ChatMessage]) -> Request:
@@ -102,7 +123,13 @@ class Call:
         parameters = self.parameters
         if _is_react(messages):
             parameters = parameters.replace(stop=(*parameters.stop, _OBSERVATION))
-        return self.chat.request(core_messages(messages), parameters, prefill=self.prefill)
+        return self.chat.request(
+            core_messages(messages),
+            parameters,
+            prefill=self.prefill,
+            tools=self.tools,
+            output=self.output,
+        )
 
     def plain_request(self, text: str) -> Request:
         """Compose the request that has a text continued as it is."""

@@ -21,13 +21,13 @@ from llama_index.core.base.llms.types import (
     MessageRole,
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.utils import set_global_tokenizer
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from llamaindex_urial.call import Call
 from llamaindex_urial.leaving import aleavable, leavable
 from llamaindex_urial.responses import ChatResponses, CompletionResponses
+from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core import Prompt, Reply, UrialChat, load_prompt
@@ -42,7 +42,7 @@ __all__ = ["UrialLLM"]
 _ALIASES = ("model",)
 
 
-class UrialLLM(FunctionCallingLLM):
+class UrialLLM(StructuredPredictionLLM):
     """A base (untuned) LLM as a LlamaIndex LLM, by in-context learning alone (URIAL).
 
     Set-up: ``pip install "urial-chat[llamaindex,transformers]"``
@@ -225,12 +225,13 @@ class UrialLLM(FunctionCallingLLM):
     def to_payload(self) -> dict[str, Any]:
         """What events tell of this LLM: metadata, model and temperature; no secrets.
 
-        Nothing is loaded for it: before the first use, the window is an estimate.
+        Nothing is loaded for it: before the first use, the window is an estimate, or left out.
         """
         room = self._window.room_at_hand
+        unknown = {"context_window", "num_output"} if room is None else set[str]()
         return {
             "class_name": self.class_name(),
-            **self._metadata(room if room is not None else 0).model_dump(),
+            **self._metadata(room or 0).model_dump(exclude=unknown),
             "model": self.model_name,
             "temperature": self._call({}).parameters.resolved().temperature,
         }
@@ -274,7 +275,7 @@ class UrialLLM(FunctionCallingLLM):
         return await aleavable(llm_chat_callback(), start, self, messages, **kwargs)
 
     @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: FBT001, FBT002 - LlamaIndex's signature
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answer a prompt, or with ``formatted=True`` have the base model continue it as it is."""
         call = self._call(kwargs)
         request = _completion_request(call, prompt, formatted=formatted)
@@ -284,7 +285,7 @@ class UrialLLM(FunctionCallingLLM):
     async def acomplete(
         self,
         prompt: str,
-        formatted: bool = False,  # noqa: FBT001, FBT002 - as above
+        formatted: bool = False,
         **kwargs: Any,
     ) -> CompletionResponse:
         """As ``complete``, without blocking the event loop."""
@@ -295,7 +296,7 @@ class UrialLLM(FunctionCallingLLM):
     def stream_complete(
         self,
         prompt: str,
-        formatted: bool = False,  # noqa: FBT001, FBT002 - as above
+        formatted: bool = False,
         **kwargs: Any,
     ) -> CompletionResponseGen:
         """As ``complete``, piece by piece; leaving early stops the model."""
@@ -310,7 +311,7 @@ class UrialLLM(FunctionCallingLLM):
     async def astream_complete(
         self,
         prompt: str,
-        formatted: bool = False,  # noqa: FBT001, FBT002 - as above
+        formatted: bool = False,
         **kwargs: Any,
     ) -> CompletionResponseAsyncGen:
         """As ``stream_complete``, without blocking the event loop."""

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from urial_core.budget import TokenBudget
 from urial_core.completion import Completion, CompletionModel
 from urial_core.compose import Overflow, compose, compose_plain
+from urial_core.constraint import JsonSchema
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
-from urial_core.reply import Reply, ReplyAssembler, ReplyEnd, TextDelta
+from urial_core.reply import Reply, ReplyAssembler, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.request import Request
+from urial_core.tools import ToolUse
 
 __all__ = ["UrialChat"]
 
@@ -43,6 +45,8 @@ class UrialChat:
         parameters: GenerationParameters | None = None,
         *,
         prefill: bool = False,
+        tools: ToolUse | None = None,
+        output: JsonSchema | None = None,
     ) -> Request:
         """Compose the request for a conversation; see ``urial_core.compose``."""
         return compose(
@@ -52,6 +56,8 @@ class UrialChat:
             budget=self._budget,
             overflow=self.overflow,
             prefill=prefill,
+            tools=tools,
+            output=output,
         )
 
     def plain_request(self, text: str, parameters: GenerationParameters | None = None) -> Request:
@@ -63,8 +69,11 @@ class UrialChat:
         window = self.context_window or self.model.context_window
         return TokenBudget(window, self.model.count_tokens) if window else None
 
-    def stream(self, request: Request) -> Generator[TextDelta | ReplyEnd]:
-        """Yield the reply's text as it is written, then its end. Leaving early stops the model."""
+    def stream(self, request: Request) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
+        """Yield the reply's text and calls as they are written, then its end.
+
+        Leaving early stops the model.
+        """
         reply = ReplyAssembler(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
@@ -74,7 +83,9 @@ class UrialChat:
                         break
         yield from reply.finish()
 
-    async def astream(self, request: Request) -> AsyncGenerator[TextDelta | ReplyEnd]:
+    async def astream(
+        self, request: Request
+    ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """As ``stream``, without blocking the event loop."""
         reply = ReplyAssembler(self.model, request)
         while (attempt := reply.next_attempt()) is not None:

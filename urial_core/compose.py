@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from urial_core.budget import TokenBudget, reply_tokens
+from urial_core.constraint import JsonSchema
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
 from urial_core.neutralise import neutralise
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
 from urial_core.request import Request
+from urial_core.tools import ToolUse
 
 __all__ = [
     "Overflow",
@@ -88,6 +90,8 @@ def compose(
     budget: TokenBudget | None = None,
     overflow: Overflow = "error",
     prefill: bool = False,
+    tools: ToolUse | None = None,
+    output: JsonSchema | None = None,
 ) -> Request:
     """Write the page for a conversation and decide what its reply may take.
 
@@ -100,6 +104,8 @@ def compose(
             turns (a turn is a query and all that answers it). Instruction, examples, system
             messages and the last query always stay.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
+        tools: What the reply may call; None for no tools.
+        output: The form that a reply in text must have.
 
     Raises:
         ConversationError: Nothing to answer: no text, or an assistant message last without
@@ -160,6 +166,8 @@ def compose(
         parameters=parameters.replace(max_tokens=max_tokens),
         frame=prompt.frame,
         prefill=beginning,
+        tools=tools,
+        output=output,
         dropped=tuple(
             message
             for index, section in enumerate(sections)

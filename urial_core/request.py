@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from urial_core.constraint import Constraint
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.frame import Frame
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.reply.reader import ReplyReader
+from urial_core.tools import ToolUse
 
 __all__ = ["Request"]
 
@@ -28,6 +29,8 @@ class Request:
         prefill: What the page already holds of the reply.
         constraint: The form that what is written now must have. An engine that cannot hold to it
             ignores it (``urial_core.constraint.constrains`` tells).
+        tools: What the reply may call; None for no tools.
+        output: The form that a reply in text must have.
         dropped: Messages left out because the window is too small.
     """
 
@@ -38,6 +41,8 @@ class Request:
     frame: Frame | None
     prefill: str = ""
     constraint: Constraint | None = None
+    tools: ToolUse | None = None
+    output: JsonSchema | None = None
     dropped: tuple[Message, ...] = ()
 
     @property
