@@ -1,0 +1,3 @@
+"""URIAL for LlamaIndex."""
+
+__all__: list[str] = []
