@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """URIAL for LlamaIndex: any base LLM as a first-class LLM for engines and agents.
 
 Importing this package loads neither torch nor transformers nor LangChain; a model in this process
@@ -9,8 +8,3 @@ from llamaindex_urial.llm import UrialLLM
 from urial_core import __version__
 
 __all__ = ["UrialLLM", "__version__"]
-=======
-"""URIAL for LlamaIndex."""
-
-__all__: list[str] = []
->>>>>>> conformance
