@@ -27,8 +27,13 @@ def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> Mo
         audio_outputs=False,
         video_inputs=False,
         video_outputs=False,
-        tool_calling=False,
-        structured_output=False,
+        tool_calling=True,
+        tool_choice=True,
+        tool_call_streaming=True,
+        image_tool_message=False,
+        pdf_tool_message=False,
+        structured_output=True,
+        mid_conversation_system_messages=True,
     )
     window = window or getattr(model, "context_window_at_hand", None)
     if window:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.instrumentation.events.llm import (
@@ -45,11 +45,12 @@ class StructuredPredictionLLM(ToolCallingLLM):
             ValidationError: The model's output does not fit the class.
         """
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
-            return super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)
         messages = self._get_messages(prompt, **prompt_args)
         response = self.chat(messages, **_format_arguments(output_cls, llm_kwargs))
-        output: Model = output_cls.model_validate_json(response.message.content or "")
+        output = _parsed(output_cls, response)
         dispatcher.event(LLMStructuredPredictEndEvent(output=output))
         return output
 
@@ -62,11 +63,12 @@ class StructuredPredictionLLM(ToolCallingLLM):
     ) -> Model:
         """As ``structured_predict``, without blocking the event loop."""
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
-            return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            found = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)
         messages = self._get_messages(prompt, **prompt_args)
         response = await self.achat(messages, **_format_arguments(output_cls, llm_kwargs))
-        output: Model = output_cls.model_validate_json(response.message.content or "")
+        output = _parsed(output_cls, response)
         dispatcher.event(LLMStructuredPredictEndEvent(output=output))
         return output
 
@@ -145,6 +147,11 @@ def _format_arguments(
         **(llm_kwargs or {}),
         "response_format": {"type": "json_schema", "json_schema": written},
     }
+
+
+def _parsed(output_cls: type[Model], response: ChatResponse) -> Model:
+    parsed: Model = output_cls.model_validate_json(response.message.content or "")
+    return parsed
 
 
 def _dispatch_start(

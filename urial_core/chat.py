@@ -12,12 +12,23 @@ from dataclasses import dataclass
 from urial_core.budget import TokenBudget
 from urial_core.completion import Completion, CompletionModel
 from urial_core.compose import Overflow, compose, compose_plain
-from urial_core.constraint import JsonSchema
+from urial_core.constraint import JsonSchema, constrains
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
-from urial_core.reply import Reply, ReplyAssembler, ReplyEnd, TextDelta, ToolCallDelta
+from urial_core.reply import (
+    JsonReply,
+    Reply,
+    ReplyAssembler,
+    ReplyEnd,
+    TextDelta,
+    ToolCallDelta,
+    ToolReply,
+    start_reply,
+)
+from urial_core.reply.call_form import call_schema
 from urial_core.request import Request
+from urial_core.schema import check_schema
 from urial_core.tools import ToolUse
 
 __all__ = ["UrialChat"]
@@ -48,7 +59,19 @@ class UrialChat:
         tools: ToolUse | None = None,
         output: JsonSchema | None = None,
     ) -> Request:
-        """Compose the request for a conversation; see ``urial_core.compose``."""
+        """Compose the request for a conversation; see ``urial_core.compose``.
+
+        Raises:
+            UnsupportedSchemaError: A schema, of a tool or of the answer, is none, or one that the
+                model should hold to and cannot.
+        """
+        for schema in [tool.parameters for tool in tools.tools] if tools else []:
+            check_schema(schema)
+        for tool in tools.callable if tools else ():
+            constrains(self.model, call_schema(tool))
+        if output is not None:
+            check_schema(output.text)
+            constrains(self.model, output)
         return compose(
             self.prompt,
             messages,
@@ -74,7 +97,7 @@ class UrialChat:
 
         Leaving early stops the model.
         """
-        reply = ReplyAssembler(self.model, request)
+        reply = start_reply(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
                 for chunk in chunks:
@@ -87,7 +110,7 @@ class UrialChat:
         self, request: Request
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """As ``stream``, without blocking the event loop."""
-        reply = ReplyAssembler(self.model, request)
+        reply = start_reply(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure():
                 async with aclosing(self.model.astream(attempt)) as chunks:
@@ -101,7 +124,7 @@ class UrialChat:
 
     def reply(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer several requests, as one batch where the engine can; in order."""
-        replies = [ReplyAssembler(self.model, request) for request in requests]
+        replies = [start_reply(self.model, request) for request in requests]
         while attempts := _attempts(replies):
             completions = self.model.complete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
@@ -109,20 +132,21 @@ class UrialChat:
 
     async def areply(self, requests: Sequence[Request]) -> list[Reply]:
         """As ``reply``, without blocking the event loop."""
-        replies = [ReplyAssembler(self.model, request) for request in requests]
+        replies = [start_reply(self.model, request) for request in requests]
         while attempts := _attempts(replies):
             completions = await self.model.acomplete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
         return [reply.whole() for reply in replies]
 
 
-def _attempts(replies: Sequence[ReplyAssembler]) -> list[tuple[ReplyAssembler, Request]]:
+_Replying = ReplyAssembler | JsonReply | ToolReply
+
+
+def _attempts(replies: Sequence[_Replying]) -> list[tuple[_Replying, Request]]:
     found = ((reply, reply.next_attempt()) for reply in replies)
     return [(reply, attempt) for reply, attempt in found if attempt is not None]
 
 
-def _feed(
-    attempts: Sequence[tuple[ReplyAssembler, Request]], completions: Sequence[Completion]
-) -> None:
+def _feed(attempts: Sequence[tuple[_Replying, Request]], completions: Sequence[Completion]) -> None:
     for (reply, _), completion in zip(attempts, completions, strict=True):
         reply.feed(completion)

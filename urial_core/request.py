@@ -24,13 +24,14 @@ class Request:
             of this prompt: an engine computes them once.
         stop: Strings at which an engine may stop: the frame's few, then the user's.
         parameters: How to sample; ``max_tokens`` is always set.
-        frame: How the page is written; None for plain text to be continued, whose continuation is
-            given as the engine writes it.
+        frame: How the page is written.
         prefill: What the page already holds of the reply.
         constraint: The form that what is written now must have. An engine that cannot hold to it
             ignores it (``urial_core.constraint.constrains`` tells).
         tools: What the reply may call; None for no tools.
         output: The form that a reply in text must have.
+        plain: Whether this is no page, but plain text whose continuation is given as it is written;
+            the frame means nothing then.
         dropped: Messages left out because the window is too small.
     """
 
@@ -38,11 +39,12 @@ class Request:
     constant: int
     stop: tuple[str, ...]
     parameters: GenerationParameters
-    frame: Frame | None
+    frame: Frame
     prefill: str = ""
     constraint: Constraint | None = None
     tools: ToolUse | None = None
     output: JsonSchema | None = None
+    plain: bool = False
     dropped: tuple[Message, ...] = ()
 
     @property
@@ -51,9 +53,17 @@ class Request:
         assert self.parameters.max_tokens is not None  # noqa: S101 - `compose` sets it
         return self.parameters.max_tokens
 
-    def reader(self) -> ReplyReader:
+    def reader(self, *, may_echo: bool = False) -> ReplyReader:
         """A fresh reader for the completion as the engine writes it.
 
         An engine that sees every token may run it too, to stop exactly where the reply ends.
+
+        Args:
+            may_echo: Whether the completion may begin with a copy of the prompt, to be dropped.
         """
-        return ReplyReader(self.frame, stop=self.parameters.stop, prefill=self.prefill)
+        return ReplyReader(
+            None if self.plain else self.frame,
+            stop=self.parameters.stop,
+            prompt=self.prompt if may_echo else "",
+            prefill=self.prefill,
+        )
