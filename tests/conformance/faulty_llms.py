@@ -5,8 +5,6 @@ pytest runs this file in a process of its own; see ``test_llamaindex_suite.py``.
 
 from __future__ import annotations
 
-
-
 import random
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -23,6 +21,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms import LLM
 from llama_index.core.llms.callbacks import llm_chat_callback
+from llama_index.core.tools import FunctionTool
 from scripted_llm import ScriptedLLM, Source
 from scripted_suite import ScriptedSuite
 
@@ -38,7 +37,10 @@ def _text_of(item: ChatResponse | CompletionResponse) -> str:
 class DoubleEvents(ScriptedLLM):
     """Its chat is a call of its own ``complete``, which tells of itself as well."""
 
-    fails: ClassVar[set[str]] = {"test_one_pair_for_callback_handlers", "test_token_counting_handler"}
+    fails: ClassVar[set[str]] = {
+        "test_one_pair_for_callback_handlers",
+        "test_token_counting_handler",
+    }
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -317,7 +319,11 @@ class Particular(ScriptedLLM):
 class SpeaksAsUser(ScriptedLLM):
     """Its answers are the user's."""
 
-    fails: ClassVar[set[str]] = {"test_answers", "test_takes_conversations_of_every_form", "test_function_agent"}
+    fails: ClassVar[set[str]] = {
+        "test_answers",
+        "test_takes_conversations_of_every_form",
+        "test_function_agent",
+    }
 
     def response(self, *args: Any, **kwargs: Any) -> Any:
         item = super().response(*args, **kwargs)
@@ -510,6 +516,78 @@ class ForgetsTheEnd(ScriptedLLM):
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         source, make = self._conversation(messages, kwargs)
         return self.whole(source, make)
+
+
+class NeedsPlainTools(ScriptedLLM):
+    """It takes functions for tools, and no tools that agents have made asynchronous."""
+
+    fails: ClassVar[set[str]] = {"test_takes_async_tools"}
+
+    def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if not all(isinstance(tool, FunctionTool) for tool in tools):
+            raise TypeError("Only functions can be tools.")
+        return super()._prepare_chat_with_tools(tools, *args, **kwargs)
+
+
+class NeverRequires(ScriptedLLM):
+    """It ignores ``tool_required``, and does not say that it calls functions."""
+
+    fails: ClassVar[set[str]] = {
+        "test_required_tool_is_called",
+        "test_is_a_function_calling_model",
+        "test_structured_predict",
+        "test_astructured_predict",
+        "test_as_structured_llm",
+        "test_predict_and_call",
+    }
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return super().metadata.model_copy(update={"is_function_calling_model": False})
+
+    def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        kwargs.pop("tool_required", None)
+        return super()._prepare_chat_with_tools(tools, *args, **kwargs)
+
+
+class TellsNothingOfObjects(ScriptedLLM):
+    """Its ``structured_predict`` tells the dispatcher nothing."""
+
+    fails: ClassVar[set[str]] = {"test_events_of_structured_predict"}
+
+    def structured_predict(self, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return output_cls(name="Ada", age=36)
+
+
+class SaysNothing(ScriptedLLM):
+    """Its answers are blank."""
+
+    fails: ClassVar[set[str]] = {"test_answers", "test_predicts", "test_deltas_make_up_the_text"}
+
+    def answer(self, text: str, stop: Sequence[str]) -> Source:
+        source = super().answer(text, stop)
+        source.text = "\n"
+        return source
+
+
+class HatesBeingLeft(ScriptedLLM):
+    """Its source raises when its stream is closed."""
+
+    fails: ClassVar[set[str]] = {"test_closing_early"}
+
+    def items(self, source: Source, make: Any) -> Generator[Any]:
+        yield from super().items(source, make)
+        if source.left:
+            raise RuntimeError("Nobody listened to the end.")
+
+
+class HoldsAnObject(ScriptedLLM):
+    """Its dictionary is no JSON."""
+
+    fails: ClassVar[set[str]] = {"test_dictionary_is_json"}
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().to_dict(**kwargs), "model": object()}
 
 
 FAULTS: dict[str, set[str]] = {}

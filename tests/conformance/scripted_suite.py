@@ -11,7 +11,6 @@ from scripted_llm import ScriptedLLM
 
 from llamaindex_urial.conformance import LLMConformanceTests
 
-
 __all__ = ["ScriptedSuite"]
 
 
