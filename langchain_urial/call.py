@@ -10,8 +10,9 @@ from langchain_core.messages import BaseMessage
 
 from langchain_urial.completion_llm import CompletionLLM
 from langchain_urial.translation import core_messages
-from langchain_urial.wrapping import WrappedModel, shared_model
 from urial_core import GenerationParameters, Prompt, UrialChat
+from urial_core.backends.transformers import shared_model
+from urial_core.backends.wrapped import WrappedModel
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.request import Request
 

@@ -25,9 +25,10 @@ from langchain_urial.errors import langchain_errors
 from langchain_urial.foresight import aanswer_ahead, answer_ahead, foreseeing
 from langchain_urial.profile import profile_of
 from langchain_urial.translation import PROVIDER, core_messages, delta_chunk, end_chunk, generation
-from langchain_urial.wrapping import ENGINE_OPTIONS, WrappedModel, shared_model, wrap
+from langchain_urial.wrapping import wrap
 from urial_core import Prompt, Reply, ReplyEnd, TextDelta, UrialChat, __version__, load_prompt
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.transformers import ENGINE_OPTIONS, TransformersModel, shared_model
+from urial_core.backends.wrapped import WrappedModel
 from urial_core.compose import Overflow, conversation_text
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.request import Request

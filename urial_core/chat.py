@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from urial_core.budget import TokenBudget
 from urial_core.completion import Completion, CompletionModel
-from urial_core.compose import Overflow, compose
+from urial_core.compose import Overflow, compose, compose_plain
+from urial_core.constraint import JsonSchema
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
-from urial_core.reply import Reply, ReplyAssembler, ReplyEnd, TextDelta
+from urial_core.reply import Reply, ReplyAssembler, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.request import Request
+from urial_core.tools import ToolUse
 
 __all__ = ["UrialChat"]
 
@@ -43,20 +45,35 @@ class UrialChat:
         parameters: GenerationParameters | None = None,
         *,
         prefill: bool = False,
+        tools: ToolUse | None = None,
+        output: JsonSchema | None = None,
     ) -> Request:
         """Compose the request for a conversation; see ``urial_core.compose``."""
-        window = self.context_window or self.model.context_window
         return compose(
             self.prompt,
             messages,
             parameters,
-            budget=TokenBudget(window, self.model.count_tokens) if window else None,
+            budget=self._budget,
             overflow=self.overflow,
             prefill=prefill,
+            tools=tools,
+            output=output,
         )
 
-    def stream(self, request: Request) -> Generator[TextDelta | ReplyEnd]:
-        """Yield the reply's text as it is written, then its end. Leaving early stops the model."""
+    def plain_request(self, text: str, parameters: GenerationParameters | None = None) -> Request:
+        """Compose the request that has a text continued as it is, without the page."""
+        return compose_plain(text, parameters, budget=self._budget)
+
+    @property
+    def _budget(self) -> TokenBudget | None:
+        window = self.context_window or self.model.context_window
+        return TokenBudget(window, self.model.count_tokens) if window else None
+
+    def stream(self, request: Request) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
+        """Yield the reply's text and calls as they are written, then its end.
+
+        Leaving early stops the model.
+        """
         reply = ReplyAssembler(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
@@ -66,7 +83,9 @@ class UrialChat:
                         break
         yield from reply.finish()
 
-    async def astream(self, request: Request) -> AsyncGenerator[TextDelta | ReplyEnd]:
+    async def astream(
+        self, request: Request
+    ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """As ``stream``, without blocking the event loop."""
         reply = ReplyAssembler(self.model, request)
         while (attempt := reply.next_attempt()) is not None:

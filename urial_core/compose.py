@@ -10,14 +10,23 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from urial_core.budget import TokenBudget, reply_tokens
+from urial_core.constraint import JsonSchema
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
 from urial_core.neutralise import neutralise
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
 from urial_core.request import Request
+from urial_core.tools import ToolUse
 
-__all__ = ["Overflow", "Section", "compose", "conversation_text", "sections_of"]
+__all__ = [
+    "Overflow",
+    "Section",
+    "compose",
+    "compose_plain",
+    "conversation_text",
+    "sections_of",
+]
 
 Overflow = Literal["error", "trim"]
 """What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
@@ -81,6 +90,8 @@ def compose(
     budget: TokenBudget | None = None,
     overflow: Overflow = "error",
     prefill: bool = False,
+    tools: ToolUse | None = None,
+    output: JsonSchema | None = None,
 ) -> Request:
     """Write the page for a conversation and decide what its reply may take.
 
@@ -93,6 +104,8 @@ def compose(
             turns (a turn is a query and all that answers it). Instruction, examples, system
             messages and the last query always stay.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
+        tools: What the reply may call; None for no tools.
+        output: The form that a reply in text must have.
 
     Raises:
         ConversationError: Nothing to answer: no text, or an assistant message last without
@@ -153,12 +166,46 @@ def compose(
         parameters=parameters.replace(max_tokens=max_tokens),
         frame=prompt.frame,
         prefill=beginning,
+        tools=tools,
+        output=output,
         dropped=tuple(
             message
             for index, section in enumerate(sections)
             if index not in kept
             for message in section.messages
         ),
+    )
+
+
+def compose_plain(
+    text: str,
+    parameters: GenerationParameters | None = None,
+    *,
+    budget: TokenBudget | None = None,
+) -> Request:
+    """Have a text continued as it is, with no page around it.
+
+    Args:
+        text: The text.
+        parameters: How to sample.
+        budget: The model's window and token count; None if unknown, and nothing is checked then.
+
+    Raises:
+        ContextOverflowError: It does not fit.
+    """
+    parameters = parameters or GenerationParameters()
+    max_tokens = reply_tokens(parameters.max_tokens, None)
+    if budget is not None:
+        tokens = budget.count(text)
+        max_tokens = reply_tokens(parameters.max_tokens, budget.window - tokens)
+        if tokens + max_tokens > budget.window:
+            raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
+    return Request(
+        prompt=text,
+        constant=0,
+        stop=parameters.stop,
+        parameters=parameters.replace(max_tokens=max_tokens),
+        frame=None,
     )
 
 

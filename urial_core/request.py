@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from urial_core.constraint import Constraint
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.frame import Frame
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.reply.reader import ReplyReader
+from urial_core.tools import ToolUse
 
 __all__ = ["Request"]
 
@@ -23,10 +24,13 @@ class Request:
             of this prompt: an engine computes them once.
         stop: Strings at which an engine may stop: the frame's few, then the user's.
         parameters: How to sample; ``max_tokens`` is always set.
-        frame: How the page is written.
+        frame: How the page is written; None for plain text to be continued, whose continuation is
+            given as the engine writes it.
         prefill: What the page already holds of the reply.
         constraint: The form that what is written now must have. An engine that cannot hold to it
             ignores it (``urial_core.constraint.constrains`` tells).
+        tools: What the reply may call; None for no tools.
+        output: The form that a reply in text must have.
         dropped: Messages left out because the window is too small.
     """
 
@@ -34,9 +38,11 @@ class Request:
     constant: int
     stop: tuple[str, ...]
     parameters: GenerationParameters
-    frame: Frame
+    frame: Frame | None
     prefill: str = ""
     constraint: Constraint | None = None
+    tools: ToolUse | None = None
+    output: JsonSchema | None = None
     dropped: tuple[Message, ...] = ()
 
     @property
