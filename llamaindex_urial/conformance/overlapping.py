@@ -49,6 +49,8 @@ class OverlappingTests(LLMClaims):
             [ChatMessage(role="user", content=prompt)] for prompt in self.distinct_prompts
         ]
         alone = [self.text(llm, endpoint, question) for question in questions]
+        if len(set(alone)) == 1:
+            pytest.skip("the answers to `distinct_prompts` are all the same")
 
         if endpoint.is_async:
             together = self.run_async(_in_tasks(llm, endpoint, questions))
@@ -62,6 +64,7 @@ class OverlappingTests(LLMClaims):
     def test_event_loop_runs_on(self, llm: LLM, endpoint: Endpoint) -> None:
         """While an answer is awaited or read, other tasks of the event loop get their turns."""
         self.needs("is_truly_async")
+        self.ask(llm, endpoint)  # what is done once only is done
 
         async def longest_block() -> tuple[float, float]:
             ticks = [time.perf_counter()]
@@ -93,7 +96,7 @@ class OverlappingTests(LLMClaims):
         questions: list[Question] = [
             [ChatMessage(role="user", content=prompt)] for prompt in self.distinct_prompts
         ]
-        self.ask(llm, endpoint, questions[0])  # what is done once only is done
+        self.ask(llm, endpoint, questions[0])  # as above
 
         async def durations() -> tuple[float, float]:
             begin = time.perf_counter()
