@@ -124,7 +124,7 @@ class SwallowsErrors(ScriptedLLM):
 
 
 class HangsOnErrors(ScriptedLLM):
-    """When its source fails, the caller waits on."""
+    """When its source fails, the caller waits on, and with it the whole event loop."""
 
     fails: ClassVar[set[str]] = {"test_errors_reach_the_caller"}
 
@@ -133,6 +133,10 @@ class HangsOnErrors(ScriptedLLM):
             yield from super().items(source, make)
         except ConnectionError:
             time.sleep(2 * TIME_LIMIT)
+
+    async def aitems(self, source: Source, make: Any) -> AsyncGenerator[Any]:
+        for item in self.items(source, make):
+            yield item
 
 
 class RunsOn(ScriptedLLM):
