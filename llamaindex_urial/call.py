@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.base.llms.types import ChatMessage
 
+from llamaindex_urial.template_stops import template_stops
 from llamaindex_urial.translation import core_messages
 from urial_core import GenerationParameters, JsonSchema, Prompt, ToolUse, UrialChat
 from urial_core.backends.wrapped import WrappedModel
@@ -41,7 +42,6 @@ _OWN = (
     "parallel_tool_calls",
     "response_format",
 )
-_OBSERVATION = "\nObservation:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ class Call:
     def request(self, messages: Sequence[ChatMessage]) -> Request:
         """Compose the request for a conversation."""
         parameters = self.parameters
-        if _is_react(messages):
-            parameters = parameters.replace(stop=(*parameters.stop, _OBSERVATION))
+        if stops := template_stops(messages):
+            parameters = parameters.replace(stop=(*parameters.stop, *stops))
         return self.chat.request(
             core_messages(messages),
             parameters,
@@ -134,18 +134,6 @@ class Call:
     def plain_request(self, text: str) -> Request:
         """Compose the request that has a text continued as it is."""
         return self.chat.plain_request(text, self.parameters)
-
-
-def _is_react(messages: Sequence[ChatMessage]) -> bool:
-    """Whether LlamaIndex's ReAct agent asks.
-
-    It sends no stop string, and a base model would go on to invent what the tool observes.
-    """
-    return any(
-        "Action Input:" in text and "Observation:" in text
-        for message in messages
-        if message.role == MessageRole.SYSTEM and (text := message.content)
-    )
 
 
 def _strings(stop: str | Sequence[str] | None) -> Sequence[str]:
