@@ -25,6 +25,12 @@ __all__ = ["LLMClaims"]
 
 T = TypeVar("T")
 
+_GRACE = 1.0  # seconds in which a call in an event loop can be cancelled
+
+
+class _StuckError(TimeoutError):
+    """A call that could not be ended."""
+
 
 class LLMClaims:
     """What the tests know of the LLM: override these in your class.
@@ -155,8 +161,14 @@ class LLMClaims:
     @classmethod
     def _event_loop_of_the_class(cls) -> Generator[None]:
         # One loop for a class: clients that are kept open belong to the loop that opened them.
-        with asyncio.Runner() as cls._runner:
-            yield
+        cls._renew_event_loop()
+        yield
+        cls._runner.close()
+
+    @classmethod
+    def _renew_event_loop(cls) -> None:
+        # One that is stuck cannot be closed.
+        cls._runner = asyncio.Runner()
 
     def needs(self, claim: str) -> None:
         """Skip the test if this is not claimed."""
@@ -173,10 +185,14 @@ class LLMClaims:
         async def limited() -> T:
             return await asyncio.wait_for(coroutine, self.time_limit)
 
-        return self._runner.run(limited())
+        try:
+            return self.run(lambda: self._runner.run(limited()), _GRACE)
+        except _StuckError:
+            self._renew_event_loop()
+            raise
 
-    def run(self, function: Callable[[], T]) -> T:
-        """Run in a thread, within the time limit."""
+    def run(self, function: Callable[[], T], grace: float = 0.0) -> T:
+        """Run in a thread, within the time limit and the seconds of grace."""
         results = list[T]()
         errors = list[BaseException]()
 
@@ -189,11 +205,11 @@ class LLMClaims:
         context = contextvars.copy_context()
         thread = threading.Thread(target=context.run, args=(work,), daemon=True)
         thread.start()
-        thread.join(self.time_limit)
+        thread.join(self.time_limit + grace)
         if errors:
             raise errors[0]
         if not results:
-            raise TimeoutError(f"The call took longer than {self.time_limit:g} s.")
+            raise _StuckError(f"The call took longer than {self.time_limit:g} s.")
         return results[0]
 
     def ask(

@@ -20,7 +20,7 @@ def _said(role: str, text: str) -> ChatMessage:
 _CALL = ChatMessage(
     role=MessageRole.ASSISTANT,
     blocks=[
-        ToolCallBlock(tool_call_id="call-1", tool_name="weather", tool_kwargs={"city": "Rome"})
+        ToolCallBlock(tool_call_id="call-1", tool_name="forecast", tool_kwargs={"city": "Rome"})
     ],
 )
 _RESULT = ChatMessage(
@@ -60,7 +60,7 @@ CONVERSATIONS: dict[str, list[ChatMessage]] = {
             role=MessageRole.ASSISTANT,
             blocks=[
                 ToolCallBlock(
-                    tool_call_id="call-2", tool_name="weather", tool_kwargs='{"city": "Oslo"}'
+                    tool_call_id="call-2", tool_name="forecast", tool_kwargs='{"city": "Oslo"}'
                 )
             ],
         ),

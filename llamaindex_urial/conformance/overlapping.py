@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -30,6 +31,7 @@ _GAINED = 0.8  # the part of the time in turn that four calls together may take
 _BLOCKED = 0.5  # the part of a call for which it may hold the event loop up without a break
 _SHORT = 0.05  # seconds that it may always do so
 _TICK = 0.001
+_TRIALS = 3  # on a busy machine one may be unlucky
 
 
 class OverlappingTests(LLMClaims):
@@ -49,6 +51,8 @@ class OverlappingTests(LLMClaims):
             [ChatMessage(role="user", content=prompt)] for prompt in self.distinct_prompts
         ]
         alone = [self.text(llm, endpoint, question) for question in questions]
+        if len(set(alone)) == 1:
+            pytest.skip("the answers to `distinct_prompts` are all the same")
 
         if endpoint.is_async:
             together = self.run_async(_in_tasks(llm, endpoint, questions))
@@ -62,28 +66,18 @@ class OverlappingTests(LLMClaims):
     def test_event_loop_runs_on(self, llm: LLM, endpoint: Endpoint) -> None:
         """While an answer is awaited or read, other tasks of the event loop get their turns."""
         self.needs("is_truly_async")
+        self.ask(llm, endpoint)  # what is done once only is done
 
-        async def longest_block() -> tuple[float, float]:
-            ticks = [time.perf_counter()]
-
-            async def tick() -> None:
-                while True:
-                    await asyncio.sleep(_TICK)
-                    ticks.append(time.perf_counter())
-
-            ticking = asyncio.create_task(tick())
-            await asyncio.sleep(2 * _TICK)
-            begin = time.perf_counter()
+        async def answered() -> None:
             await acollect(llm, endpoint, self.question(endpoint))
-            end = time.perf_counter()
-            ticking.cancel()
-            times = [begin, *(moment for moment in ticks if begin < moment < end), end]
-            return max(b - a for a, b in pairwise(times)), end - begin
 
-        blocked, duration = self.run_async(longest_block())
-        assert blocked <= max(_SHORT, _BLOCKED * duration), (
-            f"blocked for {blocked:.3f} s of {duration:.3f} s"
-        )
+        measured = list[str]()
+        for _ in range(_TRIALS):
+            blocked, duration = self.run_async(_longest_block(answered))
+            if blocked <= max(_SHORT, _BLOCKED * duration):
+                return
+            measured.append(f"blocked for {blocked:.3f} s of {duration:.3f} s")
+        raise AssertionError("; ".join(measured))
 
     @contract("run_jobs, and synthesizers with use_async=True (async_utils.py)")
     def test_awaited_together_is_faster(self, llm: LLM) -> None:
@@ -93,7 +87,7 @@ class OverlappingTests(LLMClaims):
         questions: list[Question] = [
             [ChatMessage(role="user", content=prompt)] for prompt in self.distinct_prompts
         ]
-        self.ask(llm, endpoint, questions[0])  # what is done once only is done
+        self.ask(llm, endpoint, questions[0])  # as above
 
         async def durations() -> tuple[float, float]:
             begin = time.perf_counter()
@@ -103,8 +97,28 @@ class OverlappingTests(LLMClaims):
             await _in_tasks(llm, endpoint, questions)
             return middle - begin, time.perf_counter() - middle
 
-        in_turn, together = self.run_async(durations())
+        trials = [self.run_async(durations()) for _ in range(_TRIALS)]
+        in_turn, together = (min(times) for times in zip(*trials, strict=True))
         assert together < _GAINED * in_turn, f"{together:.3f} s, as against {in_turn:.3f} s in turn"
+
+
+async def _longest_block(answered: Callable[[], Awaitable[None]]) -> tuple[float, float]:
+    """Get for how long the event loop stood still at most, and how long it all took."""
+    ticks = list[float]()
+
+    async def tick() -> None:
+        while True:
+            ticks.append(time.perf_counter())
+            await asyncio.sleep(_TICK)
+
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(2 * _TICK)
+    begin = time.perf_counter()
+    await answered()
+    end = time.perf_counter()
+    ticking.cancel()
+    times = [begin, *(moment for moment in ticks if begin < moment < end), end]
+    return max(later - sooner for sooner, later in pairwise(times)), end - begin
 
 
 async def _in_tasks(llm: LLM, endpoint: Endpoint, questions: list[Question]) -> list[str]:

@@ -46,7 +46,7 @@ class Source:
         cut = min((text.index(one) for one in stop if one in text), default=len(text))
         self.text = text[:cut].strip()
         self.delay = llm.delay
-        self.fails = llm.fails
+        self.breaks = llm.breaks
         self.left = False
 
     def write(self) -> Generator[str]:
@@ -81,7 +81,7 @@ class Source:
         for number, piece in enumerate(self.pieces):
             if not rest:
                 return
-            if self.fails and number == 3:
+            if self.breaks and number == 3:
                 raise ConnectionError("The source is gone.")
             yield rest[: len(piece)]
             rest = rest[len(piece) :]
@@ -94,10 +94,10 @@ class ScriptedLLM(FunctionCallingLLM):
         delay: Seconds for each word.
         seen: What the model was given, in order.
         sources: What wrote the answers, in order.
-        fails: Whether its sources fail after three words.
+        breaks: Whether its sources fail after three words.
     """
 
-    fails: bool = False
+    breaks: bool = False
     api_key: str = Field(default="key-very-secret", exclude=True)
     delay: float = 0.002
     _seen: list[str] = PrivateAttr(default_factory=list)

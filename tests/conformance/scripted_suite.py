@@ -1,8 +1,9 @@
-"""The suite for LLMs of LlamaIndex passes an LLM that keeps the contract, and fails others."""
+"""The suite for LLMs of LlamaIndex, on the scripted LLM, which claims everything."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pytest
 from llama_index.core.llms import LLM
@@ -10,17 +11,27 @@ from scripted_llm import ScriptedLLM
 
 from llamaindex_urial.conformance import LLMConformanceTests
 
+__all__ = ["ScriptedSuite"]
 
-class TestScriptedLLM(LLMConformanceTests):
-    """It keeps every rule, and claims everything."""
+
+class ScriptedSuite(LLMConformanceTests):
+    """All tests.
+
+    Attributes:
+        llm_class: The class to test.
+        options: What it is made with.
+    """
+
+    llm_class: ClassVar[type[ScriptedLLM]] = ScriptedLLM
+    options: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture
     def llm(self) -> LLM:
-        return ScriptedLLM()
+        return self.llm_class(**self.options)
 
     @pytest.fixture
     def failing_llm(self) -> LLM:
-        return ScriptedLLM(fails=True)
+        return self.llm_class(breaks=True, **self.options)
 
     @property
     def returns_usage(self) -> bool:
