@@ -109,8 +109,8 @@ class Engine:
         if isinstance(request.constraint, Choice):
             return ScoredPage(number, request, self._tokenization)
         if isinstance(request.constraint, JsonSchema):
-            matcher = self._json_grammars().matcher(request.constraint)
-            return JsonRow(number, request, self._tokenization, self._end_of_text, matcher)
+            text = self._json_grammars().text(request.constraint, request.max_tokens)
+            return JsonRow(number, request, self._tokenization, self._end_of_text, text)
         return Row(number, request, self._tokenization, self._end_of_text)
 
     def _json_grammars(self) -> JsonGrammars:

@@ -6,43 +6,21 @@ about a millisecond, and the tokens allowed at one place a fraction of that.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llguidance
 import torch
 
+from urial_core.backends.transformers.json_closing import Closer, Closing, Within
+from urial_core.backends.transformers.json_schema import check_schema, grammar_of
 from urial_core.backends.transformers.tokenization import Tokenization
 from urial_core.constraint import JsonSchema
-from urial_core.errors import GenerationError, UnsupportedSchemaError
+from urial_core.errors import GenerationError, ParameterError, UnsupportedSchemaError
 
-if TYPE_CHECKING:
-    from llguidance._lib import JsonCompileOptions
-
-__all__ = ["JsonGrammars", "JsonMatcher", "check_schema"]
-
-_STYLE: JsonCompileOptions = {
-    "whitespace_flexible": False,
-    "item_separator": ", ",
-    "key_separator": ": ",
-    "json_allowed_escapes": '"\\bfnrt',  # without \u: Unicode is written as it is
-}
-
-
-def check_schema(schema: JsonSchema) -> None:
-    """See to it that a schema can be enforced.
-
-    Raises:
-        UnsupportedSchemaError: It cannot.
-    """
-    _, problems = llguidance.LLMatcher.validate_grammar_with_warnings(_grammar(schema))
-    if problems:
-        raise UnsupportedSchemaError(f"The schema cannot be enforced: {'; '.join(problems)}")
-
-
-def _grammar(schema: JsonSchema) -> str:
-    return str(llguidance.LLMatcher.grammar_from_json_schema(schema.text, overrides=_STYLE))
+__all__ = ["JsonGrammars", "JsonText"]
 
 
 class JsonGrammars:
@@ -63,46 +41,104 @@ class JsonGrammars:
             n_vocab=max(vocabulary, tokenization.size),
             eos_token=sorted(end_of_text) or None,
         )
+        self._closer = Closer(
+            (token, tokenizer.decode_bytes([token]))
+            for token in range(tokenizer.vocab_size)
+            if not tokenizer.is_special_token(token)
+        )
         self._compiled = lru_cache(64)(
-            lambda schema: llguidance.LLMatcher(tokenizer, _grammar(schema), log_level=0)
+            lambda schema: llguidance.LLMatcher(tokenizer, grammar_of(schema), log_level=0)
         )
 
-    def matcher(self, schema: JsonSchema) -> JsonMatcher:
-        """A matcher at the beginning of a text that is to fit a schema."""
-        return JsonMatcher(self._compiled(schema).deep_copy())
+    def text(self, schema: JsonSchema, room: int) -> JsonText:
+        """Begin a text that is to fit a schema.
+
+        Args:
+            schema: The schema.
+            room: The most tokens that the text may have.
+
+        Raises:
+            UnsupportedSchemaError: The schema cannot be enforced.
+            ParameterError: No text that fits the schema seems to be so short.
+        """
+        matcher = self._compiled(schema)
+        if matcher.is_error():
+            check_schema(schema)
+            raise UnsupportedSchemaError(f"The schema does not compile: {matcher.get_error()}")
+        return JsonText(matcher.deep_copy(), self._closer, room)
 
 
-class JsonMatcher:
-    """Follows a JSON text token by token, and knows what may come next."""
+class JsonText:
+    """A JSON text that is being written: what may follow, and how it can still be closed in time.
 
-    def __init__(self, matcher: Any) -> None:
+    Attributes:
+        pending: Tokens that must be written next, before another is chosen.
+    """
+
+    def __init__(self, matcher: Any, closer: Closer, room: int) -> None:
+        closing = closer.find(matcher, "", room)
+        if closing is None:
+            raise ParameterError(
+                f"max_tokens is {room}, too few for the shortest JSON that fits the schema (if any "
+                "fits at all): raise it or simplify the schema."
+            )
+        self.pending = deque[int]()
+        self._cut = False
+        self._closer = closer
+        self._closing = closing
         self._matcher = matcher
+        self._room = room
+        self._within: Within = ""
+        self._go_on(matcher, ())
 
     @property
-    def complete(self) -> bool:
-        """Whether the text is whole and nothing can follow."""
-        return bool(self._matcher.is_stopped())
+    def finish(self) -> str | None:
+        """Why it is over: "stop", or "length" if it was closed for lack of room; None if not."""
+        if self.pending:
+            return None
+        if self._matcher.is_stopped() and not self._cut:
+            return "stop"
+        return "length" if self._cut or self._room == 0 else None
 
     @property
     def may_end(self) -> bool:
-        """Whether the text is whole as it is, though more may follow, as after a number."""
+        """Whether it is whole as it is, though more may follow, as after a number."""
         return bool(self._matcher.is_accepting())
 
     def accept(self, token: int) -> None:
-        """Go on behind a token.
+        """Write a token, if the text can then still be closed; else have its closing pending.
 
         Raises:
-            GenerationError: The token is not allowed here, or the grammar became too complex.
+            GenerationError: The token does not fit here.
         """
-        if not self._matcher.consume_token(token):
-            raise GenerationError(f"The JSON grammar failed: {self._matcher.get_error()}")
+        matcher = self._matcher.deep_copy()
+        if not matcher.consume_token(token):
+            raise GenerationError(f"The JSON grammar failed: {matcher.get_error()}")
+        self._go_on(matcher, (token,))
 
-    def forced(self) -> list[int]:
-        """Go on behind all tokens that only one text allows; return them."""
-        tokens: list[int] = self._matcher.compute_ff_tokens()
-        for token in tokens:
-            self.accept(token)
-        return tokens
+    def _go_on(self, matcher: Any, chosen: tuple[int, ...]) -> None:
+        written = (*chosen, *matcher.compute_ff_tokens())
+        matcher.consume_tokens(written[len(chosen) :])
+        state = self._closer.within(self._within, written)
+        room = self._room - len(written)
+        closing = self._still_closing(matcher, room)
+        if closing is None:
+            closing = self._closer.find(matcher, state, room)
+        if closing is None:
+            self._cut = True
+            self.pending.extend(self._closing)
+            return
+        self.pending.extend(written)
+        self._matcher, self._within, self._closing, self._room = matcher, state, closing, room
+
+    def _still_closing(self, matcher: Any, room: int) -> Closing | None:
+        """What is left of the last known closing, if it closes the text here too."""
+        known = self._closing
+        for rest in (known[at:] for at in range(max(len(known) - room, 0), len(known) + 1)):
+            end = matcher.deep_copy()
+            if end.try_consume_tokens(list(rest)) == len(rest) and end.is_accepting():
+                return rest
+        return None
 
     def allowed(self, vocabulary: int, device: torch.device) -> torch.Tensor:
         """Which of the tokens that the model scores may come next, as booleans [vocabulary]."""

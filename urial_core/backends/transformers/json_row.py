@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from urial_core.completion import CompletionChunk, TokenLogprob
 from urial_core.request import Request
 
 if TYPE_CHECKING:
-    from urial_core.backends.transformers.json_grammar import JsonMatcher
+    from urial_core.backends.transformers.json_grammar import JsonText
 
 __all__ = ["JsonRow"]
 
@@ -33,50 +32,43 @@ class JsonRow(Row):
         request: Request,
         tokenization: Tokenization,
         end_of_text: Collection[int],
-        matcher: JsonMatcher,
+        text: JsonText,
     ) -> None:
         parameters = request.parameters.replace(
             repetition_penalty=1.0, frequency_penalty=0.0, presence_penalty=0.0
         )
         super().__init__(number, request, tokenization, end_of_text, parameters)
-        self._matcher = matcher
-        self._forced = deque(matcher.forced())
-        self._one_by_one = parameters.logprobs is not None
+        self._text = text
 
     def step(self, logits: torch.Tensor) -> CompletionChunk:
         """Choose the next token, and write those that must follow; return their text.
 
         Where log-probabilities are wanted, tokens that must follow come one by one as well.
         """
-        text = ""
+        written = ""
         logprobs = list[TokenLogprob]()
-        while self.finish is None:
-            token = self._forced.popleft() if self._forced else self._choose_allowed(logits)
-            if token is None:
-                self.finish = "stop"
-                break
+        if not self._text.pending:
+            self._choose_allowed(logits)
+        while self._text.pending:
+            token = self._text.pending.popleft()
             self.written.append(token)
-            text += self._decode(token)
-            logprobs += self._logprobs(logits, token)
-            if not self._forced and self._matcher.complete:
-                self.finish = "stop"
-            elif len(self.written) >= self.request.max_tokens:
-                self.finish = "length"
-            if self._one_by_one or not self._forced:
+            written += self._decode(token)
+            if self.request.parameters.logprobs is not None:
+                logprobs += self._logprobs(logits, token)
                 break
-        return self._chunk(text, tuple(logprobs))
+        self.finish = self.finish or self._text.finish
+        return self._chunk(written, tuple(logprobs))
 
-    def _choose_allowed(self, logits: torch.Tensor) -> int | None:
-        """Choose a token that fits the schema; None ends a value that is whole."""
-        allowed = self._matcher.allowed(logits.shape[-1], logits.device)
+    def _choose_allowed(self, logits: torch.Tensor) -> None:
+        """Choose a token that fits the schema, or end a value that is whole."""
+        allowed = self._text.allowed(logits.shape[-1], logits.device)
         allowed[list(self._end_of_text)] = False
-        if self._matcher.may_end:
+        if self._text.may_end:
             # It ends where the model would rather write something that cannot be part of it.
             token = self._sampler.choose(logits, [])
             if not allowed[token]:
-                return None
+                self.finish = "stop"
+                return
         else:
             token = self._sampler.choose(logits.masked_fill(~allowed, -torch.inf), [])
-        self._matcher.accept(token)
-        self._forced.extend(self._matcher.forced())
-        return token
+        self._text.accept(token)

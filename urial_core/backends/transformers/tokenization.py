@@ -50,10 +50,12 @@ class Tokenization:
     def serialized(self) -> str:
         """The tokenizer in the JSON form of ``tokenizers``, without padding and truncation."""
         with self._lock:
-            tokenizer = copy(self._backend)
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return str(tokenizer.to_str())
+            tokenizer = self._backend
+            if tokenizer.padding or tokenizer.truncation:
+                tokenizer = copy(tokenizer)  # takes a second for a large vocabulary
+                tokenizer.no_padding()
+                tokenizer.no_truncation()
+            return str(tokenizer.to_str())
 
     def decode(self, token: int) -> str:
         """The text of one token by itself."""
