@@ -15,13 +15,12 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial.capabilities import capabilities_of
 from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread
+from urial_core.budget import estimated_tokens
 from urial_core.completion import Completion, CompletionChunk, Usage
 from urial_core.request import Request
 
 __all__ = ["CompletionLLM"]
 
-_CHARACTERS_PER_TOKEN = 3
-"""A careful guess for ASCII where the model's tokenizer is out of reach; else one for one."""
 _WINDOW_STEP = 1024
 _NAMES = ("model_name", "model", "model_id", "repo_id", "model_path", "deployment_name")
 
@@ -98,8 +97,7 @@ class CompletionLLM:
             return len(self._encode(text))
         if self._can.counts_tokens:
             return self._llm.get_num_tokens(text)
-        ascii_characters = sum(map(str.isascii, text))
-        return len(text) - ascii_characters + ascii_characters // _CHARACTERS_PER_TOKEN + 1
+        return estimated_tokens(text)
 
     @property
     def token_ids(self) -> Callable[[str], list[int]] | None:

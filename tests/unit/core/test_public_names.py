@@ -41,6 +41,8 @@ NAMES = [
     "ReplyEnd",
     "ReplyReader",
     "Request",
+    "ServerError",
+    "ServerUnreachableError",
     "TextDelta",
     "TokenLogprob",
     "Tool",
