@@ -44,7 +44,7 @@ def completion_payload(
     if form := constraint_fields(request, dialect):
         payload |= form  # it ends by itself, and a stop string would end it amid the form
     else:
-        payload["stop"] = list(request.stop)[: dialect.max_stops]
+        payload["stop"] = list(dict.fromkeys(request.stop))[: dialect.max_stops]
     if parameters.logprobs is not None:
         payload["logprobs"] = max(parameters.logprobs, dialect.least_logprobs)
     if stream:
