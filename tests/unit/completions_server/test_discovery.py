@@ -8,8 +8,9 @@ import pickle
 
 import httpx
 import pytest
-from pretend_server import KINDS, WAYS, WINDOW, PretendServer, asked, refusal, request_for
+from pretend_server import KINDS, PROMPT, WAYS, WINDOW, PretendServer, asked, refusal, request_for
 
+from langchain_urial import ChatUrial
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.errors import (
     MissingDependencyError,
@@ -56,6 +57,32 @@ def test_tokens_are_the_servers(kind: str) -> None:
     bodies = [seen.body for seen in pretend.seen if seen.path == "/tokenize"]
     assert len(bodies) == 2  # one of them found out that there is a tokenizer
     assert bodies[1]["content" if kind == "llama.cpp" else "prompt"] == "one two three"
+
+
+def test_a_chat_model_asks_only_for_a_name_that_is_missing() -> None:
+    """With the model's name, nothing is sent before the first call; without, it is asked for."""
+    pretend = PretendServer("vllm")
+    chat = ChatUrial(llm=pretend.model(model="base"), prompt=PROMPT)
+    assert chat.model_name == "base"
+    assert repr(chat._identifying_params)
+    assert pretend.seen == []
+    assert ChatUrial(llm=pretend.model(), prompt=PROMPT).model_name == "base"
+    assert pretend.completions == []
+
+
+def test_from_endpoint_sets_up_the_server() -> None:
+    """URL, model, key, time limit and retries reach the model; the rest are fields."""
+    chat = ChatUrial.from_endpoint(
+        "http://server.test", "m", api_key="sk-secret", timeout=7.5, max_retries=4, max_tokens=9
+    )
+    endpoint = chat.llm._connection._endpoint
+    assert (endpoint.base_url, endpoint.api_key) == ("http://server.test/v1", "sk-secret")
+    assert (endpoint.timeout, endpoint.max_retries) == (7.5, 4)
+    assert (chat.timeout, chat.max_retries, chat.max_tokens, chat.model_name) == (7.5, 4, 9, "m")
+    shown = (repr(chat), str(chat.asdict()), chat._get_llm_string(), repr(chat.llm))
+    assert [text for text in shown if "sk-secret" in text] == []
+    again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - just made
+    assert again.llm._connection._endpoint == endpoint
 
 
 def test_without_a_tokenizer_counts_are_careful_guesses() -> None:
