@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -110,6 +111,16 @@ async def test_log_probabilities_are_the_texts(chat: ChatUrial, way: str) -> Non
     assert "".join(item["token"] for item in tokens).strip().startswith(reply.text)
     assert all(item["logprob"] <= 0 for item in tokens)
     assert {len(item["top_logprobs"]) for item in tokens} == {2}
+
+
+def test_one_model_serves_one_event_loop_after_another(
+    chat: ChatUrial, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As scripts do with ``asyncio.run``: each loop has connections, and none is missed."""
+    for _ in range(3):
+        assert asyncio.run(chat.ainvoke(QUESTIONS[0])).text
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_the_server_tells_its_window_and_tokens(model: CompletionsServerModel) -> None:

@@ -215,7 +215,7 @@ def test_only_what_is_alike_shares_a_request(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"choices": []}, "<html>", [], None, {"choices": [{}, {}]}, 7]
+    "answer", [{}, {"choices": []}, "<html>", [], None, {"choices": [{}, {}]}, {"choices": [1]}, 7]
 )
 def test_what_is_no_completion_is_an_error(answer: Any) -> None:
     """An answer of another shape is shown, and never taken for an empty reply."""

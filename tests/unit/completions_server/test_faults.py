@@ -26,6 +26,7 @@ from langchain_urial import ChatUrial
 from urial_core.constraint import JsonSchema
 from urial_core.errors import (
     ContextOverflowError,
+    ConversationError,
     GenerationError,
     ServerError,
     ServerUnreachableError,
@@ -267,6 +268,14 @@ async def test_a_page_of_html_is_an_error(way: str) -> None:
     model = PretendServer("generic", lambda _: page).model()
     with pytest.raises(GenerationError):
         await asked(model, way, request_for())
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_half_a_character_cannot_be_sent(way: str) -> None:
+    """A lone surrogate in a message is an error that shows it."""
+    model = PretendServer("generic").model()
+    with pytest.raises(ConversationError, match="ud83d"):
+        await asked(model, way, request_for("Hi \ud83d"))
 
 
 async def test_broken_json_is_an_error() -> None:

@@ -44,7 +44,11 @@ def completions_of(
     counted, and what was cached is shared out evenly. Elsewhere usage is unknown.
     """
     choices = response.get("choices") if isinstance(response, Mapping) else None
-    if not isinstance(choices, Sequence) or len(choices) != len(requests):
+    if (
+        not isinstance(choices, Sequence)
+        or len(choices) != len(requests)
+        or not all(isinstance(choice, Mapping) for choice in choices)
+    ):
         raise GenerationError(
             f"The server's answer to {len(requests)} prompts has no list of as many choices: "
             f"{str(response)[:200]!r}. Is base_url the one of an OpenAI-style completions API?"
@@ -146,7 +150,9 @@ def _usage(event: Mapping[str, Any]) -> Usage | None:
         )
     if timings := event.get("timings"):  # llama.cpp, before the last event
         cached = timings.get("cache_n") or 0
-        return Usage(cached + timings["prompt_n"], timings["predicted_n"], cached)
+        return Usage(
+            cached + (timings.get("prompt_n") or 0), timings.get("predicted_n") or 0, cached
+        )
     return None
 
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import httpx
 import openai
-from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
+from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient, Omit, OpenAI, Stream
 
 from urial_core.backends.completions_server.answer import StreamReader
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
@@ -241,8 +241,11 @@ class Connection:
         loop = asyncio.get_running_loop()
         with self._making:
             if loop not in self._of_loops:
+                given = self._endpoint.http_async_client
                 client = AsyncOpenAI(
-                    **self._endpoint.options(), http_client=self._endpoint.http_async_client
+                    **self._endpoint.options(),
+                    # The SDK's own would close itself in another loop than its connections'.
+                    http_client=given or DefaultAsyncHttpxClient(),
                 )
                 self._of_loops[loop] = _OfLoop(client, asyncio.Lock())
             return self._of_loops[loop]

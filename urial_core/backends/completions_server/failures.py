@@ -11,6 +11,7 @@ import openai
 
 from urial_core.errors import (
     ContextOverflowError,
+    ConversationError,
     GenerationError,
     ServerError,
     ServerUnreachableError,
@@ -42,6 +43,11 @@ def failure(error: Exception, url: str, body: Mapping[str, Any] | None, secret: 
         secret: The key, which no message may show.
     """
     match error:
+        case UnicodeEncodeError():
+            return ConversationError(
+                f"The page holds {error.object[error.start : error.end]!r}, half of a character, "
+                "which no server can be sent. Take it out of the messages."
+            )
         case openai.APITimeoutError():
             return ServerUnreachableError(
                 f"The server at {url} did not answer in time. It may be overloaded: raise "
