@@ -13,7 +13,7 @@ from langchain_urial.capabilities import capabilities_of
 from langchain_urial.completion_llm import CompletionLLM
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapped import WrappedModel
-from urial_core.completion import CompletionModel
+from urial_core.completion import is_completion_model
 from urial_core.errors import UnsupportedModelError
 from urial_core.parameters import GenerationParameters
 
@@ -37,7 +37,7 @@ def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> Wrapp
     """
     if isinstance(llm, RunnableBinding):
         return _wrap_llm(llm.bound, llm.kwargs, encode)
-    if isinstance(llm, CompletionModel) and not isinstance(llm, BaseLLM):
+    if is_completion_model(llm) and not isinstance(llm, BaseLLM):
         return WrappedModel(llm)
     return _wrap_llm(llm, {}, encode)
 

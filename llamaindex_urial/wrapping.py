@@ -16,7 +16,7 @@ from llamaindex_urial.llama_cpp_model import LlamaCppModel
 from llamaindex_urial.ollama_model import OllamaModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapped import WrappedModel
-from urial_core.completion import CompletionModel
+from urial_core.completion import is_completion_model
 from urial_core.errors import MissingDependencyError, UnsupportedModelError
 from urial_core.parameters import GenerationParameters
 
@@ -39,7 +39,7 @@ def wrap(llm: object) -> WrappedModel:
         return _wrap_llm(llm)
     if type(llm).__module__.startswith("langchain") or _is_langchains(llm):
         return _wrap_langchain(llm)
-    if isinstance(llm, CompletionModel):
+    if is_completion_model(llm):
         return WrappedModel(llm)
     raise UnsupportedModelError(
         f"{type(llm).__name__} is not a completion LLM: pass a LlamaIndex LLM, a LangChain LLM (a "
