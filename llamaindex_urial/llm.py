@@ -31,6 +31,7 @@ from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core import Prompt, Reply, UrialChat, load_prompt
+from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.transformers import ENGINE_OPTIONS, TransformersModel, shared_model
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.compose import Overflow
@@ -54,6 +55,7 @@ class UrialLLM(StructuredPredictionLLM):
             from llamaindex_urial import UrialLLM
 
             Settings.llm = UrialLLM.from_model_id("google/gemma-3-270m")  # in this process
+            Settings.llm = UrialLLM.from_endpoint("http://127.0.0.1:8000/v1")  # behind a server
             Settings.llm = UrialLLM(llm=any_completion_llm)               # around another LLM
 
     ``complete`` puts a prompt on the page as one query; ``complete(..., formatted=True)`` hands the
@@ -129,7 +131,7 @@ class UrialLLM(StructuredPredictionLLM):
     """Whether agents and programs may hand it tools. False makes them use text alone (ReAct)."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
-    """A token for the hub, where ``model`` needs one."""
+    """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
 
     _wrapped: WrappedModel = PrivateAttr()
     _prompt: Prompt = PrivateAttr()
@@ -160,6 +162,38 @@ class UrialLLM(StructuredPredictionLLM):
         if isinstance(model_id, (str, Path)):
             return cls(model_name=str(model_id), engine_options=options, **kwargs)
         return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
+
+    @classmethod
+    def from_endpoint(
+        cls,
+        base_url: str,
+        model: str | None = None,
+        *,
+        api_key: str | SecretStr | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Use a base model behind a server with an OpenAI-style ``/v1/completions``.
+
+        Args:
+            base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``.
+            model: The model's name there. Default: the first that the server names; it is asked
+                for it now. With a name, nothing is sent before the first call.
+            api_key: The server's key, if it wants one.
+            timeout: Seconds to wait for a connection or for the next piece. Default: the SDK's.
+            max_retries: How often a failed request is repeated. Default: the SDK's.
+            **kwargs: Fields of this class.
+        """
+        key = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        server = CompletionsServerModel(
+            base_url,
+            model,
+            api_key=key.get_secret_value() if key else None,
+            timeout=timeout,
+            max_retries=max_retries,
+        )
+        return cls(llm=server, api_key=key, **kwargs)
 
     @model_validator(mode="before")
     @classmethod
