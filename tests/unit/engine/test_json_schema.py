@@ -110,7 +110,5 @@ def test_objects_get_the_properties_they_list(schema: dict[str, Any], *, more: b
     """Listed properties are all there are, unless the schema speaks of others in any way."""
     nested = {"$defs": {"x": schema}, "$ref": "#/$defs/x"}
     for grammar in (grammar_of(JsonSchema.of(schema)), grammar_of(JsonSchema.of(nested))):
-        closed = '"additionalProperties":false' in json.dumps(grammar).replace(" ", "").replace(
-            "\\", ""
-        )
-        assert closed is not more
+        plain = grammar.replace(" ", "").replace("\\", "")
+        assert ('"additionalProperties":false' in plain) is not more
