@@ -121,6 +121,10 @@ class TestUrialLLM(LLMConformanceTests):
     def closes_quietly(self) -> bool:
         return True
 
+    @property
+    def supports_tools(self) -> bool:
+        return True
+
 
 @cache
 def _loaded() -> tuple[Any, Any]:
