@@ -12,8 +12,9 @@ from langchain_urial.completion_llm import CompletionLLM
 from langchain_urial.structured_output import openai_format
 from langchain_urial.tools import openai_choice, openai_tools
 from langchain_urial.translation import core_messages
-from langchain_urial.wrapping import WrappedModel, shared_model
 from urial_core import GenerationParameters, Prompt, UrialChat
+from urial_core.backends.transformers import shared_model
+from urial_core.backends.wrapped import WrappedModel
 from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import output_schema, tool_use

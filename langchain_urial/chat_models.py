@@ -28,7 +28,7 @@ from langchain_urial.replies import PROVIDER, delta_chunk, end_chunk, generation
 from langchain_urial.structured_output import Method, SchemaLike, openai_format, structured
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from langchain_urial.translation import core_messages
-from langchain_urial.wrapping import ENGINE_OPTIONS, WrappedModel, shared_model, wrap
+from langchain_urial.wrapping import wrap
 from urial_core import (
     Prompt,
     Reply,
@@ -39,7 +39,9 @@ from urial_core import (
     __version__,
     load_prompt,
 )
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.transformers import ENGINE_OPTIONS, TransformersModel, shared_model
+from urial_core.backends.wrapped import WrappedModel
 from urial_core.compose import Overflow, conversation_text
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import tool_use
@@ -63,6 +65,7 @@ class ChatUrial(BaseChatModel):
             from langchain_urial import ChatUrial
 
             chat = ChatUrial.from_model_id("google/gemma-3-270m")  # in this process
+            chat = ChatUrial.from_endpoint("http://127.0.0.1:8000/v1")  # behind a server
             chat = ChatUrial(llm=any_langchain_llm)                # around a completion LLM
 
     Invoke:
@@ -157,13 +160,13 @@ class ChatUrial(BaseChatModel):
     """Whether ``invoke`` streams inside; False, where it was set, keeps ``stream`` from it too."""
 
     timeout: float | None = None
-    """Accepted for compatibility; set it on ``llm``, which makes the calls."""
+    """Of ``from_endpoint``; elsewhere without effect: set it on ``llm``, which makes the calls."""
 
     max_retries: int | None = None
-    """Accepted for compatibility; set it on ``llm``, which makes the calls."""
+    """Of ``from_endpoint``; elsewhere without effect: set it on ``llm``, which makes the calls."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True)
-    """A token for the hub, where ``model`` needs one."""
+    """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
 
     _wrapped: WrappedModel = PrivateAttr()
     _prompt: Prompt = PrivateAttr()
@@ -193,6 +196,39 @@ class ChatUrial(BaseChatModel):
         if isinstance(model_id, (str, Path)):
             return cls(model_name=str(model_id), engine_options=options, **kwargs)
         return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
+
+    @classmethod
+    def from_endpoint(
+        cls,
+        base_url: str,
+        model: str | None = None,
+        *,
+        api_key: str | SecretStr | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Use a base model behind a server with an OpenAI-style ``/v1/completions``.
+
+        Args:
+            base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``.
+            model: The model's name there. Default: the first that the server names; it is asked
+                for it now. With a name, nothing is sent before the first call.
+            api_key: The server's key, if it wants one.
+            timeout: Seconds to wait for a connection or for the next piece. Default: the SDK's.
+            max_retries: How often a failed request is repeated. Default: the SDK's.
+            **kwargs: Fields of this class.
+        """
+        key = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        server = CompletionsServerModel(
+            base_url,
+            model,
+            api_key=key.get_secret_value() if key else None,
+            timeout=timeout,
+            max_retries=max_retries,
+        )
+        settings = {"api_key": key, "timeout": timeout, "max_retries": max_retries}
+        return cls(llm=server, **settings, **kwargs)
 
     @model_validator(mode="before")
     @classmethod
@@ -426,7 +462,7 @@ class ChatUrial(BaseChatModel):
         call = self._call(kwargs, stop)
         with langchain_errors():
             request = call.requests(messages)[0]
-        with closing(call.chat.stream(request)) as events:
+        with langchain_errors(), closing(call.chat.stream(request)) as events:
             for event in events:
                 chunk = _chunk(event, call, request)
                 if run_manager:
@@ -443,12 +479,13 @@ class ChatUrial(BaseChatModel):
         call = self._call(kwargs, stop)
         with langchain_errors():
             request = (await asyncio.to_thread(call.requests, messages))[0]
-        async with aclosing(call.chat.astream(request)) as events:
-            async for event in events:
-                chunk = _chunk(event, call, request)
-                if run_manager:
-                    await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
-                yield chunk
+        with langchain_errors():
+            async with aclosing(call.chat.astream(request)) as events:
+                async for event in events:
+                    chunk = _chunk(event, call, request)
+                    if run_manager:
+                        await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                    yield chunk
 
     @property
     def _llm_type(self) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from langchain_core.language_models.model_profile import ModelProfile
 
 from urial_core import CompletionModel, Prompt
+from urial_core.backends.estimate import estimate_tokens
 
 __all__ = ["profile_of"]
-
-_CHARACTERS_PER_TOKEN = 3
-"""A careful guess, since a profile must not load a tokenizer."""
 
 
 def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> ModelProfile:
@@ -39,5 +37,5 @@ def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> Mo
     )
     window = window or getattr(model, "context_window_at_hand", None)
     if window:
-        profile["max_input_tokens"] = max(window - len(prompt.page) // _CHARACTERS_PER_TOKEN, 0)
+        profile["max_input_tokens"] = max(window - estimate_tokens(prompt.page), 0)
     return profile

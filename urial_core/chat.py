@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from urial_core.budget import TokenBudget
 from urial_core.completion import Completion, CompletionModel
-from urial_core.compose import Overflow, compose
+from urial_core.compose import Overflow, compose, compose_plain
 from urial_core.constraint import JsonSchema, constrains
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
@@ -72,17 +72,25 @@ class UrialChat:
         if output is not None:
             check_schema(output.text)
             constrains(self.model, output.closed)
-        window = self.context_window or self.model.context_window
         return compose(
             self.prompt,
             messages,
             parameters,
-            budget=TokenBudget(window, self.model.count_tokens) if window else None,
+            budget=self._budget,
             overflow=self.overflow,
             prefill=prefill,
             tools=tools,
             output=output,
         )
+
+    def plain_request(self, text: str, parameters: GenerationParameters | None = None) -> Request:
+        """Compose the request that has a text continued as it is, without the page."""
+        return compose_plain(text, parameters, budget=self._budget)
+
+    @property
+    def _budget(self) -> TokenBudget | None:
+        window = self.context_window or self.model.context_window
+        return TokenBudget(window, self.model.count_tokens) if window else None
 
     def stream(self, request: Request) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
         """Yield the reply's text and calls as they are written, then its end.

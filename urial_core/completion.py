@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from inspect import getattr_static
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 if TYPE_CHECKING:
     from urial_core.request import Request
 
-__all__ = ["Completion", "CompletionChunk", "CompletionModel", "TokenLogprob", "Usage"]
+__all__ = [
+    "Completion",
+    "CompletionChunk",
+    "CompletionModel",
+    "TokenLogprob",
+    "Usage",
+    "is_completion_model",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +119,13 @@ class CompletionModel(Protocol):
 
     def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
+
+
+def is_completion_model(value: object) -> TypeGuard[CompletionModel]:
+    """Whether an object has all that the protocol asks for.
+
+    Unlike ``isinstance`` before Python 3.12, it does not ask for the properties' values, which may
+    load a model or ask a server.
+    """
+    members = (name for name in vars(CompletionModel) if not name.startswith("_"))
+    return all(getattr_static(value, name, None) is not None for name in members)

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from urial_core.budget import TokenBudget, reply_tokens
 from urial_core.constraint import Choice, Constraint, JsonSchema
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
+from urial_core.frame import Frame
 from urial_core.messages import Message
 from urial_core.neutralise import neutralise
 from urial_core.parameters import GenerationParameters
@@ -20,7 +21,7 @@ from urial_core.request import Request
 from urial_core.sections import Section, output_section, sections_of, sections_text, tools_section
 from urial_core.tools import Tool, ToolUse, call_opening
 
-__all__ = ["Overflow", "compose", "conversation_text"]
+__all__ = ["Overflow", "compose", "compose_plain", "conversation_text"]
 
 Overflow = Literal["error", "trim"]
 """What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
@@ -127,6 +128,39 @@ def compose(
             for query in (prompt.lesson.neutral if ending.decides else ())
         ),
         dropped=tuple({id(message): message for message in dropped}.values()),
+    )
+
+
+def compose_plain(
+    text: str,
+    parameters: GenerationParameters | None = None,
+    *,
+    budget: TokenBudget | None = None,
+) -> Request:
+    """Have a text continued as it is, with no page around it.
+
+    Args:
+        text: The text.
+        parameters: How to sample.
+        budget: The model's window and token count; None if unknown, and nothing is checked then.
+
+    Raises:
+        ContextOverflowError: It does not fit.
+    """
+    parameters = parameters or GenerationParameters()
+    max_tokens = reply_tokens(parameters.max_tokens, None)
+    if budget is not None:
+        tokens = budget.count(text)
+        max_tokens = reply_tokens(parameters.max_tokens, budget.window - tokens)
+        if tokens + max_tokens > budget.window:
+            raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
+    return Request(
+        prompt=text,
+        constant=0,
+        stop=parameters.stop,
+        parameters=parameters.replace(max_tokens=max_tokens),
+        frame=Frame(),
+        plain=True,
     )
 
 

@@ -12,6 +12,8 @@ UrialError
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
     ├── ModelLoadError          the model could not be loaded
     ├── UnsupportedModelError   the object cannot serve as a completion model
+    ├── ServerError             the server that runs the model refused or failed
+    │   └── ServerUnreachableError  it did not answer at all
     └── GenerationError         the model failed while it was writing
 """
 
@@ -28,6 +30,8 @@ __all__ = [
     "ModelLoadError",
     "ParameterError",
     "PromptError",
+    "ServerError",
+    "ServerUnreachableError",
     "UnknownPromptError",
     "UnsupportedContentError",
     "UnsupportedModelError",
@@ -87,7 +91,7 @@ class ContextOverflowError(UrialError):
         super().__init__(
             f"The page needs {prompt_tokens} tokens and the reply {max_tokens}, together "
             f"{prompt_tokens + max_tokens}, but the model's window is {window}. "
-            f"Largest parts: {largest}. "
+            f"{f'Largest parts: {largest}. ' if largest else ''}"
             "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as "
             "'short'), or pass overflow='trim' to drop the oldest turns."
         )
@@ -107,6 +111,22 @@ class ModelLoadError(ModelError):
 
 class UnsupportedModelError(ModelError):
     """The object given cannot serve as a completion model."""
+
+
+class ServerError(ModelError):
+    """The server that runs the model refused a request, or failed before any of its answer came.
+
+    Attributes:
+        status: The HTTP status of its answer, if there was one.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ServerUnreachableError(ServerError):
+    """The server did not answer: it is down, elsewhere, or too slow."""
 
 
 class GenerationError(ModelError):

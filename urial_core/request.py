@@ -32,6 +32,8 @@ class Request:
         output: The form that a reply in text must have.
         neutral_pages: Pages with the same tools and a query that says nothing, to find a model's
             leaning between answers and calls.
+        plain: Whether this is no page, but plain text whose continuation is given as it is written;
+            the frame means nothing then.
         dropped: Messages left out because the window is too small.
     """
 
@@ -45,6 +47,7 @@ class Request:
     tools: ToolUse | None = None
     output: JsonSchema | None = None
     neutral_pages: tuple[str, ...] = ()
+    plain: bool = False
     dropped: tuple[Message, ...] = ()
 
     @property
@@ -53,9 +56,17 @@ class Request:
         assert self.parameters.max_tokens is not None  # noqa: S101 - `compose` sets it
         return self.parameters.max_tokens
 
-    def reader(self) -> ReplyReader:
+    def reader(self, *, may_echo: bool = False) -> ReplyReader:
         """A fresh reader for the completion as the engine writes it.
 
         An engine that sees every token may run it too, to stop exactly where the reply ends.
+
+        Args:
+            may_echo: Whether the completion may begin with a copy of the prompt, to be dropped.
         """
-        return ReplyReader(self.frame, stop=self.parameters.stop, prefill=self.prefill)
+        return ReplyReader(
+            None if self.plain else self.frame,
+            stop=self.parameters.stop,
+            prompt=self.prompt if may_echo else "",
+            prefill=self.prefill,
+        )

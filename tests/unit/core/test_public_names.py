@@ -41,6 +41,8 @@ NAMES = [
     "ReplyEnd",
     "ReplyReader",
     "Request",
+    "ServerError",
+    "ServerUnreachableError",
     "TextDelta",
     "TokenLogprob",
     "Tool",
@@ -104,4 +106,5 @@ def test_importing_loads_no_framework() -> None:
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
     )
     heavy = {"torch", "transformers", "numpy", "langchain_core", "llama_index", "typer", "rich"}
+    heavy |= {"openai", "httpx"}
     assert not heavy & set(json.loads(result.stdout))

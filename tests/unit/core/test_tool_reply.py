@@ -268,7 +268,7 @@ def test_replies(case: str) -> None:
 
 @many
 @given(st.sampled_from(sorted(CASES)), sizes, st.booleans())
-def test_any_split_gives_the_same_reply(case: str, lengths: list[int], echo: bool) -> None:  # noqa: FBT001
+def test_any_split_gives_the_same_reply(case: str, lengths: list[int], echo: bool) -> None:
     """How the text is cut into pieces makes no difference, nor an echo of the page."""
     use, held, scripts, expected = CASES[case]
     page = request_of(chat_of(), use).prompt if echo and not use.must_call else ""

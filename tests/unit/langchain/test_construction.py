@@ -16,6 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 from langchain_urial import ChatUrial
 from urial_core import load_prompt
+from urial_core.backends.estimate import estimate_tokens
 from urial_core.errors import ParameterError, UnknownPromptError, UnsupportedModelError
 from urial_core.testing import ScriptedModel
 
@@ -207,7 +208,7 @@ def test_the_profile_tells_what_the_model_can_do() -> None:
         "structured_output",
         "mid_conversation_system_messages",
     ]
-    assert chat.profile["max_input_tokens"] == 1000 - len(PROMPT.page) // 3
+    assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.page)
     own = {"max_input_tokens": 5}
     assert chat_of(profile=own).profile == own
 

@@ -1,0 +1,95 @@
+"""Real servers: one that is started here, or one that runs already."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from urial_core.backends.completions_server import CompletionsServerModel
+
+ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "tests" / "servers" / "llama_server.py"
+STARTS_WITHIN = 120.0
+
+
+class RunningServer:
+    """A server at a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1")
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.url}/v1"
+
+    def model(self, **options: Any) -> CompletionsServerModel:
+        return CompletionsServerModel(self.base_url, **{"timeout": 120.0, **options})
+
+    def busy(self) -> bool:
+        """Whether it is writing something, as its own counters have it."""
+        with urllib.request.urlopen(f"{self.url}/metrics") as answer:  # noqa: S310 - loopback
+            counters = answer.read().decode()
+        running = ("llamacpp:requests_processing", "vllm:num_requests_running")
+        return any(
+            float(line.rsplit(" ", 1)[1]) > 0
+            for line in counters.splitlines()
+            if line.startswith(running)
+        )
+
+    def becomes(self, *, busy: bool, within: float = 20.0) -> bool:
+        """Whether it becomes busy, or idle, in time.
+
+        Asked seldom: llama.cpp looks for clients that have left only when it had nothing to answer
+        for a second.
+        """
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if self.busy() is busy:
+                return True
+            time.sleep(0.1 if busy else 1.5)
+        return False
+
+
+class LlamaServer(RunningServer):
+    """A llama.cpp server in a process of its own, with one thread and two slots."""
+
+    def __init__(self, slot_folder: Path, port: int = 0) -> None:
+        command = [sys.executable, str(SCRIPT), "--slot-save-path", str(slot_folder)]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout
+        killer = threading.Timer(STARTS_WITHIN, self.process.kill)
+        killer.start()
+        url = self.process.stdout.readline().strip()
+        killer.cancel()
+        if not url:
+            raise RuntimeError(f"{SCRIPT} did not start within {STARTS_WITHIN} seconds.")
+        super().__init__(url)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def is_json_on_one_line(text: str) -> bool:
+    """Whether a text is JSON as the standard library would write it."""
+    return json.dumps(json.loads(text), ensure_ascii=False) == text

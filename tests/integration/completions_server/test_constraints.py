@@ -1,0 +1,88 @@
+"""Completions of a real server that are held to a form."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from running_server import is_json_on_one_line
+
+from langchain_urial import ChatUrial
+from urial_core import Message, Request
+from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.constraint import Choice, JsonSchema
+
+pytestmark = pytest.mark.server
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "city": {"enum": ["Paris", "Rome"]},
+        "capital": {"type": "boolean"},
+        "rivers": {"type": "array", "items": {"enum": ["Seine", "Tiber"]}, "maxItems": 2},
+    },
+    "required": ["city", "capital", "rivers"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def request_(chat: ChatUrial) -> Request:
+    """A question about Paris."""
+    return chat.urial.request([Message("user", "Describe Paris.")])
+
+
+@pytest.mark.parametrize("way", ["complete", "acomplete", "stream", "astream"])
+async def test_json_fits_its_schema(
+    model: CompletionsServerModel, request_: Request, way: str
+) -> None:
+    """It is whole, on one line, with the schema's keys in their order, and ends by itself."""
+    constraint = JsonSchema.of(SCHEMA)
+    assert model.constrains(constraint)
+    request = replace(request_, constraint=constraint)
+    match way:
+        case "complete":
+            chunks = model.complete([request])
+        case "acomplete":
+            chunks = await model.acomplete([request])
+        case "stream":
+            chunks = list(model.stream(request))
+        case _:
+            chunks = [chunk async for chunk in model.astream(request)]
+    text = "".join(chunk.text for chunk in chunks)
+    assert is_json_on_one_line(text)
+    value = json.loads(text)
+    assert list(value) == ["city", "capital", "rivers"]
+    assert value["city"] in ("Paris", "Rome")
+    assert chunks[-1].finish == "stop"
+
+
+def test_options_are_scored(model: CompletionsServerModel, request_: Request) -> None:
+    """The most probable is taken; an offset turns that; scores are log-probabilities."""
+    options = ("The capital of France.", "Zebra", "はい")
+    choice = Choice(options)
+    assert model.constrains(choice)
+    [plain] = model.complete([replace(request_, constraint=choice)])
+    [taken] = plain.logprobs
+    scores = dict(taken.top)
+    assert set(scores) == set(options)
+    assert plain.text == max(options, key=scores.__getitem__) == taken.token
+    assert max(scores.values()) < 0
+    worst = min(options, key=scores.__getitem__)
+    offsets = tuple(1000.0 if option == worst else 0.0 for option in options)
+    [turned] = model.complete([replace(request_, constraint=Choice(options, offsets))])
+    assert turned.text == worst
+
+
+def test_scores_are_the_models_own(model: CompletionsServerModel, request_: Request) -> None:
+    """An option of one token scores what the unconstrained model gives that token."""
+    free = replace(request_, parameters=request_.parameters.replace(logprobs=5, max_tokens=1))
+    [completion] = model.complete([free])
+    (first, value), (second, other) = [
+        pair for pair in completion.logprobs[0].top if pair[0].isalpha()
+    ][:2]
+    [scored] = model.complete([replace(request_, constraint=Choice((first, second)))])
+    scores = dict(scored.logprobs[0].top)
+    assert scores[first] == pytest.approx(value, abs=0.3)
+    assert scores[second] == pytest.approx(other, abs=0.3)

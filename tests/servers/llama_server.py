@@ -1,0 +1,58 @@
+"""A real llama.cpp server with the demo model, for tests and for trying things out.
+
+``python tests/servers/llama_server.py --port 8083`` serves until its standard input is closed, and
+prints its address once it listens. llama.cpp comes with the package ``xllamacpp``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import xllamacpp
+
+from urial_core.demo import demo_model_file
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", help="a GGUF file; default: the demo model")
+    parser.add_argument("--port", type=int, default=0, help="default: any that is free")
+    parser.add_argument("--slots", type=int, default=2, help="requests written at once")
+    parser.add_argument("--window", type=int, default=2048, help="tokens of each slot")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--slot-save-path", help="a folder where slots may be saved")
+    parser.add_argument("--api-key")
+    options = parser.parse_args()
+    options.model = options.model or str(demo_model_file())
+    server = xllamacpp.Server(_parameters(options))
+    sys.stdout.write(f"{server.listening_address}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    os._exit(0)  # without waiting for requests
+
+
+def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
+    """What ``llama-server`` would be told by its own options."""
+    params = xllamacpp.CommonParams()
+    params.model.path = options.model
+    params.model_alias = {"gemma"}
+    params.hostnames, params.port = ["127.0.0.1"], options.port
+    params.n_parallel = options.slots
+    params.n_ctx = options.slots * options.window  # shared out among the slots
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.swa_full = True  # else models with sliding windows do not reuse a restored slot
+    params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True
+    if options.slot_save_path:
+        params.slot_save_path = options.slot_save_path.rstrip("/") + "/"
+    if options.api_key:
+        params.api_keys = [options.api_key]
+    return params
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""What is made of a server's answers, whole and in streams."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pretend_server import (
+    DONE,
+    PROMPT,
+    WAYS,
+    Pieces,
+    PretendServer,
+    asked,
+    event,
+    piece,
+    request_for,
+)
+
+from urial_core import TokenLogprob, UrialChat, Usage
+from urial_core.backends.completions_server import DIALECTS, VLLM, completion_of
+from urial_core.backends.completions_server.answer import StreamReader
+from urial_core.backends.completions_server.one_line_json import OneLineJson
+from urial_core.constraint import JsonSchema
+from urial_core.errors import GenerationError
+from urial_core.messages import Message
+
+USAGE = {
+    "prompt_tokens": 1195,
+    "completion_tokens": 12,
+    "total_tokens": 1207,
+    "prompt_tokens_details": {"cached_tokens": 1152},
+}
+MET = {"__verbose": {"stop_type": "word", "stopping_word": "\n````"}}
+TIMINGS = {"cache_n": 1152, "prompt_n": 43, "predicted_n": 1, "predicted_ms": 1.5}
+
+
+def whole(text: str, finish: str | None, **more: Any) -> dict[str, Any]:
+    """An answer in one piece."""
+    return {"choices": [{"index": 0, "text": text, "finish_reason": finish}], **more}
+
+
+# What each real server sent for one and the same reply: whole, and as a stream.
+SEEN: dict[str, tuple[Any, list[bytes]]] = {
+    "vllm": (
+        whole("Hello there\n````", "stop", usage=USAGE),
+        [
+            piece("Hel", usage={"prompt_tokens": 1195, "completion_tokens": 1}),
+            piece("lo there", usage={"prompt_tokens": 1195, "completion_tokens": 3}),
+            piece("\n````", "stop", usage={"prompt_tokens": 1195, "completion_tokens": 12}),
+            event({"choices": [], "usage": USAGE}),
+            DONE,
+        ],
+    ),
+    "llama.cpp": (
+        whole("Hello there", "stop", usage=USAGE, **MET),
+        [
+            piece("Hello", timings=TIMINGS),
+            piece(" there", timings=TIMINGS),
+            piece("", timings=TIMINGS),
+            piece("", "stop", usage=USAGE, timings=TIMINGS, **MET),
+            DONE,
+        ],
+    ),
+    "generic": (
+        whole("Hello there\n````\n# Query:", "length", usage=USAGE),
+        [
+            piece("Hello there"),
+            piece("\n````\n"),
+            piece("# Query:", "length"),
+            event({"choices": [], "usage": USAGE}),
+            DONE,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SEEN)
+@pytest.mark.parametrize("way", WAYS)
+async def test_every_server_gives_the_same_completion(kind: str, way: str) -> None:
+    """Text with the end that was met, reason and usage come out of whatever shape they came in."""
+    whole_answer, pieces = SEEN[kind]
+    pretend = PretendServer(
+        kind, lambda body: Pieces(pieces) if body.get("stream") else whole_answer
+    )
+    chunks = await asked(pretend.model(), way, request_for())
+    assert "".join(chunk.text for chunk in chunks).startswith("Hello there\n````")
+    assert chunks[-1].usage == Usage(1195, 12, 1152)
+    assert [chunk.finish for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1].finish == ("length" if kind == "generic" else "stop")
+
+
+@pytest.mark.parametrize("kind", SEEN)
+@pytest.mark.parametrize("way", ["reply", "stream"])
+def test_the_reply_is_the_same_from_every_server(kind: str, way: str) -> None:
+    """Behind the page, nothing of the servers' differences is left."""
+    whole_answer, pieces = SEEN[kind]
+    pretend = PretendServer(
+        kind, lambda body: Pieces(pieces) if body.get("stream") else whole_answer
+    )
+    chat = UrialChat(pretend.model(), PROMPT)
+    request = chat.request([Message("user", "Hi")])
+    if way == "reply":
+        [reply] = chat.reply([request])
+        text, end = reply.text, reply.end
+    else:
+        *deltas, end = chat.stream(request)
+        text = "".join(delta.text for delta in deltas)
+    assert (text, end.reason) == ("Hello there", "delimiter")
+
+
+def test_usage_is_known_though_a_stream_is_left_early() -> None:
+    """llama.cpp and vLLM tell the count with each piece, so no text is counted a second time."""
+    for kind in ("vllm", "llama.cpp"):
+        pretend = PretendServer(kind, lambda _, kind=kind: Pieces(SEEN[kind][1]))
+        first = next(pretend.model().stream(request_for()))
+        assert first.usage in (Usage(1195, 1), Usage(1195, 1, 1152))
+
+
+LEGACY = {
+    "tokens": ["Hel", "lo"],
+    "token_logprobs": [-0.5, -0.25],
+    "top_logprobs": [{"Hal": -1.0, "Hel": -0.5}, {"lo": -0.25, "l": -2.0}],
+    "text_offset": [0, 3],
+}
+CHAT = {
+    "content": [
+        {"id": 1, "token": "Hel", "logprob": -0.5, "top_logprobs": [
+            {"id": 1, "token": "Hel", "logprob": -0.5}, {"id": 2, "token": "Hal", "logprob": -1.0}
+        ]},
+        {"id": 3, "token": "lo", "logprob": -0.25, "top_logprobs": [
+            {"id": 3, "token": "lo", "logprob": -0.25}, {"id": 4, "token": "l", "logprob": -2.0}
+        ]},
+    ]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [LEGACY, CHAT])
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_both_shapes_of_log_probabilities_are_read(shape: Any, most: int) -> None:
+    """Tokens, values and as many alternatives as were asked for, best first."""
+    answer = whole("Hello", "stop")
+    answer["choices"][0]["logprobs"] = shape
+    completion = completion_of(answer, request_for(logprobs=most))
+    assert completion.logprobs == (
+        TokenLogprob("Hel", -0.5, (("Hel", -0.5), ("Hal", -1.0))[:most]),
+        TokenLogprob("lo", -0.25, (("lo", -0.25), ("l", -2.0))[:most]),
+    )
+
+
+@pytest.mark.parametrize("way", ["complete", "acomplete"])
+async def test_a_batch_on_vllm_is_one_request_with_each_ones_usage(way: str) -> None:
+    """Prompts alike go as a list; each completion has its own tokens, and the sum stays right."""
+
+    def answer(body: Any) -> Any:
+        assert body["return_token_ids"] is True
+        choices = [
+            {"index": number, "text": f"{number}", "finish_reason": "stop",
+             "prompt_token_ids": [0] * (10 + number), "token_ids": [0] * (1 + number)}
+            for number in range(len(body["prompt"]))
+        ]  # fmt: skip
+        usage = {
+            "prompt_tokens": 33,
+            "completion_tokens": 6,
+            "prompt_tokens_details": {"cached_tokens": 20},
+        }
+        return {"choices": choices[::-1], "usage": usage}
+
+    pretend = PretendServer("vllm", answer)
+    model, requests = pretend.model(), [request_for(text) for text in "abc"]
+    completions = model.complete(requests) if way == "complete" else await model.acomplete(requests)
+    assert [completion.text for completion in completions] == ["0", "1", "2"]
+    usages = [completion.usage for completion in completions]
+    assert usages == [Usage(10, 1, 7), Usage(11, 2, 7), Usage(12, 3, 6)]
+    assert [body["prompt"] for body in pretend.completions] == [[r.prompt for r in requests]]
+
+
+@pytest.mark.parametrize("way", ["complete", "acomplete"])
+async def test_a_batch_on_llama_cpp_is_a_request_for_each(way: str) -> None:
+    """Its usage for a list would be the first prompt's; so each prompt is asked for by itself."""
+    pretend = PretendServer("llama.cpp")
+    model, requests = pretend.model(), [request_for(text) for text in "abc"]
+    completions = model.complete(requests) if way == "complete" else await model.acomplete(requests)
+    assert [completion.text for completion in completions] == ["re: a", "re: b", "re: c"]
+    assert [completion.usage for completion in completions] == [Usage(10, 3)] * 3
+    assert len(pretend.completions) == 3
+
+
+def test_a_batch_elsewhere_has_no_usage_of_its_own() -> None:
+    """A sum over several prompts is nobody's usage; a single prompt has it."""
+    pretend = PretendServer("generic")
+    model = pretend.model()
+    completions = model.complete([request_for("a"), request_for("b")])
+    assert [completion.usage for completion in completions] == [None, None]
+    assert len(pretend.completions) == 1
+    assert model.complete([request_for("a")])[0].usage == Usage(10, 3)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "generic"])
+def test_only_what_is_alike_shares_a_request(kind: str) -> None:
+    """Other parameters or stops make another request; the order of completions stays."""
+    pretend = PretendServer(kind)
+    requests = [
+        request_for("a"),
+        request_for("b", seed=1),
+        request_for("c"),
+        request_for("d", stop=("x",)),
+    ]
+    completions = pretend.model().complete(requests)
+    assert [completion.text for completion in completions] == ["re: a", "re: b", "re: c", "re: d"]
+    assert sorted(len(body["prompt"]) > 9 for body in pretend.completions) == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"choices": []}, "<html>", [], None, {"choices": [{}, {}]}, {"choices": [1]}, 7]
+)
+def test_what_is_no_completion_is_an_error(answer: Any) -> None:
+    """An answer of another shape is shown, and never taken for an empty reply."""
+    with pytest.raises(GenerationError, match="list of as many choices"):
+        completion_of(answer, request_for())
+
+
+def test_reasons_of_other_servers() -> None:
+    """Whatever is no "length" is a stop, in the protocol's two words."""
+    for given_, expected in (("eos", "stop"), (None, "stop"), ("content_filter", "stop")):
+        assert completion_of(whole("a", given_), request_for()).finish == expected
+    assert completion_of(whole("a", "length"), request_for()).finish == "length"
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_a_server_that_broke_off_says_so(reason: str) -> None:
+    """A server ends what it gives up with a reason of its own: that is no whole reply."""
+    with pytest.raises(GenerationError, match=reason):
+        completion_of(whole("half a", reason), request_for(), VLLM)
+    reader = StreamReader(request_for(), VLLM)
+    reader.feed(whole("half a", None))
+    with pytest.raises(GenerationError) as caught:
+        reader.feed(whole("", reason))
+    assert caught.value.text == "half a"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(value=VALUES, indent=st.sampled_from([None, 0, 1, "\t"]), data=st.data())
+def test_json_comes_out_on_one_line(value: Any, indent: Any, data: st.DataObject) -> None:
+    """However it is laid out and split, it is written as the standard library would by default."""
+    separators = data.draw(st.sampled_from([(",", ":"), (" ,\n", " :  "), None]))
+    laid_out = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+    line = OneLineJson()
+    out, at = "", 0
+    while at < len(laid_out):
+        size = data.draw(st.integers(1, 7))
+        out += line.feed(laid_out[at : at + size])
+        at += size
+    assert out == json.dumps(value, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_constrained_json_is_on_one_line(kind: str, way: str) -> None:
+    """What a server lays out over lines comes in the form that the constraint promises."""
+    pieces = ['{\n  "a"', ":1,", '\n  "b": "x: \\" ,y"\n', "}"]
+    stream = [*map(piece, pieces), piece("", "stop"), DONE]
+    pretend = PretendServer(
+        kind, lambda body: Pieces(stream) if body.get("stream") else whole("".join(pieces), "stop")
+    )
+    request = request_for(constraint=JsonSchema.of({"type": "object"}))
+    chunks = await asked(pretend.model(), way, request)
+    assert "".join(chunk.text for chunk in chunks) == '{"a": 1, "b": "x: \\" ,y"}'
+
+
+def test_what_is_not_constrained_is_not_rewritten() -> None:
+    """A server that cannot hold to the form may write anything, and the caller sees it."""
+    request = request_for(constraint=JsonSchema.of({"type": "object"}))
+    assert completion_of(whole("Well:\n\n{ }", "stop"), request).text == "Well:\n\n{ }"
+    assert completion_of(whole("{ }", "stop"), request, DIALECTS["vllm"]).text == "{}"

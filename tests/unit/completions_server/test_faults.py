@@ -1,0 +1,307 @@
+"""What goes wrong: each fault is an error that says what to do, and no text is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.exceptions import ContextOverflowError as LangChainOverflowError
+from pretend_server import (
+    DONE,
+    KINDS,
+    PROMPT,
+    WAYS,
+    Pieces,
+    PretendServer,
+    asked,
+    event,
+    piece,
+    refusal,
+    request_for,
+)
+
+from langchain_urial import ChatUrial
+from urial_core.constraint import JsonSchema
+from urial_core.errors import (
+    ContextOverflowError,
+    ConversationError,
+    GenerationError,
+    ServerError,
+    ServerUnreachableError,
+    UnsupportedSchemaError,
+    UrialError,
+)
+
+ASK = httpx.Request("POST", "http://server.test/v1/completions")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("fault", "kind", "says"),
+    [
+        (httpx.ConnectError("refused"), ServerUnreachableError, "no connection to http.*running"),
+        (httpx.ReadTimeout("slow"), ServerUnreachableError, "did not answer in time.*timeout="),
+        (httpx.RemoteProtocolError("cut"), ServerUnreachableError, "no connection"),
+        (refusal(500, message="boom"), ServerError, "500.*boom.*log"),
+        (refusal(429, message="slow down"), ServerError, "429.*slow down.*max_retries="),
+        (refusal(404, message="no model m"), ServerError, "404.*no model m.*model= and base_url"),
+        (refusal(403, message="no"), ServerError, "403.*api_key="),
+        (refusal(400, message="bad top_p"), ServerError, "400.*bad top_p"),
+    ],
+)
+async def test_a_refused_request_is_an_error(
+    way: str, fault: Any, kind: type[UrialError], says: str
+) -> None:
+    """Whatever ends a request before any text is a typed error that names the server."""
+    pretend = PretendServer("vllm", lambda _: fault)
+    model = pretend.model()
+    with pytest.raises(kind, match=says) as caught:
+        await asked(model, way, request_for())
+    assert type(caught.value) is kind
+    assert "http://server.test/v1" in str(caught.value)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_busy_server_is_asked_again(way: str, status: int) -> None:
+    """A request that failed before any of its answer came is repeated; its text comes once."""
+
+    def answer(body: Any) -> Any:
+        if len(pretend.completions) < 3:
+            return refusal(status, message="busy")
+        return (
+            Pieces([piece("Hello", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+        )
+
+    pretend = PretendServer("vllm")
+    pretend.answer = answer
+    chunks = await asked(pretend.model(max_retries=2), way, request_for())
+    assert "".join(chunk.text for chunk in chunks) in ("Hello", "re: Hi")
+    assert len(pretend.completions) == 3
+
+
+CUT: dict[str, list[bytes | Exception]] = {
+    "the stream just ends": [],
+    "half an event": [b'data: {"choices": [{"tex'],
+    "half an event, then the end of it": [b'data: {"choices": [{"tex\n\n'],
+    "half a character": ["data: é".encode()[:-1] + b"\n\n"],
+    "the connection breaks": [httpx.RemoteProtocolError("peer closed connection")],
+    "nothing comes any more": [httpx.ReadTimeout("timed out")],
+    "the network fails": [httpx.ReadError("reset")],
+    "the server reports an error": [event({"error": {"message": "out of memory", "code": 500}})],
+    "something else is sent": [event([1, 2])],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", CUT)
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_cut_stream_is_no_short_answer(kind: str, fault: str, way: str) -> None:
+    """A stream that nobody ended raises; the error has the text so far; nothing is asked again."""
+    pieces = Pieces([piece("Hello"), piece(" wor"), *CUT[fault]])
+    pretend = PretendServer(kind, lambda _: pieces)
+    got = []
+    model = pretend.model(max_retries=5)
+    with pytest.raises(GenerationError) as caught:
+        await _collect(model, way, got)
+    assert [chunk.text for chunk in got] == ["Hello", " wor"]
+    assert caught.value.text == "Hello wor"
+    assert len(pretend.completions) == 1
+    assert pieces.closed
+
+
+async def _collect(model: Any, way: str, got: list[Any]) -> None:
+    if way == "stream":
+        for chunk in model.stream(request_for()):
+            got.append(chunk)  # noqa: PERF402 - what came before the error counts
+    else:
+        async for chunk in model.astream(request_for()):
+            got.append(chunk)  # noqa: PERF401
+
+
+@pytest.mark.parametrize(
+    "end", [[DONE], [piece("", "stop")], [piece("", "stop"), DONE], [piece("", "length")]]
+)
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_one_sign_of_the_end_is_enough(end: list[bytes], way: str) -> None:
+    """A reason, or the last event alone, ends a stream well."""
+    pretend = PretendServer("generic", lambda _: Pieces([piece("Hello"), *end]))
+    chunks = await asked(pretend.model(), way, request_for())
+    assert "".join(chunk.text for chunk in chunks) == "Hello"
+    assert chunks[-1].finish in ("stop", "length")
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_leaving_a_stream_closes_the_connection(way: str) -> None:
+    """A consumer that has enough stops the server: no more of its pieces are taken."""
+    pieces = Pieces([*(piece(str(number)) for number in range(100)), piece("", "stop"), DONE])
+    model = PretendServer("vllm", lambda _: pieces).model()
+    if way == "stream":
+        chunks = model.stream(request_for())
+        assert next(chunks).text == "0"
+        chunks.close()
+    else:
+        achunks = model.astream(request_for())
+        assert (await anext(achunks)).text == "0"
+        await achunks.aclose()
+    assert pieces.closed
+    assert pieces.sent < 5
+
+
+async def test_cancelling_closes_the_connection() -> None:
+    """A task that is cancelled amid its stream stops the server."""
+
+    class Endless(Pieces):
+        async def __aiter__(self) -> Any:
+            yield piece("0")
+            await asyncio.sleep(60)
+
+    pieces = Endless([])
+    model = PretendServer("vllm", lambda _: pieces).model()
+    task = asyncio.create_task(asked(model, "astream", request_for()))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert pieces.closed
+
+
+async def test_one_failure_of_a_batch_is_the_batchs() -> None:
+    """The first error is raised, whichever request it ended."""
+
+    def answer(body: Any) -> Any:
+        return refusal(500, message="boom") if "bad" in body["prompt"] else pretend.plainly(body)
+
+    pretend = PretendServer("llama.cpp")
+    pretend.answer = answer
+    model, requests = pretend.model(), [request_for(text) for text in ("a", "bad", "c")]
+    with pytest.raises(ServerError, match="boom"):
+        model.complete(requests)
+    with pytest.raises(ServerError, match="boom"):
+        await model.acomplete(requests)
+
+
+OVERFLOWS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "llama.cpp": (
+        {
+            "code": 400,
+            "message": "request (6002 tokens) exceeds the available context size (2048 tokens), "
+            "try increasing it",
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": 6002,
+            "n_ctx": 2048,
+        },
+        2048,
+        6002,
+    ),
+    "generic": (
+        {
+            "message": "This model's maximum context length is 4096 tokens, however you requested "
+            "5010 tokens (5000 in your prompt; 10 for the completion).",
+            "type": "invalid_request_error",
+            "code": "context_length_exceeded",
+        },
+        4096,
+        5000,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OVERFLOWS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_overflow_that_the_server_reports(kind: str, way: str) -> None:
+    """It is the same error as one found here, with the server's numbers."""
+    error, window, tokens = OVERFLOWS[kind]
+    model = PretendServer(kind, lambda _: refusal(400, **error)).model()
+    with pytest.raises(
+        ContextOverflowError, match=f"{tokens} tokens.*window is {window}"
+    ) as caught:
+        await asked(model, way, request_for(max_tokens=10))
+    found = caught.value
+    assert (found.window, found.prompt_tokens, found.max_tokens) == (window, tokens, 10)
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+async def test_an_overflow_is_langchains_too(way: str) -> None:
+    """LangChain's own class for it is a base, also where the server found it."""
+    error, _, _ = OVERFLOWS["generic"]
+    pretend = PretendServer("generic", lambda _: refusal(400, **error))
+    chat = ChatUrial(llm=pretend.model(), prompt=PROMPT)
+    ways: dict[str, Any] = {
+        "invoke": lambda: asyncio.to_thread(chat.invoke, "Hi"),
+        "stream": lambda: asyncio.to_thread(lambda: list(chat.stream("Hi"))),
+        "ainvoke": lambda: chat.ainvoke("Hi"),
+        "astream": lambda: _all(chat.astream("Hi")),
+    }
+    with pytest.raises(LangChainOverflowError):
+        await ways[way]()
+
+
+async def _all(source: Any) -> list[Any]:
+    return [item async for item in source]
+
+
+def test_an_overflow_is_found_before_anything_is_sent() -> None:
+    """Where the server tells window and tokens, a page too long never goes out."""
+    pretend = PretendServer("vllm")
+    chat = ChatUrial(llm=pretend.model(), prompt=PROMPT)
+    with pytest.raises(LangChainOverflowError, match="user message 1"):
+        chat.invoke("word " * 5000)
+    assert pretend.completions == []
+
+
+@pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
+def test_a_schema_that_the_server_refuses(kind: str) -> None:
+    """The server's own words say what is wrong with it."""
+    model = PretendServer(kind, lambda _: refusal(400, message="unsupported: foo")).model()
+    request = request_for(constraint=JsonSchema.of({"type": "foo"}))
+    with pytest.raises(UnsupportedSchemaError, match="unsupported: foo"):
+        model.complete([request])
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_page_of_html_is_an_error(way: str) -> None:
+    """Something that speaks HTTP but not this API is no model."""
+    page = httpx.Response(200, text="<html>Welcome</html>", headers={"content-type": "text/html"})
+    model = PretendServer("generic", lambda _: page).model()
+    with pytest.raises(GenerationError):
+        await asked(model, way, request_for())
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_half_a_character_cannot_be_sent(way: str) -> None:
+    """A lone surrogate in a message is an error that shows it."""
+    model = PretendServer("generic").model()
+    with pytest.raises(ConversationError, match="ud83d"):
+        await asked(model, way, request_for("Hi \ud83d"))
+
+
+async def test_broken_json_is_an_error() -> None:
+    """An answer that ends amid its JSON is told from a model's failure."""
+    broken = httpx.Response(200, text='{"choi', headers={"content-type": "application/json"})
+    model = PretendServer("generic", lambda _: broken).model()
+    for way in ("complete", "acomplete"):
+        with pytest.raises(ServerError, match="cannot be read"):
+            await asked(model, way, request_for())
+
+
+@pytest.mark.parametrize("way", ["stream", "astream"])
+async def test_a_chat_keeps_the_replys_text_when_its_stream_is_cut(way: str) -> None:
+    """The error's text is the reply's: trimmed as what was given out."""
+    pretend = PretendServer("vllm", lambda _: Pieces([piece("  Hello"), piece(" wor")]))
+    chat = ChatUrial(llm=pretend.model(), prompt=PROMPT)
+    got = []
+    with pytest.raises(GenerationError) as caught:
+        await _collect_texts(chat, way, got)
+    assert "".join(got) == caught.value.text == "Hello wor"
+
+
+async def _collect_texts(chat: Any, way: str, got: list[str]) -> None:
+    if way == "stream":
+        for chunk in chat.stream("Hi"):
+            got.append(chunk.text)  # noqa: PERF401 - what came before the error counts
+    else:
+        async for chunk in chat.astream("Hi"):
+            got.append(chunk.text)  # noqa: PERF401

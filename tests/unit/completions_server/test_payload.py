@@ -1,0 +1,130 @@
+"""What a server is sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pretend_server import DONE, KINDS, WAYS, Pieces, PretendServer, asked, piece, request_for
+
+from urial_core.backends.completions_server import DIALECTS, completion_payload
+from urial_core.constraint import Choice, JsonSchema
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+FRAME_STOPS = ["\n````", "\n# Query:\n"]
+
+EXPECTED: dict[str, dict[str, Any]] = {
+    "generic": {"seed": 7},
+    "vllm": {
+        "seed": 7,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "include_stop_str_in_output": True,
+    },
+    "llama.cpp": {"seed": 7, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "verbose": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_a_server_has_another_default_for_is_sent(kind: str) -> None:
+    """Length, sampling and stops are always said, under the server's names; nothing else is."""
+    request = request_for("Hi", seed=7)
+    assert completion_payload(request, "m", DIALECTS[kind]) == {
+        "model": "m",
+        "prompt": request.prompt,
+        "max_tokens": 1024,
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "stop": FRAME_STOPS,
+        **EXPECTED[kind],
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "penalty"),
+    [
+        ("generic", "repetition_penalty"),
+        ("vllm", "repetition_penalty"),
+        ("llama.cpp", "repeat_penalty"),
+    ],
+)
+def test_what_was_said_is_sent(kind: str, penalty: str) -> None:
+    """Parameters that somebody set reach every server, those a strict one may refuse included."""
+    request = request_for(
+        max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, repetition_penalty=1.2, logprobs=0
+    )
+    payload = completion_payload(request, "m", DIALECTS[kind])
+    assert (payload["max_tokens"], payload["temperature"], payload["top_p"]) == (5, 0.5, 0.9)
+    assert (payload["top_k"], payload[penalty]) == (3, 1.2)
+    assert payload["logprobs"] == (1 if kind == "llama.cpp" else 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    stop=st.lists(st.text(min_size=1, max_size=5), max_size=9),
+    stream=st.sampled_from([True, False]),
+)
+def test_payloads_are_json_and_within_limits(kind: str, stop: list[str], *, stream: bool) -> None:
+    """Whatever the stops, the frame's come first, and no more go than the server takes."""
+    dialect = DIALECTS[kind]
+    payload = completion_payload(request_for(stop=tuple(stop)), "m", dialect, stream=stream)
+    assert json.loads(json.dumps(payload)) == payload
+    wanted = list(dict.fromkeys([*FRAME_STOPS, *dict.fromkeys(stop)]))
+    sent = list(dict.fromkeys(payload["stop"]))
+    assert sent == wanted[: len(sent)]
+    assert len(payload["stop"]) == len(sent)
+    assert len(sent) == (min(4, len(wanted)) if kind == "generic" else len(wanted))
+    assert payload.get("stream", False) is stream
+
+
+CHOICE = Choice(("# Answer:\n", 'say "yes"'))
+FIELDS = {
+    "vllm": (
+        {"structured_outputs": {"json": SCHEMA, "disable_any_whitespace": True}},
+        {"structured_outputs": {"choice": ["# Answer:\n", 'say "yes"']}},
+    ),
+    "llama.cpp": (
+        {"json_schema": SCHEMA},
+        {"grammar": r'root ::= "# Answer:\n" | "say \"yes\""'},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("which", [0, 1])
+def test_constraints_are_sent_in_the_servers_own_fields(kind: str, which: int) -> None:
+    """The form is asked for as this server knows it, and stop strings cannot end it early."""
+    constraint = (JsonSchema.of(SCHEMA), CHOICE)[which]
+    payload = completion_payload(request_for(constraint=constraint), "m", DIALECTS[kind])
+    assert FIELDS[kind][which].items() <= payload.items()
+    assert "stop" not in payload
+    assert PretendServer(kind).model().constrains(constraint)
+
+
+def test_a_server_that_constrains_nothing_is_sent_no_constraint() -> None:
+    """The request goes as any other, and the model says that it does not constrain."""
+    for constraint in (JsonSchema.of(SCHEMA), CHOICE):
+        payload = completion_payload(request_for(constraint=constraint), "m")
+        assert payload == completion_payload(request_for(), "m")
+        assert not PretendServer("generic").model().constrains(constraint)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_models_send_just_that(kind: str, way: str) -> None:
+    """What a model sends is the payload, and the extra fields of its owner."""
+
+    def answer(body: Any) -> Any:
+        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+
+    request, pretend = request_for("Hi", temperature=0.3), PretendServer(kind)
+    pretend.answer = answer
+    await asked(pretend.model(extra_body={"cache_salt": "x"}), way, request)
+    payload = completion_payload(request, "base", DIALECTS[kind], stream="stream" in way)
+    assert pretend.completions == [{**payload, "cache_salt": "x"}]

@@ -1,0 +1,49 @@
+"""Having the constant page computed ahead."""
+
+from __future__ import annotations
+
+import pytest
+from pretend_server import PROMPT, PretendServer, refusal
+
+
+@pytest.mark.parametrize("kind", ["vllm", "generic"])
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_one_request_warms_a_shared_cache(kind: str, way: str) -> None:
+    """The page alone goes, for one token."""
+    pretend = PretendServer(kind)
+    model = pretend.model()
+    if way == "sync":
+        model.warm(PROMPT)
+    else:
+        await model.awarm(PROMPT.page)
+    [body] = pretend.completions
+    assert (body["prompt"], body["max_tokens"]) == (PROMPT.page, 1)
+
+
+def test_every_slot_of_llama_cpp_is_warmed_by_the_first() -> None:
+    """The first slot reads the page; the others get its state, and are asked to prove it."""
+    pretend = PretendServer("llama.cpp")
+    model = pretend.model()
+    model.server()
+    before = len(pretend.seen)
+    model.warm(PROMPT)
+    seen = pretend.seen[before:]
+    assert [(each.path, each.body.get("id_slot")) for each in seen] == [
+        ("/v1/completions", 0),
+        ("/slots/0?action=save", None),
+        ("/slots/1?action=restore", None),
+        ("/v1/completions", 1),
+        ("/slots/2?action=restore", None),
+        ("/v1/completions", 2),
+    ]
+    assert len({each.body["filename"] for each in seen if "action" in each.path}) == 1
+    assert {each.body["prompt"] for each in seen if "prompt" in each.body} == {PROMPT.page}
+
+
+def test_slots_that_cannot_be_saved_read_the_page_each() -> None:
+    """Without ``--slot-save-path`` it takes longer, and every slot is warm all the same."""
+    pretend = PretendServer("llama.cpp")
+    pretend.overrides["/slots/0?action=save"] = refusal(501, message="not supported")
+    pretend.model().warm(PROMPT)
+    assert [body["id_slot"] for body in pretend.completions] == [0, 1, 2]
+    assert not [path for path in pretend.paths if "restore" in path]

@@ -1,0 +1,119 @@
+"""Dialects: what servers with one and the same API really want, and do not say when they ignore."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from urial_core.constraint import Choice, JsonSchema
+from urial_core.errors import ParameterError
+
+__all__ = ["DIALECTS", "GENERIC", "LLAMA_CPP", "VLLM", "Dialect", "dialect_named"]
+
+_STANDARD = {
+    name: name for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """How one kind of server is spoken to.
+
+    Attributes:
+        name: What to call it.
+        sampling: This project's parameter names and the server's for them. Those are always sent:
+            servers have defaults of their own, such as a temperature of 0.8.
+        sampling_if_said: As ``sampling``, for what a strict server would refuse: sent only where
+            somebody said it.
+        always: Fields that every request carries.
+        streaming: Fields that every streamed request carries.
+        max_stops: The most stop strings that are accepted; None for any number.
+        least_logprobs: The least number of alternatives to ask for; with fewer there are none at
+            all.
+        lists: Whether one request may hold a list of prompts. If not, each goes by itself.
+        several: Fields of a request with a list of prompts.
+        json_schema: The fields that hold a completion to a schema; None if there are none.
+        choice: The fields that hold a completion to one of a few texts; None if there are none.
+        tokenize: The body for ``/tokenize``, of a text; None if there is no such path.
+        slots: Whether the state of a page is kept per slot, and not for all requests.
+    """
+
+    name: str
+    sampling: Mapping[str, str]
+    sampling_if_said: Mapping[str, str] = field(default_factory=dict)
+    always: Mapping[str, Any] = field(default_factory=dict)
+    streaming: Mapping[str, Any] = field(default_factory=dict)
+    max_stops: int | None = None
+    least_logprobs: int = 0
+    lists: bool = True
+    several: Mapping[str, Any] = field(default_factory=dict)
+    json_schema: Callable[[JsonSchema], dict[str, Any]] | None = None
+    choice: Callable[[Choice], dict[str, Any]] | None = None
+    tokenize: Callable[[str], dict[str, Any]] | None = None
+    slots: bool = False
+
+
+GENERIC = Dialect(
+    name="generic",
+    sampling=_STANDARD,
+    sampling_if_said={"top_k": "top_k", "repetition_penalty": "repetition_penalty"},
+    streaming={"stream_options": {"include_usage": True}},
+    max_stops=4,
+)
+"""Any server with ``/v1/completions``: only what OpenAI's own API knows is sent unasked."""
+
+VLLM = Dialect(
+    name="vllm",
+    sampling={**_STANDARD, "top_k": "top_k", "repetition_penalty": "repetition_penalty"},
+    always={
+        "min_p": 0.0,
+        "include_stop_str_in_output": True,  # so that a reply's end is seen, and which it was
+    },
+    streaming={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    several={"return_token_ids": True},  # usage is one sum, so each prompt's tokens are counted
+    json_schema=lambda wanted: {
+        "structured_outputs": {"json": wanted.schema, "disable_any_whitespace": True}
+    },
+    choice=lambda wanted: {"structured_outputs": {"choice": list(wanted.options)}},
+    tokenize=lambda text: {"prompt": text},
+)
+"""vLLM's OpenAI-compatible server."""
+
+LLAMA_CPP = Dialect(
+    name="llama.cpp",
+    sampling={**_STANDARD, "top_k": "top_k", "repetition_penalty": "repeat_penalty"},
+    always={
+        "min_p": 0.0,
+        "verbose": True,  # tells the stop string that was met
+    },
+    streaming={"timings_per_token": True},  # usage comes unasked, but only at the end
+    least_logprobs=1,
+    lists=False,  # usage would be the first prompt's alone
+    json_schema=lambda wanted: {"json_schema": wanted.schema},
+    choice=lambda wanted: {"grammar": _grammar_of(wanted)},
+    tokenize=lambda text: {"content": text, "add_special": True},
+    slots=True,
+)
+"""llama.cpp's ``llama-server``."""
+
+DIALECTS = {dialect.name: dialect for dialect in (GENERIC, VLLM, LLAMA_CPP)}
+"""All of them, by name."""
+
+
+def dialect_named(name: str) -> Dialect:
+    """Look a dialect up.
+
+    Raises:
+        ParameterError: There is none of that name.
+    """
+    if name not in DIALECTS:
+        raise ParameterError(f"dialect is {name!r}: use one of {', '.join(DIALECTS)}.")
+    return DIALECTS[name]
+
+
+def _grammar_of(choice: Choice) -> str:
+    """The choice in llama.cpp's notation for grammars (GBNF), whose strings escape as JSON's do."""
+    options = " | ".join(json.dumps(text, ensure_ascii=False) for text in choice.options)
+    return f"root ::= {options}"

@@ -1,0 +1,298 @@
+"""The completion model that a server runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from urial_core.backends.completions_server.answer import StreamReader, completions_of
+from urial_core.backends.completions_server.choice import chosen
+from urial_core.backends.completions_server.dialect import dialect_named
+from urial_core.backends.completions_server.discovery import Server, discover
+from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
+from urial_core.backends.completions_server.payload import completion_payload, group_payload
+from urial_core.backends.completions_server.warming import warmed
+from urial_core.backends.estimate import estimate_tokens
+from urial_core.completion import Completion, CompletionChunk
+from urial_core.constraint import Choice, Constraint
+from urial_core.errors import MissingDependencyError, ParameterError, UnsupportedModelError
+from urial_core.prompt import Prompt
+from urial_core.request import Request
+
+if TYPE_CHECKING:
+    import httpx
+
+    from urial_core.backends.completions_server.connection import Connection
+
+__all__ = ["CompletionsServerModel"]
+
+_COUNTED_TEXTS = 512
+
+
+class CompletionsServerModel:
+    """A base model behind any OpenAI-style ``/v1/completions``: vLLM, llama.cpp and others.
+
+    The server is asked once what it is, when that is first needed, and spoken to accordingly. Any
+    number of threads and event loops may call.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        dialect: str | None = None,
+        context_window: int | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        http_client: httpx.Client | None = None,
+        http_async_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        """Name a server. Nothing is sent yet.
+
+        Args:
+            base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``; ``/v1`` is added to
+                a URL without a path.
+            model: The model's name on the server. Default: the first that it names.
+            api_key: The server's key; never shown, and never taken from the environment.
+            timeout: Seconds to wait for a connection, or for the next piece of an answer. Default:
+                the SDK's, 600 and 5 for a connection.
+            max_retries: How often a request is repeated that failed before any of its answer came.
+                Default: the SDK's, 2.
+            dialect: "vllm", "llama.cpp" or "generic". Default: found out.
+            context_window: Tokens of one request, where the server does not say.
+            extra_body: Fields for every request for a completion, such as vLLM's ``cache_salt``.
+            http_client: The HTTP client to use, for proxies or certificates.
+            http_async_client: The same for the async methods.
+
+        Raises:
+            MissingDependencyError: The openai package is not installed.
+            ParameterError: ``base_url`` is no URL, or there is no such dialect.
+        """
+        if find_spec("openai") is None:
+            raise MissingDependencyError(
+                "Talking to a completions server needs openai: pip install 'urial-chat[openai]'"
+            )
+        from urial_core.backends.completions_server.connection import Connection, Endpoint
+
+        self._base_url = _with_path(base_url)
+        self._model = model
+        self._dialect = dialect_named(dialect) if dialect is not None else None
+        self._window = context_window
+        self._extra_body = dict(extra_body or {})
+        endpoint = Endpoint(
+            base_url=self._base_url,
+            api_key=api_key or "",
+            extra_body=self._extra_body,
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=http_client,
+            http_async_client=http_async_client,
+        )
+        self._again = partial(
+            type(self),
+            base_url,
+            model,
+            api_key=api_key,
+            timeout=timeout,
+            max_retries=max_retries,
+            dialect=dialect,
+            context_window=context_window,
+            extra_body=extra_body,
+            http_client=http_client,
+            http_async_client=http_async_client,
+        )
+        self._connection: Connection = Connection(endpoint)
+        self._found: Server | None = None
+        self._finding = threading.Lock()
+        self._ids = lru_cache(_COUNTED_TEXTS)(self._asked_ids)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({_without_login(self._base_url)!r}, model={self._model!r})"
+
+    def __reduce__(self) -> tuple[Callable[[], CompletionsServerModel], tuple[()]]:
+        """Pickled are the settings, the key among them."""
+        return self._again, ()
+
+    @property
+    def name(self) -> str:
+        """The model's name; the server is asked for it if none was given."""
+        return self._model or self.server().model
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The server's URL, the model's name and what is sent beside."""
+        return {
+            "engine": "completions server",
+            "base_url": _without_login(self._base_url),
+            "model": self._model,
+            "extra_body": repr(sorted(self._extra_body.items())),
+        }
+
+    @property
+    def context_window(self) -> int | None:
+        """Tokens of one request: what was given, or what the server says."""
+        return self._window or self.server().window
+
+    @property
+    def context_window_at_hand(self) -> int | None:
+        """The context window, if it is known without asking the server."""
+        return self._window or (self._found.window if self._found else None)
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether the server tells a text's tokens."""
+        return self.server().tokenizes
+
+    def count_tokens(self, text: str) -> int:
+        """Count a text's tokens, the begin-of-text token included; else a careful guess."""
+        if self.counts_exactly:
+            return len(self._ids(text))
+        return estimate_tokens(text)
+
+    @property
+    def token_ids(self) -> Callable[[str], list[int]] | None:
+        """The server's tokenizer, if it has one to offer."""
+        return (lambda text: list(self._ids(text))) if self.counts_exactly else None
+
+    def server(self) -> Server:
+        """What the server is; asked once."""
+        with self._finding:
+            if self._found is None:
+                self._found = self._connection.run(self._discovery())
+            return self._found
+
+    async def aserver(self) -> Server:
+        """As ``server``, without blocking the event loop."""
+        if self._found is None:
+            async with self._connection.once:
+                if self._found is None:
+                    self._found = await self._connection.arun(self._discovery())
+        return self._found
+
+    def constrains(self, constraint: Constraint) -> bool:
+        """Whether the server holds completions to this form."""
+        dialect = self.server().dialect
+        return (
+            dialect.choice if isinstance(constraint, Choice) else dialect.json_schema
+        ) is not None
+
+    def warm(self, prompt: Prompt | str) -> None:
+        """Have the constant page computed now, so that the first request finds it.
+
+        Args:
+            prompt: The prompt, or its page's text.
+        """
+        self._connection.run(warmed(_page(prompt), self.server()))
+
+    async def awarm(self, prompt: Prompt | str) -> None:
+        """As ``warm``, without blocking the event loop."""
+        await self._connection.arun(warmed(_page(prompt), await self.aserver()))
+
+    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        """Complete pages, all at once."""
+        groups, exchanges = self._exchanges(requests, self.server())
+        return _in_order(groups, self._connection.run_all(exchanges))
+
+    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+        """As ``complete``, without blocking the event loop."""
+        groups, exchanges = self._exchanges(requests, await self.aserver())
+        return _in_order(groups, await self._connection.arun_all(exchanges))
+
+    def stream(self, request: Request) -> Generator[CompletionChunk]:
+        """Complete a page piece by piece; leaving early closes the connection."""
+        server = self.server()
+        if self._is_choice(request, server):
+            yield from self.complete([request])
+            return
+        body = completion_payload(request, server.model, server.dialect, stream=True)
+        yield from self._connection.stream(body, StreamReader(request, server.dialect))
+
+    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+        """As ``stream``, without blocking the event loop."""
+        server = await self.aserver()
+        if self._is_choice(request, server):
+            for completion in await self.acomplete([request]):
+                yield completion
+            return
+        body = completion_payload(request, server.model, server.dialect, stream=True)
+        reader = StreamReader(request, server.dialect)
+        chunks = self._connection.astream(body, reader)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
+
+    def _discovery(self) -> Exchange[Server]:
+        return discover(self._base_url, self._model, self._dialect)
+
+    def _asked_ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self._connection.run(_tokens(text, self.server())))
+
+    @staticmethod
+    def _is_choice(request: Request, server: Server) -> bool:
+        return isinstance(request.constraint, Choice) and server.dialect.choice is not None
+
+    def _exchanges(
+        self, requests: Sequence[Request], server: Server
+    ) -> tuple[list[list[int]], list[Exchange[list[Completion]]]]:
+        """Group requests, by number, and say how each group is completed."""
+        groups: dict[object, list[int]] = {}
+        for number, request in enumerate(requests):
+            alike = (request.parameters, request.stop, request.constraint)
+            together = server.dialect.lists and not self._is_choice(request, server)
+            groups.setdefault(alike if together else number, []).append(number)
+        numbers = list(groups.values())
+        return numbers, [self._completed([requests[n] for n in group], server) for group in numbers]
+
+    def _completed(self, group: Sequence[Request], server: Server) -> Exchange[list[Completion]]:
+        """Complete pages that differ in nothing else."""
+        constraint = group[0].constraint
+        if isinstance(constraint, Choice) and server.dialect.choice is not None:
+            return [(yield from chosen(group[0], constraint, server))]
+        body = group_payload(group, server.model, server.dialect)
+        return completions_of((yield Ask(COMPLETIONS, body)), group, server.dialect)
+
+
+def _tokens(text: str, server: Server) -> Exchange[list[int]]:
+    if server.dialect.tokenize is None:
+        raise UnsupportedModelError(f"The server at {server.root} does not tell a text's tokens.")
+    body = {"model": server.model, **server.dialect.tokenize(text)}
+    ids: list[int] = (yield Ask(f"{server.root}/tokenize", body))["tokens"]
+    return ids
+
+
+def _in_order(
+    groups: Sequence[Sequence[int]], results: Sequence[Sequence[Completion]]
+) -> list[Completion]:
+    found = {
+        number: completion
+        for group, completions in zip(groups, results, strict=True)
+        for number, completion in zip(group, completions, strict=True)
+    }
+    return [found[number] for number in sorted(found)]
+
+
+def _page(prompt: Prompt | str) -> str:
+    return prompt if isinstance(prompt, str) else prompt.page
+
+
+def _with_path(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ParameterError(
+            f"base_url is {base_url!r}: give a URL, as in http://127.0.0.1:8000/v1"
+        )
+    return base_url.rstrip("/") if parts.path.strip("/") else base_url.rstrip("/") + "/v1"
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

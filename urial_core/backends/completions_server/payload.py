@@ -1,0 +1,88 @@
+"""Payload: a request as the body that a completions server is sent. Pure.
+
+Batch runners that send the requests themselves (``vllm run-batch``, Ray Data) can use it too, with
+``completion_of`` for what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from urial_core.backends.completions_server.dialect import GENERIC, Dialect
+from urial_core.constraint import Choice, JsonSchema
+from urial_core.parameters import GenerationParameters
+from urial_core.request import Request
+
+__all__ = ["completion_payload", "constraint_fields", "group_payload"]
+
+
+def completion_payload(
+    request: Request, model: str, dialect: Dialect = GENERIC, *, stream: bool = False
+) -> dict[str, Any]:
+    """Write the body of ``POST /v1/completions`` for a request.
+
+    ``max_tokens`` and the sampling fields are always there, since servers have other defaults.
+    ``repetition_penalty`` is off unless said: servers count the page's tokens too, and so would
+    drive the model from the style that the page teaches. No begin-of-text is added to the prompt;
+    servers do that.
+
+    Args:
+        request: The request; a constraint that the dialect has no fields for is left out.
+        model: The model's name on the server.
+        dialect: What the server understands.
+        stream: Whether the completion is to come piece by piece.
+    """
+    parameters = request.parameters
+    payload: dict[str, Any] = {
+        "model": model,
+        "prompt": request.prompt,
+        "max_tokens": request.max_tokens,
+        **_sampling_fields(parameters, dialect),
+        **dialect.always,
+    }
+    if form := constraint_fields(request, dialect):
+        payload |= form  # it ends by itself, and a stop string would end it amid the form
+    else:
+        payload["stop"] = list(dict.fromkeys(request.stop))[: dialect.max_stops]
+    if parameters.logprobs is not None:
+        payload["logprobs"] = max(parameters.logprobs, dialect.least_logprobs)
+    if stream:
+        payload |= {"stream": True, **dialect.streaming}
+    return payload
+
+
+def group_payload(requests: Sequence[Request], model: str, dialect: Dialect) -> dict[str, Any]:
+    """As ``completion_payload``, for requests that differ in nothing but their prompts."""
+    payload = completion_payload(requests[0], model, dialect)
+    if len(requests) == 1:
+        return payload
+    return {**payload, "prompt": [request.prompt for request in requests], **dialect.several}
+
+
+def constraint_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+    """The fields that hold a completion to its form; none where the dialect has none."""
+    match request.constraint:
+        case Choice() as choice if dialect.choice:
+            return dialect.choice(choice)
+        case JsonSchema() as schema if dialect.json_schema:
+            return dialect.json_schema(schema)
+    return {}
+
+
+def _sampling_fields(said: GenerationParameters, dialect: Dialect) -> dict[str, Any]:
+    if said.repetition_penalty is None:
+        resolved = said.replace(repetition_penalty=1.0).resolved()
+    else:
+        resolved = said.resolved()
+    fields = {
+        theirs: value
+        for ours, theirs in dialect.sampling.items()
+        if (value := getattr(resolved, ours)) is not None
+    }
+    fields |= {
+        theirs: value
+        for ours, theirs in dialect.sampling_if_said.items()
+        if (value := getattr(said, ours)) is not None
+    }
+    return fields
