@@ -84,14 +84,25 @@ class ChatUrial(BaseChatModel):
 
             await chat.ainvoke("Why is the sky blue?")
 
+    Tool calling:
+        .. code-block:: python
+
+            chat.bind_tools([get_weather]).invoke("What is the weather in Paris?").tool_calls
+
+    Structured output:
+        .. code-block:: python
+
+            chat.with_structured_output(Recipe).invoke("How do I boil an egg?")
+
     Token usage:
         ``message.usage_metadata``; ``input_token_details["cache_read"]`` counts tokens whose
         attention state was reused.
 
     Response metadata:
-        ``finish_reason`` ("stop" or "length"), ``end_reason`` ("delimiter", "end_of_text",
-        "stop_string" or "length"), ``model_name``, ``model_provider``, ``logprobs`` if asked for,
-        ``dropped_messages`` if the conversation had to be shortened.
+        ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
+        "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
+        ``model_provider``, ``logprobs`` if asked for, ``dropped_messages`` if the conversation had
+        to be shortened.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")
