@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import pytest
@@ -46,9 +47,7 @@ def test_a_dict_grows_and_never_shrinks(chat: ChatUrial) -> None:
     """Streamed as a dict, each state has the keys of the last, in the schema's order."""
     grown = list(chat.with_structured_output(Complaint.model_json_schema()).stream(LETTER))
     keys = [list(state) for state in grown]
-    assert all(
-        after[: len(before)] == before for before, after in zip(keys, keys[1:], strict=False)
-    )
+    assert all(after[: len(before)] == before for before, after in itertools.pairwise(keys))
     assert keys[-1] == ["customer", "mood", "wants_refund", "items"]
     assert Complaint.model_validate(grown[-1])
 
