@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from jsonschema import Draft202012Validator
 
 from urial_core import GenerationParameters, Message, TextDelta, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
+from urial_core.constraint import Choice, Constraint, JsonSchema
 
 if TYPE_CHECKING:
     from urial_core.request import Request
@@ -91,3 +95,92 @@ def test_every_preset_answers(demo_model: TransformersModel, name: str) -> None:
     (reply,) = chat.reply([chat.request([Message("user", QUESTIONS[0])], parameters)])
     assert reply.text
     assert not any(mark in reply.text for mark in ("````", "# Query:", "# Answer:"))
+
+
+ORDER = {
+    "$defs": {
+        "item": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "maxLength": 30},
+                "count": {"type": "integer", "minimum": 1, "maximum": 99},
+                "kind": {"enum": ["food", "tool", "other"]},
+                "parts": {"type": "array", "items": {"$ref": "#/$defs/item"}, "maxItems": 2},
+            },
+            "required": ["name", "count", "kind"],
+            "additionalProperties": False,
+        }
+    },
+    "type": "object",
+    "properties": {
+        "customer": {"type": ["string", "null"]},
+        "items": {"type": "array", "items": {"$ref": "#/$defs/item"}, "minItems": 1, "maxItems": 3},
+        "due": {"type": "string", "format": "date"},
+    },
+    "required": ["customer", "items", "due"],
+    "additionalProperties": False,
+}
+
+
+def constrained(
+    model: TransformersModel, text: str, constraint: Constraint, max_tokens: int = 120
+) -> Request:
+    parameters = GenerationParameters(max_tokens=max_tokens)
+    chat = UrialChat(model, load_prompt("short"))
+    return replace(chat.request([Message("user", text)], parameters), constraint=constraint)
+
+
+def test_unicode_is_copied(demo_model: TransformersModel) -> None:
+    """The model copies characters of many bytes into a JSON string, as they are."""
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 20}},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+    shown = [
+        message
+        for name in ("Ann", "Bob")
+        for message in (
+            Message("user", f"Write the name {name} as JSON."),
+            Message("assistant", f'{{"name": "{name}"}}'),
+        )
+    ]
+    chat = UrialChat(demo_model, load_prompt("short"))
+    for name in ("你好", "🎉🎊", "Zoë"):
+        asked = Message("user", f"Write the name {name} as JSON.")
+        request = chat.request([*shown, asked], GenerationParameters(max_tokens=40))
+        request = replace(request, constraint=JsonSchema.of(schema))
+        assert demo_model.complete([request])[0].text == f'{{"name": "{name}"}}'
+
+
+@pytest.mark.parametrize("max_tokens", [50, 80, 200])
+def test_nested_schema(demo_model: TransformersModel, max_tokens: int) -> None:
+    """A nested, recursive schema is kept to, however many tokens there are."""
+    request = constrained(
+        demo_model,
+        "Ann orders two hammers and a cake for the first of May 2025. Write the order as JSON.",
+        JsonSchema.of(ORDER),
+        max_tokens,
+    )
+    completion = demo_model.complete([request])[0]
+    Draft202012Validator(ORDER).validate(json.loads(completion.text))
+    assert completion.usage
+    assert completion.usage.output_tokens <= max_tokens
+
+
+def test_forced_tokens_change_nothing(demo_model: TransformersModel) -> None:
+    """Reading tokens that must follow at once gives the reply that reading each gives."""
+    request = constrained(demo_model, "Order a cake, as JSON.", JsonSchema.of(ORDER))
+    each = replace(request, parameters=request.parameters.replace(logprobs=0))
+    assert demo_model.complete([request])[0].text == demo_model.complete([each])[0].text
+
+
+def test_choices_are_sensible(demo_model: TransformersModel) -> None:
+    """Of a few answers, the model takes the right one where it is plain."""
+    for question, options, right in (
+        ("What is the capital of France?", ("London", "Paris", "Rome"), "Paris"),
+        ("Which colour is the sky on a clear day?", ("Green", "Blue", "Purple"), "Blue"),
+    ):
+        request = constrained(demo_model, question, Choice(options))
+        assert demo_model.complete([request])[0].text == right

@@ -1,0 +1,28 @@
+"""The offline double, where constraints are concerned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from urial_core import GenerationParameters, Message, UrialChat, load_prompt
+from urial_core.constraint import Choice, Constraint, JsonSchema, constrains
+from urial_core.testing import ScriptedModel
+
+
+@pytest.mark.parametrize("constraint", [Choice(("yes", "no")), JsonSchema.of({})])
+def test_constraints(constraint: Constraint) -> None:
+    """It promises constraints if told to, and its scripts answer constrained requests in turn."""
+    assert not constrains(ScriptedModel(), constraint)
+    model = ScriptedModel("yes", "{}", constrained=True)
+    assert constrains(model, constraint)
+    request = replace(
+        UrialChat(model, load_prompt("short")).request(
+            [Message("user", "Well?")], GenerationParameters(max_tokens=9)
+        ),
+        constraint=constraint,
+    )
+    assert [completion.text for completion in model.complete([request, request])] == ["yes", "{}"]
+    assert model.requests == [request, request]
+    assert hash(request) == hash(replace(request))
