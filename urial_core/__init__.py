@@ -41,6 +41,7 @@ from urial_core.presets import load_prompt, preset_names
 from urial_core.prompt import Example, Prompt
 from urial_core.reply import Reply, ReplyEnd, ReplyReader, TextDelta, ToolCallDelta
 from urial_core.request import Request
+from urial_core.tool_lesson import ToolLesson
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 from urial_core.version import __version__
 
@@ -77,6 +78,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "ToolLesson",
     "ToolUse",
     "UnknownPromptError",
     "UnsupportedContentError",

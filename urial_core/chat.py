@@ -67,11 +67,11 @@ class UrialChat:
         """
         for schema in [tool.parameters for tool in tools.tools] if tools else []:
             check_schema(schema)
-        for tool in tools.callable if tools else ():
-            constrains(self.model, call_schema(tool))
+        if tools and tools.callable:
+            constrains(self.model, call_schema(tuple(tools.callable)))
         if output is not None:
             check_schema(output.text)
-            constrains(self.model, output)
+            constrains(self.model, output.closed)
         return compose(
             self.prompt,
             messages,

@@ -124,6 +124,10 @@ def compose(
         constraint=ending.constraint,
         tools=tools,
         output=output,
+        neutral_pages=tuple(
+            f"{constant}{listed}{frame.section('user', neutralise(query, frame))}{frame.before}"
+            for query in (prompt.lesson.neutral if ending.decides else ())
+        ),
         dropped=tuple({id(message): message for message in dropped}.values()),
     )
 
@@ -177,6 +181,11 @@ class _Ending:
     constraint: Constraint | None = None
     reserve: str = ""
 
+    @property
+    def decides(self) -> bool:
+        """Whether the model is to choose between an answer and a call."""
+        return isinstance(self.constraint, Choice)
+
 
 def _ending(
     prompt: Prompt,
@@ -189,7 +198,9 @@ def _ending(
     answer, call = frame.open_section("assistant"), frame.open_section("call")
     if not tools or not tools.callable or beginning:
         stop = (*frame.stop, *parameters.stop)
-        return _Ending(answer + neutralise(beginning, frame), stop, output)
+        return _Ending(
+            answer + neutralise(beginning, frame), stop, output.closed if output else None
+        )
     reserve = call + call_opening(max((tool.name for tool in tools.callable), key=len))
     if tools.must_call:
         return _Ending(call, frame.stop, None, reserve)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from urial_core.errors import ParameterError
+from urial_core.schema import closed
 
 if TYPE_CHECKING:
     from urial_core.completion import CompletionModel
 
-__all__ = ["Choice", "ConstrainedModel", "Constraint", "JsonSchema", "constrains"]
+__all__ = ["Choice", "ConstrainedModel", "Constraint", "JsonSchema", "constrains", "scores_choices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,7 @@ class JsonSchema:
     """The completion is one JSON value that fits a schema, and then ends.
 
     It is written on one line, with a space behind each comma and colon, keys in the schema's order,
-    and Unicode as it is. Objects that list their properties get no others, unless the schema speaks
-    of others.
+    and Unicode as it is.
 
     Attributes:
         text: The schema (draft 2020-12) as JSON text, so that requests stay hashable.
@@ -71,6 +71,11 @@ class JsonSchema:
         """The schema as Python objects."""
         loaded: dict[str, Any] = json.loads(self.text)
         return loaded
+
+    @property
+    def closed(self) -> JsonSchema:
+        """The schema whose objects hold nothing undeclared; see ``urial_core.schema.closed``."""
+        return JsonSchema.of(closed(self.schema))
 
 
 Constraint = Choice | JsonSchema
@@ -93,3 +98,11 @@ class ConstrainedModel(Protocol):
 def constrains(model: CompletionModel, constraint: Constraint) -> bool:
     """Whether a model will hold a completion to a constraint; see ``ConstrainedModel``."""
     return isinstance(model, ConstrainedModel) and model.constrains(constraint)
+
+
+def scores_choices(model: CompletionModel) -> bool:
+    """Whether a model scores the options of a choice and reports it; see ``Choice``.
+
+    Such a model has an attribute ``scores_choices`` that is true. Others are not asked for scores.
+    """
+    return bool(getattr(model, "scores_choices", False))

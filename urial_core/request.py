@@ -30,6 +30,8 @@ class Request:
             ignores it (``urial_core.constraint.constrains`` tells).
         tools: What the reply may call; None for no tools.
         output: The form that a reply in text must have.
+        neutral_pages: Pages with the same tools and a query that says nothing, to find a model's
+            leaning between answers and calls.
         plain: Whether this is no page, but plain text whose continuation is given as it is written;
             the frame means nothing then.
         dropped: Messages left out because the window is too small.
@@ -44,6 +46,7 @@ class Request:
     constraint: Constraint | None = None
     tools: ToolUse | None = None
     output: JsonSchema | None = None
+    neutral_pages: tuple[str, ...] = ()
     plain: bool = False
     dropped: tuple[Message, ...] = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-__all__ = ["check_schema", "compact", "fitted"]
+__all__ = ["check_schema", "closed", "compact", "fitted"]
 
 _NAMES_OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _KINDS: dict[type, tuple[str, ...]] = {
@@ -24,12 +24,23 @@ _KINDS: dict[type, tuple[str, ...]] = {
     dict: ("object",),
     list: ("array",),
 }
+_BRANCHES = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$ref")
+_SAYS = {"additionalProperties", "patternProperties", "unevaluatedProperties"}
 _VALUES = ("enum", "const", "default", "examples", "required")
 
 
 def compact(schema: Any) -> str:
     """A schema as one line of JSON, without the titles that generators put in."""
     return json.dumps(_without_titles(schema), ensure_ascii=False)
+
+
+def closed(schema: Any) -> Any:
+    """A schema whose objects hold what they declare and nothing else, where it does not say.
+
+    JSON schema lets an object hold anything besides; a model that is held to that alone makes
+    members up. Parts of an ``allOf`` describe one object together, so a schema with such is left.
+    """
+    return schema if _has_parts(schema) else _closed(schema)
 
 
 def check_schema(schema: str) -> None:
@@ -122,17 +133,54 @@ def _replaced(value: Any, path: list[str | int], part: Any) -> Any:
     return value
 
 
+def _has_parts(schema: Any) -> bool:
+    if isinstance(schema, list):
+        return any(map(_has_parts, schema))
+    if not isinstance(schema, Mapping):
+        return False
+    parts = schema.get("allOf")
+    return (isinstance(parts, list) and len(parts) > 1) or any(map(_has_parts, schema.values()))
+
+
+def _closed(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    inner = _with_inner_schemas(schema, _closed)
+    if "properties" not in schema:
+        return inner
+    # Branches describe the object together with what stands here, and know nothing of it.
+    branches = {key: schema[key] for key in _BRANCHES if key in schema}
+    says = (
+        branches
+        or _SAYS & set(schema)
+        or set(schema.get("required", ())) - set(schema["properties"])
+    )
+    return {**inner, **branches} if says else {**inner, "additionalProperties": False}
+
+
+def _with_inner_schemas(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """A schema with those within it changed, and its values as they are."""
+    changed = {}
+    for key, value in schema.items():
+        if key in _VALUES:
+            changed[key] = value
+        elif key in _NAMES_OF_SCHEMAS and isinstance(value, Mapping):
+            changed[key] = {name: change(inner) for name, inner in value.items()}
+        else:
+            changed[key] = change(value)
+    return changed
+
+
 def _without_titles(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    shown = {}
-    for key, value in schema.items():
-        if key in _VALUES:
-            shown[key] = value
-        elif key in _NAMES_OF_SCHEMAS and isinstance(value, Mapping):
-            shown[key] = {name: _without_titles(inner) for name, inner in value.items()}
-        elif not (key == "title" and isinstance(value, str)):
-            shown[key] = _without_titles(value)
-    return shown
+    named = {key: value for key, value in schema.items() if not _is_title(key, value)}
+    return _with_inner_schemas(named, _without_titles)
+
+
+def _is_title(key: str, value: Any) -> bool:
+    return key == "title" and isinstance(value, str)

@@ -23,6 +23,9 @@ class ToolLesson:
         instruction: When tools are called and how.
         tools: The examples' tools.
         examples: Short conversations: with calls and their results, and without.
+        neutral: Queries that say nothing. By how much a model would rather call for these is taken
+            off before a call is weighed against an answer, where the model can score both; so a
+            leaning that comes from the tools or the lesson itself does not count.
         call_offset: Added to a call's log-probability before it is weighed against an answer's,
             where the model can score both: what measurement shows to separate them best.
     """
@@ -30,6 +33,7 @@ class ToolLesson:
     instruction: str
     tools: tuple[Tool, ...]
     examples: tuple[tuple[Message, ...], ...]
+    neutral: tuple[str, ...] = ()
     call_offset: float = 0.0
 
     def written(self, frame: Frame) -> str:

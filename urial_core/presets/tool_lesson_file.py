@@ -50,6 +50,7 @@ class ToolLessonTable(_Table):
     """The file's form."""
 
     instruction: str = ""
+    neutral: list[_Text] = []
     call_offset: float = 0.0
     tools: list[_Tool]
     examples: list[_Example]
@@ -58,6 +59,7 @@ class ToolLessonTable(_Table):
         """What it says."""
         return ToolLesson(
             instruction=self.instruction,
+            neutral=tuple(self.neutral),
             call_offset=self.call_offset,
             tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in self.tools),
             examples=tuple(

@@ -86,7 +86,11 @@ class ReplyAssembler:
 
     def finish(self) -> list[TextDelta | ReplyEnd]:
         """Return the last events: text held back, if any, and the end."""
-        return [*self._unsent, self._end()]
+        return [*self.held_back(), self._end()]
+
+    def held_back(self) -> list[TextDelta]:
+        """Return the last text, known only now that nothing more comes, if any."""
+        return self._unsent
 
     @contextmanager
     def kept_on_failure(self) -> Generator[None]:

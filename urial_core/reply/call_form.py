@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from urial_core.constraint import JsonSchema
-from urial_core.schema import fitted
+from urial_core.schema import closed, fitted
 from urial_core.tools import InvalidToolCall, Tool, ToolCall
 
-__all__ = ["call_of", "call_schema", "name_schema"]
+__all__ = ["call_of", "call_schema"]
 
 _DEFINITIONS = ("$defs", "definitions")
 
 
-def name_schema(tools: Sequence[Tool]) -> JsonSchema:
-    """The form of an object that only names one of the tools."""
-    return _object({"name": {"enum": [tool.name for tool in tools]}})
-
-
-def call_schema(tool: Tool) -> JsonSchema:
-    """The form of a call of one tool."""
-    arguments = tool.schema
-    moved = {key: arguments.pop(key) for key in _DEFINITIONS if key in arguments}
-    return _object({"name": {"const": tool.name}, "arguments": arguments}, moved)
+@lru_cache(maxsize=256)
+def call_schema(tools: tuple[Tool, ...]) -> JsonSchema:
+    """The form of a call of one of the tools."""
+    forms, definitions = list[dict[str, Any]](), dict[str, Any]()
+    for number, tool in enumerate(tools):
+        arguments = _with_own_definitions(closed(tool.schema), number)
+        definitions |= arguments.pop("$defs", {})
+        properties = {"name": {"const": tool.name}, "arguments": arguments}
+        forms.append(
+            {
+                "type": "object",
+                "properties": properties,
+                "required": list(properties),
+                "additionalProperties": False,
+            }
+        )
+    form = forms[0] if len(forms) == 1 else {"anyOf": forms}
+    return JsonSchema.of({**form, "$defs": definitions} if definitions else form)
 
 
 def call_of(text: str, tools: Sequence[Tool], call_id: str) -> ToolCall | InvalidToolCall:
@@ -51,16 +60,31 @@ def call_of(text: str, tools: Sequence[Tool], call_id: str) -> ToolCall | Invali
     return ToolCall.of(name, arguments, call_id)
 
 
-def _object(properties: dict[str, Any], definitions: dict[str, Any] | None = None) -> JsonSchema:
-    return JsonSchema.of(
-        {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-            **(definitions or {}),
+def _with_own_definitions(schema: dict[str, Any], number: int) -> dict[str, Any]:
+    """A schema whose definitions have names that no other tool's have."""
+    own = {
+        f"#/{key}/{name}": f"{number}.{name}"
+        for key in _DEFINITIONS
+        for name in schema.get(key, ())
+    }
+
+    def renamed(part: Any) -> Any:
+        if isinstance(part, list):
+            return [renamed(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        return {
+            key: f"#/$defs/{own[value]}" if key == "$ref" and value in own else renamed(value)
+            for key, value in part.items()
         }
-    )
+
+    defined = {
+        f"{number}.{name}": renamed(definition)
+        for key in _DEFINITIONS
+        for name, definition in schema.get(key, {}).items()
+    }
+    rest = {key: renamed(value) for key, value in schema.items() if key not in _DEFINITIONS}
+    return {**rest, "$defs": defined} if defined else rest
 
 
 def _loaded(text: str) -> Any:

@@ -7,14 +7,14 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel
-from urial_core.constraint import Choice, Constraint, constrains
+from urial_core.constraint import Choice, constrains
 from urial_core.neutralise import neutralise
-from urial_core.reply.call_form import call_schema, name_schema
+from urial_core.reply.call_form import call_schema
 from urial_core.reply.call_reader import CallReader
 from urial_core.reply.section import SectionReader
 from urial_core.reply.stepped import Delta, SteppedReply, Steps
 from urial_core.sections import result_text
-from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_opening, quoted
+from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_opening
 
 if TYPE_CHECKING:
     from urial_core.request import Request
@@ -33,7 +33,7 @@ class CallSteps(SteppedReply, ABC):
     def __init__(self, model: CompletionModel, request: Request) -> None:
         assert request.tools is not None  # noqa: S101 - `start_reply` looked
         self._use: ToolUse = request.tools
-        self._tools: Sequence[Tool] = self._use.callable
+        self._tools: tuple[Tool, ...] = tuple(self._use.callable)
         self._calls = list[ToolCall]()
         self._invalid = list[InvalidToolCall]()
         self._cut_off = False
@@ -55,29 +55,17 @@ class CallSteps(SteppedReply, ABC):
 
     def _write_calls(self) -> Steps:
         """Have the calls written in their section, which is open."""
-        if not constrains(self._model, call_schema(self._tools[0])):
+        form = call_schema(self._tools)
+        if not constrains(self._model, form):
             yield from self._write_freely(self._tools)
             return
-        while (tool := (yield from self._choose_tool())) is not None:
+        goes_on = True
+        while goes_on:
             number = len(self._calls)
-            self._start_reading([tool], live=number == 0, parallel=False)
-            yield from self._read_step(self._step(constraint=call_schema(tool)))
+            self._start_reading(self._tools, live=number == 0, parallel=False)
+            yield from self._read_step(self._step(constraint=form))
             yield from self._after_reading()
-            if len(self._calls) == number or not (yield from self._goes_on()):
-                return
-        yield from self._write_freely(self._tools)
-
-    def _choose_tool(self) -> Generator[Request, None, Tool | None]:
-        """Have a tool chosen; None if what came back names none."""
-        if len(self._tools) == 1:
-            return self._tools[0]
-        options = {call_opening(tool.name).rstrip(): tool for tool in self._tools}
-        choice: Constraint = Choice(tuple(options))
-        if not constrains(self._model, choice):
-            choice = name_schema(self._tools)
-        text = (yield from self._ask(choice)).strip()
-        named = {f'{{"name": {quoted(tool.name)}}}': tool for tool in self._tools}
-        return options.get(text) or named.get(text)
+            goes_on = len(self._calls) > number and (yield from self._goes_on())
 
     def _goes_on(self) -> Generator[Request, None, bool]:
         """Have it decided whether another call follows the last one."""
@@ -126,7 +114,7 @@ class CallSteps(SteppedReply, ABC):
 
     # Reading
 
-    def _ask(self, constraint: Constraint) -> Generator[Request, None, str]:
+    def _ask(self, constraint: Choice) -> Generator[Request, None, str]:
         """Ask for one of a few texts."""
         pieces = list[str]()
 

@@ -53,7 +53,7 @@ class JsonReply(SteppedReply):
 
     def _run(self) -> Steps:
         prefill = self._request.prefill
-        if not prefill and constrains(self._model, self._output):
+        if not prefill and constrains(self._model, self._output.closed):
             yield from self._write("", live=True)
             return
         opening = prefill or _OPENING.get(self._output.schema.get("type", ""), "")
@@ -84,7 +84,7 @@ class JsonReply(SteppedReply):
             new = self._value.text[known:]
             return self._give(new, chunk) if live and new else ()
 
-        constraint = None if written else self._output
+        constraint = None if written else self._output.closed
         yield from self._read(self._step(constraint=constraint), take)
         self._unsent += pass_on(section.flush(), CompletionChunk(""))
         cut = self._finish == "length" and not self.over

@@ -47,6 +47,7 @@ class SteppedReply(ABC):
         self._take: Callable[[CompletionChunk], Sequence[Delta]]
         self._unsent = list[Delta]()
         self._asked: Request | None = None
+        self._is_counted = True  # whether the step under way counts as the reply's usage
         self._raw: list[str]
         self._usage: Usage | None
         self._spent: Usage | None = None
@@ -70,7 +71,11 @@ class SteppedReply(ABC):
 
     def finish(self) -> list[Delta | ReplyEnd]:
         """Return the last events: what was held back, if anything, and the end."""
-        return [*self._unsent, self._end()]
+        return [*self.held_back(), self._end()]
+
+    def held_back(self) -> list[Delta]:
+        """Return what was known only now that nothing more comes, if anything."""
+        return self._unsent
 
     @contextmanager
     def kept_on_failure(self) -> Generator[None]:
@@ -134,7 +139,7 @@ class SteppedReply(ABC):
         return self._request.max_tokens - used
 
     def _account(self) -> None:
-        if self._asked is None:
+        if self._asked is None or not self._is_counted:
             return
         usage = self._usage
         if usage is None and self._model.counts_exactly:

@@ -10,11 +10,12 @@ they are whole, and one that cannot be made is written anew, once, below what wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob
+from urial_core.constraint import Choice, scores_choices
 from urial_core.reply.assembler import ReplyAssembler
 from urial_core.reply.call_steps import CallSteps
 from urial_core.reply.json_reply import JsonReply
@@ -59,6 +60,30 @@ class ToolReply(CallSteps):
         else:
             yield from self._decide()
 
+    def _calibrate(self) -> Generator[Request, None, Choice]:
+        """Find how the model leans where nothing is asked, and take that off the decision."""
+        decision = self._request.constraint
+        assert isinstance(decision, Choice)  # noqa: S101 - `compose` made it
+        leanings = list[float]()
+        answer, call = decision.options
+
+        def take(chunk: CompletionChunk) -> Sequence[Delta]:
+            scores = dict(chunk.logprobs[-1].top) if chunk.logprobs else {}
+            if answer in scores and call in scores:
+                leanings.append(scores[call] - scores[answer])
+            return ()
+
+        if scores_choices(self._model):
+            self._is_counted = False
+            for page in self._request.neutral_pages:
+                self._take = take
+                yield replace(self._step(constraint=Choice(decision.options)), prompt=page)
+            self._is_counted = True
+        if not leanings:
+            return decision
+        leaning = sum(leanings) / len(leanings)
+        return Choice(decision.options, (0.0, decision.offsets[1] - leaning))
+
     def _decide(self) -> Steps:
         """Let the model open an answer or a call, and go on with what it opened."""
         opening = OpeningReader(self._request.frame)
@@ -80,12 +105,14 @@ class ToolReply(CallSteps):
                 known = _last(logprobs, len(text))
                 deltas = answer.feed(replace(chunk, text=text, logprobs=known))
                 self.over = answer.over
-                logprobs[:] = [] if text else logprobs
+                if text:
+                    logprobs.clear()
                 return deltas
             return ()
 
+        decision = yield from self._calibrate()
         self._start_reading()
-        yield from self._read(self._request, take)
+        yield from self._read(replace(self._request, constraint=decision), take)
         self._unsent += pass_on(opening.flush(), CompletionChunk(""))
         if opening.kind == "call":
             self._written = self._call_opening
@@ -93,7 +120,7 @@ class ToolReply(CallSteps):
         elif self._request.output or answer.next_attempt() is not None:  # none yet, or a blank one
             yield from self._write_answer()
         else:
-            self._unsent += answer.finish()[:-1]  # type: ignore[arg-type]  # the last is the end
+            self._unsent += answer.held_back()
 
     def _write_answer(self) -> Steps:
         """Have the answer written in a section that we open."""
@@ -104,7 +131,7 @@ class ToolReply(CallSteps):
             prompt=self._request.prompt + self._written,
             stop=(*frame.stop, *parameters.stop),
             parameters=replace(parameters, max_tokens=max(self._tokens_left, 1)),
-            constraint=self._request.output,
+            constraint=self._request.output.closed if self._request.output else None,
             tools=None,
         )
         kind = JsonReply if request.output else ReplyAssembler
@@ -118,7 +145,7 @@ class ToolReply(CallSteps):
         while (attempt := answer.next_attempt()) is not None:
             self._take = take
             yield attempt
-        self._unsent += answer.finish()[:-1]  # type: ignore[arg-type]  # the last is the end
+        self._unsent += answer.held_back()
 
 
 def _last(logprobs: Sequence[TokenLogprob], characters: int) -> tuple[TokenLogprob, ...]:

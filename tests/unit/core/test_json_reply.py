@@ -65,7 +65,7 @@ def test_a_held_model_streams() -> None:
     texts = [event.text for event in chat.stream(request) if isinstance(event, TextDelta)]
     assert texts == ['{"n"', ": 4", "}"]
     assert model.chunks_sent == 3
-    assert model.requests[0].constraint == FORM
+    assert model.requests[0].constraint == FORM.closed
 
 
 def test_the_beginning_is_written_for_it() -> None:

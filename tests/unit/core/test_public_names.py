@@ -48,6 +48,7 @@ NAMES = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
+    "ToolLesson",
     "ToolUse",
     "UnknownPromptError",
     "UnsupportedContentError",

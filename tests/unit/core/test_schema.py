@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from urial_core import JsonSchema, Tool, UnsupportedSchemaError
+from urial_core import Tool, UnsupportedSchemaError
 from urial_core.reply.call_form import call_schema
-from urial_core.schema import check_schema, compact, fitted
+from urial_core.schema import check_schema, closed, compact, fitted
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -89,14 +89,64 @@ def test_titles_are_left_out() -> None:
 
 
 def test_definitions_stay_in_reach() -> None:
-    """In the form of a call, what the arguments' schema refers to is found."""
-    parameters = {
-        "type": "object",
-        "properties": {"place": {"$ref": "#/$defs/Place"}},
-        "$defs": {"Place": {"type": "string"}},
-    }
-    form: JsonSchema = call_schema(Tool.of("go", "", parameters))
-    good = {"name": "go", "arguments": {"place": "Rome"}}
-    assert fitted(good, form.text) == (good, "")
-    bad = {"name": "go", "arguments": {"place": None}}
-    assert fitted(bad, form.text)[1] == "arguments.place: None is not of type 'string'"
+    """In the form of a call, what each tool's schema refers to is found, also under one name."""
+    tools = tuple(
+        Tool.of(
+            name,
+            "",
+            {
+                "properties": {"place": {"$ref": "#/$defs/Place"}},
+                "$defs": {
+                    "Place": {
+                        "anyOf": [
+                            {"type": kind},
+                            {"type": "array", "items": {"$ref": "#/$defs/Place"}},
+                        ]
+                    }
+                },
+            },
+        )
+        for name, kind in (("go", "string"), ("jump", "integer"))
+    )
+    for form in (call_schema(tools), call_schema(tools[::-1])):
+        for name, place in (("go", "Rome"), ("jump", 3), ("go", [["Rome"]])):
+            call = {"name": name, "arguments": {"place": place}}
+            assert fitted(call, form.text) == (call, "")
+    wrong = {"name": "go", "arguments": {"place": True}}
+    assert fitted(wrong, call_schema(tools[:1]).text)[1]
+    wrong = {"name": "hop", "arguments": {"place": "Rome"}}
+    assert fitted(wrong, call_schema(tools).text)[1]
+
+
+@pytest.mark.parametrize(
+    ("schema", "held"),
+    [
+        ({"type": "object"}, {"type": "object"}),
+        ({"properties": {}}, {"properties": {}, "additionalProperties": False}),
+        (
+            {"properties": {"properties": {"properties": {}}}},
+            {
+                "properties": {"properties": {"properties": {}, "additionalProperties": False}},
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {"properties": {}, "additionalProperties": True},
+            {"properties": {}, "additionalProperties": True},
+        ),
+        (
+            {"anyOf": [{"items": {"properties": {}}}], "default": {"properties": {}}},
+            {
+                "anyOf": [{"items": {"properties": {}, "additionalProperties": False}}],
+                "default": {"properties": {}},
+            },
+        ),
+        (
+            {"allOf": [{"properties": {}}, {"properties": {}}]},
+            {"allOf": [{"properties": {}}, {"properties": {}}]},
+        ),
+    ],
+)
+def test_objects_are_closed(schema: dict[str, Any], held: dict[str, Any]) -> None:
+    """Where a schema does not say otherwise, a model may add nothing that it does not declare."""
+    assert closed(schema) == held

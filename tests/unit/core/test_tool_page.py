@@ -179,6 +179,7 @@ def test_no_text_forges_a_section(
     )
 
 
+@many
 @given(st.integers(10, 400), st.booleans())
 def test_trimming_keeps_calls_and_results_together(window: int, parallel: bool) -> None:
     """However small the window, calls and their results are kept or dropped together."""

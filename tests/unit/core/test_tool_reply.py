@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from urial_core import (
     Choice,
+    CompletionChunk,
     Frame,
     GenerationParameters,
     JsonSchema,
@@ -23,13 +24,16 @@ from urial_core import (
     ReplyEnd,
     Request,
     TextDelta,
+    TokenLogprob,
     Tool,
     ToolCallDelta,
     ToolUse,
     UnsupportedSchemaError,
     UrialChat,
+    Usage,
 )
 from urial_core.constraint import Constraint
+from urial_core.reply.call_form import call_schema
 from urial_core.testing import ScriptedModel
 from urial_core.tool_lesson import ToolLesson
 
@@ -214,7 +218,7 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
     "held: which tool": (
         replace(BOTH, choice="required", parallel=False),
         True,
-        ['{"name": "double", "arguments":', '{"name": "double", "arguments": {"n": 4}}'],
+        ['{"name": "double", "arguments": {"n": 4}}'],
         ("", [("double", {"n": 4})], [], "tool_calls"),
     ),
     "held: two calls": (
@@ -326,21 +330,17 @@ def test_the_model_is_stopped_at_the_closing_brace() -> None:
 
 
 def test_the_steps_of_a_held_call() -> None:
-    """A held model chooses header, tool, arguments and whether to go on, each by a constraint."""
-    chosen = '{"name": "get_weather", "arguments":'
-    chat = chat_of(CALL, chosen, LYON, NO_MORE, held=True)
+    """A held model chooses header, call and whether to go on, each by a constraint."""
+    chat = chat_of(CALL, LYON, NO_MORE, held=True)
     first = request_of(chat, BOTH)
     chat.reply([first])
-    asked = model_of(chat).requests
-    constraints = [request.constraint for request in asked]
-    assert isinstance(constraints[0], Choice)
-    assert constraints[1] == Choice((chosen, chosen.replace("get_weather", "double")))
-    assert isinstance(constraints[2], JsonSchema)
-    assert constraints[2].schema["properties"]["name"] == {"const": "get_weather"}
-    assert constraints[3] == Choice((NO_MORE, '\n{"name":'), (0.0, 0.0))
-    assert asked[1].prompt == asked[2].prompt == first.prompt + CALL
-    assert asked[3].prompt == first.prompt + CALL + LYON
-    assert all(request.constant == first.constant for request in asked)
+    decided, called, gone_on = model_of(chat).requests
+    assert isinstance(decided.constraint, Choice)
+    assert called.constraint == call_schema(BOTH.tools)
+    assert gone_on.constraint == Choice((NO_MORE, '\n{"name":'), (0.0, 0.0))
+    assert called.prompt == first.prompt + CALL
+    assert gone_on.prompt == first.prompt + CALL + LYON
+    assert called.constant == gone_on.constant == first.constant
 
 
 def test_json_is_not_penalised() -> None:
@@ -396,6 +396,60 @@ def test_tokens_left() -> None:
     spent = len(CALL.split())
     limits = [request.max_tokens for request in model_of(chat).requests]
     assert limits == [30, 30 - spent]
+
+
+class Leaning(ScriptedModel):
+    """Scores choices: by so much it would rather call, where the query holds a word."""
+
+    scores_choices = True
+
+    def __init__(self, **leanings: float) -> None:
+        super().__init__(f"Yes.{END}", constrained=True)
+        self.leanings = leanings
+
+    def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        return [self._chosen(request) for request in requests]
+
+    def _chosen(self, request: Request) -> CompletionChunk:
+        self.requests.append(request)
+        if not isinstance(request.constraint, Choice):
+            return CompletionChunk(LYON if request.constraint else "Yes.", finish="stop")
+        leaning = next(by for word, by in self.leanings.items() if word in request.prompt)
+        scores = dict(zip(request.constraint.options, (0.0, leaning), strict=True))
+        offsets = dict(zip(scores, request.constraint.offsets or (0.0, 0.0), strict=True))
+        best = max(scores, key=lambda option: scores[option] + offsets[option])
+        logprob = TokenLogprob(best, scores[best], tuple(scores.items()))
+        return CompletionChunk(best, "stop", Usage(len(request.prompt), 1), (logprob,))
+
+
+@pytest.mark.parametrize(
+    ("said", "neutral", "calls"),
+    [(0.5, (0.2, 0.4), 1), (0.5, (0.4, 0.8), 0), (-2.0, (-4.0, -1.0), 1)],
+)
+def test_a_leaning_does_not_count(said: float, neutral: tuple[float, float], calls: int) -> None:
+    """What a model would rather do where nothing is asked is taken off its decision, unbilled."""
+    lesson = ToolLesson("", (), (), neutral=("neutral one", "neutral two"))
+    model = Leaning(one=neutral[0], two=neutral[1], Lyon=said)
+    chat = UrialChat(model, replace(PROMPT, tool_lesson=lesson))
+    request = request_of(chat, replace(ONE, parallel=False))
+    reply = chat.reply([request])[0]
+    assert len(reply.tool_calls) == calls
+    assert [asked.prompt for asked in model.requests[:3]] == [
+        *request.neutral_pages,
+        request.prompt,
+    ]
+    assert reply.end.usage is not None
+    assert reply.end.usage.input_tokens == len(request.prompt)
+
+
+def test_no_leaning_is_asked_where_none_is_told() -> None:
+    """A model that does not score choices is asked for the decision alone."""
+    lesson = ToolLesson("", (), (), neutral=("neutral one", "neutral two"))
+    chat = UrialChat(
+        ScriptedModel(ANSWER, "Yes.", constrained=True), replace(PROMPT, tool_lesson=lesson)
+    )
+    assert chat.reply([request_of(chat, ONE)])[0].text == "Yes."
+    assert len(model_of(chat).requests) == 2
 
 
 class CutOff(ScriptedModel):

@@ -239,6 +239,11 @@ class TransformersModel:
         finally:
             self._end(steps)
 
+    @property
+    def scores_choices(self) -> bool:
+        """Yes: a choice reports the log-probabilities of all its options."""
+        return True
+
     def constrains(self, constraint: Constraint) -> bool:
         """Yes for choices, and for JSON schemas if llguidance is installed.
 
