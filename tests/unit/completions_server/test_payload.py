@@ -79,7 +79,7 @@ def test_payloads_are_json_and_within_limits(kind: str, stop: list[str], *, stre
     sent = list(dict.fromkeys(payload["stop"]))
     assert sent == wanted[: len(sent)]
     assert len(payload["stop"]) == len(sent)
-    assert len(sent) == (min(4, len(wanted)) if kind == "generic" else len(wanted))
+    assert len(sent) == (len(wanted) if kind == "llama.cpp" else min(4, len(wanted)))
     assert payload.get("stream", False) is stream
 
 

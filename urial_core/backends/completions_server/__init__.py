@@ -7,6 +7,7 @@
     answer.py         what comes back -> completions, whole or in a stream; pure
     one_line_json.py  constrained JSON in the form that was promised
     choice.py         which of a few texts is most probable
+    tokens.py         the server's own tokenizer
     warming.py        the constant page computed ahead
     exchange.py       what is asked and made of it, without saying how it is sent
     connection.py     runs exchanges and streams over the official SDK, sync and async

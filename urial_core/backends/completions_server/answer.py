@@ -16,7 +16,7 @@ from urial_core.constraint import JsonSchema
 from urial_core.errors import GenerationError
 from urial_core.request import Request
 
-__all__ = ["StreamReader", "completion_of", "completions_of"]
+__all__ = ["StreamReader", "completion_of", "completions_of", "usage_of"]
 
 _BROKEN_OFF = ("abort", "error")
 
@@ -53,7 +53,7 @@ def completions_of(
             f"The server's answer to {len(requests)} prompts has no list of as many choices: "
             f"{str(response)[:200]!r}. Is base_url the one of an OpenAI-style completions API?"
         )
-    total = _usage(response)
+    total = usage_of(response)
     completions = []
     for place, (choice, request) in enumerate(
         zip(sorted(choices, key=lambda choice: choice.get("index", 0)), requests, strict=True)
@@ -92,7 +92,7 @@ class StreamReader:
         """
         if not isinstance(event, Mapping):
             raise GenerationError(f"The server sent {event!r} in a stream of objects.", self.text)
-        self._usage = _usage(event) or self._usage
+        self._usage = usage_of(event) or self._usage
         if not event.get("choices"):
             return None
         choice = event["choices"][0]
@@ -140,7 +140,8 @@ def _stop_met(event: Mapping[str, Any]) -> str:
     return str(verbose.get("stopping_word") or "") if verbose.get("stop_type") == "word" else ""
 
 
-def _usage(event: Mapping[str, Any]) -> Usage | None:
+def usage_of(event: Mapping[str, Any]) -> Usage | None:
+    """The tokens that an answer or a stream's event tells, if it does."""
     if usage := event.get("usage"):
         details = usage.get("prompt_tokens_details") or {}
         return Usage(

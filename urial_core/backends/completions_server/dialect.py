@@ -36,7 +36,9 @@ class Dialect:
         several: Fields of a request with a list of prompts.
         json_schema: The fields that hold a completion to a schema; None if there are none.
         choice: The fields that hold a completion to one of a few texts; None if there are none.
-        tokenize: The body for ``/tokenize``, of a text; None if there is no such path.
+        tells_any_token: Whether it tells the log-probabilities of tokens that are asked for.
+        tokenize: The body for ``/tokenize``, of a text and whether begin-of-text belongs before it;
+            None if there is no such path.
         slots: Whether the state of a page is kept per slot, and not for all requests.
     """
 
@@ -51,7 +53,8 @@ class Dialect:
     several: Mapping[str, Any] = field(default_factory=dict)
     json_schema: Callable[[JsonSchema], dict[str, Any]] | None = None
     choice: Callable[[Choice], dict[str, Any]] | None = None
-    tokenize: Callable[[str], dict[str, Any]] | None = None
+    tells_any_token: bool = False
+    tokenize: Callable[[str, bool], dict[str, Any]] | None = None
     slots: bool = False
 
 
@@ -72,12 +75,14 @@ VLLM = Dialect(
         "include_stop_str_in_output": True,  # so that a reply's end is seen, and which it was
     },
     streaming={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    max_stops=4,  # since 0.32
     several={"return_token_ids": True},  # usage is one sum, so each prompt's tokens are counted
     json_schema=lambda wanted: {
         "structured_outputs": {"json": wanted.schema, "disable_any_whitespace": True}
     },
     choice=lambda wanted: {"structured_outputs": {"choice": list(wanted.options)}},
-    tokenize=lambda text: {"prompt": text},
+    tells_any_token=True,
+    tokenize=lambda text, begins: {"prompt": text, "add_special_tokens": begins},
 )
 """vLLM's OpenAI-compatible server."""
 
@@ -93,7 +98,7 @@ LLAMA_CPP = Dialect(
     lists=False,  # usage would be the first prompt's alone
     json_schema=lambda wanted: {"json_schema": wanted.schema},
     choice=lambda wanted: {"grammar": _grammar_of(wanted)},
-    tokenize=lambda text: {"content": text, "add_special": True},
+    tokenize=lambda text, begins: {"content": text, "add_special": begins},
     slots=True,
 )
 """llama.cpp's ``llama-server``."""

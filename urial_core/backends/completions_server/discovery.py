@@ -68,7 +68,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         window = settings.get("n_ctx") or _mapping(entry.get("meta")).get("n_ctx")
     tokenized = None
     if dialect.tokenize is not None:
-        body = {"model": entry["id"], **dialect.tokenize("a")}
+        body = {"model": entry["id"], **dialect.tokenize("a", True)}
         tokenized = yield Ask(f"{root}/tokenize", body, optional=True)
     return Server(
         dialect=dialect,

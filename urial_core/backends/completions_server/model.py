@@ -15,11 +15,12 @@ from urial_core.backends.completions_server.dialect import dialect_named
 from urial_core.backends.completions_server.discovery import Server, discover
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
 from urial_core.backends.completions_server.payload import completion_payload, group_payload
+from urial_core.backends.completions_server.tokens import token_ids_of
 from urial_core.backends.completions_server.warming import warmed
 from urial_core.budget import estimated_tokens
 from urial_core.completion import Completion, CompletionChunk
 from urial_core.constraint import Choice, Constraint
-from urial_core.errors import MissingDependencyError, ParameterError, UnsupportedModelError
+from urial_core.errors import MissingDependencyError, ParameterError
 from urial_core.prompt import Prompt
 from urial_core.request import Request
 
@@ -234,7 +235,7 @@ class CompletionsServerModel:
         return discover(self._base_url, self._model, self._dialect)
 
     def _asked_ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self._connection.run(_tokens(text, self.server())))
+        return self._connection.run(token_ids_of(text, self.server()))
 
     @staticmethod
     def _is_choice(request: Request, server: Server) -> bool:
@@ -259,14 +260,6 @@ class CompletionsServerModel:
             return [(yield from chosen(group[0], constraint, server))]
         body = group_payload(group, server.model, server.dialect)
         return completions_of((yield Ask(COMPLETIONS, body)), group, server.dialect)
-
-
-def _tokens(text: str, server: Server) -> Exchange[list[int]]:
-    if server.dialect.tokenize is None:
-        raise UnsupportedModelError(f"The server at {server.root} does not tell a text's tokens.")
-    body = {"model": server.model, **server.dialect.tokenize(text)}
-    ids: list[int] = (yield Ask(f"{server.root}/tokenize", body))["tokens"]
-    return ids
 
 
 def _in_order(
