@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage
 
 from langchain_urial.completion_llm import CompletionLLM
+from langchain_urial.structured_output import openai_format
+from langchain_urial.tools import openai_choice, openai_tools
 from langchain_urial.translation import core_messages
-from langchain_urial.wrapping import WrappedModel, shared_model
 from urial_core import GenerationParameters, Prompt, UrialChat
+from urial_core.backends.transformers import shared_model
+from urial_core.backends.wrapped import WrappedModel
+from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.openai_tools import output_schema, tool_use
 from urial_core.request import Request
+from urial_core.tools import ToolUse
 
 if TYPE_CHECKING:
     from langchain_urial.chat_models import ChatUrial
@@ -31,8 +37,8 @@ _SAMPLING = (
     "seed",
     "n",
 )
-_OWN = (*_SAMPLING, "model", "prefill", "logprobs", "top_logprobs")
-_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+_OWN = (*_SAMPLING, *_TOOLS, "response_format", "model", "prefill", "logprobs", "top_logprobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,16 @@ class Call:
             was set on the wrapped LLM.
         prefill: Whether a final AI message is to be continued.
         model_name: What to call the model in metadata.
+        tools: What the replies may call.
+        output: The form of replies in text.
     """
 
     chat: UrialChat
     parameters: GenerationParameters
     prefill: bool
     model_name: str
+    tools: ToolUse | None = None
+    output: JsonSchema | None = None
 
     @classmethod
     def of(
@@ -76,11 +86,6 @@ class Call:
         """
         given = {name: value for name, value in kwargs.items() if value is not None}
         given.pop("stream", None)
-        if wanted := [name for name in _TOOLS if given.pop(name, None)]:
-            raise ParameterError(
-                f"{' and '.join(wanted)}: this version of ChatUrial does not call tools or "
-                "constrain its output."
-            )
         model, name = wrapped.model, str(owner.model_name)
         if other := given.get("model"):
             model, name = _other_model(owner, model, str(other)), str(other)
@@ -96,6 +101,9 @@ class Call:
         def value(key: str) -> Any:
             return given.get(key, getattr(owner, key))
 
+        tools = openai_tools(given.get("tools", ()))
+        choice = openai_choice(given.get("tool_choice"), tools)
+        form = given.get("response_format")
         top = value("top_logprobs")
         stops = (*_strings(stop), *_strings(owner.stop), *_strings(wrapped.parameters.get("stop")))
         own = {key: item for key, item in wrapped.parameters.items() if key != "stop"}
@@ -109,11 +117,19 @@ class Call:
             parameters,
             bool(value("prefill")),
             name,
+            tool_use(tools, choice, parallel=given.get("parallel_tool_calls")),
+            output_schema(openai_format(form) if form is not None else None),
         )
 
     def requests(self, messages: Sequence[BaseMessage]) -> list[Request]:
         """Compose the requests for a conversation: ``n`` of them, with seeds of their own."""
-        request = self.chat.request(core_messages(messages), self.parameters, prefill=self.prefill)
+        request = self.chat.request(
+            core_messages(messages),
+            self.parameters,
+            prefill=self.prefill,
+            tools=self.tools,
+            output=self.output,
+        )
         seed = self.parameters.seed
         if self.parameters.n == 1:
             return [request]

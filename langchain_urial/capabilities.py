@@ -12,6 +12,8 @@ from typing import Any
 
 from langchain_core.language_models import BaseLLM
 
+from urial_core.backends.field_names import likely_fields
+
 __all__ = ["Capabilities", "capabilities_of"]
 
 
@@ -137,28 +139,10 @@ _BY_CLASS = {
     ),
 }
 
-_LIKELY_FIELDS = {
-    "max_tokens": ("max_tokens", "max_new_tokens", "num_predict", "n_predict", "max_output_tokens"),
-    "temperature": ("temperature",),
-    "top_p": ("top_p",),
-    "top_k": ("top_k",),
-    "repetition_penalty": ("repetition_penalty", "repeat_penalty"),
-    "frequency_penalty": ("frequency_penalty",),
-    "presence_penalty": ("presence_penalty",),
-    "seed": ("seed", "random_seed"),
-}
-
 
 def capabilities_of(llm: BaseLLM) -> Capabilities:
     """Look a class or one of its bases up; probe the fields of an unknown one."""
     for base in type(llm).__mro__:
         if base.__name__ in _BY_CLASS and base.__module__.partition(".")[0].startswith("langchain"):
             return _BY_CLASS[base.__name__]
-    present = type(llm).model_fields
-    return Capabilities(
-        fields={
-            ours: next(name for name in theirs if name in present)
-            for ours, theirs in _LIKELY_FIELDS.items()
-            if any(name in present for name in theirs)
-        }
-    )
+    return Capabilities(fields=likely_fields(type(llm).model_fields))

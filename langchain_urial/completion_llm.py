@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing, nullcontext
 from dataclasses import replace
 from typing import Any
-from weakref import WeakValueDictionary
 
 from langchain_core.language_models import LLM, BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial.capabilities import capabilities_of
-from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread
-from urial_core.budget import estimated_tokens
+from urial_core.backends.estimate import estimate_tokens
+from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread, worker_for
 from urial_core.completion import Completion, CompletionChunk, Usage
 from urial_core.request import Request
 
@@ -23,17 +21,6 @@ __all__ = ["CompletionLLM"]
 
 _WINDOW_STEP = 1024
 _NAMES = ("model_name", "model", "model_id", "repo_id", "model_path", "deployment_name")
-
-
-class _Worker(ThreadPoolExecutor):
-    """The one thread that may call an LLM whose calls must not overlap, however often wrapped."""
-
-    def __init__(self, llm: BaseLLM) -> None:
-        super().__init__(max_workers=1, thread_name_prefix="urial-llm")
-        self.llm = llm  # keeps the id in `_WORKERS` from being given to another object
-
-
-_WORKERS = WeakValueDictionary[int, _Worker]()
 
 
 class CompletionLLM:
@@ -59,10 +46,7 @@ class CompletionLLM:
         self._can = capabilities_of(llm)
         self._call = {**self._can.call, **(call or {})}
         self._encode = encode or llm.custom_get_token_ids
-        self._worker: _Worker | None = None
-        if not self._can.thread_safe:
-            self._worker = _WORKERS.get(id(llm)) or _Worker(llm)
-            _WORKERS[id(llm)] = self._worker
+        self._worker = None if self._can.thread_safe else worker_for(llm)
 
     @property
     def name(self) -> str:
@@ -97,7 +81,7 @@ class CompletionLLM:
             return len(self._encode(text))
         if self._can.counts_tokens:
             return self._llm.get_num_tokens(text)
-        return estimated_tokens(text)
+        return estimate_tokens(text)
 
     @property
     def token_ids(self) -> Callable[[str], list[int]] | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from langchain_core.language_models.model_profile import ModelProfile
 
 from urial_core import CompletionModel, Prompt
+from urial_core.backends.estimate import estimate_tokens
 
 __all__ = ["profile_of"]
-
-_CHARACTERS_PER_TOKEN = 3
-"""A careful guess, since a profile must not load a tokenizer."""
 
 
 def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> ModelProfile:
@@ -29,10 +27,15 @@ def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> Mo
         audio_outputs=False,
         video_inputs=False,
         video_outputs=False,
-        tool_calling=False,
-        structured_output=False,
+        tool_calling=True,
+        tool_choice=True,
+        tool_call_streaming=True,
+        image_tool_message=False,
+        pdf_tool_message=False,
+        structured_output=True,
+        mid_conversation_system_messages=True,
     )
     window = window or getattr(model, "context_window_at_hand", None)
     if window:
-        profile["max_input_tokens"] = max(window - len(prompt.page) // _CHARACTERS_PER_TOKEN, 0)
+        profile["max_input_tokens"] = max(window - estimate_tokens(prompt.page), 0)
     return profile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_urial.chat_models import ChatUrial
-from langchain_urial.translation import PROVIDER
+from langchain_urial.replies import PROVIDER
 from urial_core.errors import MissingDependencyError
 
 __all__ = ["register"]

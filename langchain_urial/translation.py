@@ -1,13 +1,13 @@
-"""Translate: LangChain's messages to the core's, the core's replies to LangChain's."""
+"""Translation: LangChain's messages as the core's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     FunctionMessage,
@@ -15,24 +15,13 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
-from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk
 
-from urial_core import Message, Reply, ReplyEnd, TextDelta, TokenLogprob, Usage
+from urial_core import Message
 from urial_core.errors import ConversationError, UnsupportedContentError
 from urial_core.messages import Role
-from urial_core.request import Request
+from urial_core.tools import ToolCall
 
-__all__ = [
-    "PROVIDER",
-    "core_messages",
-    "delta_chunk",
-    "end_chunk",
-    "generation",
-]
-
-PROVIDER = "urial"
-"""What this integration calls itself in metadata and traces."""
+__all__ = ["core_messages"]
 
 _ROLES: dict[str, Role] = {
     "assistant": "assistant",
@@ -43,7 +32,9 @@ _ROLES: dict[str, Role] = {
     "tool": "tool",
     "user": "user",
 }
-_SILENT_BLOCKS = ("thinking", "reasoning", "redacted_thinking")
+_CALL_BLOCKS = ("tool_use", "tool_call", "function_call", "invalid_tool_call")
+"""Blocks that hold a call, in the words of Anthropic, LangChain and OpenAI."""
+_SILENT_BLOCKS = (*_CALL_BLOCKS, "thinking", "reasoning", "redacted_thinking", "tool_call_chunk")
 """Blocks that hold no part of what was said."""
 
 
@@ -51,43 +42,50 @@ def core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
     """Translate a conversation.
 
     Raises:
-        UnsupportedContentError: A message holds something other than text.
+        UnsupportedContentError: A message holds something other than text and tool calls.
         ConversationError: A message is of an unknown kind.
     """
-    return [
-        Message(_role(message), _text(message), name=message.name if _is_tool(message) else None)
-        for message in messages
-    ]
+    return [part for message in messages for part in _parts(message)]
 
 
-def generation(reply: Reply, request: Request, model_name: str) -> ChatGeneration:
-    """Translate a whole reply."""
-    metadata = _response_metadata(reply.end, request, model_name)
-    if reply.logprobs:
-        metadata["logprobs"] = _logprobs(reply.logprobs)
-    message = AIMessage(
-        content=reply.text,
-        response_metadata=metadata,
-        usage_metadata=_usage(reply.end.usage),
-    )
-    return ChatGeneration(message=message, generation_info=metadata)
+def _parts(message: BaseMessage) -> Iterator[Message]:
+    """The core's messages for one of LangChain's: several where it holds results of tools."""
+    role = _role(message)
+    match message:
+        case ToolMessage():
+            failed = message.status == "error"
+            text = _text(message.content, message.type)
+            yield Message("tool", text, message.name, (), message.tool_call_id, failed)
+        case FunctionMessage():
+            yield Message("tool", _text(message.content, message.type), message.name)
+        case AIMessage():
+            calls = tuple(_calls(message))
+            yield Message(role, _text(message.content, message.type), tool_calls=calls)
+        case _:
+            yield from _with_tool_results(message, role)
 
 
-def delta_chunk(delta: TextDelta) -> ChatGenerationChunk:
-    """Translate a piece of a reply."""
-    info = {"logprobs": _logprobs(delta.logprobs)} if delta.logprobs else None
-    return ChatGenerationChunk(message=AIMessageChunk(content=delta.text), generation_info=info)
-
-
-def end_chunk(end: ReplyEnd, request: Request, model_name: str) -> ChatGenerationChunk:
-    """Translate a reply's end: the one chunk with metadata, since strings add up in a merge."""
-    message = AIMessageChunk(
-        content="",
-        response_metadata=_response_metadata(end, request, model_name),
-        usage_metadata=_usage(end.usage),
-        chunk_position="last",
-    )
-    return ChatGenerationChunk(message=message, generation_info=message.response_metadata)
+def _with_tool_results(message: BaseMessage, role: Role) -> Iterator[Message]:
+    """A message that may hold results of tools among its text, as Anthropic's do."""
+    if isinstance(message.content, str):
+        yield Message(role, message.content)
+        return
+    said = list[str | dict[Any, Any]]()
+    for block in message.content:
+        if isinstance(block, str) or block.get("type") != "tool_result":
+            said.append(block)
+            continue
+        if said:
+            yield Message(role, _text(said, message.type))
+            said = []
+        yield Message(
+            "tool",
+            _text(block.get("content") or "", "tool_result"),
+            tool_call_id=block.get("tool_use_id"),
+            failed=bool(block.get("is_error")),
+        )
+    if said or not message.content:
+        yield Message(role, _text(said, message.type))
 
 
 def _role(message: BaseMessage) -> Role:
@@ -109,70 +107,45 @@ def _role(message: BaseMessage) -> Role:
     )
 
 
-def _is_tool(message: BaseMessage) -> bool:
-    return isinstance(message, (ToolMessage, FunctionMessage))
-
-
-def _text(message: BaseMessage) -> str:
-    if isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls):
-        raise UnsupportedContentError(
-            "The conversation holds tool calls, and this version of ChatUrial does not write them. "
-            "Leave those messages out, or put what the tool said into a human message."
-        )
-    if isinstance(message.content, str):
-        return message.content
+def _text(content: str | Sequence[str | dict[Any, Any]], kind: str) -> str:
+    if isinstance(content, str):
+        return content
     parts = []
-    for block in message.content:
+    for block in content:
         if isinstance(block, str):
             parts.append(block)
         elif block.get("type") == "text":
             parts.append(str(block.get("text", "")))
         elif block.get("type") not in _SILENT_BLOCKS:
             raise UnsupportedContentError(
-                f"A {message.type} message holds a block of type {block.get('type')!r}: base "
+                f"A {kind} message holds a block of type {block.get('type')!r}: base "
                 "models read text only. Describe it in words, or take the block out."
             )
     return "\n".join(parts)
 
 
-def _response_metadata(end: ReplyEnd, request: Request, model_name: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "finish_reason": end.finish_reason,
-        "end_reason": end.reason,
-        "model_name": model_name,
-        "model_provider": PROVIDER,
-    }
-    if end.stop is not None:
-        metadata["stop_sequence"] = end.stop
-    if request.dropped:
-        metadata["dropped_messages"] = len(request.dropped)
-    return metadata
+def _calls(message: AIMessage) -> Iterator[ToolCall]:
+    """The calls of a message, each once, wherever it holds them."""
+    known = set[str | None]()
+    for call in (*message.tool_calls, *message.invalid_tool_calls):
+        known.add(call["id"])
+        yield _call(call["name"], call["args"], call["id"])
+    for block in message.content if not isinstance(message.content, str) else ():
+        if isinstance(block, dict) and block.get("type") in _CALL_BLOCKS:
+            id_ = block.get("call_id") or block.get("id")
+            if id_ not in known:
+                arguments = (block.get(key) for key in ("input", "args", "arguments"))
+                yield _call(block.get("name"), next(filter(None, arguments), None), id_)
+    if not known and (old := message.additional_kwargs.get("function_call")):
+        yield _call(old.get("name"), old.get("arguments"), None)
 
 
-def _usage(usage: Usage | None) -> UsageMetadata | None:
-    if usage is None:
-        return None
-    return UsageMetadata(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        total_tokens=usage.input_tokens + usage.output_tokens,
-        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens),
-    )
-
-
-def _logprobs(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
-    """The shape of the OpenAI API."""
-    return {
-        "content": [
-            {
-                "token": item.token,
-                "bytes": list(item.token.encode()),
-                "logprob": item.logprob,
-                "top_logprobs": [
-                    {"token": token, "bytes": list(token.encode()), "logprob": logprob}
-                    for token, logprob in item.top
-                ],
-            }
-            for item in logprobs
-        ]
-    }
+def _call(name: str | None, arguments: object, id_: str | None) -> ToolCall:
+    """Make a call; arguments that are no JSON object are none, and their result says so."""
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except json.JSONDecodeError:
+            arguments = {}
+    values = arguments if isinstance(arguments, Mapping) else {}
+    return ToolCall.of(name or "unknown", values, id_ or "")

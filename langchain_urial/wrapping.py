@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
-from weakref import WeakValueDictionary
 
 from langchain_core.language_models import BaseChatModel, BaseLLM
 from langchain_core.runnables import RunnableBinding
@@ -15,35 +12,17 @@ from langchain_core.runnables import RunnableBinding
 from langchain_urial.capabilities import capabilities_of
 from langchain_urial.completion_llm import CompletionLLM
 from urial_core.backends.transformers import TransformersModel
-from urial_core.completion import CompletionModel, is_completion_model
-from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.backends.wrapped import WrappedModel
+from urial_core.completion import is_completion_model
+from urial_core.errors import UnsupportedModelError
 from urial_core.parameters import GenerationParameters
 
-__all__ = ["ENGINE_OPTIONS", "WrappedModel", "shared_model", "wrap"]
+__all__ = ["wrap"]
 
-_SHARED = WeakValueDictionary[str, TransformersModel]()
-_sharing = threading.Lock()
 _PARAMETERS = {field.name for field in fields(GenerationParameters)}
 
 _UNLIMITED = (None, -1, -2)
 """What LLMs call no limit of their own."""
-
-ENGINE_OPTIONS = inspect.signature(TransformersModel).parameters.keys() - {"model", "tokenizer"}
-"""Names of the options of a model that runs in this process."""
-
-
-@dataclass(frozen=True, slots=True)
-class WrappedModel:
-    """A completion model, and the parameters its owner had set on it.
-
-    Attributes:
-        model: The model.
-        parameters: Names and values of generation parameters; what the chat model itself is given
-            goes before them.
-    """
-
-    model: CompletionModel
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> WrappedModel:
@@ -61,29 +40,6 @@ def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> Wrapp
     if is_completion_model(llm) and not isinstance(llm, BaseLLM):
         return WrappedModel(llm)
     return _wrap_llm(llm, {}, encode)
-
-
-def shared_model(model_id: str, options: Mapping[str, Any]) -> CompletionModel:
-    """The model of this id and these options, the same object for all who ask in the same words.
-
-    LangChain makes chat models anew at will (``configurable_fields``, ``with_config``); the model
-    behind them must not be loaded again.
-
-    Raises:
-        ParameterError: The engine has no such option.
-    """
-    unknown = options.keys() - ENGINE_OPTIONS
-    if unknown:
-        raise ParameterError(
-            f"Unknown option {', '.join(sorted(unknown))}: ChatUrial has no such field, and the "
-            f"engine's options are {', '.join(sorted(ENGINE_OPTIONS))}."
-        )
-    key = f"{model_id}|{sorted(options.items(), key=str)!r}"
-    with _sharing:
-        model = _SHARED.get(key)
-        if model is None:
-            model = _SHARED[key] = TransformersModel(model_id, **options)
-        return model
 
 
 def _wrap_llm(

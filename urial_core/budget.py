@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from urial_core.parameters import DEFAULT_MAX_TOKENS
 
-__all__ = ["MIN_REPLY_TOKENS", "TokenBudget", "estimated_tokens", "reply_tokens"]
-
-_CHARACTERS_PER_TOKEN = 3
+__all__ = ["MIN_REPLY_TOKENS", "TokenBudget", "reply_tokens"]
 
 MIN_REPLY_TOKENS = 64
 """The least room a reply must have where no ``max_tokens`` was asked for."""
@@ -35,9 +33,3 @@ def reply_tokens(asked: int | None, room: int | None) -> int:
     if room is None:
         return DEFAULT_MAX_TOKENS
     return max(min(DEFAULT_MAX_TOKENS, room), MIN_REPLY_TOKENS)
-
-
-def estimated_tokens(text: str) -> int:
-    """Guess a text's tokens with care: three ASCII characters each, or one other."""
-    ascii_characters = sum(map(str.isascii, text))
-    return len(text) - ascii_characters + ascii_characters // _CHARACTERS_PER_TOKEN + 1

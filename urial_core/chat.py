@@ -11,12 +11,25 @@ from dataclasses import dataclass
 
 from urial_core.budget import TokenBudget
 from urial_core.completion import Completion, CompletionModel
-from urial_core.compose import Overflow, compose
+from urial_core.compose import Overflow, compose, compose_plain
+from urial_core.constraint import JsonSchema, constrains
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
-from urial_core.reply import Reply, ReplyAssembler, ReplyEnd, TextDelta
+from urial_core.reply import (
+    JsonReply,
+    Reply,
+    ReplyAssembler,
+    ReplyEnd,
+    TextDelta,
+    ToolCallDelta,
+    ToolReply,
+    start_reply,
+)
+from urial_core.reply.call_form import call_schema
 from urial_core.request import Request
+from urial_core.schema import check_schema
+from urial_core.tools import ToolUse
 
 __all__ = ["UrialChat"]
 
@@ -43,21 +56,48 @@ class UrialChat:
         parameters: GenerationParameters | None = None,
         *,
         prefill: bool = False,
+        tools: ToolUse | None = None,
+        output: JsonSchema | None = None,
     ) -> Request:
-        """Compose the request for a conversation; see ``urial_core.compose``."""
-        window = self.context_window or self.model.context_window
+        """Compose the request for a conversation; see ``urial_core.compose``.
+
+        Raises:
+            UnsupportedSchemaError: A schema, of a tool or of the answer, is none, or one that the
+                model should hold to and cannot.
+        """
+        for schema in [tool.parameters for tool in tools.tools] if tools else []:
+            check_schema(schema)
+        for tool in tools.callable if tools else ():
+            constrains(self.model, call_schema(tool))
+        if output is not None:
+            check_schema(output.text)
+            constrains(self.model, output)
         return compose(
             self.prompt,
             messages,
             parameters,
-            budget=TokenBudget(window, self.model.count_tokens) if window else None,
+            budget=self._budget,
             overflow=self.overflow,
             prefill=prefill,
+            tools=tools,
+            output=output,
         )
 
-    def stream(self, request: Request) -> Generator[TextDelta | ReplyEnd]:
-        """Yield the reply's text as it is written, then its end. Leaving early stops the model."""
-        reply = ReplyAssembler(self.model, request)
+    def plain_request(self, text: str, parameters: GenerationParameters | None = None) -> Request:
+        """Compose the request that has a text continued as it is, without the page."""
+        return compose_plain(text, parameters, budget=self._budget)
+
+    @property
+    def _budget(self) -> TokenBudget | None:
+        window = self.context_window or self.model.context_window
+        return TokenBudget(window, self.model.count_tokens) if window else None
+
+    def stream(self, request: Request) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
+        """Yield the reply's text and calls as they are written, then its end.
+
+        Leaving early stops the model.
+        """
+        reply = start_reply(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
                 for chunk in chunks:
@@ -66,9 +106,11 @@ class UrialChat:
                         break
         yield from reply.finish()
 
-    async def astream(self, request: Request) -> AsyncGenerator[TextDelta | ReplyEnd]:
+    async def astream(
+        self, request: Request
+    ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """As ``stream``, without blocking the event loop."""
-        reply = ReplyAssembler(self.model, request)
+        reply = start_reply(self.model, request)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure():
                 async with aclosing(self.model.astream(attempt)) as chunks:
@@ -82,7 +124,7 @@ class UrialChat:
 
     def reply(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer several requests, as one batch where the engine can; in order."""
-        replies = [ReplyAssembler(self.model, request) for request in requests]
+        replies = [start_reply(self.model, request) for request in requests]
         while attempts := _attempts(replies):
             completions = self.model.complete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
@@ -90,20 +132,21 @@ class UrialChat:
 
     async def areply(self, requests: Sequence[Request]) -> list[Reply]:
         """As ``reply``, without blocking the event loop."""
-        replies = [ReplyAssembler(self.model, request) for request in requests]
+        replies = [start_reply(self.model, request) for request in requests]
         while attempts := _attempts(replies):
             completions = await self.model.acomplete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
         return [reply.whole() for reply in replies]
 
 
-def _attempts(replies: Sequence[ReplyAssembler]) -> list[tuple[ReplyAssembler, Request]]:
+_Replying = ReplyAssembler | JsonReply | ToolReply
+
+
+def _attempts(replies: Sequence[_Replying]) -> list[tuple[_Replying, Request]]:
     found = ((reply, reply.next_attempt()) for reply in replies)
     return [(reply, attempt) for reply, attempt in found if attempt is not None]
 
 
-def _feed(
-    attempts: Sequence[tuple[ReplyAssembler, Request]], completions: Sequence[Completion]
-) -> None:
+def _feed(attempts: Sequence[tuple[_Replying, Request]], completions: Sequence[Completion]) -> None:
     for (reply, _), completion in zip(attempts, completions, strict=True):
         reply.feed(completion)

@@ -10,67 +10,28 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from urial_core.budget import TokenBudget, reply_tokens
+from urial_core.constraint import Choice, Constraint, JsonSchema
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
+from urial_core.frame import Frame
 from urial_core.messages import Message
 from urial_core.neutralise import neutralise
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
 from urial_core.request import Request
+from urial_core.sections import Section, output_rule, sections_of, sections_text, tools_section
+from urial_core.tools import Tool, ToolUse, call_opening
 
-__all__ = ["Overflow", "Section", "compose", "conversation_text", "sections_of"]
+__all__ = ["Overflow", "compose", "compose_plain", "conversation_text"]
 
 Overflow = Literal["error", "trim"]
 """What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Messages of one role that stand together on the page.
-
-    Attributes:
-        messages: The messages.
-        text: What is written for them.
-        number: The first one's place in the conversation, from 1.
-    """
-
-    messages: tuple[Message, ...]
-    text: str
-    number: int
-
-    @property
-    def role(self) -> Literal["system", "user", "assistant", "tool"]:
-        """Whose section it is."""
-        return self.messages[0].role
-
-
-def sections_of(messages: Sequence[Message]) -> list[Section]:
-    """Group a conversation into sections.
-
-    Messages of one role that follow one another share a section, a blank line between them; tool
-    results stay apart. Messages without text say nothing and are left out, tool results excepted.
-    System messages stay where they are, since rules may change in mid-conversation.
-    """
-    sections = list[Section]()
-    for number, message in enumerate(messages, 1):
-        if not message.text.strip() and message.role != "tool":
-            continue
-        last = sections[-1] if sections else None
-        if last and last.role == message.role and message.role != "tool":
-            text = f"{last.text}\n\n{message.text}"
-            sections[-1] = Section((*last.messages, message), text, last.number)
-        else:
-            named = message.name if message.role == "tool" else None
-            text = f"{named}\n{message.text}" if named else message.text
-            sections.append(Section((message,), text, number))
-    return sections
-
-
-def conversation_text(prompt: Prompt, messages: Sequence[Message]) -> str:
-    """Write a conversation's sections alone, as they stand on the page."""
-    return "".join(
-        prompt.frame.section(section.role, neutralise(section.text, prompt.frame))
-        for section in sections_of(messages)
-    )
+def conversation_text(
+    prompt: Prompt, messages: Sequence[Message], tools: Sequence[Tool] = ()
+) -> str:
+    """Write a conversation's sections and its tools alone, as they stand on the page."""
+    return tools_section(tools, prompt.frame) + sections_text(messages, prompt.frame)
 
 
 def compose(
@@ -81,6 +42,8 @@ def compose(
     budget: TokenBudget | None = None,
     overflow: Overflow = "error",
     prefill: bool = False,
+    tools: ToolUse | None = None,
+    output: JsonSchema | None = None,
 ) -> Request:
     """Write the page for a conversation and decide what its reply may take.
 
@@ -91,52 +54,51 @@ def compose(
         budget: The model's window and token count; None if unknown, and nothing is checked then.
         overflow: What to do when page and reply do not fit: "error", or "trim" to drop the oldest
             turns (a turn is a query and all that answers it). Instruction, examples, system
-            messages and the last query always stay.
+            messages, tools and the last query always stay, and no call loses its result.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
+        tools: What the reply may call; None for no tools.
+        output: The form that a reply in text must have.
 
     Raises:
-        ConversationError: Nothing to answer: no text, or an assistant message last without
-            ``prefill``.
+        ConversationError: Nothing to answer: no text, an assistant message last without
+            ``prefill``, or one with ``prefill`` where a call must come.
         ContextOverflowError: It does not fit, or not even its last turn does.
         ParameterError: A parameter is wrong.
     """
     if overflow not in get_args(Overflow):
         raise ParameterError(f"overflow is {overflow!r}: use 'error' or 'trim'.")
     parameters = parameters or GenerationParameters()
+    frame = prompt.frame
     sections = sections_of(messages)
     if not sections:
         raise ConversationError("There is nothing to answer: no message has any text.")
-    if sections[-1].role == "assistant" and not prefill:
-        raise ConversationError(
-            "The conversation ends with an assistant message. Add a user message, or pass "
-            "prefill=True to have that message continued."
-        )
-    beginning = sections.pop().text if sections[-1].role == "assistant" else ""
-    opened = prompt.frame.open_section("assistant") + neutralise(beginning, prompt.frame)
-    written = [
-        prompt.frame.section(section.role, neutralise(section.text, prompt.frame))
-        for section in sections
-    ]
+    beginning = _beginning(sections, prefill=prefill, must_call=bool(tools and tools.must_call))
+    tools = tools if tools and tools.tools else None
+    constant = prompt.tool_page if tools else prompt.page
+    listed = tools_section(tools.tools, frame) if tools else ""
+    form = frame.section("system", neutralise(output_rule(output), frame)) if output else ""
+    ending = _ending(prompt, parameters, beginning, tools, output)
+    written = [section.written(frame) for section in sections]
 
     def page(kept: Sequence[int]) -> str:
-        return prompt.page + "".join(written[index] for index in kept) + opened
+        return constant + listed + "".join(written[index] for index in kept) + form + ending.opened
 
     kept = list(range(len(sections)))
     max_tokens = reply_tokens(parameters.max_tokens, None)
     if budget is not None:
         turns = _droppable_turns(sections) if overflow == "trim" else []
         while True:
-            tokens = budget.count(page(kept))
+            tokens = budget.count(page(kept) + ending.reserve)
             room = reply_tokens(parameters.max_tokens, budget.window - tokens)
             if tokens + room <= budget.window:
                 max_tokens = room
                 break
             if not turns:
-                parts = [(f"prompt {prompt.name!r}", budget.count(prompt.page))] + [
-                    (
-                        f"{sections[i].role} message {sections[i].number}",
-                        budget.count(written[i]),
-                    )
+                parts = [
+                    (f"prompt {prompt.name!r}", budget.count(constant)),
+                    ("tools", budget.count(listed + form)),
+                ][: 2 if listed or form else 1] + [
+                    (f"{sections[i].name} {sections[i].number}", budget.count(written[i]))
                     for i in kept
                 ]
                 raise ContextOverflowError(budget.window, tokens, room, parts)
@@ -146,28 +108,119 @@ def compose(
                 excess -= budget.count("".join(written[index] for index in turn))
                 kept = [index for index in kept if index not in turn]
 
+    dropped = (
+        message
+        for index, section in enumerate(sections)
+        if index not in kept
+        for message in section.messages
+    )
     return Request(
         prompt=page(kept),
-        constant=len(prompt.page),
-        stop=(*prompt.frame.stop, *parameters.stop),
+        constant=len(constant),
+        stop=ending.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
-        frame=prompt.frame,
+        frame=frame,
         prefill=beginning,
-        dropped=tuple(
-            message
-            for index, section in enumerate(sections)
-            if index not in kept
-            for message in section.messages
-        ),
+        constraint=ending.constraint,
+        tools=tools,
+        output=output,
+        dropped=tuple({id(message): message for message in dropped}.values()),
     )
+
+
+def compose_plain(
+    text: str,
+    parameters: GenerationParameters | None = None,
+    *,
+    budget: TokenBudget | None = None,
+) -> Request:
+    """Have a text continued as it is, with no page around it.
+
+    Args:
+        text: The text.
+        parameters: How to sample.
+        budget: The model's window and token count; None if unknown, and nothing is checked then.
+
+    Raises:
+        ContextOverflowError: It does not fit.
+    """
+    parameters = parameters or GenerationParameters()
+    max_tokens = reply_tokens(parameters.max_tokens, None)
+    if budget is not None:
+        tokens = budget.count(text)
+        max_tokens = reply_tokens(parameters.max_tokens, budget.window - tokens)
+        if tokens + max_tokens > budget.window:
+            raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
+    return Request(
+        prompt=text,
+        constant=0,
+        stop=parameters.stop,
+        parameters=parameters.replace(max_tokens=max_tokens),
+        frame=Frame(),
+        plain=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a page ends, and what may follow it.
+
+    Attributes:
+        opened: The page's end.
+        stop: Strings at which an engine may stop.
+        constraint: The form of what follows.
+        reserve: What the reply's steps may put behind the page themselves.
+    """
+
+    opened: str
+    stop: tuple[str, ...]
+    constraint: Constraint | None = None
+    reserve: str = ""
+
+
+def _ending(
+    prompt: Prompt,
+    parameters: GenerationParameters,
+    beginning: str,
+    tools: ToolUse | None,
+    output: JsonSchema | None,
+) -> _Ending:
+    frame = prompt.frame
+    answer, call = frame.open_section("assistant"), frame.open_section("call")
+    if not tools or not tools.callable or beginning:
+        stop = (*frame.stop, *parameters.stop)
+        return _Ending(answer + neutralise(beginning, frame), stop, output)
+    reserve = call + call_opening(max((tool.name for tool in tools.callable), key=len))
+    if tools.must_call:
+        return _Ending(call, frame.stop, None, reserve)
+    headers = answer.removeprefix(frame.before), call.removeprefix(frame.before)
+    decision = Choice(headers, (0.0, prompt.lesson.call_offset))
+    return _Ending(frame.before, frame.stop_behind_opening, decision, reserve)
+
+
+def _beginning(sections: list[Section], *, prefill: bool, must_call: bool) -> str:
+    """Take the last section off, if it is the beginning of the reply; return its text."""
+    if sections[-1].kind not in ("assistant", "call"):
+        return ""
+    if not prefill:
+        raise ConversationError(
+            "The conversation ends with an assistant message. Add a user message, or pass "
+            "prefill=True to have that message continued."
+        )
+    if sections[-1].kind == "call" or must_call:
+        raise ConversationError(
+            "A reply that is or must be a tool call cannot be continued: leave out prefill=True, "
+            "and let a tool's result follow each call."
+        )
+    return sections.pop().text
 
 
 def _droppable_turns(sections: Sequence[Section]) -> list[list[int]]:
     """The turns before the last one, oldest first, as indices of sections, system ones excepted."""
     turns: list[list[int]] = [[]]
     for index, section in enumerate(sections):
-        if section.role == "user" and turns[-1]:
+        if section.kind == "user" and turns[-1]:
             turns.append([])
-        if section.role != "system":
+        if section.kind != "system":
             turns[-1].append(index)
     return turns[:-1]

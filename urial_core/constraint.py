@@ -25,7 +25,9 @@ class Choice:
 
     A model that can score all of them takes the most probable one and reports it as one
     ``TokenLogprob`` (on its last chunk) whose ``top`` holds every option with the log-probability
-    of its whole text, best first, offsets left out.
+    of its whole text, best first, offsets left out. Temperature, penalties and ``max_tokens`` do
+    not apply: nothing is drawn, and the option is written whole. To draw one, use those
+    log-probabilities.
 
     Attributes:
         options: The texts. None is the beginning of another.

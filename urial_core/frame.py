@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from urial_core.errors import PromptError
-from urial_core.messages import Role
 
-__all__ = ["LINE_BREAKS", "LONGEST_FENCE", "Frame"]
+__all__ = ["LINE_BREAKS", "LONGEST_FENCE", "Frame", "SectionKind"]
+
+SectionKind = Literal["system", "user", "assistant", "tool", "tools", "call"]
+"""What a section holds: what one of the roles says, the tools there are, or calls of them."""
 
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """Characters after which a new line starts, as ``str.splitlines`` has it."""
@@ -28,6 +31,8 @@ class Frame:
         answer_header: Heads what the assistant says.
         system_header: Heads an app's own rules.
         tool_header: Heads a tool's result.
+        tools_header: Heads the list of tools.
+        call_header: Heads the assistant's calls of tools.
         fence: Three or more backticks or tildes, or empty for none. With four or more, code blocks
             inside an answer never look like its end.
         before: Written before each header.
@@ -39,6 +44,8 @@ class Frame:
     answer_header: str = "# Answer:"
     system_header: str = "# System:"
     tool_header: str = "# Tool result:"
+    tools_header: str = "# Tools:"
+    call_header: str = "# Tool call:"
     fence: str = "````"
     before: str = "\n"
     gap: str = "\n"
@@ -71,7 +78,14 @@ class Frame:
     @property
     def headers(self) -> tuple[str, ...]:
         """All headers; a line that holds one of them alone begins a section."""
-        return (self.query_header, self.answer_header, self.system_header, self.tool_header)
+        return (
+            self.query_header,
+            self.answer_header,
+            self.system_header,
+            self.tool_header,
+            self.tools_header,
+            self.call_header,
+        )
 
     @property
     def opening(self) -> str:
@@ -94,20 +108,28 @@ class Frame:
         query, answer = f"\n{self.query_header}\n", f"\n{self.answer_header}\n"
         return (f"\n{self.fence}", query) if self.fence_ends_answer else (query, answer)
 
-    def header(self, role: Role) -> str:
-        """The header for a role."""
+    @property
+    def stop_behind_opening(self) -> tuple[str, ...]:
+        """As ``stop``, where the model writes the section's header and opening itself."""
+        query, result = f"\n{self.query_header}\n", f"\n{self.tool_header}\n"
+        return (self.closing + self.before, query) if self.fence_ends_answer else (query, result)
+
+    def header(self, kind: SectionKind) -> str:
+        """The header of a kind of section."""
         return {
             "user": self.query_header,
             "assistant": self.answer_header,
             "system": self.system_header,
             "tool": self.tool_header,
-        }[role]
+            "tools": self.tools_header,
+            "call": self.call_header,
+        }[kind]
 
-    def open_section(self, role: Role) -> str:
+    def open_section(self, kind: SectionKind) -> str:
         """A section's beginning, up to where its text starts."""
-        return f"{self.before}{self.header(role)}{self.opening}"
+        return f"{self.before}{self.header(kind)}{self.opening}"
 
-    def section(self, role: Role, text: str) -> str:
+    def section(self, kind: SectionKind, text: str) -> str:
         """A whole section. The text is written as it is: see ``urial_core.neutralise``."""
         body = text.strip("\n") if self.strip_newlines else text
-        return f"{self.open_section(role)}{body}{self.closing}"
+        return f"{self.open_section(kind)}{body}{self.closing}"

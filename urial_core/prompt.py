@@ -9,6 +9,7 @@ from functools import cached_property
 from urial_core.errors import PromptError
 from urial_core.frame import Frame
 from urial_core.neutralise import neutralise
+from urial_core.tool_lesson import ToolLesson
 
 __all__ = ["Example", "Prompt"]
 
@@ -34,6 +35,7 @@ class Prompt:
         language: Its language, as a BCP 47 tag.
         verbatim: The page's exact text, for prompts whose bytes must be kept; otherwise the page
             is written from instruction and examples.
+        tool_lesson: How tools are used, for pages of requests with tools. None: this project's.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Prompt:
     description: str = ""
     language: str = "en"
     verbatim: str | None = None
+    tool_lesson: ToolLesson | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -76,6 +79,20 @@ class Prompt:
         return f"# Instruction\n\n{self.instruction}\n{''.join(sections)}"
 
     @cached_property
+    def lesson(self) -> ToolLesson:
+        """How tools are used: this prompt's own lesson, or the one that all share."""
+        from urial_core.presets import default_tool_lesson
+
+        return self.tool_lesson or default_tool_lesson()
+
+    @cached_property
+    def tool_page(self) -> str:
+        """The constant start of every page with tools; it begins as ``page`` does."""
+        return self.page + self.lesson.written(self.frame)
+
+    @cached_property
     def digest(self) -> str:
-        """A hash of the page and its frame: two prompts with one digest give the same replies."""
-        return hashlib.sha256(repr((self.page, self.frame)).encode()).hexdigest()
+        """A hash of both pages and the frame: prompts with one digest give the same replies."""
+        return hashlib.sha256(
+            repr((self.tool_page, self.lesson.call_offset, self.frame)).encode()
+        ).hexdigest()

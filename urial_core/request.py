@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from urial_core.constraint import Constraint
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.frame import Frame
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.reply.reader import ReplyReader
+from urial_core.tools import ToolUse
 
 __all__ = ["Request"]
 
@@ -27,6 +28,10 @@ class Request:
         prefill: What the page already holds of the reply.
         constraint: The form that what is written now must have. An engine that cannot hold to it
             ignores it (``urial_core.constraint.constrains`` tells).
+        tools: What the reply may call; None for no tools.
+        output: The form that a reply in text must have.
+        plain: Whether this is no page, but plain text whose continuation is given as it is written;
+            the frame means nothing then.
         dropped: Messages left out because the window is too small.
     """
 
@@ -37,6 +42,9 @@ class Request:
     frame: Frame
     prefill: str = ""
     constraint: Constraint | None = None
+    tools: ToolUse | None = None
+    output: JsonSchema | None = None
+    plain: bool = False
     dropped: tuple[Message, ...] = ()
 
     @property
@@ -45,9 +53,17 @@ class Request:
         assert self.parameters.max_tokens is not None  # noqa: S101 - `compose` sets it
         return self.parameters.max_tokens
 
-    def reader(self) -> ReplyReader:
+    def reader(self, *, may_echo: bool = False) -> ReplyReader:
         """A fresh reader for the completion as the engine writes it.
 
         An engine that sees every token may run it too, to stop exactly where the reply ends.
+
+        Args:
+            may_echo: Whether the completion may begin with a copy of the prompt, to be dropped.
         """
-        return ReplyReader(self.frame, stop=self.parameters.stop, prefill=self.prefill)
+        return ReplyReader(
+            None if self.plain else self.frame,
+            stop=self.parameters.stop,
+            prompt=self.prompt if may_echo else "",
+            prefill=self.prefill,
+        )

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequen
 from typing import Any
 
 from urial_core.completion import Completion, CompletionChunk
+from urial_core.constraint import Constraint
 from urial_core.request import Request
 
 __all__ = ["ScriptedModel"]
@@ -34,6 +35,7 @@ class ScriptedModel:
         name: str = "scripted",
         context_window: int | None = None,
         delay: float = 0.0,
+        constrained: bool = False,
     ) -> None:
         """Create the model.
 
@@ -43,6 +45,8 @@ class ScriptedModel:
             name: The model's name.
             context_window: Its window, in words.
             delay: Seconds to wait before each piece.
+            constrained: Whether it says that it holds to constraints. Its scripts, the one for a
+                constrained request too, are sent as they are: see to it that they fit.
         """
         self.requests = list[Request]()
         self.chunks_sent = 0
@@ -53,6 +57,7 @@ class ScriptedModel:
         self._name = name
         self._window = context_window
         self._delay = delay
+        self._constrained = constrained
 
     @property
     def name(self) -> str:
@@ -77,6 +82,10 @@ class ScriptedModel:
     def count_tokens(self, text: str) -> int:
         """Count words."""
         return len(text.split())
+
+    def constrains(self, constraint: Constraint) -> bool:  # noqa: ARG002 - as the protocol has it
+        """What was said when it was created."""
+        return self._constrained
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
         """Replay one script for each request."""

@@ -9,13 +9,34 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from urial_core.errors import ParameterError
+from urial_core.schema import compact
 
-__all__ = ["InvalidToolCall", "Tool", "ToolCall", "ToolUse", "new_call_id"]
+__all__ = [
+    "InvalidToolCall",
+    "Tool",
+    "ToolCall",
+    "ToolUse",
+    "call_opening",
+    "new_call_id",
+    "quoted",
+]
 
 
 def new_call_id() -> str:
     """A fresh id for a call."""
     return f"call_{uuid.uuid4().hex}"
+
+
+def quoted(text: str) -> str:
+    """A text as a JSON string, Unicode as it is."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def call_opening(name: str | None = None) -> str:
+    """A call's beginning as it stands on the page, up to the tool's name or to the arguments."""
+    if name is None:
+        return '{"name": '
+    return f'{{"name": {quoted(name)}, "arguments": '
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +68,13 @@ class Tool:
         loaded: dict[str, Any] = json.loads(self.parameters)
         return loaded
 
+    @property
+    def line(self) -> str:
+        """The tool as it stands on the page: one line of JSON."""
+        name, description = quoted(self.name), quoted(self.description)
+        parameters = compact(self.schema)
+        return f'{{"name": {name}, "description": {description}, "parameters": {parameters}}}'
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
@@ -72,6 +100,11 @@ class ToolCall:
         """The arguments as Python objects."""
         loaded: dict[str, Any] = json.loads(self.arguments)
         return loaded
+
+    @property
+    def line(self) -> str:
+        """The call as it stands on the page: one line of JSON."""
+        return json.dumps({"name": self.name, "arguments": self.values}, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class TestUnit(ChatModelUnitTests):
 
 @pytest.mark.model
 class TestIntegration(ChatModelIntegrationTests):
-    """The integration suite, greedy, on the demo model in float32."""
+    """The integration suite, greedy, on the demo model in float32; typed output as JSON text."""
 
     @pytest.fixture(autouse=True)
     def _use_demo_model(self, demo_model: TransformersModel) -> None:
@@ -53,6 +53,18 @@ class TestIntegration(ChatModelIntegrationTests):
             "engine_options": {"dtype": "float32"},
             "max_tokens": 100,
         }
+
+    @property
+    def structured_output_kwargs(self) -> dict[str, Any]:
+        return {"method": "json_schema"}
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
 
     @property
     def supported_usage_metadata_details(self) -> dict[str, list[str]]:
@@ -73,3 +85,19 @@ class TestIntegration(ChatModelIntegrationTests):
         for chunk in model.stream("Good evening"):
             whole += chunk
         return whole
+
+
+class TestFunctionCalling(TestIntegration):
+    """The same with typed output as the arguments of a tool call."""
+
+    @property
+    def structured_output_kwargs(self) -> dict[str, Any]:
+        return {"method": "function_calling"}
+
+
+class TestJsonMode(TestIntegration):
+    """The same with typed output as any JSON, held to the schema all the same."""
+
+    @property
+    def structured_output_kwargs(self) -> dict[str, Any]:
+        return {"method": "json_mode"}

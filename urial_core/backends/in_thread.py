@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
-__all__ = ["aiterate_in_thread", "iterate_in_thread"]
+__all__ = ["aiterate_in_thread", "iterate_in_thread", "worker_for"]
 
 _T = TypeVar("_T")
 
@@ -92,3 +93,21 @@ async def aiterate_in_thread(
             raise item.error
     finally:
         work.leave()
+
+
+class _Worker(ThreadPoolExecutor):
+    """The one thread that may call an object whose calls must not overlap."""
+
+    def __init__(self, owned: object) -> None:
+        super().__init__(max_workers=1, thread_name_prefix="urial-llm")
+        self.owned = owned  # keeps the id in `_WORKERS` from being given to another object
+
+
+_WORKERS = WeakValueDictionary[int, _Worker]()
+
+
+def worker_for(owned: object) -> Executor:
+    """The one thread for calls of an object, the same however often it is wrapped."""
+    worker = _WORKERS.get(id(owned)) or _Worker(owned)
+    _WORKERS[id(owned)] = worker
+    return worker

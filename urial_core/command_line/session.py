@@ -75,7 +75,7 @@ class ChatSession:
                             seconds=now - started,
                             dropped=len(request.dropped),
                         )
-                    else:
+                    elif isinstance(event, TextDelta):
                         first = first if said else perf_counter()
                         said.append(event.text)
                         yield event

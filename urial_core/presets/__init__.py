@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import tomllib
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from urial_core.errors import PromptError, UnknownPromptError
 from urial_core.presets.original_file import parse_original
 from urial_core.presets.toml_file import parse_toml
+from urial_core.presets.tool_lesson_file import ToolLessonTable
 from urial_core.prompt import Prompt
+from urial_core.tool_lesson import ToolLesson
 
-__all__ = ["MAX_PROMPT_BYTES", "load_prompt", "parse_original", "parse_toml", "preset_names"]
+__all__ = [
+    "MAX_PROMPT_BYTES",
+    "default_tool_lesson",
+    "load_prompt",
+    "parse_original",
+    "parse_toml",
+    "preset_names",
+]
 
 MAX_PROMPT_BYTES = 256 * 1024
 """Prompt files larger than this are refused: no window holds them."""
@@ -22,6 +33,13 @@ def preset_names() -> list[str]:
     """Names of the project's own prompts, sorted."""
     entries = (entry.name for entry in _DATA.iterdir())
     return sorted(name.removesuffix(".toml") for name in entries if name.endswith(".toml"))
+
+
+@cache
+def default_tool_lesson() -> ToolLesson:
+    """The tool lesson of every prompt that brings none of its own."""
+    text = (_DATA / "tools" / "default.toml").read_text("utf-8")
+    return ToolLessonTable.model_validate(tomllib.loads(text)).value()
 
 
 def load_prompt(source: str | Path | Prompt = "default") -> Prompt:

@@ -80,6 +80,8 @@ def _frame(text: str, headers: list[re.Match[str]]) -> Frame:
         answer_header=f"{mark}{answer}:",
         system_header=f"{mark}System:",
         tool_header=f"{mark}Tool result:",
+        tools_header=f"{mark}Tools:",
+        call_header=f"{mark}Tool call:",
         fence="```" if fenced else "",
         before="\n" if fenced or spacious else "\n\n",
         gap="\n\n" if spacious else "\n",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from urial_core.errors import PromptError
 from urial_core.frame import Frame
+from urial_core.presets.tool_lesson_file import ToolLessonTable
 from urial_core.prompt import Example, Prompt
 
 __all__ = ["parse_toml"]
@@ -30,6 +31,8 @@ class _Frame(_Table):
     answer_header: str = Frame().answer_header
     system_header: str = Frame().system_header
     tool_header: str = Frame().tool_header
+    tools_header: str = Frame().tools_header
+    call_header: str = Frame().call_header
     fence: str = Frame().fence
     before: str = Frame().before
     gap: str = Frame().gap
@@ -44,6 +47,7 @@ class _PromptFile(_Table):
     instruction: _Text
     frame: _Frame = _Frame()
     examples: list[_Example] = []
+    tools: ToolLessonTable | None = None
 
 
 def parse_toml(text: str, source: str) -> Prompt:
@@ -73,4 +77,5 @@ def parse_toml(text: str, source: str) -> Prompt:
         instruction=data.instruction,
         examples=tuple(Example(example.query, example.answer) for example in data.examples),
         frame=Frame(**data.frame.model_dump()),
+        tool_lesson=data.tools.value() if data.tools else None,
     )

@@ -69,12 +69,7 @@ class ReplyAssembler:
             )
             request = replace(request, parameters=sampled)
         self.over = False
-        self._reader = ReplyReader(
-            request.frame,
-            stop=request.parameters.stop,
-            prompt=request.prompt,
-            prefill=request.prefill,
-        )
+        self._reader = request.reader(may_echo=True)
         self._raw, self._finish, self._usage = [], None, None
         self._logprobs.clear()
         return request

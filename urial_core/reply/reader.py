@@ -25,39 +25,43 @@ class ReplyReader:
     """
 
     def __init__(
-        self, frame: Frame, *, stop: Sequence[str] = (), prompt: str = "", prefill: str = ""
+        self, frame: Frame | None, *, stop: Sequence[str] = (), prompt: str = "", prefill: str = ""
     ) -> None:
         """Start a reply.
 
         Args:
-            frame: How the page is written.
+            frame: How the page is written; None for plain text, which nothing but a stop string
+                ends and of which no whitespace is dropped.
             stop: Strings at which the user wants the reply to end.
             prompt: The page sent, to recognise an engine that repeats it.
             prefill: What the page already holds of the reply.
         """
-        self.blank = not prefill
+        self.blank = frame is not None and not prefill
         self._echo = PromptEcho(prompt)
-        self._section = SectionReader(frame, prefill)
+        self._section = SectionReader(frame, prefill) if frame else None
         self._stops = StopReader(stop)
-        self._whitespace = WhitespaceTrimmer(keep_leading=bool(prefill))
+        self._whitespace = WhitespaceTrimmer(keep_leading=bool(prefill)) if frame else None
 
     def feed(self, text: str) -> str:
         """Take more of the completion; return what it adds to the reply, perhaps nothing."""
         if self.ended:
             return ""
-        return self._pass_on(self._section.feed(self._echo.feed(text)))
+        text = self._echo.feed(text)
+        return self._pass_on(self._section.feed(text) if self._section else text)
 
     def flush(self) -> str:
         """The completion is over: return what was held back."""
         if self.ended:
             return ""
-        rest = self._section.feed(self._echo.flush()) + self._section.flush()
+        rest = self._echo.flush()
+        if self._section:
+            rest = self._section.feed(rest) + self._section.flush()
         return self._pass_on(rest, last=True)
 
     @property
     def ended(self) -> bool:
         """Whether the reply is over and nothing more need be generated."""
-        return self._section.ended or self._stops.matched is not None
+        return self._delimited or self._stops.matched is not None
 
     @property
     def ended_blank(self) -> bool:
@@ -77,14 +81,19 @@ class ReplyReader:
         """
         if self.stop is not None:
             return "stop_string"
-        if self._section.ended:
+        if self._delimited:
             return "delimiter"
         return "length" if engine_finish == "length" else "end_of_text"
 
+    @property
+    def _delimited(self) -> bool:
+        return self._section is not None and self._section.ended
+
     def _pass_on(self, text: str, *, last: bool = False) -> str:
         text = self._stops.feed(text)
-        if last or self._section.ended:
+        if last or self._delimited:
             text += self._stops.flush()
-        text = self._whitespace.feed(text)
+        if self._whitespace:
+            text = self._whitespace.feed(text)
         self.blank = self.blank and not text
         return text

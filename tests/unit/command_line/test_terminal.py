@@ -105,7 +105,7 @@ def test_quit_and_prompt_table() -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_long_answers_are_printed_once(terminal: bool) -> None:  # noqa: FBT001
+def test_long_answers_are_printed_once(terminal: bool) -> None:
     """Of an answer longer than the screen, what has scrolled off is never drawn again."""
     screen = io.StringIO()
     console = Console(file=screen, width=60, height=10, force_terminal=terminal)

@@ -34,6 +34,8 @@ FRAMES = {
         answer_header="Assistant:",
         system_header="System:",
         tool_header="Tool result:",
+        tools_header="Tools:",
+        call_header="Tool call:",
         fence="```",
     ),
 }

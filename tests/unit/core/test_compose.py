@@ -76,7 +76,7 @@ def test_only_tools_have_their_names_written() -> None:
 
 @pytest.mark.parametrize("messages", [[], ["user: "], ["system:  ", "user: \n\t"]])
 @pytest.mark.parametrize("prefill", [True, False])
-def test_nothing_to_answer(messages: list[str], prefill: bool) -> None:  # noqa: FBT001
+def test_nothing_to_answer(messages: list[str], prefill: bool) -> None:
     """A conversation without any text is an error."""
     with pytest.raises(ConversationError, match="nothing to answer"):
         compose(PROMPT, conversation(*messages), prefill=prefill)

@@ -47,7 +47,7 @@ def test_every_role_has_its_header(role: Any, header: str) -> None:
 @pytest.mark.parametrize(
     ("strip", "expected"), [(True, "\n# Query:\n  Hi \n"), (False, "\n# Query:\n\n\n  Hi \n\n\n")]
 )
-def test_newlines_around_a_text(strip: bool, expected: str) -> None:  # noqa: FBT001
+def test_newlines_around_a_text(strip: bool, expected: str) -> None:
     """Newlines around a text stay, unless the frame strips them; other blanks always stay."""
     assert Frame(fence="", strip_newlines=strip).section("user", "\n\n  Hi \n\n") == expected
 
@@ -61,7 +61,7 @@ def test_newlines_around_a_text(strip: bool, expected: str) -> None:  # noqa: FB
         ("", False, ("\n# Query:\n", "\n# Answer:\n")),
     ],
 )
-def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:  # noqa: FBT001
+def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:
     """Only a fence of four or more is an engine's stop; a code block's own has three."""
     frame = Frame(fence=fence)
     assert frame.fence_ends_answer is ends

@@ -128,7 +128,8 @@ def test_newlines_around_a_text() -> None:
 def test_labels_without_a_mark() -> None:
     """Labels without '#' are used as the file has them, for an app's rules and tools too."""
     prompt = parse(BARE)
-    assert prompt.frame.headers == ("User:", "Assistant:", "System:", "Tool result:")
+    labels = ("User:", "Assistant:", "System:", "Tool result:", "Tools:", "Tool call:")
+    assert prompt.frame.headers == labels
     assert page(BARE, [("user", "Pool?")]) == BARE + "\n\nUser:\nPool?\n\n\nAssistant:\n"
 
 

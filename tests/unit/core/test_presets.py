@@ -135,7 +135,7 @@ def test_a_folder_is_no_prompt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("as_text", [True, False])
-def test_a_file_round_trips(tmp_path: Path, as_text: bool) -> None:  # noqa: FBT001
+def test_a_file_round_trips(tmp_path: Path, as_text: bool) -> None:
     """A file's every key comes back in the prompt, whether the path is a str or a Path."""
     path = tmp_path / "full.toml"
     path.write_bytes(FULL.encode())

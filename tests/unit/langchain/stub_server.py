@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.paths.append(self.path)
         self.server.bodies.append(body)
-        self.server.headers.append(dict(self.headers.items()))
+        self.server.headers.append({name.lower(): text for name, text in self.headers.items()})
         answer = self.server.answer(body)
         self.send_response(200)
         if isinstance(answer, bytes):

@@ -7,17 +7,10 @@ from typing import Any
 import pytest
 from doubles_of_models import END, PROMPT, EchoModel, PlainLLM, StreamingLLM, chat_of
 from langchain_core.messages import AIMessageChunk
-from langchain_core.tools import tool
 
 from langchain_urial import ChatUrial
 from urial_core.errors import ConversationError, ParameterError, UnsupportedModelError
 from urial_core.testing import ScriptedModel
-
-
-@tool
-def add(a: int, b: int) -> int:
-    """Add two numbers."""
-    return a + b
 
 
 @pytest.mark.parametrize(
@@ -86,22 +79,6 @@ async def test_a_wrong_value_is_an_error_of_the_call(name: str) -> None:
     with pytest.raises(ParameterError, match=f"{name} is -1"):
         await chat.ainvoke("Hi", **{name: -1})
     assert chat.llm.requests == []
-
-
-@pytest.mark.parametrize(
-    "kwargs",
-    [
-        {"tools": [{"type": "function", "function": {"name": "add"}}]},
-        {"tools": [add], "tool_choice": "any"},
-        {"response_format": {"type": "json_object"}},
-    ],
-)
-def test_tools_and_formats_are_refused_clearly(kwargs: dict[str, Any]) -> None:
-    """What this version cannot do is an error that says so, and never ignored."""
-    with pytest.raises(ParameterError, match="does not call tools or constrain its output"):
-        chat_of().invoke("Hi", **kwargs)
-    with pytest.raises(ParameterError, match="does not call tools or constrain its output"):
-        ChatUrial(llm=PlainLLM()).invoke("Hi", **kwargs)
 
 
 @pytest.mark.parametrize("kwargs", [{"tools": []}, {"tools": None, "response_format": None}])

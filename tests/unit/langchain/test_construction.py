@@ -16,6 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 from langchain_urial import ChatUrial
 from urial_core import load_prompt
+from urial_core.backends.estimate import estimate_tokens
 from urial_core.errors import ParameterError, UnknownPromptError, UnsupportedModelError
 from urial_core.testing import ScriptedModel
 
@@ -195,14 +196,19 @@ def test_a_chat_model_can_be_one_of_several_alternatives() -> None:
 
 
 def test_the_profile_tells_what_the_model_can_do() -> None:
-    """The profile says text only; the room for input is the window less the constant page."""
+    """The profile says text, tools and typed output; the room is the window less the page."""
     chat = chat_of(context_window=1000)
     assert chat.profile is not None
     assert [name for name, value in chat.profile.items() if value is True] == [
         "text_inputs",
         "text_outputs",
+        "tool_calling",
+        "tool_choice",
+        "tool_call_streaming",
+        "structured_output",
+        "mid_conversation_system_messages",
     ]
-    assert chat.profile["max_input_tokens"] == 1000 - len(PROMPT.page) // 3
+    assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.page)
     own = {"max_input_tokens": 5}
     assert chat_of(profile=own).profile == own
 

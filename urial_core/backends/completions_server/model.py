@@ -17,7 +17,7 @@ from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Ex
 from urial_core.backends.completions_server.payload import completion_payload, group_payload
 from urial_core.backends.completions_server.tokens import token_ids_of
 from urial_core.backends.completions_server.warming import warmed
-from urial_core.budget import estimated_tokens
+from urial_core.backends.estimate import estimate_tokens
 from urial_core.completion import Completion, CompletionChunk
 from urial_core.constraint import Choice, Constraint
 from urial_core.errors import MissingDependencyError, ParameterError
@@ -155,7 +155,7 @@ class CompletionsServerModel:
         """Count a text's tokens, the begin-of-text token included; else a careful guess."""
         if self.counts_exactly:
             return len(self._ids(text))
-        return estimated_tokens(text)
+        return estimate_tokens(text)
 
     @property
     def token_ids(self) -> Callable[[str], list[int]] | None:

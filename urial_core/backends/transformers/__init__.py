@@ -1,6 +1,7 @@
 """The engine in this process, on transformers and torch.
 
     model.py              TransformersModel: the CompletionModel; threads
+    shared.py             one model in memory for all who name it
     source.py, window.py  what is known of a model without loading it
     loading.py            model ids, folders, GGUF files -> model and tokenizer
     precision.py          the fastest number format for the machine
@@ -16,5 +17,6 @@ Importing this package loads neither torch nor transformers; using a model does.
 """
 
 from urial_core.backends.transformers.model import TransformersModel
+from urial_core.backends.transformers.shared import ENGINE_OPTIONS, shared_model
 
-__all__ = ["TransformersModel"]
+__all__ = ["ENGINE_OPTIONS", "TransformersModel", "shared_model"]

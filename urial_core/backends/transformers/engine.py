@@ -16,18 +16,25 @@ import statistics
 from collections.abc import Collection, Generator, Sequence
 from functools import lru_cache
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import DynamicCache
 
+from urial_core.backends.transformers.json_row import JsonRow
+from urial_core.backends.transformers.page import Page
 from urial_core.backends.transformers.prefix_cache import PrefixCache, common_prefix
 from urial_core.backends.transformers.row import Row
+from urial_core.backends.transformers.scored_page import ScoredPage
 from urial_core.backends.transformers.slab_cache import Segment, SlabCache, supports_slab
 from urial_core.backends.transformers.tokenization import Tokenization
 from urial_core.completion import CompletionChunk
+from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import UnsupportedModelError
 from urial_core.request import Request
+
+if TYPE_CHECKING:
+    from urial_core.backends.transformers.json_grammar import JsonGrammars
 
 __all__ = ["Engine", "Step"]
 
@@ -80,14 +87,12 @@ class Engine:
                 "so it cannot continue a text token by token."
             )
         self._cache_name = found
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        self._keeps_last = "logits_to_keep" in accepted
+        self._grammars: JsonGrammars | None = None
 
     def generate(self, requests: Sequence[Request]) -> Generator[Step]:
         """Write replies to all requests, a step at a time; closing it ends the work."""
-        rows = [
-            Row(number, request, self._tokenization, self._end_of_text)
-            for number, request in enumerate(requests)
-        ]
+        rows = [self._row(number, request) for number, request in enumerate(requests)]
         for row in rows:
             row.reused = self.prefixes.match(row.ids)[1]
         for start in range(0, len(rows), self._max_batch_size):
@@ -95,9 +100,29 @@ class Engine:
             if self._reuses:
                 for row in batch:
                     yield from self._keep_constant(row)
-            yield from self._write(batch)
+            if choices := [row for row in batch if isinstance(row, ScoredPage)]:
+                yield from self._choose(choices)
+            if replies := [row for row in batch if isinstance(row, Row)]:
+                yield from self._write(replies)
 
-    def _keep_constant(self, row: Row) -> Generator[Step]:
+    def _row(self, number: int, request: Request) -> Row | ScoredPage:
+        if isinstance(request.constraint, Choice):
+            return ScoredPage(number, request, self._tokenization)
+        if isinstance(request.constraint, JsonSchema):
+            text = self._json_grammars().text(request.constraint, request.max_tokens)
+            return JsonRow(number, request, self._tokenization, self._end_of_text, text)
+        return Row(number, request, self._tokenization, self._end_of_text)
+
+    def _json_grammars(self) -> JsonGrammars:
+        if self._grammars is None:
+            from urial_core.backends.transformers.json_grammar import JsonGrammars
+
+            self._grammars = JsonGrammars(
+                self._tokenization, self._config.vocab_size, self._end_of_text
+            )
+        return self._grammars
+
+    def _keep_constant(self, row: Page) -> Generator[Step]:
         """See to it that the constant part of a row's page is kept."""
         constant = self._constant_ids(row.request.prompt[: row.request.constant])
         length = common_prefix(constant, row.ids)  # the last tokens may merge with what follows
@@ -119,17 +144,54 @@ class Engine:
             yield []
         return cache.segment(0, ids)
 
+    def _choose(self, rows: list[ScoredPage]) -> Generator[Step]:
+        """Score the options of choices behind their pages; keep the pages for what follows."""
+        if not self._reuses:
+            for row in rows:
+                yield from self._choose_plainly(row)
+            return
+        cache, first = yield from self._start(rows)
+        padding = _padding(rows)
+        options = [(index, tail) for index, row in enumerate(rows) for tail in row.tails]
+        for start in range(0, len(options), self._max_batch_size):
+            part = options[start : start + self._max_batch_size]
+            fed = max(len(tail) for _, tail in part) - 1
+            following = torch.empty(len(part), 0, first.shape[-1], device=first.device)
+            if fed:
+                following = self._forward(
+                    cache.copy([index for index, _ in part]),
+                    [(tail[:-1] + (0,) * fed)[:fed] for _, tail in part],
+                    [len(rows[index].ids) for index, _ in part],
+                    [padding[index] for index, _ in part],
+                    last=fed,
+                )
+                yield []
+            for (index, tail), scores in zip(part, following, strict=True):
+                rows[index].score(torch.cat([first[index, None], scores[: len(tail) - 1]]))
+        for index, row in enumerate(rows):
+            if len(row.ids) < self._too_long:
+                self.prefixes.add(cache.segment(index, row.ids, padding[index]))
+        yield [(row.number, row.choose()) for row in rows]
+
+    def _choose_plainly(self, row: ScoredPage) -> Generator[Step]:
+        for tail in row.tails:
+            cache = DynamicCache(config=self._config)
+            ids = row.ids + tail[:-1]
+            row.score(self._forward(cache, [ids], [0], None, last=len(tail))[0])
+            yield []
+        yield [(row.number, row.choose())]
+
     def _write(self, rows: list[Row]) -> Generator[Step]:
         cache, logits = yield from self._start(rows)
-        longest = max(len(row.ids) for row in rows)
-        padding = [longest - len(row.ids) for row in rows]
+        padding = _padding(rows)
         active = rows
+        fed = 0  # tokens of each reply that the model has read
         try:
             while True:
                 yield [
                     (row.number, row.step(scores))
                     for row, scores in zip(active, logits, strict=True)
-                    if row.finish is None
+                    if row.finish is None and len(row.written) == fed
                 ]
                 going = [index for index, row in enumerate(active) if row.finish is None]
                 if not going:
@@ -138,24 +200,25 @@ class Engine:
                     cache.keep(going)
                     active = [active[index] for index in going]
                     padding = [padding[index] for index in going]
-                steps = max(len(row.written) for row in active)
+                unread = [len(row.written) - fed for row in active if row.finish is None]
+                count = min(unread) if self._reuses else 1
                 logits = self._forward(
                     cache,
-                    [row.written[-1:] for row in active],
-                    [len(row.ids) + steps - 1 for row in active],
+                    [[*row.written[fed : fed + count], *[0] * count][:count] for row in active],
+                    [len(row.ids) + fed for row in active],
                     padding,
-                )
+                )[:, -1]
+                fed += count
         finally:
-            known = [*rows[0].ids, *rows[0].written]
-            if len(rows) == 1 and self._reuses and len(known) < self._too_long:
-                known = known[: cache.length]
-                self.prefixes.add(cache.segment(0, known))
+            read = (*rows[0].ids, *rows[0].written)
+            if len(rows) == 1 and self._reuses and len(read) < self._too_long:
+                self.prefixes.add(cache.segment(0, read[: cache.length]))
 
-    def _start(self, rows: list[Row]) -> Generator[Step, None, tuple[Any, torch.Tensor]]:
+    def _start(self, rows: Sequence[Page]) -> Generator[Step, None, tuple[Any, torch.Tensor]]:
         """Read the rows' pages, up to the scores of their first tokens."""
         if not self._reuses:
             cache = DynamicCache(config=self._config)  # of such, some read a page in one pass only
-            return cache, self._forward(cache, [rows[0].ids], [0], None)
+            return cache, self._forward(cache, [rows[0].ids], [0], None)[:, -1]
         found = [self.prefixes.match(row.ids) for row in rows]
         needed = [
             len(row.ids) - min(kept, len(row.ids) - 1)
@@ -175,12 +238,11 @@ class Engine:
         segments = [segment for segment, _ in found if segment]
         if max(lengths) > 0:
             slab.load([segment or segments[0] for segment, _ in found], lengths)
-        padding = [max(len(row.ids) for row in rows) - len(row.ids) for row in rows]
-        logits = yield from self._feed(slab, rows, fed, padding)
+        logits = yield from self._feed(slab, rows, fed, _padding(rows))
         return slab, logits
 
     def _feed(
-        self, cache: Any, rows: list[Row], fed: int, padding: list[int]
+        self, cache: Any, rows: Sequence[Page], fed: int, padding: list[int]
     ) -> Generator[Step, None, torch.Tensor]:
         """Feed the last ``fed`` tokens of each row's page; return the last scores."""
         texts = [(0,) * max(fed - len(row.ids), 0) + row.ids[-fed:] for row in rows]
@@ -190,7 +252,7 @@ class Engine:
             if at:
                 yield []
             part = [text[at : at + _CHUNK] for text in texts]
-            logits = self._forward(cache, part, [start + at for start in starts], padding)
+            logits = self._forward(cache, part, [start + at for start in starts], padding)[:, -1]
         return logits
 
     @torch.inference_mode()
@@ -200,8 +262,13 @@ class Engine:
         tokens: Sequence[Sequence[int]],
         starts: Sequence[int],
         padding: Sequence[int] | None,
+        last: int = 1,
     ) -> torch.Tensor:
-        """Feed each row tokens that stand from ``starts`` on; return scores, [rows, vocabulary]."""
+        """Feed each row tokens that stand from ``starts`` on.
+
+        Returns:
+            The scores behind the ``last`` of them, [rows, last, vocabulary].
+        """
         device = self.model.device
         ids = torch.tensor(tokens, device=device)
         span = torch.arange(ids.shape[1], device=device)
@@ -216,9 +283,9 @@ class Engine:
             position_ids=positions,
             **{self._cache_name: cache},
             use_cache=True,
-            **self._last_only,
+            **({"logits_to_keep": last} if self._keeps_last else {}),
         )
-        scores: torch.Tensor = output.logits[:, -1].float()  # half precision is slow to search
+        scores: torch.Tensor = output.logits[:, -last:].float()  # half precision is slow to search
         return scores
 
 
@@ -226,3 +293,9 @@ def _end_of_text(model: Any, tokenization: Tokenization) -> Collection[int]:
     declared = getattr(model.generation_config, "eos_token_id", None)
     ids = declared if isinstance(declared, list) else [declared]
     return {token for token in (*ids, tokenization.end_of_text) if token is not None}
+
+
+def _padding(rows: Sequence[Page]) -> list[int]:
+    """Columns to fill on the left of each page, so that all end together."""
+    longest = max(len(row.ids) for row in rows)
+    return [longest - len(row.ids) for row in rows]

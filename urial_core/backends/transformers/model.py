@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urial_core.backends.transformers.source import Source
 from urial_core.backends.transformers.window import config_file_window, window_of
 from urial_core.completion import Completion, CompletionChunk
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.errors import (
     GenerationError,
     MissingDependencyError,
@@ -237,6 +238,20 @@ class TransformersModel:
                     yield chunk
         finally:
             self._end(steps)
+
+    def constrains(self, constraint: Constraint) -> bool:
+        """Yes for choices, and for JSON schemas if llguidance is installed.
+
+        Raises:
+            UnsupportedSchemaError: The schema uses something that cannot be enforced.
+        """
+        if isinstance(constraint, JsonSchema):
+            if find_spec("llguidance") is None:
+                return False
+            from urial_core.backends.transformers.json_schema import check_schema
+
+            check_schema(constraint)
+        return True
 
     def _submit(self, job: Callable[..., _T], *args: Any) -> Future[_T]:
         return self._worker.submit(job, *args)

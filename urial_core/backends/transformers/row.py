@@ -6,9 +6,11 @@ from collections.abc import Collection
 
 import torch
 
+from urial_core.backends.transformers.page import Page
 from urial_core.backends.transformers.sampling import Sampler
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.completion import CompletionChunk, Usage
+from urial_core.completion import CompletionChunk, TokenLogprob, Usage
+from urial_core.parameters import GenerationParameters
 from urial_core.request import Request
 
 __all__ = ["Row"]
@@ -17,15 +19,12 @@ _BLANK_TOKENS = 4
 """Tokens of mere whitespace that a reply may begin with."""
 
 
-class Row:
-    """What the engine knows of one request.
+class Row(Page):
+    """A page and the reply that is being written behind it.
 
     Attributes:
-        number: The request's place among those given.
-        ids: The page's tokens.
         written: The reply's tokens so far.
         finish: Why the reply is over ("stop" or "length"), or None.
-        reused: Tokens of the page whose keys and values an earlier request left.
     """
 
     def __init__(
@@ -34,18 +33,16 @@ class Row:
         request: Request,
         tokenization: Tokenization,
         end_of_text: Collection[int],
+        parameters: GenerationParameters | None = None,
     ) -> None:
-        self.number = number
-        self.request = request
-        self.ids = tuple(tokenization.encode(request.prompt))
+        super().__init__(number, request, tokenization)
         self.written = list[int]()
         self.finish: str | None = None
-        self.reused = 0
         self._tokenization = tokenization
         self._end_of_text = end_of_text
         self._decode = tokenization.decoder(self.ids)
         self._reader = request.reader()
-        self._sampler = Sampler(request.parameters)
+        self._sampler = Sampler(parameters or request.parameters)
 
     def step(self, logits: torch.Tensor) -> CompletionChunk:
         """Choose the next token from the model's scores, [vocabulary]; return its text."""
@@ -62,13 +59,20 @@ class Row:
                 self.finish = "stop"
             elif len(self.written) >= self.request.max_tokens:
                 self.finish = "length"
-        wanted = self.request.parameters.logprobs is not None
-        decode = self._tokenization.decode
+        return self._chunk(text, self._logprobs(logits, token))
+
+    def _logprobs(self, logits: torch.Tensor, token: int) -> tuple[TokenLogprob, ...]:
+        """A chosen token's log-probability, if wanted."""
+        if self.request.parameters.logprobs is None:
+            return ()
+        return (self._sampler.logprob(logits, token, self._tokenization.decode),)
+
+    def _chunk(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> CompletionChunk:
         return CompletionChunk(
             text,
             finish=self.finish,
             usage=Usage(len(self.ids), len(self.written), self.reused),
-            logprobs=(self._sampler.logprob(logits, token, decode),) if wanted else (),
+            logprobs=logprobs,
         )
 
     def _choose(self, logits: torch.Tensor) -> int:

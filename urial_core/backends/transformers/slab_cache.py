@@ -9,6 +9,7 @@ left, which leaves the distances that attention windows count as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,13 +124,13 @@ class SlabCache(Cache):  # type: ignore[misc] # as above
             layer.length = columns
             layer.is_initialized = True
 
-    def segment(self, row: int, ids: Sequence[int]) -> Segment:
-        """Copy out a row's first ``len(ids)`` tokens; the row must not be padded."""
-        columns = len(ids)
+    def segment(self, row: int, ids: Sequence[int], padding: int = 0) -> Segment:
+        """Copy out a row's first ``len(ids)`` tokens, which stand behind its padding."""
+        columns = slice(padding, padding + len(ids))
         layers = (
             (
-                layer.keys[row : row + 1, :, :columns].clone(),
-                layer.values[row : row + 1, :, :columns].clone(),
+                layer.keys[row : row + 1, :, columns].clone(),
+                layer.values[row : row + 1, :, columns].clone(),
             )
             for layer in self.layers
         )
@@ -141,6 +142,13 @@ class SlabCache(Cache):  # type: ignore[misc] # as above
             index = torch.tensor(rows, device=layer.keys.device)
             layer.keys = layer.keys.index_select(0, index)
             layer.values = layer.values.index_select(0, index)
+
+    def copy(self, rows: Sequence[int]) -> SlabCache:
+        """Make a cache of its own out of these rows; a row may come several times."""
+        copied = copy(self)
+        copied.layers = [copy(layer) for layer in self.layers]
+        copied.keep(rows)
+        return copied
 
 
 def _grown(storage: torch.Tensor, filled: int, capacity: int) -> torch.Tensor:

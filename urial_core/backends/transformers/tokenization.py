@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from tokenizers.decoders import DecodeStream
@@ -34,6 +35,7 @@ class Tokenization:
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self.end_of_text: int | None = tokenizer.eos_token_id
+        self.size = len(tokenizer)
 
     def encode(self, text: str) -> list[int]:
         """Encode a page, with the begin-of-text token where the model wants one.
@@ -44,6 +46,16 @@ class Tokenization:
         with self._lock:
             ids = self._tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
         return list(ids)
+
+    def serialized(self) -> str:
+        """The tokenizer in the JSON form of ``tokenizers``, without padding and truncation."""
+        with self._lock:
+            tokenizer = self._backend
+            if tokenizer.padding or tokenizer.truncation:
+                tokenizer = copy(tokenizer)  # takes a second for a large vocabulary
+                tokenizer.no_padding()
+                tokenizer.no_truncation()
+            return str(tokenizer.to_str())
 
     def decode(self, token: int) -> str:
         """The text of one token by itself."""

@@ -1,0 +1,62 @@
+"""Give an agent the tools of an MCP server (Model Context Protocol), here one of two small tools.
+
+The same file is the server: the client starts it as a process of its own and talks to it over its
+standard input and output.
+
+    pip install langchain-mcp-adapters
+    python examples/mcp_tools.py
+"""
+
+import asyncio
+import os
+import sys
+from datetime import date
+
+from langchain.agents import create_agent
+from langchain_mcp_adapters.client import MultiServerMCPClient
+from mcp.server.fastmcp import FastMCP
+
+from langchain_urial import ChatUrial
+from urial_core.demo import DEMO_NOTICE, demo_model_file
+
+QUESTION = "What day of the week was 2024-02-29?"
+server = FastMCP("calendar", log_level="WARNING")
+
+
+@server.tool()
+def day_of_week(day: str) -> str:
+    """Tell the day of the week of a date, such as 2000-12-31."""
+    return f"{date.fromisoformat(day):%A}"
+
+
+@server.tool()
+def days_between(first: str, last: str) -> int:
+    """Count the days from one date to another, such as 2000-12-31."""
+    return (date.fromisoformat(last) - date.fromisoformat(first)).days
+
+
+async def main() -> None:
+    """Ask the agent one question and show the conversation."""
+    if "URIAL_MODEL" not in os.environ:
+        print(DEMO_NOTICE)
+    model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
+    client = MultiServerMCPClient(
+        {
+            "calendar": {
+                "transport": "stdio",
+                "command": sys.executable,
+                "args": [__file__, "--serve"],
+            }
+        }
+    )
+    agent = create_agent(ChatUrial(model=model, max_tokens=80), await client.get_tools())
+    state = await agent.ainvoke({"messages": [("human", QUESTION)]}, {"recursion_limit": 12})
+    for message in state["messages"]:
+        message.pretty_print()
+
+
+if __name__ == "__main__":
+    if "--serve" in sys.argv:
+        server.run()
+    else:
+        asyncio.run(main())

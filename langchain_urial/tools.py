@@ -1,0 +1,95 @@
+"""Tools: all that LangChain takes for tools and for a choice of them, in the OpenAI API's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from urial_core.errors import ParameterError
+
+__all__ = ["ToolChoice", "ToolLike", "openai_choice", "openai_tools"]
+
+ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
+"""What LangChain takes for a tool: see ``convert_to_openai_tool``."""
+
+ToolChoice = str | bool | Mapping[str, Any]
+"""Which tool is to be called, in the words of any of LangChain's integrations."""
+
+_MODES = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
+
+
+def openai_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> list[dict[str, Any]]:
+    """Write tools as the OpenAI API does.
+
+    Args:
+        tools: The tools. One that comes again is left out.
+        strict: Whether their schemas are to forbid what they do not name. None leaves them.
+
+    Raises:
+        ParameterError: One is no function, or is run by some provider's servers.
+    """
+    written = list[dict[str, Any]]()
+    for tool in tools:
+        if (one := _openai_tool(tool, strict=strict)) not in written:
+            written.append(one)
+    return written
+
+
+def openai_choice(
+    choice: ToolChoice | None, tools: Sequence[Mapping[str, Any]]
+) -> str | dict[str, Any] | None:
+    """Write a choice as the OpenAI API does.
+
+    Args:
+        choice: "auto", "none", "any", "required", a tool's name, one of these as a dict of OpenAI's
+            or Anthropic's, True for "any"; None and False say nothing.
+        tools: The tools to choose from, in the OpenAI API's form.
+
+    Raises:
+        ParameterError: It is none of these, or there is no such tool.
+    """
+    names = [str(tool["function"].get("name")) for tool in tools]
+    wanted = _wanted(choice)
+    if wanted is None:
+        return None
+    if wanted in names:
+        return {"type": "function", "function": {"name": wanted}}
+    if wanted not in _MODES or (isinstance(choice, Mapping) and _named(choice)):
+        raise ParameterError(
+            f"tool_choice is {choice!r}, but the tools are {', '.join(names) or 'none'}: name one "
+            f"of them, or use one of {', '.join(_MODES)}."
+        )
+    if _MODES[wanted] == "required" and not names:
+        raise ParameterError(f"tool_choice is {choice!r}, but there are no tools to call.")
+    return _MODES[wanted]
+
+
+def _openai_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
+    try:
+        written = convert_to_openai_tool(tool, strict=strict)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ParameterError(f"{tool!r} cannot be bound as a tool: {error}") from error
+    if "function" not in written:
+        raise ParameterError(
+            f"The tool {written.get('name') or written.get('type')!r} is run by its provider's "
+            "servers, which a base model does not have: bind a function instead."
+        )
+    return written
+
+
+def _wanted(choice: ToolChoice | None) -> str | None:
+    """The mode or the tool's name that a choice speaks of."""
+    if isinstance(choice, Mapping):
+        return _named(choice) or str(choice.get("type"))
+    if isinstance(choice, bool):
+        return "any" if choice else None
+    return choice or None
+
+
+def _named(choice: Mapping[str, Any]) -> str | None:
+    """The tool that a dict names: OpenAI's form, or Anthropic's."""
+    name = choice.get("function", choice).get("name")
+    return None if name is None else str(name)

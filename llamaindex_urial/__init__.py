@@ -1,0 +1,10 @@
+"""URIAL for LlamaIndex: any base LLM as a first-class LLM for engines and agents.
+
+Importing this package loads neither torch nor transformers nor LangChain; a model in this process
+does, when it is first used.
+"""
+
+from llamaindex_urial.llm import UrialLLM
+from urial_core import __version__
+
+__all__ = ["UrialLLM", "__version__"]

@@ -1,0 +1,164 @@
+"""Structured prediction: an answer that is one JSON object of a pydantic class.
+
+LlamaIndex's default asks for a tool call. Here the answer itself is held to the class's schema,
+which costs no examples of calls on the page, and the system prompt is kept in async calls too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, closing
+from typing import Any, cast
+
+from llama_index.core.base.llms.types import ChatResponse
+from llama_index.core.instrumentation.events.llm import (
+    LLMStructuredPredictEndEvent,
+    LLMStructuredPredictStartEvent,
+)
+from llama_index.core.program.utils import process_streaming_objects
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.types import Model, PydanticProgramMode
+from llama_index_instrumentation import get_dispatcher
+from pydantic import BaseModel
+
+from llamaindex_urial.tools import ToolCallingLLM
+
+__all__ = ["StructuredPredictionLLM"]
+
+dispatcher = get_dispatcher(__name__)
+
+
+class StructuredPredictionLLM(ToolCallingLLM):
+    """An LLM whose structured answers are held to their schema by ``response_format``."""
+
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Answer with an object of a pydantic class.
+
+        Raises:
+            UnsupportedSchemaError: The class's schema uses something that cannot be enforced.
+            ValidationError: The model's output does not fit the class.
+        """
+        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+            found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return cast("Model", found)
+        _dispatch_start(output_cls, prompt, prompt_args)
+        messages = self._get_messages(prompt, **prompt_args)
+        response = self.chat(messages, **_format_arguments(output_cls, llm_kwargs))
+        output = _parsed(output_cls, response)
+        dispatcher.event(LLMStructuredPredictEndEvent(output=output))
+        return output
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """As ``structured_predict``, without blocking the event loop."""
+        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+            found = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+            return cast("Model", found)
+        _dispatch_start(output_cls, prompt, prompt_args)
+        messages = self._get_messages(prompt, **prompt_args)
+        response = await self.achat(messages, **_format_arguments(output_cls, llm_kwargs))
+        output = _parsed(output_cls, response)
+        dispatcher.event(LLMStructuredPredictEndEvent(output=output))
+        return output
+
+    def _structured_stream_call(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any]:
+        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+            yield from super()._structured_stream_call(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+            return
+        partials = _Partials(output_cls)
+        messages = self._get_messages(prompt, **prompt_args)
+        with closing(
+            self.stream_chat(messages, **_format_arguments(output_cls, llm_kwargs))
+        ) as responses:
+            for response in responses:
+                if (found := partials.take(response)) is not None:
+                    yield found
+
+    async def _structured_astream_call(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any]:
+        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+            return await super()._structured_astream_call(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+        messages = self._get_messages(prompt, **prompt_args)
+        responses = await self.astream_chat(messages, **_format_arguments(output_cls, llm_kwargs))
+
+        async def objects() -> AsyncGenerator[Any]:
+            partials = _Partials(output_cls)
+            async with aclosing(responses):
+                async for response in responses:
+                    if (found := partials.take(response)) is not None:
+                        yield found
+
+        return objects()
+
+
+class _Partials:
+    """Makes objects of a growing answer; fields that have not come yet are None."""
+
+    def __init__(self, output_cls: type[Any]) -> None:
+        self._output_cls = output_cls
+        self._last: list[Any] | None = None
+
+    def take(self, response: ChatResponse) -> Any:
+        """The object so far; None while there is nothing to be made of the text."""
+        if not response.message.content:
+            return None
+        if response.raw is not None:  # the last of the stream: all of it must be valid
+            return self._output_cls.model_validate_json(response.message.content)
+        try:
+            found = process_streaming_objects(response, self._output_cls, cur_objects=self._last)
+        except ValueError:
+            return None
+        self._last = found if isinstance(found, list) else [found]
+        return self._last[0] if self._last else None
+
+
+def _format_arguments(
+    output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The keyword arguments of ``chat`` for an answer of a class."""
+    written = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}
+    return {
+        **(llm_kwargs or {}),
+        "response_format": {"type": "json_schema", "json_schema": written},
+    }
+
+
+def _parsed(output_cls: type[Model], response: ChatResponse) -> Model:
+    parsed: Model = output_cls.model_validate_json(response.message.content or "")
+    return parsed
+
+
+def _dispatch_start(
+    output_cls: type[Any], prompt: PromptTemplate, prompt_args: Mapping[str, Any]
+) -> None:
+    dispatcher.event(
+        LLMStructuredPredictStartEvent(
+            output_cls=output_cls, template=prompt, template_args=dict(prompt_args)
+        )
+    )

@@ -1,0 +1,152 @@
+"""Wrap whatever a user calls a base model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from llama_index.core.base.llms.generic_utils import messages_to_prompt
+from llama_index.core.llms.llm import LLM, default_completion_to_prompt
+
+from llamaindex_urial.capabilities import capabilities_of, class_in
+from llamaindex_urial.completion_llm import CompletionLLM
+from llamaindex_urial.llama_cpp_model import LlamaCppModel
+from llamaindex_urial.ollama_model import OllamaModel
+from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.wrapped import WrappedModel
+from urial_core.completion import is_completion_model
+from urial_core.errors import MissingDependencyError, UnsupportedModelError
+from urial_core.parameters import GenerationParameters
+
+__all__ = ["wrap"]
+
+_PARAMETERS = {field.name for field in fields(GenerationParameters)}
+
+
+def wrap(llm: object) -> WrappedModel:
+    """Make a completion model of a LlamaIndex LLM, a LangChain LLM, or a completion model.
+
+    Args:
+        llm: The object.
+
+    Raises:
+        UnsupportedModelError: It is a chat model, or nothing that completes text.
+        MissingDependencyError: It is LangChain's, and ``langchain-core`` is not installed.
+    """
+    if isinstance(llm, LLM):
+        return _wrap_llm(llm)
+    if type(llm).__module__.startswith("langchain") or _is_langchains(llm):
+        return _wrap_langchain(llm)
+    if is_completion_model(llm):
+        return WrappedModel(llm)
+    raise UnsupportedModelError(
+        f"{type(llm).__name__} is not a completion LLM: pass a LlamaIndex LLM, a LangChain LLM (a "
+        "BaseLLM), a CompletionModel of urial_core, or model='id'."
+    )
+
+
+def _is_langchains(llm: object) -> bool:
+    return any(base.__module__.startswith("langchain_core.") for base in type(llm).__mro__)
+
+
+def _wrap_langchain(llm: object) -> WrappedModel:
+    try:
+        from langchain_urial.wrapping import wrap as wrap_langchain
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Wrapping a LangChain LLM needs langchain-core: pip install 'urial-chat[langchain]'"
+        ) from error
+    return wrap_langchain(llm)
+
+
+def _wrap_llm(llm: LLM) -> WrappedModel:
+    name = class_in(llm, tuple(_WAYS))
+    if name is None and not capabilities_of(llm).completes_plain and llm.metadata.is_chat_model:
+        raise _chat_only(llm)
+    _warn_of_templates(llm)
+    return _WAYS[name](llm) if name else WrappedModel(CompletionLLM(llm), _own(llm))
+
+
+def _wrap_huggingface(llm: Any) -> WrappedModel:
+    """Run the model in our engine.
+
+    The class itself ignores the arguments of a call, knows no stop strings, computes the constant
+    page anew for each call, cannot be stopped, and is not async.
+    """
+    options = dict(llm.generate_kwargs)
+    parameters = {name: options[name] for name in _PARAMETERS & options.keys()}
+    parameters["max_tokens"] = options.get("max_new_tokens", llm.max_new_tokens)
+    if options.get("do_sample") is False:
+        parameters["temperature"] = 0.0
+    return WrappedModel(TransformersModel(llm._model, llm._tokenizer), parameters)  # noqa: SLF001
+
+
+def _wrap_llama_cpp(llm: Any) -> WrappedModel:
+    return WrappedModel(LlamaCppModel(llm), {"max_tokens": llm.max_new_tokens})
+
+
+def _wrap_ollama(llm: Any) -> WrappedModel:
+    limit = llm.additional_kwargs.get("num_predict")
+    return WrappedModel(OllamaModel(llm), {"max_tokens": limit} if (limit or 0) > 0 else {})
+
+
+def _wrap_vllm_server(llm: Any) -> WrappedModel:
+    if llm.openai_like:
+        raise _chat_only(llm)
+    return WrappedModel(CompletionLLM(llm), _own(llm))
+
+
+def _wrap_langchain_llm(llm: Any) -> WrappedModel:
+    """LlamaIndex's own wrapper does not work with today's LangChain, so what it holds is taken."""
+    return _wrap_langchain(llm.llm)
+
+
+_WAYS: Mapping[str, Callable[[Any], WrappedModel]] = {
+    "HuggingFaceLLM": _wrap_huggingface,
+    "LlamaCPP": _wrap_llama_cpp,
+    "Ollama": _wrap_ollama,
+    "VllmServer": _wrap_vllm_server,
+    "LangChainLLM": _wrap_langchain_llm,
+}
+
+
+def _own(llm: LLM) -> dict[str, Any]:
+    """The limit and the stop strings that the LLM's owner set on it."""
+    limit = next((n for n in ("max_tokens", "max_new_tokens") if n in type(llm).model_fields), "")
+    more = getattr(llm, capabilities_of(llm).bare or "", None) or {}
+    own = {
+        "max_tokens": getattr(llm, limit, None),
+        "stop": getattr(llm, "stop", None) or more.get("stop"),
+    }
+    return {name: value for name, value in own.items() if value}
+
+
+def _chat_only(llm: LLM) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{type(llm).__name__} is a chat model: it puts a chat template of its own around every "
+        "text. UrialLLM is for base models, which continue text. Use the chat model as it is; or, "
+        "for a base model behind an OpenAI-compatible server, pass "
+        "OpenAILike(is_chat_model=False)."
+    )
+
+
+def _warn_of_templates(llm: LLM) -> None:
+    """Tell that templates of the wrapped LLM's own are passed by."""
+    found = [
+        name
+        for name, usual in (
+            ("system_prompt", ("", None)),
+            ("completion_to_prompt", (default_completion_to_prompt, None)),
+            ("messages_to_prompt", (messages_to_prompt, None)),
+        )
+        if (value := getattr(llm, name)) not in usual
+        and type(getattr(value, "__self__", None)) is not type(llm)
+    ]
+    if found:
+        warnings.warn(
+            f"{' and '.join(found)} of the {type(llm).__name__} given have no effect: UrialLLM "
+            "writes the whole page. Set system_prompt on UrialLLM, and leave the others out.",
+            stacklevel=8,
+        )

@@ -1,0 +1,172 @@
+"""LLMs whose answers or descriptions break a rule."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from llama_index.core.base.llms.types import (
+    CompletionResponse,
+    LLMMetadata,
+    MessageRole,
+)
+from scripted_llm import ScriptedLLM, Source
+
+__all__ = [
+    "HoldsAnObject",
+    "IgnoresFormatted",
+    "IgnoresStop",
+    "NamesItsPromptOtherwise",
+    "NoUsage",
+    "OnlyCallsFunctions",
+    "Rambles",
+    "RawIsAnObject",
+    "RawIsText",
+    "SaysNothing",
+    "SpeaksAsUser",
+    "StoresItsKey",
+    "ThinksOfItself",
+]
+
+
+class IgnoresStop(ScriptedLLM):
+    """It writes on past a stop text."""
+
+    fails: ClassVar[set[str]] = {"test_stop_ends_the_answer"}
+
+    def answer(self, text: str, stop: Sequence[str]) -> Source:
+        return super().answer(text, ())
+
+
+class IgnoresFormatted(ScriptedLLM):
+    """It wraps prompts that are formatted already."""
+
+    fails: ClassVar[set[str]] = {"test_formatted_prompt_is_passed_on_as_it_is"}
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        return super().complete(f"user: {prompt}" if formatted else prompt, formatted, **kwargs)
+
+
+class RawIsText(ScriptedLLM):
+    """``raw`` is a text."""
+
+    fails: ClassVar[set[str]] = {"test_raw_can_be_read", "test_token_counting_handler"}
+
+    def completion(self, source: Source, text: str, delta: str, *, last: bool) -> Any:
+        return CompletionResponse(text=text, delta=delta, raw=f"<{text}>")
+
+
+class RawIsAnObject(ScriptedLLM):
+    """``raw`` holds an object that is no data, as a tensor."""
+
+    fails: ClassVar[set[str]] = {"test_responses_can_be_dumped"}
+
+    def completion(self, source: Source, text: str, delta: str, *, last: bool) -> Any:
+        item = super().completion(source, text, delta, last=last)
+        return item.model_copy(update={"raw": {**(item.raw or {}), "tensor": object()}})
+
+
+class NoUsage(ScriptedLLM):
+    """``raw`` says nothing of tokens."""
+
+    fails: ClassVar[set[str]] = {"test_token_counting_handler"}
+
+    def completion(self, source: Source, text: str, delta: str, *, last: bool) -> Any:
+        return CompletionResponse(text=text, delta=delta)
+
+
+class SpeaksAsUser(ScriptedLLM):
+    """Its answers are the user's."""
+
+    fails: ClassVar[set[str]] = {
+        "test_answers",
+        "test_takes_conversations_of_every_form",
+        "test_function_agent",
+    }
+
+    def response(self, *args: Any, **kwargs: Any) -> Any:
+        item = super().response(*args, **kwargs)
+        message = item.message.model_copy(update={"role": MessageRole.USER})
+        return item.model_copy(update={"message": message})
+
+
+class Rambles(ScriptedLLM):
+    """It never answers twice the same."""
+
+    fails: ClassVar[set[str]] = {
+        "test_same_answer_each_time",
+        "test_same_text_as_at_once",
+        "test_stop_ends_the_answer",
+        "test_answers_are_not_mixed_up",
+        "test_predicts_the_same",
+    }
+
+    def answer(self, text: str, stop: Sequence[str]) -> Source:
+        source = super().answer(text, stop)
+        source.text = f"{random.random()} {source.text}"  # noqa: S311 - any number does
+        return source
+
+
+class SaysNothing(ScriptedLLM):
+    """Its answers are blank."""
+
+    fails: ClassVar[set[str]] = {"test_answers", "test_predicts", "test_deltas_make_up_the_text"}
+
+    def answer(self, text: str, stop: Sequence[str]) -> Source:
+        source = super().answer(text, stop)
+        source.text = "\n"
+        return source
+
+
+class NamesItsPromptOtherwise(ScriptedLLM):
+    """Its parameter is not called ``prompt``."""
+
+    fails: ClassVar[set[str]] = {"test_prompt_may_be_a_keyword"}
+
+    def complete(self, text: str, formatted: bool = False, **kwargs: Any) -> Any:
+        return super().complete(text, formatted, **kwargs)
+
+
+class ThinksOfItself(ScriptedLLM):
+    """Its metadata take long, and are untrue."""
+
+    fails: ClassVar[set[str]] = {"test_metadata", "test_model_name", "test_metadata_is_cheap"}
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        time.sleep(0.002)
+        return LLMMetadata(num_output=4096, is_chat_model=True, is_function_calling_model=True)
+
+
+class OnlyCallsFunctions(ScriptedLLM):
+    """It calls functions, but is no chat model; and has no name."""
+
+    fails: ClassVar[set[str]] = {"test_function_calling_model_is_a_chat_model", "test_class_name"}
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "base_component"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return super().metadata.model_copy(update={"is_chat_model": False})
+
+
+class HoldsAnObject(ScriptedLLM):
+    """Its dictionary is no JSON."""
+
+    fails: ClassVar[set[str]] = {"test_dictionary_is_json"}
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().to_dict(**kwargs), "model": object()}
+
+
+class StoresItsKey(ScriptedLLM):
+    """Its dictionary holds its key."""
+
+    fails: ClassVar[set[str]] = {"test_dictionary_has_no_secret"}
+
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().to_dict(**kwargs), "api_key": self.api_key}

@@ -1,0 +1,170 @@
+"""LLMs that break a rule on tools or structured output."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    LLMMetadata,
+    ToolCallBlock,
+)
+from llama_index.core.llms import LLM
+from llama_index.core.tools import FunctionTool
+from scripted_llm import ScriptedLLM
+
+__all__ = [
+    "CallsInBlocksOnly",
+    "CallsInKwargsOnly",
+    "CallsTwice",
+    "ChangesHistory",
+    "ChoosesItself",
+    "LeavesObjectsToTheCore",
+    "NameAsId",
+    "NeedsPlainTools",
+    "NeverRequires",
+    "RaisesOnEveryItem",
+    "TellsNothingOfObjects",
+]
+
+
+class ChangesHistory(ScriptedLLM):
+    """It appends to the history it is given."""
+
+    fails: ClassVar[set[str]] = {"test_does_not_change_the_history"}
+
+    def _prepare_chat_with_tools(
+        self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        messages = chat_history or []
+        messages.append(ChatMessage(user_msg or ""))
+        return super()._prepare_chat_with_tools(tools, None, messages, **kwargs)
+
+
+class CallsInBlocksOnly(ScriptedLLM):
+    """It does not list its calls in ``additional_kwargs``."""
+
+    fails: ClassVar[set[str]] = {"test_calls_are_in_additional_kwargs"}
+
+    def response(self, *args: Any, **kwargs: Any) -> Any:
+        item = super().response(*args, **kwargs)
+        item.message.additional_kwargs.clear()
+        return item
+
+
+class CallsInKwargsOnly(ScriptedLLM):
+    """Its calls have ids that the blocks do not have."""
+
+    fails: ClassVar[set[str]] = {"test_calls_are_blocks"}
+
+    def get_tool_calls_from_response(self, response: ChatResponse, **kwargs: Any) -> Any:
+        calls = super().get_tool_calls_from_response(response, **kwargs)
+        return [call.model_copy(update={"tool_id": f"{call.tool_id}-0"}) for call in calls]
+
+
+class NameAsId(ScriptedLLM):
+    """A call's id is the tool's name."""
+
+    fails: ClassVar[set[str]] = {"test_ids_are_unique"}
+
+    def response(self, *args: Any, **kwargs: Any) -> Any:
+        item = super().response(*args, **kwargs)
+        for block in item.message.blocks:
+            if isinstance(block, ToolCallBlock):
+                block.tool_call_id = block.tool_name
+        return item
+
+
+class CallsTwice(ScriptedLLM):
+    """It calls several tools where one is asked for."""
+
+    fails: ClassVar[set[str]] = {"test_one_call_if_not_parallel", "test_predict_and_call"}
+
+    def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        prepared = super()._prepare_chat_with_tools(tools, *args, **kwargs)
+        several = prepared["tools"] and not kwargs.get("tool_choice")
+        return {**prepared, "tools": list(tools) if several else prepared["tools"]}
+
+
+class ChoosesItself(ScriptedLLM):
+    """It ignores ``tool_choice``."""
+
+    fails: ClassVar[set[str]] = {"test_chosen_tool_is_called"}
+
+    def _prepare_chat_with_tools(
+        self, tools: Any, *args: Any, tool_choice: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        required = kwargs.pop("tool_required", False) or tool_choice
+        return super()._prepare_chat_with_tools(
+            tools, *args, tool_required=bool(required), **kwargs
+        )
+
+
+class RaisesOnEveryItem(ScriptedLLM):
+    """It cannot be asked for calls where there are none."""
+
+    fails: ClassVar[set[str]] = {
+        "test_every_item_can_be_asked_for_calls",
+        "test_no_call_is_an_error_if_wished",
+        "test_answers_after_a_result",
+        "test_function_agent",
+    }
+
+    def get_tool_calls_from_response(self, response: ChatResponse, **kwargs: Any) -> Any:
+        return super().get_tool_calls_from_response(response)
+
+
+class NeedsPlainTools(ScriptedLLM):
+    """It takes functions for tools, and no tools that agents have made asynchronous."""
+
+    fails: ClassVar[set[str]] = {"test_takes_async_tools"}
+
+    def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if not all(isinstance(tool, FunctionTool) for tool in tools):
+            raise TypeError("Only functions can be tools.")
+        return super()._prepare_chat_with_tools(tools, *args, **kwargs)
+
+
+class NeverRequires(ScriptedLLM):
+    """It ignores ``tool_required``, and does not say that it calls functions."""
+
+    fails: ClassVar[set[str]] = {
+        "test_required_tool_is_called",
+        "test_is_a_function_calling_model",
+        "test_structured_predict",
+        "test_astructured_predict",
+        "test_as_structured_llm",
+        "test_predict_and_call",
+    }
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return super().metadata.model_copy(update={"is_function_calling_model": False})
+
+    def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        kwargs.pop("tool_required", None)
+        return super()._prepare_chat_with_tools(tools, *args, **kwargs)
+
+
+class LeavesObjectsToTheCore(ScriptedLLM):
+    """It has the structured methods of the core."""
+
+    fails: ClassVar[set[str]] = {
+        "test_stream_structured_predict",
+        "test_astream_structured_predict",
+        "test_as_structured_llm_streams",
+        "test_system_prompt_counts",
+    }
+    astructured_predict = LLM.astructured_predict
+    _structured_stream_call = LLM._structured_stream_call
+    _structured_astream_call = LLM._structured_astream_call
+
+
+class TellsNothingOfObjects(ScriptedLLM):
+    """Its ``structured_predict`` tells the dispatcher nothing."""
+
+    fails: ClassVar[set[str]] = {"test_events_of_structured_predict"}
+
+    def structured_predict(self, output_cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return output_cls(name="Ada", age=36)

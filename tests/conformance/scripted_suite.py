@@ -1,0 +1,66 @@
+"""The suite for LLMs of LlamaIndex, on the scripted LLM, which claims everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pytest
+from llama_index.core.llms import LLM
+from scripted_llm import ScriptedLLM
+
+from llamaindex_urial.conformance import LLMConformanceTests
+
+__all__ = ["ScriptedSuite"]
+
+
+class ScriptedSuite(LLMConformanceTests):
+    """All tests.
+
+    Attributes:
+        llm_class: The class to test.
+        options: What it is made with.
+    """
+
+    llm_class: ClassVar[type[ScriptedLLM]] = ScriptedLLM
+    options: ClassVar[dict[str, Any]] = {}
+
+    @pytest.fixture
+    def llm(self) -> LLM:
+        return self.llm_class(**self.options)
+
+    @pytest.fixture
+    def failing_llm(self) -> LLM:
+        return self.llm_class(breaks=True, **self.options)
+
+    @property
+    def returns_usage(self) -> bool:
+        return True
+
+    @property
+    def concurrent(self) -> bool:
+        return True
+
+    @property
+    def stops_on_close(self) -> bool:
+        return True
+
+    @property
+    def closes_quietly(self) -> bool:
+        return True
+
+    @property
+    def supports_tools(self) -> bool:
+        return True
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return [ScriptedLLM().api_key]
+
+    def seen_by_model(self, llm: LLM) -> str | None:
+        assert isinstance(llm, ScriptedLLM)
+        return llm.seen[-1]
+
+    def source_stopped(self, llm: LLM) -> bool:
+        assert isinstance(llm, ScriptedLLM)
+        return not llm.sources[-1].running

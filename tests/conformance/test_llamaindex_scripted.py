@@ -1,0 +1,57 @@
+"""UrialLLM keeps the contract of LlamaIndex's LLMs, around a scripted model."""
+
+from __future__ import annotations
+
+import pytest
+from llama_index.core.llms import LLM
+
+from llamaindex_urial import UrialLLM
+from llamaindex_urial.conformance import LLMConformanceTests
+from urial_core.errors import GenerationError
+from urial_core.testing import ScriptedModel
+
+ANSWER = ["Bees ", "fly out ", "for nectar, ", "STOP and ", "they build.", "\n````\n", "# Query:"]
+
+
+class TestUrialLLM(LLMConformanceTests):
+    """Around a model that is far away: it takes its time, and serves many at once."""
+
+    @pytest.fixture
+    def model(self) -> ScriptedModel:
+        return ScriptedModel(ANSWER, delay=0.02)
+
+    @pytest.fixture
+    def llm(self, model: ScriptedModel) -> LLM:
+        return UrialLLM(llm=model, api_key="hf_secret")
+
+    @pytest.fixture
+    def failing_llm(self) -> LLM:
+        return UrialLLM(llm=ScriptedModel(["Bees ", GenerationError("the model broke")]))
+
+    @property
+    def returns_usage(self) -> bool:
+        return True
+
+    @property
+    def concurrent(self) -> bool:
+        return True
+
+    @property
+    def stops_on_close(self) -> bool:
+        return True
+
+    @property
+    def closes_quietly(self) -> bool:
+        return True
+
+    @property
+    def secrets(self) -> list[str]:
+        return ["hf_secret"]
+
+    def seen_by_model(self, llm: LLM) -> str:
+        assert isinstance(llm, UrialLLM)
+        return str(llm.llm.requests[-1].prompt)
+
+    def source_stopped(self, llm: LLM) -> bool:
+        assert isinstance(llm, UrialLLM)
+        return bool(llm.llm.closed)

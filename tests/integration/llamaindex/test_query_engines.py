@@ -1,0 +1,146 @@
+"""Questions over retrieved documents, in every way that LlamaIndex's query engines answer them."""
+
+from __future__ import annotations
+
+import pytest
+from llama_index.core import VectorStoreIndex
+from llama_index.core.base.response.schema import AsyncStreamingResponse, StreamingResponse
+from llama_index.core.evaluation import FaithfulnessEvaluator, RelevancyEvaluator
+from llama_index.core.query_engine import RouterQueryEngine, SubQuestionQueryEngine
+from llama_index.core.question_gen import LLMQuestionGenerator
+from llama_index.core.response_synthesizers import ResponseMode
+from llama_index.core.selectors import LLMSingleSelector
+from llama_index.core.tools import QueryEngineTool
+
+from llamaindex_urial import UrialLLM
+
+pytestmark = pytest.mark.model
+
+QUESTION = "Which room has a projector?"
+MODES = [
+    ResponseMode.COMPACT,
+    ResponseMode.REFINE,
+    ResponseMode.TREE_SUMMARIZE,
+    ResponseMode.SIMPLE_SUMMARIZE,
+    ResponseMode.ACCUMULATE,
+    ResponseMode.COMPACT_ACCUMULATE,
+]
+LEAKS = ("````", "# Query:", "# Answer:", "# System:")
+
+
+def is_clean(text: str) -> bool:
+    """Whether there is an answer, and none of the page in it."""
+    return bool(text.strip()) and not any(leak in text for leak in LEAKS)
+
+
+def test_the_model_does_not_ask_the_next_question(index: VectorStoreIndex) -> None:
+    """LlamaIndex's template has labels of its own; the answer ends before the model reuses them."""
+    response = str(index.as_query_engine(similarity_top_k=1).query(QUESTION))
+    assert "Query:" not in response
+    assert "Answer:" not in response
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_response_mode_answers_from_the_documents(
+    index: VectorStoreIndex, mode: ResponseMode
+) -> None:
+    """Each mode gives a clean answer and names the passages it was given, the right one first."""
+    response = index.as_query_engine(response_mode=mode, similarity_top_k=2).query(QUESTION)
+    assert is_clean(str(response))
+    assert str(response) != "Empty Response"
+    assert response.source_nodes[0].metadata["file_name"] == "study_rooms.md"
+
+
+def test_the_passages_decide_the_answer(index: VectorStoreIndex) -> None:
+    """A fact that only the documents hold stands in the answer."""
+    assert "Elm" in str(index.as_query_engine(similarity_top_k=1).query(QUESTION))
+
+
+@pytest.mark.parametrize("mode", [ResponseMode.COMPACT, ResponseMode.TREE_SUMMARIZE])
+def test_a_streamed_answer_is_the_same(index: VectorStoreIndex, mode: ResponseMode) -> None:
+    """The pieces of a streamed answer make up the answer of an engine that does not stream."""
+    whole = index.as_query_engine(response_mode=mode, similarity_top_k=1).query(QUESTION)
+    engine = index.as_query_engine(response_mode=mode, similarity_top_k=1, streaming=True)
+    streamed = engine.query(QUESTION)
+    assert isinstance(streamed, StreamingResponse)
+    pieces = list(streamed.response_gen)
+    assert len(pieces) > 1
+    assert "".join(pieces) == str(whole)
+
+
+async def test_an_awaited_answer_is_the_same(index: VectorStoreIndex) -> None:
+    """Aquery gives the same answer, whole or streamed."""
+    whole = index.as_query_engine(similarity_top_k=1).query(QUESTION)
+    awaited = await index.as_query_engine(similarity_top_k=1).aquery(QUESTION)
+    assert str(awaited) == str(whole)
+    streamed = await index.as_query_engine(similarity_top_k=1, streaming=True).aquery(QUESTION)
+    assert isinstance(streamed, AsyncStreamingResponse)
+    assert "".join([piece async for piece in streamed.response_gen]) == str(whole)
+
+
+def test_an_application_is_switched_by_one_line(
+    index: VectorStoreIndex, llm: UrialLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ran on another LLM runs on UrialLLM once ``Settings.llm`` is set."""
+    from llama_index.core import Settings
+    from llama_index.core.llms import MockLLM
+
+    def application() -> str:
+        return str(index.as_query_engine(similarity_top_k=1).query(QUESTION))
+
+    monkeypatch.setattr(Settings, "_llm", MockLLM(max_tokens=5))
+    before = application()
+    Settings.llm = llm
+    after = application()
+    assert before != after
+    assert "Elm" in after
+
+
+def test_sub_questions_are_asked_and_answered(index: VectorStoreIndex, llm: UrialLLM) -> None:
+    """The generator's text is read as questions to the tools there are, and their answers joined.
+
+    Which questions a model of 270M parameters thinks of is its own affair; that they are well
+    formed is not.
+    """
+    tool = QueryEngineTool.from_defaults(
+        index.as_query_engine(similarity_top_k=1),
+        name="handbook",
+        description="The library's handbook: opening hours, cards, loans, fees, rooms, printing",
+    )
+    engine = SubQuestionQueryEngine.from_defaults(
+        query_engine_tools=[tool],
+        question_gen=LLMQuestionGenerator.from_defaults(
+            llm=UrialLLM(llm=llm.llm, prompt="short", max_tokens=120)
+        ),
+        use_async=False,
+        verbose=False,
+    )
+    response = engine.query("Compare the price of a color page and of a black and white page.")
+    assert is_clean(str(response))
+
+
+def test_a_router_chooses_one_of_its_engines(index: VectorStoreIndex, llm: UrialLLM) -> None:
+    """The selector's text is read as a choice, and the chosen engine answers."""
+    engine = index.as_query_engine(similarity_top_k=1)
+    tools = [
+        QueryEngineTool.from_defaults(engine, name="prices", description="Prices and fees"),
+        QueryEngineTool.from_defaults(engine, name="events", description="Events and clubs"),
+    ]
+    router = RouterQueryEngine.from_defaults(
+        tools, selector=LLMSingleSelector.from_defaults(llm=llm), llm=llm
+    )
+    response = router.query(QUESTION)
+    assert is_clean(str(response))
+    assert response.metadata
+    assert response.metadata["selector_result"].ind in (0, 1)
+
+
+@pytest.mark.parametrize("kind", [FaithfulnessEvaluator, RelevancyEvaluator])
+async def test_evaluators_get_a_verdict(
+    index: VectorStoreIndex, llm: UrialLLM, kind: type[FaithfulnessEvaluator | RelevancyEvaluator]
+) -> None:
+    """An evaluator's prompt, examples and all, gets an answer that it can read."""
+    response = index.as_query_engine(similarity_top_k=1).query(QUESTION)
+    verdict = await kind(llm=llm).aevaluate_response(query=QUESTION, response=response)
+    assert is_clean(verdict.feedback or "")
+    assert verdict.passing is ("yes" in (verdict.feedback or "").lower())

@@ -1,0 +1,102 @@
+"""JSON schemas: shown without titles, and values fitted to them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from urial_core import JsonSchema, Tool, UnsupportedSchemaError
+from urial_core.reply.call_form import call_schema
+from urial_core.schema import check_schema, compact, fitted
+
+NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "meant"),
+    [
+        ("integer", "3", 3),
+        ("integer", "3.0", 3),
+        ("integer", "-12", -12),
+        ("number", "2.5", 2.5),
+        ("boolean", "true", True),
+        ("boolean", "False", False),
+        ("string", 3, "3"),
+        ("string", True, "true"),
+        ("array", "[1, 2]", [1, 2]),
+        ("object", '{"a": 1}', {"a": 1}),
+        (["integer", "null"], "3", 3),
+    ],
+)
+def test_another_type_is_put_right(kind: str | list[str], written: object, meant: object) -> None:
+    """A value that is only written in another type is put right, also deep within."""
+    schema = {"properties": {"list": {"items": {"properties": {"n": {"type": kind}}}}}}
+    value, wrong = fitted({"list": [{"n": written}]}, json.dumps(schema))
+    assert value == {"list": [{"n": meant}]}
+    assert type(value["list"][0]["n"]) is type(meant)
+    assert wrong == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({}, "'n' is a required property"),
+        ({"n": "three"}, "n: 'three' is not of type 'integer'"),
+        ({"n": "2.5"}, "n: '2.5' is not of type 'integer'"),
+        ({"n": "true"}, "n: 'true' is not of type 'integer'"),
+        ({"n": None}, "n: None is not of type 'integer'"),
+    ],
+)
+def test_what_does_not_fit_is_told(value: dict[str, Any], problem: str) -> None:
+    """A value that does not fit comes back unchanged, with what is wrong and where."""
+    assert fitted(value, json.dumps(NUMBER)) == (value, problem)
+
+
+def test_the_value_given_is_not_changed() -> None:
+    """Putting a value right leaves the one that was given alone."""
+    given = {"n": "3"}
+    assert fitted(given, json.dumps(NUMBER)) == ({"n": 3}, "")
+    assert given == {"n": "3"}
+
+
+@pytest.mark.parametrize("schema", ["{", '{"type": "strng"}', '{"required": "n"}'])
+def test_no_schema(schema: str) -> None:
+    """What is no JSON schema is refused, with the reason."""
+    with pytest.raises(UnsupportedSchemaError, match="schema is not"):
+        check_schema(schema)
+
+
+def test_nothing_is_fetched() -> None:
+    """A reference to another place is refused; nothing is asked for there."""
+    with pytest.raises(UnsupportedSchemaError, match=r"http://example\.com/s\.json"):
+        fitted({}, '{"$ref": "http://example.com/s.json"}')
+
+
+def test_titles_are_left_out() -> None:
+    """Titles of schemas are left out, a property or a default of that name is not."""
+    schema = {
+        "title": "Book",
+        "properties": {"title": {"title": "Title", "type": "string", "default": {"title": "x"}}},
+        "anyOf": [{"title": "A", "type": "object"}],
+    }
+    shown = {
+        "properties": {"title": {"type": "string", "default": {"title": "x"}}},
+        "anyOf": [{"type": "object"}],
+    }
+    assert json.loads(compact(schema)) == shown
+
+
+def test_definitions_stay_in_reach() -> None:
+    """In the form of a call, what the arguments' schema refers to is found."""
+    parameters = {
+        "type": "object",
+        "properties": {"place": {"$ref": "#/$defs/Place"}},
+        "$defs": {"Place": {"type": "string"}},
+    }
+    form: JsonSchema = call_schema(Tool.of("go", "", parameters))
+    good = {"name": "go", "arguments": {"place": "Rome"}}
+    assert fitted(good, form.text) == (good, "")
+    bad = {"name": "go", "arguments": {"place": None}}
+    assert fitted(bad, form.text)[1] == "arguments.place: None is not of type 'string'"

@@ -1,0 +1,140 @@
+"""Structured output: what is bound, and what comes back as objects."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from doubles_of_models import chat_of
+from langchain_core.runnables import RunnableSequence
+from langchain_core.utils.function_calling import convert_to_json_schema
+from pydantic import BaseModel, Field
+from pydantic.v1 import BaseModel as BaseModelV1
+
+from langchain_urial.structured_output import Method, openai_format
+from urial_core.errors import ParameterError
+from urial_core.openai_tools import output_schema
+
+
+class Fruit(BaseModel):
+    """A fruit."""
+
+    name: str
+    colour: str = Field(description="Its colour when ripe.")
+
+
+class OldFruit(BaseModelV1):
+    """A fruit."""
+
+    name: str
+    colour: str
+
+
+class FruitDict(TypedDict):
+    """A fruit."""
+
+    name: Annotated[str, ..., "What it is called."]
+    colour: str
+
+
+class Tree(BaseModel):
+    """A tree with smaller ones."""
+
+    name: str
+    branches: list[Tree] = []
+
+
+SCHEMA = Fruit.model_json_schema()
+FUNCTION = {"name": "Fruit", "description": "A fruit.", "parameters": SCHEMA}
+SCHEMAS = [Fruit, OldFruit, FruitDict, SCHEMA, FUNCTION]
+METHODS: list[Method] = ["json_schema", "json_mode", "function_calling"]
+
+
+def bound(structured: Any) -> dict[str, Any]:
+    """What a model with structured output binds to its calls."""
+    assert isinstance(structured, RunnableSequence)
+    kwargs: dict[str, Any] = structured.first.kwargs
+    return kwargs
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=range(5))
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("strict", [None, True, False])
+def test_any_schema_is_bound_by_any_method(schema: Any, method: Method, strict: Any) -> None:
+    """The schema is bound as a form, or as the one tool that must be called; tracing is told."""
+    kwargs = bound(chat_of().with_structured_output(schema, method=method, strict=strict))
+    told = kwargs["ls_structured_output_format"]
+    assert told["kwargs"]["method"] == method
+    assert convert_to_json_schema(told["schema"]) == convert_to_json_schema(schema)
+    if method == "function_calling":
+        [written] = kwargs["tools"]
+        assert kwargs["tool_choice"]["function"]["name"] == written["function"]["name"]
+        assert kwargs["parallel_tool_calls"] is False
+        assert set(written["function"]["parameters"]["properties"]) == {"name", "colour"}
+    else:
+        form = output_schema(kwargs["response_format"])
+        assert form is not None
+        assert set(form.schema["properties"]) == {"name", "colour"}
+
+
+def test_references_in_a_schema_are_kept() -> None:
+    """A class that holds itself keeps its definition, which LangChain's own conversion loses."""
+    form = output_schema(openai_format(Tree))
+    assert form is not None
+    assert form.schema["$defs"]["Tree"]["properties"]["branches"]["items"] == {
+        "$ref": "#/$defs/Tree"
+    }
+
+
+@pytest.mark.parametrize(
+    ("response_format", "expected"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {"type": "object"}),
+        ({"type": "json_schema", "json_schema": {"name": "F", "schema": SCHEMA}}, SCHEMA),
+        (Fruit, SCHEMA),
+        (SCHEMA, SCHEMA),
+        (
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "array", "items": {"type": "string"}},
+        ),
+    ],
+)
+def test_a_form_is_given_as_to_the_openai_api(response_format: Any, expected: Any) -> None:
+    """OpenAI's three types, and any schema, are forms."""
+    form = output_schema(openai_format(response_format))
+    assert (form and form.schema) == expected
+
+
+@pytest.mark.parametrize(
+    ("response_format", "said"),
+    [
+        ({"type": "json_schema", "schema": SCHEMA}, "response_format is"),
+        ({"type": "json_schema", "json_schema": {"name": "Fruit"}}, "response_format is"),
+        (7, "7 is no schema"),
+    ],
+)
+def test_what_holds_no_schema_is_refused(response_format: Any, said: str) -> None:
+    """An error says where the schema belongs, before any model runs."""
+    with pytest.raises(ParameterError, match=said):
+        openai_format(response_format)
+    with pytest.raises(ParameterError, match=said):
+        chat_of().with_structured_output(response_format)
+
+
+def test_only_json_mode_needs_no_schema() -> None:
+    """Any object will do for "json_mode"; the other methods must know what they are to write."""
+    kwargs = bound(chat_of().with_structured_output(None, method="json_mode"))
+    assert kwargs["response_format"] == {"type": "json_object"}
+    for method in ("json_schema", "function_calling"):
+        with pytest.raises(ParameterError, match="needs a schema"):
+            chat_of().with_structured_output(None, method=method)
+    with pytest.raises(ParameterError, match=r"method is 'xml'.*json_schema"):
+        chat_of().with_structured_output(Fruit, method="xml")
+
+
+def test_further_arguments_are_the_calls() -> None:
+    """What the method itself does not know is bound, as with other chat models."""
+    for method in METHODS:
+        structured = chat_of().with_structured_output(Fruit, method=method, temperature=0.5)
+        assert bound(structured)["temperature"] == 0.5

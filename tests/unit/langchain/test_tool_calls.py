@@ -1,0 +1,219 @@
+"""Tool calls from the page to LangChain: every way to ask, and what LangChain does then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from doubles_of_models import END, JUNK, PROMPT, EchoModel, chat_of
+from langchain.agents import create_agent
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
+
+from langchain_urial import ChatUrial
+
+ADD = '{"name": "add", "arguments": {"a": 127, "b": 12}}'
+NOW = '{"name": "now", "arguments": {}}'
+WAYS = ["invoke", "ainvoke", "stream", "astream"]
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool
+def now() -> str:
+    """Tell the time."""
+    return "noon"
+
+
+def calling(*lines: str) -> str:
+    """What a model writes that calls tools, and then runs on."""
+    return "# Tool call:\n````\n" + "\n".join(lines) + END + JUNK
+
+
+def answering(text: str) -> str:
+    """What a model writes that could call and answers."""
+    return f"# Answer:\n````\n{text}{END}{JUNK}"
+
+
+def pieces(text: str) -> list[str]:
+    """The text in pieces of three characters."""
+    return [text[at : at + 3] for at in range(0, len(text), 3)]
+
+
+def ask(way: str, chat: Any, *args: Any, **kwargs: Any) -> AIMessage:
+    """One reply, whichever way."""
+
+    async def added() -> AIMessage:
+        return total([chunk async for chunk in chat.astream(*args, **kwargs)])
+
+    ways: dict[str, Callable[[], AIMessage]] = {
+        "invoke": lambda: chat.invoke(*args, **kwargs),
+        "ainvoke": lambda: asyncio.run(chat.ainvoke(*args, **kwargs)),
+        "stream": lambda: total(list(chat.stream(*args, **kwargs))),
+        "astream": lambda: asyncio.run(added()),
+    }
+    return ways[way]()
+
+
+def total(chunks: list[AIMessageChunk]) -> AIMessageChunk:
+    """The sum of chunks."""
+    return chunks[0] + chunks[1:]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("choice", [None, "any"])
+def test_every_way_gives_the_same_calls(way: str, choice: str | None) -> None:
+    """Asked in any way, the reply holds the calls, ids of their own, and no text."""
+    script = f"{ADD}\n{NOW}{END}{JUNK}" if choice else calling(ADD, NOW)
+    chat = chat_of(pieces(script)).bind_tools([add, now], tool_choice=choice)
+    message = ask(way, chat, "Add, and tell the time.")
+    assert [(c["name"], c["args"]) for c in message.tool_calls] == [
+        ("add", {"a": 127, "b": 12}),
+        ("now", {}),
+    ]
+    assert len({c["id"] for c in message.tool_calls}) == 2
+    assert message.content == ""
+    assert message.invalid_tool_calls == []
+    assert message.response_metadata["finish_reason"] == "tool_calls"
+    assert message.usage_metadata is not None
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_answer_needs_no_tool(way: str) -> None:
+    """With tools bound, a reply may still be text, and then holds no call."""
+    chat = chat_of(pieces(answering("Hello!"))).bind_tools([add])
+    message = ask(way, chat, "Hi")
+    assert (message.content, message.tool_calls) == ("Hello!", [])
+    assert message.response_metadata["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_call_that_cannot_be_made_is_no_exception(way: str) -> None:
+    """What is no call of a known tool is reported as invalid, and makes nothing happen."""
+    broken = '{"name": "add", "arguments": {"a": "many"'
+    chat = chat_of(pieces(calling(broken))).bind_tools([add])
+    message = ask(way, chat, "Add.")
+    assert message.tool_calls == []
+    [invalid] = message.invalid_tool_calls
+    assert invalid["id"]
+
+
+def test_streams_follow_langchains_protocol() -> None:
+    """Events of version 3, and blocks of version 1, hold the same call as the plain message."""
+    chat = chat_of(pieces(calling(ADD))).bind_tools([add])
+    stream = chat.stream_events("Add.", version="v3")
+    events = list(stream)
+    assert_valid_event_stream(events)
+    assert [(c["name"], c["args"]) for c in stream.output.tool_calls] == [
+        ("add", {"a": 127, "b": 12})
+    ]
+    new = chat_of(pieces(calling(ADD)), output_version="v1").bind_tools([add])
+    for message in (new.invoke("Add."), total(list(new.stream("Add.")))):
+        [block] = message.content_blocks
+        assert (block["type"], block["name"]) == ("tool_call", "add")
+
+
+def test_callbacks_see_calls_as_chunks_and_no_structure() -> None:
+    """``on_llm_new_token`` is given the pieces of calls, and never a header or a fence as text."""
+
+    class Diary(BaseCallbackHandler):
+        def __init__(self) -> None:
+            self.text = ""
+            self.arguments = ""
+
+        def on_llm_new_token(self, token: str, *, chunk: Any = None, **kwargs: Any) -> None:
+            self.text += token
+            for piece in chunk.message.tool_call_chunks:
+                self.arguments += piece["args"] or ""
+
+    diary = Diary()
+    chat = chat_of(pieces(calling(ADD))).bind_tools([add])
+    list(chat.stream("Add.", {"callbacks": [diary]}))
+    assert diary.text == ""
+    assert diary.arguments == '{"a": 127, "b": 12}'
+
+
+def test_disabled_streaming_with_tools_gives_calls_whole() -> None:
+    """With ``disable_streaming="tool_calling"`` a stream has one chunk if tools are bound."""
+    script = pieces(calling(ADD))
+    chat = chat_of(script, disable_streaming="tool_calling").bind_tools([add])
+    chunks = [chunk for chunk in chat.stream("Add.") if chunk.tool_calls]
+    assert len(chunks) == 1
+    assert chunks[0].tool_calls[0]["args"] == {"a": 127, "b": 12}
+
+
+def test_a_conversation_with_calls_stands_on_the_page() -> None:
+    """Tools, calls, results and failures each have their section, in order."""
+    chat = chat_of(answering("139"))
+    chat.bind_tools([add]).invoke(
+        [
+            HumanMessage("127 + 12?"),
+            AIMessage(
+                "I add.", tool_calls=[{"name": "add", "args": {"a": 127, "b": 12}, "id": "x"}]
+            ),
+            ToolMessage("Overheated.", tool_call_id="x", status="error"),
+        ]
+    )
+    page = chat.llm.requests[0].prompt.rpartition("127 + 12?")[2]
+    headers = [line for line in page.splitlines() if line.startswith("# ")]
+    assert headers[:3] == ["# Answer:", "# Tool call:", "# Tool result:"]
+    assert f"\n{ADD}\n" in page
+    assert "add (error)\nOverheated." in page
+
+
+def test_tools_are_counted_as_they_stand_on_the_page() -> None:
+    """Tokens of tools are added to those of the messages, each tool's own."""
+    chat = chat_of()
+    messages = [HumanMessage("Hi there")]
+    counts = [
+        chat.get_num_tokens_from_messages(messages, tools)
+        for tools in (None, [], [add], [add, now])
+    ]
+    assert counts[0] == counts[1] < counts[2] < counts[3]
+
+
+def test_calls_are_cached_by_their_tools() -> None:
+    """The same question with other tools, or another choice, is another entry."""
+    chat = chat_of(calling(ADD), cache=InMemoryCache())
+    first = chat.bind_tools([add]).invoke("Add.")
+    again = chat.bind_tools([add]).invoke("Add.")
+    assert again.tool_calls == first.tool_calls
+    asked = len(chat.llm.requests)
+    chat.bind_tools([add, now]).invoke("Add.")
+    chat.bind_tools([add], tool_choice="none").invoke("Add.")
+    assert len(chat.llm.requests) > asked + 1
+
+
+async def test_a_batch_with_tools_stays_one_batch() -> None:
+    """Inputs of a batch, and conversations of ``generate``, are answered together with tools."""
+    model = EchoModel()
+    chat = ChatUrial(llm=model, prompt=PROMPT)
+    with_tools = chat.bind_tools([add], tool_choice="none")
+    with_tools.batch(["a", "b"])
+    await with_tools.abatch(["a", "b"])
+    chat.generate([[HumanMessage("a")], [HumanMessage("b")]], tools=[add], tool_choice="none")
+    assert [len(call) for call in model.calls] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_agent_loops_until_the_answer(streaming: bool) -> None:
+    """An agent runs the calls and asks again; a call that cannot be made comes back as an error."""
+    scripts = [calling('{"name": "add", "arguments": {"a": '), calling(ADD), answering("139.")]
+    agent = create_agent(chat_of(*map(pieces, scripts), streaming=streaming or None), [add])
+    messages = agent.invoke({"messages": [("human", "127 + 12?")]})["messages"]
+    assert [type(message).__name__ for message in messages] == [
+        "HumanMessage",
+        "AIMessage",
+        "AIMessage",
+        "ToolMessage",
+        "AIMessage",
+    ]

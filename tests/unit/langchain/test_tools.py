@@ -1,0 +1,195 @@
+"""Tools: what can be bound, and which of it is to be called."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import pytest
+from doubles_of_models import chat_of
+from langchain_core.prompts import PromptTemplate
+from langchain_core.runnables import RunnableBinding
+from langchain_core.tools import BaseTool, tool
+from pydantic import BaseModel, Field
+from pydantic.v1 import BaseModel as BaseModelV1
+
+from langchain_urial.tools import openai_choice, openai_tools
+from urial_core.errors import ParameterError
+from urial_core.openai_tools import tool_use
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+def plain(a: int, b: int) -> int:
+    """Add two numbers.
+
+    Args:
+        a: One.
+        b: Another.
+    """
+    return a + b
+
+
+class Add(BaseModel):
+    """Add two numbers."""
+
+    a: int = Field(description="One.")
+    b: int
+
+
+class OldAdd(BaseModelV1):
+    """Add two numbers."""
+
+    a: int
+    b: int
+
+
+class TypedAdd(TypedDict):
+    """Add two numbers."""
+
+    a: int
+    b: int
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+    "required": ["a", "b"],
+}
+FUNCTION = {"name": "add", "description": "Add two numbers.", "parameters": SCHEMA}
+OPENAI = {"type": "function", "function": FUNCTION}
+ANTHROPIC = {"name": "add", "description": "Add two numbers.", "input_schema": SCHEMA}
+NAMED = {"type": "function", "function": {"name": "add"}}
+
+
+def from_runnable() -> BaseTool:
+    """A runnable made a tool."""
+    template = PromptTemplate.from_template("{a} and {b}")
+    return template.as_tool(name="add", description="Add two numbers.")
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+@pytest.mark.parametrize(
+    "given",
+    [
+        *[lambda it=it: it for it in (add, plain, Add, OldAdd, TypedAdd)],
+        *[lambda it=it: it for it in (FUNCTION, OPENAI, ANTHROPIC, {"title": "add", **SCHEMA})],
+        from_runnable,
+    ],
+    ids=range(10),
+)
+def test_whatever_describes_a_function_can_be_bound(given: Any) -> None:
+    """Each is bound under ``tools`` in OpenAI's form, and is a tool of the core's."""
+    bound = chat_of().bind_tools([given()])
+    assert isinstance(bound, RunnableBinding)
+    [written] = bound.kwargs["tools"]
+    assert written["type"] == "function"
+    use = tool_use(bound.kwargs["tools"])
+    assert use is not None
+    [known] = use.tools
+    assert known.name.lower().endswith(("add", "plain"))
+    assert set(known.schema["properties"]) == {"a", "b"}
+    assert (use.choice, use.forced, use.parallel) == ("auto", None, True)
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [
+        ([{"type": "web_search_preview"}], "'web_search_preview' is run by its provider's servers"),
+        ([{"type": "object"}], "cannot be bound as a tool"),
+        ([7], "cannot be bound as a tool"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_when_bound(tools: list[Any], said: str) -> None:
+    """What is no function is an error before any call."""
+    with pytest.raises(ParameterError, match=said):
+        chat_of().bind_tools(tools)
+
+
+def test_one_tool_may_be_bound_twice_but_two_need_two_names() -> None:
+    """The same tool again says nothing new; another of the same name could not be told apart."""
+    bound = chat_of().bind_tools([add, add])
+    use = tool_use(bound.kwargs["tools"])
+    assert use is not None
+    assert [known.name for known in use.tools] == ["add"]
+    model = chat_of()
+    with pytest.raises(ParameterError, match="Two tools have one name"):
+        model.bind_tools([add, {**FUNCTION, "description": "Multiply."}]).invoke("Hi")
+    assert model.llm.requests == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected", "mode", "forced"),
+    [
+        (None, None, "auto", None),
+        (False, None, "auto", None),
+        ("auto", "auto", "auto", None),
+        ({"type": "auto"}, "auto", "auto", None),
+        ("none", "none", "none", None),
+        ("any", "required", "required", None),
+        ("required", "required", "required", None),
+        (True, "required", "required", None),
+        ({"type": "any"}, "required", "required", None),
+        ("add", NAMED, "required", "add"),
+        (NAMED, NAMED, "required", "add"),
+        ({"type": "tool", "name": "add"}, NAMED, "required", "add"),
+    ],
+)
+def test_every_way_to_choose_means_one_thing(
+    choice: Any, expected: Any, mode: str, forced: str | None
+) -> None:
+    """The words of LangChain, OpenAI and Anthropic for a choice all reach the core."""
+    bound = chat_of().bind_tools([add, plain], tool_choice=choice)
+    assert isinstance(bound, RunnableBinding)
+    assert bound.kwargs.get("tool_choice") == expected
+    use = tool_use(bound.kwargs["tools"], bound.kwargs.get("tool_choice"))
+    assert use is not None
+    assert (use.choice, use.forced) == (mode, forced)
+
+
+@pytest.mark.parametrize(
+    "choice", ["multiply", {"type": "function", "function": {"name": "any"}}, {"type": "allowed"}]
+)
+def test_an_unknown_tool_cannot_be_chosen(choice: Any) -> None:
+    """A choice of what was not bound is an error when it is bound; it names the tools there are."""
+    with pytest.raises(ParameterError, match=r"tool_choice is .*the tools are add, plain"):
+        chat_of().bind_tools([add, plain], tool_choice=choice)
+
+
+def test_a_call_cannot_be_required_of_no_tools() -> None:
+    """Without tools, nothing can have to be called; the other choices are no matter."""
+    with pytest.raises(ParameterError, match="there are no tools to call"):
+        chat_of().bind_tools([], tool_choice="any")
+    assert chat_of().bind_tools([], tool_choice="none").invoke("Hi").content == "Hello!"
+
+
+def test_a_tool_may_have_the_name_of_a_choice() -> None:
+    """A tool's name goes before the word."""
+    named = {**FUNCTION, "name": "any"}
+    choice = openai_choice("any", openai_tools([named, add]))
+    assert choice == {"type": "function", "function": {"name": "any"}}
+
+
+def test_options_of_the_tools_are_bound_with_them() -> None:
+    """Parallel calls, strict schemas, a form for answers, and the call's other arguments."""
+    bound = chat_of().bind_tools(
+        [add], parallel_tool_calls=False, strict=True, response_format=Add, temperature=0.5
+    )
+    assert isinstance(bound, RunnableBinding)
+    assert bound.kwargs["tools"][0]["function"]["parameters"]["additionalProperties"] is False
+    assert bound.kwargs["response_format"]["json_schema"]["name"] == "Add"
+    assert bound.kwargs["temperature"] == 0.5
+    use = tool_use(bound.kwargs["tools"], parallel=bound.kwargs["parallel_tool_calls"])
+    assert use is not None
+    assert not use.parallel
+
+
+def test_a_tool_without_parameters_takes_none() -> None:
+    """A name alone is a tool; its arguments are an empty object."""
+    use = tool_use(openai_tools([{"name": "now"}]))
+    assert use is not None
+    assert use.tools[0].schema == {"type": "object", "properties": {}}
+    assert use.tools[0].description == ""

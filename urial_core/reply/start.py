@@ -1,0 +1,24 @@
+"""Start a reply of the kind that a request needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from urial_core.completion import CompletionModel
+from urial_core.reply.assembler import ReplyAssembler
+from urial_core.reply.json_reply import JsonReply
+from urial_core.reply.tool_reply import ToolReply
+
+if TYPE_CHECKING:
+    from urial_core.request import Request
+
+__all__ = ["start_reply"]
+
+
+def start_reply(model: CompletionModel, request: Request) -> ReplyAssembler | JsonReply | ToolReply:
+    """Start the reply to a request."""
+    if request.tools and request.tools.callable and not request.prefill:
+        return ToolReply(model, request)
+    if request.output:
+        return JsonReply(model, request)
+    return ReplyAssembler(model, request)

@@ -1,0 +1,138 @@
+"""JSON schemas: how they are shown to a model, and whether a value fits one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from urial_core.errors import UnsupportedSchemaError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+__all__ = ["check_schema", "compact", "fitted"]
+
+_NAMES_OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+_KINDS: dict[type, tuple[str, ...]] = {
+    bool: ("boolean",),
+    int: ("integer", "number"),
+    float: ("number",),
+    dict: ("object",),
+    list: ("array",),
+}
+_VALUES = ("enum", "const", "default", "examples", "required")
+
+
+def compact(schema: Any) -> str:
+    """A schema as one line of JSON, without the titles that generators put in."""
+    return json.dumps(_without_titles(schema), ensure_ascii=False)
+
+
+def check_schema(schema: str) -> None:
+    """See to it that values can be held against a schema, given as JSON text.
+
+    Raises:
+        UnsupportedSchemaError: It is no JSON schema.
+    """
+    _validator(schema)
+
+
+def fitted(value: Any, schema: str) -> tuple[Any, str]:
+    """Fit a value to a schema, given as JSON text.
+
+    What is only written in another type is put right, such as ``"3"`` where a whole number must
+    stand.
+
+    Returns:
+        The value, and what is wrong with it; nothing if it fits.
+    """
+    from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
+
+    validator, fitting = _validator(schema), deepcopy(value)
+    try:
+        for error in validator.iter_errors(value):
+            if error.validator == "type":
+                fitting = _retyped(fitting, error)
+        wrong = best_match(validator.iter_errors(fitting))
+    except Unresolvable as error:
+        raise UnsupportedSchemaError(
+            f"The schema refers to {error.ref!r}, which is not in it."
+        ) from error
+    if wrong is None:
+        return fitting, ""
+    place = ".".join(map(str, wrong.absolute_path))
+    return value, f"{place}: {wrong.message}" if place else wrong.message
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Validator:
+    from jsonschema import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+
+    try:
+        loaded = json.loads(schema)
+        kind = validator_for(loaded, default=Draft202012Validator)
+        kind.check_schema(loaded)
+    except ValueError as error:
+        raise UnsupportedSchemaError(f"The schema is not JSON: {error}.") from error
+    except SchemaError as error:
+        raise UnsupportedSchemaError(f"The schema is not valid: {error.message}.") from error
+    return kind(loaded, registry=Registry())  # an empty one: nothing is fetched
+
+
+def _retyped(value: Any, error: ValidationError) -> Any:
+    """The value with one part of another type, if that loses nothing."""
+    wanted = error.validator_value
+    for kind in wanted if isinstance(wanted, list) else [wanted]:
+        part = _as(error.instance, kind)
+        if part is not None:
+            return _replaced(value, list(error.absolute_path), part)
+    return value
+
+
+def _as(value: Any, kind: str) -> Any:
+    """The value as another type of JSON; None if it has none there."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind == "string" and (number or isinstance(value, bool)):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        loaded = json.loads(value)
+    except ValueError:
+        return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
+    if isinstance(loaded, float) and kind == "integer" and loaded.is_integer():
+        return int(loaded)
+    return loaded if kind in _KINDS.get(type(loaded), ()) else None
+
+
+def _replaced(value: Any, path: list[str | int], part: Any) -> Any:
+    if not path:
+        return part
+    place = value
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = part
+    return value
+
+
+def _without_titles(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_titles(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    shown = {}
+    for key, value in schema.items():
+        if key in _VALUES:
+            shown[key] = value
+        elif key in _NAMES_OF_SCHEMAS and isinstance(value, Mapping):
+            shown[key] = {name: _without_titles(inner) for name, inner in value.items()}
+        elif not (key == "title" and isinstance(value, str)):
+            shown[key] = _without_titles(value)
+    return shown
