@@ -11,7 +11,7 @@ from running_server import RunningServer
 from langchain_urial import ChatUrial
 from urial_core import Prompt
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.model]
 
 
 def unseen_prompt() -> Prompt:

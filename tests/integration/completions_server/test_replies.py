@@ -14,7 +14,7 @@ from langchain_urial import ChatUrial
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.errors import UnsupportedModelError
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.model]
 
 QUESTIONS = ["What color is the sky?", "Name a fruit.", "Who wrote Hamlet?", "What is 2 plus 2?"]
 WAYS = ("invoke", "ainvoke", "stream", "astream", "batch", "abatch")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretend_server import (
     DONE,
@@ -248,6 +248,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(value=VALUES, indent=st.sampled_from([None, 0, 1, "\t"]), data=st.data())
 def test_json_comes_out_on_one_line(value: Any, indent: Any, data: st.DataObject) -> None:
     """However it is laid out and split, it is written as the standard library would by default."""

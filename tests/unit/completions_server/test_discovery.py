@@ -81,6 +81,20 @@ def test_a_chat_model_asks_only_for_a_name_that_is_missing() -> None:
     assert pretend.completions == []
 
 
+def test_a_call_may_name_another_model_of_the_server() -> None:
+    """``model=`` reaches the server and the metadata, over the same connections."""
+    pretend = PretendServer("generic")
+    chat = ChatUrial(llm=pretend.model(model="base"), prompt=PROMPT)
+    for _ in range(2):
+        assert chat.invoke("Hi", model="adapter").response_metadata["model_name"] == "adapter"
+    assert chat.invoke("Hi").response_metadata["model_name"] == "base"
+    assert [body["model"] for body in pretend.completions] == ["adapter", "adapter", "base"]
+    one = chat.llm.with_model("adapter")
+    assert one is chat.llm.with_model("adapter") is one.with_model("adapter")
+    assert one._connection is chat.llm._connection
+    assert one.identity != chat.llm.identity
+
+
 def test_from_endpoint_sets_up_the_server() -> None:
     """URL, model, key, time limit and retries reach the model; the rest are fields."""
     chat = ChatUrial.from_endpoint(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretend_server import DONE, KINDS, WAYS, Pieces, PretendServer, asked, piece, request_for
 
@@ -14,6 +14,7 @@ from urial_core.backends.completions_server import DIALECTS, completion_payload
 from urial_core.constraint import Choice, JsonSchema
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+CLOSED = {**SCHEMA, "additionalProperties": False}
 FRAME_STOPS = ["\n````", "\n# Query:\n"]
 
 EXPECTED: dict[str, dict[str, Any]] = {
@@ -66,6 +67,7 @@ def test_what_was_said_is_sent(kind: str, penalty: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)
 @given(
     stop=st.lists(st.text(min_size=1, max_size=5), max_size=9),
     stream=st.sampled_from([True, False]),
@@ -90,7 +92,7 @@ FIELDS = {
         {"structured_outputs": {"choice": ["# Answer:\n", 'say "yes"']}},
     ),
     "llama.cpp": (
-        {"json_schema": SCHEMA},
+        {"json_schema": CLOSED},
         {"grammar": r'root ::= "# Answer:\n" | "say \"yes\""'},
     ),
 }

@@ -37,7 +37,7 @@ def chosen(request: Request, choice: Choice, server: Server) -> Exchange[Complet
             scored = yield from _written(request, choice.options, server)
     if scored is not None:
         return _best(choice, scored)
-    plain = replace(request, parameters=request.parameters.replace(temperature=0.0))
+    plain = _greedy(request, max(choice.options, key=len))
     body = completion_payload(plain, server.model, server.dialect)
     return completion_of((yield Ask(COMPLETIONS, body)), plain, server.dialect)
 
@@ -70,15 +70,21 @@ def _written(request: Request, options: Sequence[str], server: Server) -> Exchan
 
 
 def _forced(request: Request, option: str) -> Request:
+    greedy = _greedy(request, option)
+    parameters = greedy.parameters.replace(logprobs=0)
+    return replace(greedy, parameters=parameters, constraint=Choice((option,)))
+
+
+def _greedy(request: Request, longest: str) -> Request:
+    """The request with nothing in the way of the most probable text, written whole."""
     parameters = request.parameters.replace(
-        max_tokens=len(option.encode()) + 1,  # no token is shorter than a byte; one to end
+        max_tokens=len(longest.encode()) + 1,  # no token is shorter than a byte; one to end
         temperature=0.0,
         repetition_penalty=1.0,
         frequency_penalty=0.0,
         presence_penalty=0.0,
-        logprobs=0,
     )
-    return replace(request, parameters=parameters, constraint=Choice((option,)))
+    return replace(request, parameters=parameters)
 
 
 def _logprob_of(option: str, tokens: Sequence[TokenLogprob]) -> float | None:

@@ -99,7 +99,7 @@ class CompletionsServerModel:
         self._again = partial(
             type(self),
             base_url,
-            model,
+            model=model,
             api_key=api_key,
             timeout=timeout,
             max_retries=max_retries,
@@ -111,6 +111,7 @@ class CompletionsServerModel:
         )
         self._connection: Connection = Connection(endpoint)
         self._found: Server | None = None
+        self._others = dict[str, CompletionsServerModel]()
         self._finding = threading.Lock()
         self._ids = lru_cache(_COUNTED_TEXTS)(self._asked_ids)
 
@@ -176,6 +177,15 @@ class CompletionsServerModel:
                 if self._found is None:
                     self._found = await self._connection.arun(self._discovery())
         return self._found
+
+    def with_model(self, name: str) -> CompletionsServerModel:
+        """Another model of the same server, over the same connections; one object for each name."""
+        with self._finding:
+            if name not in self._others:
+                other = self._again(model=name)
+                other._connection, other._others = self._connection, self._others  # noqa: SLF001
+                self._others[name] = other
+            return self._others[name]
 
     def constrains(self, constraint: Constraint) -> bool:
         """Whether the server holds completions to this form."""
