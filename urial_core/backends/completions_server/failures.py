@@ -83,7 +83,7 @@ def _refusal(
     error: openai.APIStatusError, url: str, body: Mapping[str, Any], secret: str
 ) -> UrialError:
     details = error.body if isinstance(error.body, Mapping) else {}
-    said = _hidden(str(details.get("message") or error.message), secret)
+    said = _hidden(str(details.get("message") or error.message), secret).rstrip(".")
     status = error.status_code
     if status == 400 and (overflow := _overflow(details, said, body)):
         return overflow

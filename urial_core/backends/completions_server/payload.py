@@ -1,6 +1,6 @@
 """Payload: a request as the body that a completions server is sent. Pure.
 
-Batch runners that send the requests themselves (``vllm run-batch``, Ray Data) can use it too, with
+Batch systems that send requests themselves, such as Ray Data, can use it too, with
 ``completion_of`` for what comes back.
 """
 
