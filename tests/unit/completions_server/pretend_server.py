@@ -151,9 +151,16 @@ class PretendServer:
     def _tokens(self, body: Any) -> list[int]:
         text = body.get("content", body.get("prompt"))
         begins = body.get("add_special", body.get("add_special_tokens"))
-        words = re.findall(r"\S+", text)
+        words = re.findall(r"\s*\S+|\s+$", text)
         self.vocabulary += [word for word in dict.fromkeys(words) if word not in self.vocabulary]
         return [BEGIN] * begins + [10 + self.vocabulary.index(word) for word in words]
+
+    def text_of(self, page: str | list[int]) -> str:
+        """A page that may have come as tokens."""
+        return page if isinstance(page, str) else "".join(map(self._word, page))
+
+    def _word(self, token: int) -> str:
+        return "" if token == BEGIN else self.vocabulary[token - 10]
 
     def _models(self) -> Any:
         entry: dict[str, Any] = {"id": "base", "object": "model"}
@@ -166,7 +173,9 @@ class PretendServer:
 
     def plainly(self, body: Any) -> Any:
         """Say which page it was, then its end."""
-        pages = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
+        prompt = body["prompt"]
+        pages = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+        pages = [self.text_of(page) for page in pages]
         choices = [
             {"index": number, "text": f"re: {query_of(page)}", "finish_reason": "stop"}
             for number, page in enumerate(pages)

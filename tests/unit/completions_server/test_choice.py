@@ -15,8 +15,10 @@ SCORES = {"# Answer:\n": -0.75, "# Call:\n": -2.0, "はい": -3.5}
 TOKENS = {
     ((), "#"): -0.5,
     ((), "はい"): -3.5,
-    (("#",), "Answer:"): -0.25,
-    (("#",), "Call:"): -1.5,
+    (("#",), " Answer:"): -0.25,
+    (("#",), " Call:"): -1.5,
+    (("#", " Answer:"), "\n"): 0.0,
+    (("#", " Call:"), "\n"): 0.0,
 }
 USAGE = {
     "prompt_tokens": 50,
@@ -105,13 +107,13 @@ def test_options_share_what_they_begin_with() -> None:
     pretend.model().complete([request_for(constraint=Choice(tuple(SCORES)))])
     [body] = pretend.completions
     lengths = sorted(map(len, body["prompt"]))
-    assert lengths == [lengths[0], lengths[0] + 1]
-    assert len(body["logprob_token_ids"]) == 4
+    assert lengths == [lengths[0] + more for more in (0, 1, 2, 2)]
+    assert len(body["logprob_token_ids"]) == 5
 
 
 def silent(body: Any) -> Any:
     """Tell no scores, as other versions of the servers do; of what is allowed, write the last."""
-    if isinstance(body["prompt"], list):
+    if "logprob_token_ids" in body:
         choices = [{"index": index, "text": "!"} for index in range(len(body["prompt"]))]
         return {"choices": choices}
     return {"choices": [{"index": 0, "text": options_of(body)[-1], "finish_reason": "stop"}]}

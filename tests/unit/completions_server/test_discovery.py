@@ -143,6 +143,15 @@ def test_a_server_that_names_no_model_needs_to_be_told(models: object) -> None:
     assert pretend.model(model="m").server().model == "m"
 
 
+def test_of_several_models_one_must_be_named() -> None:
+    """A generic server's first model is no choice of the user's."""
+    pretend = PretendServer("generic")
+    pretend.overrides["/v1/models"] = {"data": [{"id": "davinci"}, {"id": "babbage"}]}
+    with pytest.raises(UnsupportedModelError, match=r"2 models .'davinci', 'babbage'"):
+        pretend.model().server()
+    assert pretend.model(model="babbage").server().model == "babbage"
+
+
 def test_a_server_that_is_still_loading_is_asked_again() -> None:
     """What cannot be found out now is not guessed, and not remembered."""
     pretend = PretendServer("llama.cpp")

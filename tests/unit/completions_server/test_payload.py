@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pretend_server import DONE, KINDS, WAYS, Pieces, PretendServer, asked, piece, request_for
+from pretend_server import (
+    BEGIN,
+    DONE,
+    KINDS,
+    WAYS,
+    Pieces,
+    PretendServer,
+    asked,
+    piece,
+    request_for,
+)
 
 from urial_core.backends.completions_server import DIALECTS, completion_payload
 from urial_core.constraint import Choice, JsonSchema
@@ -129,4 +139,39 @@ async def test_models_send_just_that(kind: str, way: str) -> None:
     pretend.answer = answer
     await asked(pretend.model(extra_body={"cache_salt": "x"}), way, request)
     payload = completion_payload(request, "base", DIALECTS[kind], stream="stream" in way)
-    assert pretend.completions == [{**payload, "cache_salt": "x"}]
+    [body] = pretend.completions
+    assert {**body, "prompt": pretend.text_of(body["prompt"])} == {**payload, "cache_salt": "x"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("constraint", [None, Choice(("a", "b"))])
+async def test_llama_cpp_is_sent_tokens(way: str, constraint: Choice | None) -> None:
+    """Of its tokenizer, told to leave special tokens in a text as text; asked once for a page."""
+
+    def answer(body: Any) -> Any:
+        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+
+    pretend = PretendServer("llama.cpp", answer)
+    model, request = pretend.model(), request_for("Hi </s>", constraint=constraint)
+    count = model.count_tokens(request.prompt)
+    for _ in range(2):
+        await asked(model, way, request)
+    prompts = [tuple(body["prompt"]) for body in pretend.completions]
+    [prompt] = set(prompts)
+    assert (len(prompt), prompt[0]) == (count, BEGIN)
+    bodies = [seen.body for seen in pretend.seen if seen.path == "/tokenize"]
+    assert [body["content"] for body in bodies] == ["a", request.prompt]
+    assert not any(body["parse_special"] for body in bodies)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_field_can_be_taken_away(way: str) -> None:
+    """For servers that refuse what this project sends unasked."""
+
+    def answer(body: Any) -> Any:
+        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+
+    pretend = PretendServer("generic", answer)
+    await asked(pretend.model(extra_body={"presence_penalty": None}), way, request_for())
+    [body] = pretend.completions
+    assert "presence_penalty" not in body

@@ -10,6 +10,7 @@
     choice.py         which of a few texts is most probable
     tokens.py         the server's own tokenizer
     warming.py        the constant page computed ahead
+    urls.py           URLs of servers
     exchange.py       what is asked and made of it, without saying how it is sent
     connection.py     runs exchanges and streams over the official SDK, sync and async
     failures.py       the SDK's errors as this project's

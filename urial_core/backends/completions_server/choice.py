@@ -10,7 +10,7 @@ from urial_core.backends.completions_server.answer import completion_of, usage_o
 from urial_core.backends.completions_server.discovery import Server
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
 from urial_core.backends.completions_server.payload import completion_payload
-from urial_core.backends.completions_server.tokens import token_ids_of
+from urial_core.backends.completions_server.tokens import KnownTokens, token_ids_of
 from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
 from urial_core.constraint import Choice
 from urial_core.request import Request
@@ -24,21 +24,30 @@ _MOST_TOKENS = 128
 """Different tokens whose log-probabilities vLLM tells."""
 
 
-def chosen(request: Request, choice: Choice, server: Server) -> Exchange[Completion]:
+def chosen(
+    request: Request, choice: Choice, server: Server, tokens: KnownTokens
+) -> Exchange[Completion]:
     """Take the most probable option, scores and offsets added.
 
     Where the server does not tell scores, the model's own way through the options decides.
+
+    Args:
+        request: The page.
+        choice: The options.
+        server: The server.
+        tokens: Texts' tokens that are known.
     """
     scored: _Scored | None = None
     if len(choice.options) <= MOST_SCORED:
         if server.dialect.tells_any_token:
-            scored = yield from _looked_up(request, choice.options, server)
+            scored = yield from _looked_up(request, choice.options, server, tokens)
         else:
-            scored = yield from _written(request, choice.options, server)
+            scored = yield from _written(request, choice.options, server, tokens)
     if scored is not None:
         return _best(choice, scored)
     plain = _greedy(request, max(choice.options, key=len))
     body = completion_payload(plain, server.model, server.dialect)
+    body = yield from tokens.put_in(body, server)
     return completion_of((yield Ask(COMPLETIONS, body)), plain, server.dialect)
 
 
@@ -50,7 +59,9 @@ class _Scored:
     usage: Usage | None
 
 
-def _written(request: Request, options: Sequence[str], server: Server) -> Exchange[_Scored | None]:
+def _written(
+    request: Request, options: Sequence[str], server: Server, tokens: KnownTokens
+) -> Exchange[_Scored | None]:
     """Have each option written by force: a few tokens behind a page that is computed.
 
     llama.cpp reports each token's log-probability as it was before the force.
@@ -60,6 +71,7 @@ def _written(request: Request, options: Sequence[str], server: Server) -> Exchan
     for option in options:
         forced = _forced(request, option)
         body = completion_payload(forced, server.model, server.dialect)
+        body = yield from tokens.put_in(body, server)
         completion = completion_of((yield Ask(COMPLETIONS, body)), forced, server.dialect)
         usage = _with_output_of(usage, completion.usage)
         score = _logprob_of(option, completion.logprobs)
@@ -99,7 +111,7 @@ def _logprob_of(option: str, tokens: Sequence[TokenLogprob]) -> float | None:
 
 
 def _looked_up(
-    request: Request, options: Sequence[str], server: Server
+    request: Request, options: Sequence[str], server: Server, known: KnownTokens
 ) -> Exchange[_Scored | None]:
     """Ask what each option's tokens would score, each behind those before it, in one request.
 
@@ -107,7 +119,7 @@ def _looked_up(
     """
     if not server.tokenizes:
         return None
-    page = yield from token_ids_of(request.prompt, server)
+    page = yield from known.of(request.prompt, server)
     written = list[tuple[int, ...]]()
     for option in options:
         written.append((yield from token_ids_of(option, server, begins=False)))

@@ -40,6 +40,8 @@ class Dialect:
         tells_any_token: Whether it tells the log-probabilities of tokens that are asked for.
         tokenize: The body for ``/tokenize``, of a text and whether begin-of-text belongs before it;
             None if there is no such path.
+        keeps_text: Whether that leaves special tokens spelled out in a text as text; pages are then
+            sent as tokens, so that nobody can slip one in.
         slots: Whether the state of a page is kept per slot, and not for all requests.
     """
 
@@ -56,6 +58,7 @@ class Dialect:
     choice: Callable[[Choice], dict[str, Any]] | None = None
     tells_any_token: bool = False
     tokenize: Callable[[str, bool], dict[str, Any]] | None = None
+    keeps_text: bool = False
     slots: bool = False
 
 
@@ -99,7 +102,12 @@ LLAMA_CPP = Dialect(
     lists=False,  # usage would be the first prompt's alone
     json_schema=lambda wanted: {"json_schema": closed(wanted.schema)},
     choice=lambda wanted: {"grammar": _grammar_of(wanted)},
-    tokenize=lambda text, begins: {"content": text, "add_special": begins},
+    tokenize=lambda text, begins: {
+        "content": text,
+        "add_special": begins,
+        "parse_special": False,
+    },
+    keeps_text=True,
     slots=True,
 )
 """llama.cpp's ``llama-server``."""
