@@ -43,6 +43,7 @@ from urial_core.backends.transformers.loading import converted_gguf
 from urial_core.demo import demo_model_file
 
 MAX_TOKENS = 8
+ROOM_FOR_JSON = 64
 SECRET = "key-very-secret"  # noqa: S105 - of a server that is none
 WINDOW = 2048
 
@@ -113,12 +114,24 @@ class TestUrialLLM(LLMConformanceTests):
     def llm(self) -> LLM:
         return UrialLLM(llm=_engine(), max_tokens=MAX_TOKENS)
 
+    @pytest.fixture
+    def caller(self) -> LLM:
+        return UrialLLM(llm=_engine(), max_tokens=ROOM_FOR_JSON)
+
+    @pytest.fixture
+    def filler(self) -> LLM:
+        return UrialLLM(llm=_engine(), max_tokens=ROOM_FOR_JSON)
+
     @property
     def returns_usage(self) -> bool:
         return True
 
     @property
     def closes_quietly(self) -> bool:
+        return True
+
+    @property
+    def supports_tools(self) -> bool:
         return True
 
 

@@ -117,7 +117,9 @@ def capabilities_of(llm: LLM) -> Capabilities:
     """Look a class or one of its bases up; probe an unknown one."""
     if (name := class_in(llm, _BY_CLASS)) is not None:
         return _BY_CLASS[name]
-    is_async = not isinstance(llm, CustomLLM) or type(llm).acomplete is not CustomLLM.acomplete
+    is_async = (
+        next(kind for kind in type(llm).__mro__ if "acomplete" in vars(kind)) is not CustomLLM
+    )
     return Capabilities(
         fields=likely_fields(type(llm).model_fields),
         stop="stop" if "stop" in type(llm).model_fields else None,

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from llama_index.core.base.llms.generic_utils import messages_to_prompt
-from llama_index.core.llms.llm import LLM, default_completion_to_prompt
+from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import capabilities_of, class_in
 from llamaindex_urial.completion_llm import CompletionLLM
@@ -134,19 +133,16 @@ def _chat_only(llm: LLM) -> UnsupportedModelError:
 
 def _warn_of_templates(llm: LLM) -> None:
     """Tell that templates of the wrapped LLM's own are passed by."""
-    found = [
-        name
-        for name, usual in (
-            ("system_prompt", ("", None)),
-            ("completion_to_prompt", (default_completion_to_prompt, None)),
-            ("messages_to_prompt", (messages_to_prompt, None)),
-        )
-        if (value := getattr(llm, name)) not in usual
-        and type(getattr(value, "__self__", None)) is not type(llm)
-    ]
+    names = ("system_prompt", "completion_to_prompt", "messages_to_prompt")
+    found = [name for name in names if _is_the_users(getattr(llm, name))]
     if found:
         warnings.warn(
             f"{' and '.join(found)} of the {type(llm).__name__} given have no effect: UrialLLM "
             "writes the whole page. Set system_prompt on UrialLLM, and leave the others out.",
             stacklevel=8,
         )
+
+
+def _is_the_users(template: object) -> bool:
+    """Whether a text or function was set by the user, and not by the class itself."""
+    return bool(template) and not getattr(template, "__module__", "").startswith("llama_index.")

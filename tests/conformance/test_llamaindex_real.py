@@ -12,11 +12,19 @@ from urial_core.backends.transformers import TransformersModel
 
 @pytest.mark.model
 class TestUrialLLM(LLMConformanceTests):
-    """In this process, greedy, in short answers."""
+    """In this process, greedy, with room enough for a call and not much more."""
 
     @pytest.fixture
     def llm(self, demo_model: TransformersModel) -> LLM:
-        return UrialLLM(llm=demo_model, max_tokens=12)
+        return UrialLLM(llm=demo_model, max_tokens=40)
+
+    @property
+    def prompt(self) -> str:
+        return "Name three colors."
+
+    @property
+    def supports_tools(self) -> bool:
+        return True
 
     @property
     def returns_usage(self) -> bool:

@@ -33,6 +33,8 @@ class JsonValue:
 
     def feed(self, text: str) -> str:
         """Take more text; return what stands behind the value's end."""
+        if self.complete:
+            return text
         start = len(self.text)
         self.text += text if self.text else text.lstrip(_WHITESPACE)
         if start == 0 and self.text[:1] not in ("", "{", "[", '"'):

@@ -34,10 +34,7 @@ def test_it_ends_where_the_value_ends(
     """The value's text is followed to its end and no further, for any split."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     reader = JsonValue()
-    rest = "".join(
-        reader.feed(piece) if not reader.complete else piece
-        for piece in cut(f" {text}{after}", lengths)
-    )
+    rest = "".join(reader.feed(piece) for piece in cut(f" {text}{after}", lengths))
     assert reader.complete
     assert reader.text == text
     assert rest == after
@@ -65,8 +62,7 @@ def test_any_text_is_taken(text: str, lengths: list[int]) -> None:
     whole, split = JsonValue(), JsonValue()
     whole.feed(text)
     for piece in cut(text, lengths):
-        if not split.complete:
-            split.feed(piece)
+        split.feed(piece)
     assert (whole.text, whole.complete, whole.members) == (
         split.text,
         split.complete,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from transformers import (
 
 from urial_core import load_prompt
 from urial_core.backends.transformers import TransformersModel
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `drawn_schemas`
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 64}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}

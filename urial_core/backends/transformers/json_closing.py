@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 __all__ = ["Closer", "Closing", "Within"]
@@ -24,9 +25,12 @@ Within = Literal["", "string", "escape", "scalar"]
 
 _VALUES = (b'""', b"0", b"[]", b"{}", b"null", b"true", b"false", b'"', b"n", b"t", b"f")
 """Short beginnings of values, best first."""
-_CHARACTERS = tuple(bytes([byte]) for byte in range(0x20, 0x7F))
-_SAMPLES = tuple(bytes([byte]) for byte in b"aA01-.:/@_ \\")
+_CHARACTERS = tuple(bytes([byte]) for byte in range(0x20, 0x7F) if byte != ord("\\"))
+"""Escapes would do too, but look odd."""
+_SAMPLES = tuple(bytes([byte]) for byte in b"aA01-.:/@_ ")
 """Characters that differ to most patterns and formats."""
+_QUOTE, _BACKSLASH = b'"\\'
+_BEHIND_IN_STRING: dict[int, Within] = {_QUOTE: "", _BACKSLASH: "escape"}
 _FRONTIER = 8
 """Ways followed at once through a string or a number."""
 _EFFORT = 2000
@@ -35,11 +39,19 @@ _EFFORT = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A place on the way: the grammar's matcher, what the text stands in, the tokens so far."""
+    """A place on the way.
+
+    Attributes:
+        matcher: The grammar's matcher.
+        within: What the text stands in.
+        path: The tokens so far.
+        left: Whether the latest of them ended what it stood in, perhaps to begin something else.
+    """
 
     matcher: Any
     within: Within
     path: Closing = ()
+    left: bool = False
 
 
 class Closer:
@@ -54,7 +66,7 @@ class Closer:
         ends = list[int]()
         for token, text in self._bytes.items():
             first.setdefault(text, token)
-            if re.fullmatch(rb'"?[\]}]*', text):
+            if re.fullmatch(rb'"|"?[\]}]+', text):
                 ends.append(token)
             elif len(text) > 1 and text.isalnum() and text.isascii():
                 longer.setdefault((text.isdigit(), len(text)), token)
@@ -74,17 +86,20 @@ class Closer:
         samples = [first[text] for text in _SAMPLES if text in first]
         self._contents = (longest + samples, characters)
 
-    def within(self, before: Within, tokens: Iterable[int]) -> Within:
-        """What a JSON text stands in behind more tokens."""
-        state = before
+    def within(self, before: Within, tokens: Iterable[int]) -> list[Within]:
+        """What a JSON text stands in behind each further byte; begins with ``before``."""
+        states = [before]
         for byte in b"".join(self._bytes.get(token, b"") for token in tokens):
-            if state == "escape":
-                state = "string"
-            elif state == "string":
-                state = "" if byte == ord('"') else "escape" if byte == ord("\\") else "string"
-            else:
-                state = "string" if byte == ord('"') else "" if byte in b"{}[],: " else "scalar"
-        return state
+            match states[-1]:
+                case "escape":
+                    states.append("string")
+                case "string":
+                    states.append(_BEHIND_IN_STRING.get(byte, "string"))
+                case _ if byte == _QUOTE:
+                    states.append("string")
+                case _:
+                    states.append("" if byte in b"{}[],: " else "scalar")
+        return states
 
     def find(self, matcher: Any, state: Within, limit: int) -> Closing | None:
         """Find a closing of at most ``limit`` tokens; None if there seems to be none.
@@ -131,28 +146,34 @@ class Closer:
         seen = {place.matcher.compute_bitmask()}
         frontier = [place]
         effort = self._tried + _EFFORT
+        counting = False
         while frontier and self._tried < effort:
             reached = dict[bytes, _Place]()
             for contents in self._contents:
-                for after in self._fan(frontier, contents):
+                for after in self._fan(frontier, contents, 1 if counting else None):
+                    if after.left or after.matcher.is_accepting():
+                        return after
                     mask = after.matcher.compute_bitmask()
-                    if after.matcher.is_accepting() or self._end(after.within, mask) is not None:
+                    if self._end(after.within, mask) is not None:
                         return after
                     if len(after.path) < limit:
                         reached.setdefault(mask, after)
-                if not seen.issuperset(reached):
+                if reached and (counting or not seen.issuperset(reached)):
                     break
             # Where the same tokens may follow as before, it is the same place or one of a count.
             new = [reached[mask] for mask in reached if mask not in seen]
+            counting = not new
             frontier = new[:_FRONTIER] or list(reached.values())[:1]
             seen.update(reached)
         return None
 
-    def _fan(self, frontier: Sequence[_Place], contents: Sequence[int]) -> Iterator[_Place]:
-        """The places behind each of these, by such of the tokens as are allowed."""
+    def _fan(
+        self, frontier: Sequence[_Place], contents: Sequence[int], most: int | None
+    ) -> Iterator[_Place]:
+        """The places behind each of these, by the first ``most`` allowed of some tokens."""
         for place in frontier:
             mask = place.matcher.compute_bitmask()
-            allowed = list(_allowed(contents, mask))
+            allowed = list(islice(_allowed(contents, mask), most))
             if not allowed and contents is self._contents[-1]:
                 allowed = _some(mask)
             for token in allowed:
@@ -166,7 +187,8 @@ class Closer:
         forced = matcher.compute_ff_tokens()
         matcher.consume_tokens(forced)
         tokens = (token, *forced)
-        return _Place(matcher, self.within(place.within, tokens), (*place.path, *tokens))
+        states = self.within(place.within, tokens)
+        return _Place(matcher, states[-1], (*place.path, *tokens), "" in states[1:])
 
 
 def _allowed(tokens: Sequence[int], mask: bytes) -> Iterator[int]:

@@ -119,7 +119,7 @@ class JsonText:
     def _go_on(self, matcher: Any, chosen: tuple[int, ...]) -> None:
         written = (*chosen, *matcher.compute_ff_tokens())
         matcher.consume_tokens(written[len(chosen) :])
-        state = self._closer.within(self._within, written)
+        state = self._closer.within(self._within, written)[-1]
         room = self._room - len(written)
         closing = self._still_closing(matcher, room)
         if closing is None:

@@ -1,0 +1,6 @@
+"""Settings of the LlamaIndex adapter's tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `llm_doubles`, which several files share

@@ -1,0 +1,158 @@
+"""UrialLLM's settings, metadata, copies and errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+from llama_index.core import Settings
+from llama_index.core.llms import ChatMessage, MockLLM
+from llama_index.core.prompts import PromptTemplate
+from pydantic import ValidationError
+
+from llamaindex_urial import UrialLLM
+from urial_core import ContextOverflowError, ParameterError, UnsupportedModelError, load_prompt
+from urial_core.testing import ScriptedModel
+
+PROMPT = load_prompt("short")
+
+
+def llm_of(*scripts: Any, window: int | None = None, **fields: Any) -> UrialLLM:
+    """An LLM around a scripted model."""
+    return UrialLLM(llm=ScriptedModel(*scripts, context_window=window), prompt=PROMPT, **fields)
+
+
+def prompts_of(llm: UrialLLM) -> list[str]:
+    """The pages that the model was given."""
+    return [request.prompt for request in llm.llm.requests]
+
+
+def test_a_prompt_is_one_query_on_the_page() -> None:
+    """``complete`` puts the prompt on the page; ``formatted=True`` sends it as it is."""
+    llm = llm_of(["Hi!"])
+    llm.complete("Hello")
+    llm.complete("Hello", formatted=True)
+    page, plain = prompts_of(llm)
+    assert page.startswith(PROMPT.page)
+    assert page.endswith("# Query:\n````\nHello\n````\n\n# Answer:\n````\n")
+    assert plain == "Hello"
+
+
+def test_the_window_is_what_the_page_leaves() -> None:
+    """LlamaIndex plans with the window less the page; a reply has its share of the rest."""
+    llm = llm_of(window=4000)
+    page = llm.prompt_tokens
+    assert 4000 - page - 40 < llm.metadata.context_window < 4000 - page
+    assert llm.metadata.num_output == llm.metadata.context_window // 4
+    assert llm_of(window=4000, max_tokens=99).metadata.num_output == 99
+    assert llm.metadata.is_chat_model
+    assert llm.metadata.is_function_calling_model
+    assert llm.metadata.model_name == "scripted"
+    assert not llm_of(is_function_calling_model=False).metadata.is_function_calling_model
+
+
+def test_a_window_too_small_for_retrieval_is_told_at_once() -> None:
+    """Where no question about a retrieved text could be asked, making the LLM warns."""
+    with pytest.warns(UserWarning, match="too little for LlamaIndex's query engines"):
+        llm_of(window=900)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        llm_of(window=4000)
+
+
+def test_a_conversation_too_long_is_no_value_error() -> None:
+    """``Refine`` swallows ValueErrors as empty answers; an overflow must not be lost so."""
+    llm = llm_of(window=500)
+    with pytest.raises(ContextOverflowError) as caught:
+        llm.complete("word " * 600)
+    assert not isinstance(caught.value, ValueError)
+
+
+def test_settings_of_a_call_go_before_those_of_the_llm() -> None:
+    """max_tokens, temperature and the like may be said anew at each call; stop strings add up."""
+    llm = llm_of(["x"], temperature=0.5, max_tokens=9, stop=["A"])
+    llm.complete("Hi", temperature=0.1, stop="B")
+    parameters = llm.llm.requests[0].parameters
+    assert (parameters.temperature, parameters.max_tokens) == (0.1, 9)
+    assert parameters.stop == ("B", "A")
+
+
+def test_wrong_parameters_are_told_before_the_model_runs() -> None:
+    """A wrong value or an unknown name is a clear error; the model sees nothing of it."""
+    with pytest.raises(ParameterError, match="temperature is -1"):
+        llm_of(temperature=-1)
+    with pytest.raises(ValidationError, match="temprature"):
+        llm_of(temprature=1)
+    llm = llm_of(["x"])
+    with pytest.raises(ParameterError, match="Unknown parameter temprature"):
+        llm.chat([ChatMessage(content="Hi")], temprature=1)
+    with pytest.raises(ParameterError, match="engine's options are"):
+        UrialLLM.from_model_id("some/model", dtipe="float32")
+    assert llm.llm.requests == []
+
+
+def test_there_must_be_a_model() -> None:
+    """Neither a model nor a name is an error that says what to pass."""
+    with pytest.raises(UnsupportedModelError, match="pass llm="):
+        UrialLLM()
+
+
+def test_a_dictionary_makes_it_again() -> None:
+    """The settings survive to_dict and JSON; the key does not, nor the model object."""
+    llm = UrialLLM(model="some/model", api_key="hf_secret", temperature=0.3, dtype="float32")
+    written = llm.to_dict()
+    assert written["class_name"] == "urial_llm"
+    assert "hf_secret" not in json.dumps(written) + repr(llm) + str(llm)
+    again = UrialLLM.from_dict(written)
+    assert again.model_name == "some/model"
+    assert again.temperature == 0.3
+    assert again.engine_options == {"dtype": "float32"}
+
+
+def test_copies_share_the_model() -> None:
+    """A copy, shallow or deep, answers by the same model; a pickled one finds it again."""
+    llm = llm_of(["Hi!"])
+    for twin in (copy.copy(llm), copy.deepcopy(llm), llm.model_copy(update={"max_tokens": 3})):
+        assert twin.llm is llm.llm
+        assert twin.complete("Hello").text == "Hi!"
+    named = pickle.loads(pickle.dumps(UrialLLM(model="some/model", seed=4)))  # noqa: S301
+    assert (named.model_name, named.seed) == ("some/model", 4)
+
+
+def test_it_is_what_settings_take() -> None:
+    """``Settings.llm`` takes it as it is, and keeps it."""
+    llm = llm_of(["Hi!"])
+    before = Settings._llm
+    try:
+        Settings.llm = llm
+        assert Settings.llm is llm
+    finally:
+        Settings._llm = before
+
+
+def test_a_system_prompt_stands_behind_the_page() -> None:
+    """``system_prompt`` of LlamaIndex's is a system section, once, after the constant examples."""
+    llm = llm_of(["Hi!"], system_prompt="Be brief.")
+    llm.predict(PromptTemplate("Hello"))
+    page = prompts_of(llm)[0]
+    assert page.startswith(PROMPT.page)
+    assert page.count("Be brief.") == 1
+
+
+def test_a_chat_model_is_refused_by_name() -> None:
+    """What has a template of its own cannot be a base model; nor can a UrialLLM."""
+
+    class Chat(MockLLM):
+        @property
+        def metadata(self) -> Any:
+            return super().metadata.model_copy(update={"is_chat_model": True})
+
+    for chat in (Chat(), llm_of(["x"])):
+        with pytest.raises(UnsupportedModelError, match="is a chat model"):
+            UrialLLM(llm=chat)
+    with pytest.raises(UnsupportedModelError, match="int is not a completion LLM"):
+        UrialLLM(llm=5)

@@ -1,0 +1,175 @@
+"""Around LlamaIndex's classes for servers: what a server is really sent, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from llm_doubles import END, JUNK, PIECES, PROMPT, WAYS, ask
+from stub_server import StubServer, serving
+
+from llamaindex_urial import UrialLLM
+from urial_core import UnsupportedModelError
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(60)]
+
+TEXT = f"Hello!{END}{JUNK}"
+
+
+def openai(body: dict[str, Any]) -> bytes | Iterator[bytes]:
+    """Answer as the completions API does."""
+    shell = {"id": "1", "object": "text_completion", "created": 1, "model": "m"}
+    if body.get("stream"):
+        return (
+            f"data: {json.dumps({**shell, 'choices': [{'index': 0, 'text': piece}]})}\n\n".encode()
+            for piece in PIECES
+        )
+    usage = {"prompt_tokens": 50, "completion_tokens": 7, "total_tokens": 57}
+    choice = {"index": 0, "text": TEXT, "finish_reason": "length"}
+    return json.dumps({**shell, "choices": [choice], "usage": usage}).encode()
+
+
+def ollama(body: dict[str, Any]) -> bytes | Iterator[bytes]:
+    """Answer as ``/api/generate`` does."""
+    end = {"done": True, "done_reason": "stop", "prompt_eval_count": 50, "eval_count": 7}
+    if not body["stream"]:
+        return json.dumps({"model": "m", "response": TEXT, **end}).encode()
+    pieces = [{"response": piece, "done": False} for piece in PIECES]
+    return (
+        json.dumps({"model": "m", **item}).encode() + b"\n"
+        for item in [*pieces, {"response": "", **end}]
+    )
+
+
+def llamafile(body: dict[str, Any]) -> bytes | Iterator[bytes]:
+    """Answer as llama.cpp's own ``/completion`` does."""
+    if not body["stream"]:
+        return json.dumps({"content": TEXT, "stop": True}).encode()
+    return (f"data: {json.dumps({'content': piece})}\n".encode() for piece in PIECES)
+
+
+def vllm(body: dict[str, Any]) -> bytes | Iterator[bytes]:
+    """Answer as vLLM's first ``/generate`` does: the prompt comes back before the text."""
+    prompt, stream = body["prompt"], body["stream"]
+    if not stream:
+        return json.dumps({"text": [prompt + TEXT]}).encode()
+    texts = ("".join(PIECES[: end + 1]) for end in range(len(PIECES)))
+    return (json.dumps({"text": [prompt + text]}).encode() + b"\0" for text in texts)
+
+
+def openai_llm(url: str, **fields: Any) -> Any:
+    """LlamaIndex's LLM for a server like OpenAI's."""
+    from llama_index.llms.openai_like import OpenAILike
+
+    return OpenAILike(model="m", api_base=f"{url}/v1", api_key="sk-secret", **fields)
+
+
+def ollama_llm(url: str, **fields: Any) -> Any:
+    """LlamaIndex's LLM for Ollama."""
+    from llama_index.llms.ollama import Ollama
+
+    return Ollama(model="m", base_url=url, context_window=4096, **fields)
+
+
+def llamafile_llm(url: str, **fields: Any) -> Any:
+    """LlamaIndex's LLM for a llamafile."""
+    from llama_index.llms.llamafile import Llamafile
+
+    return Llamafile(base_url=url, **fields)
+
+
+def vllm_llm(url: str, **fields: Any) -> Any:
+    """LlamaIndex's LLM for vLLM's own server."""
+    from llama_index.llms.vllm import VllmServer
+
+    return VllmServer(api_url=f"{url}/generate", model="m", **fields)
+
+
+KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "OpenAILike": (openai_llm, openai),
+    "Ollama": (ollama_llm, ollama),
+    "Llamafile": (llamafile_llm, llamafile),
+    "VllmServer": (vllm_llm, vllm),
+}
+EXPECTED = {
+    "OpenAILike": ("max_tokens", "top_p", "stop"),
+    "Ollama": ("num_predict", "top_p", "stop"),
+    "Llamafile": ("n_predict", "top_p", "stop"),
+    "VllmServer": ("max_tokens", "top_p", "stop"),
+}
+
+
+@pytest.fixture
+def server(kind: str) -> Generator[StubServer]:
+    """A server of the kind that the test is about."""
+    with serving(KINDS[kind][1]) as server:
+        yield server
+
+
+def urial_of(kind: str, server: StubServer, **fields: Any) -> UrialLLM:
+    """An LLM around LlamaIndex's class for that server."""
+    return UrialLLM(llm=KINDS[kind][0](server.url, **fields), prompt=PROMPT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_reply_is_clean_and_the_server_gets_the_page(
+    kind: str, way: str, server: StubServer
+) -> None:
+    """In every way, the whole page arrives with parameters and stop strings by the right names."""
+    urial = urial_of(kind, server)
+    assert await ask(way, urial, max_tokens=9, top_p=0.8, stop=["STOP"]) == "Hello!"
+    [body] = server.bodies
+    assert body["prompt"].startswith(PROMPT.page)
+    assert body["prompt"].endswith("# Answer:\n````\n")
+    limit, top_p, stop = EXPECTED[kind]
+    settings = body.get("options", body)
+    assert settings[limit] == 9
+    assert settings[top_p] == 0.8
+    assert settings[stop][0] == "\n````"
+    assert "STOP" in settings[stop]
+    assert "messages" not in body
+
+
+@pytest.mark.parametrize("kind", ["Ollama"])
+def test_ollama_is_asked_without_its_template(kind: str, server: StubServer) -> None:
+    """``raw`` leaves the Modelfile's template out, and the window is asked for in full."""
+    urial = urial_of(kind, server, additional_kwargs={"mirostat": 1, "stop": ["OWN"]})
+    response = urial.complete("Hi")
+    [body] = server.bodies
+    assert server.paths == ["/api/generate"]
+    assert body["raw"] is True
+    assert body["options"]["num_ctx"] == 4096
+    assert body["options"]["mirostat"] == 1
+    assert response.raw["usage"]["prompt_tokens"] == 50
+
+
+@pytest.mark.parametrize("kind", ["OpenAILike"])
+def test_what_the_owner_set_on_openai_like_is_kept(kind: str, server: StubServer) -> None:
+    """Its own limit, temperature, stop strings and further fields stay, beside the page's stops."""
+    urial = urial_of(
+        kind,
+        server,
+        max_tokens=17,
+        temperature=0.3,
+        additional_kwargs={"stop": ["OWN"], "logit_bias": {"1": -100}},
+    )
+    response = urial.complete("Hi")
+    [body] = server.bodies
+    assert (body["max_tokens"], body["temperature"]) == (17, 0.3)
+    assert body["logit_bias"] == {"1": -100}
+    assert body["stop"] == ["\n````", "\n# Query:\n", "OWN"]
+    assert response.raw["usage"]["completion_tokens"] == 7
+    assert server.headers[0]["authorization"] == "Bearer sk-secret"
+    assert "sk-secret" not in repr(urial) + str(urial.to_dict()) + str(urial.urial.model.identity)
+
+
+@pytest.mark.parametrize("kind", ["OpenAILike"])
+def test_a_chat_endpoint_is_refused(kind: str, server: StubServer) -> None:
+    """A class that would put a chat template around the page is refused, and told how to mend."""
+    with pytest.raises(UnsupportedModelError, match=r"pass OpenAILike\(is_chat_model=False\)"):
+        urial_of(kind, server, is_chat_model=True)
+    with pytest.raises(UnsupportedModelError, match="VllmServer is a chat model"):
+        UrialLLM(llm=vllm_llm(server.url, openai_like=True), prompt=PROMPT)

@@ -1,0 +1,110 @@
+"""Messages of LlamaIndex's on the page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import (
+    CachePoint,
+    ChatMessage,
+    CitableBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+from llama_index.core.output_parsers import PydanticOutputParser
+from pydantic import BaseModel
+
+from llamaindex_urial.translation import core_messages, reply_message
+from urial_core import Message, ToolCall
+from urial_core.errors import UnsupportedContentError
+
+
+def said(role: str, *blocks: Any, **additional: Any) -> ChatMessage:
+    """A message."""
+    return ChatMessage(role=role, blocks=list(blocks), additional_kwargs=additional)
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        (MessageRole.SYSTEM, "system"),
+        (MessageRole.DEVELOPER, "system"),
+        (MessageRole.USER, "user"),
+        (MessageRole.ASSISTANT, "assistant"),
+        (MessageRole.CHATBOT, "assistant"),
+        (MessageRole.MODEL, "assistant"),
+        (MessageRole.TOOL, "tool"),
+        (MessageRole.FUNCTION, "tool"),
+    ],
+)
+def test_every_role_has_a_place(role: MessageRole, expected: str) -> None:
+    """Each of LlamaIndex's roles is one of the page's."""
+    assert core_messages([ChatMessage(role=role, content="x")])[0].role == expected
+    assert set(MessageRole) == {
+        *(MessageRole.SYSTEM, MessageRole.DEVELOPER, MessageRole.USER, MessageRole.ASSISTANT),
+        *(MessageRole.CHATBOT, MessageRole.MODEL, MessageRole.TOOL, MessageRole.FUNCTION),
+    }
+
+
+def test_blocks_of_text_are_lines() -> None:
+    """Texts follow each other as ``ChatMessage.content`` has it; thoughts are left out."""
+    message = said(
+        "user",
+        TextBlock(text="one"),
+        ThinkingBlock(content="hm"),
+        CachePoint(cache_control={"type": "ephemeral"}),
+        CitableBlock(title="t", source="s", content=[TextBlock(text="two")]),
+    )
+    assert core_messages([message]) == [Message("user", "one\ntwo")]
+
+
+def test_what_is_no_text_is_refused() -> None:
+    """An image is an error that says so, and not left out in silence."""
+    message = said("user", TextBlock(text="What is this?"), ImageBlock(image=b"png"))
+    with pytest.raises(UnsupportedContentError, match="a ImageBlock: base models read text only"):
+        core_messages([message])
+
+
+@pytest.mark.parametrize("arguments", [{"city": "東京"}, '{"city": "東京"}'])
+def test_calls_are_read_from_blocks(arguments: Any) -> None:
+    """A message may hold nothing but calls; their arguments may be a dictionary or text."""
+    block = ToolCallBlock(tool_call_id="1", tool_name="weather", tool_kwargs=arguments)
+    expected = Message("assistant", "", tool_calls=(ToolCall("weather", '{"city": "東京"}', "1"),))
+    assert core_messages([said("assistant", block)]) == [expected]
+
+
+def test_calls_of_older_histories_are_read_once() -> None:
+    """Where blocks and ``additional_kwargs`` both hold the calls, they are not doubled."""
+    written = {"id": "1", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
+    old = said("assistant", TextBlock(text="Let me see."), tool_calls=[written])
+    new = reply_message("Let me see.", [ToolCall("weather", '{"city": "Rome"}', "1")])
+    assert core_messages([old]) == core_messages([new])
+    assert len(core_messages([new])[0].tool_calls) == 1
+
+
+def test_a_result_says_which_call_it_answers() -> None:
+    """LlamaIndex's agents name the call by its id, and the tool not at all."""
+    message = said("tool", TextBlock(text="sunny"), tool_call_id="1")
+    assert core_messages([message]) == [Message("tool", "sunny", tool_call_id="1")]
+
+
+class Song(BaseModel):
+    """A song."""
+
+    title: str
+    years: dict[str, int]
+
+
+def test_a_schema_is_shown_with_single_braces() -> None:
+    """LlamaIndex doubles the braces of its format instructions; the model must not see that."""
+    query = PydanticOutputParser(output_cls=Song).format("Write {a song} about {{braces}}.")
+    assert '"properties": {{"title"' in query
+    text = core_messages([ChatMessage(content=query)])[0].text
+    shown = text.partition("follow:\n")[2].partition("\n")[0]
+    assert json.loads(shown) == Song.model_json_schema()
+    assert text.startswith("Write {a song} about {{braces}}.")
