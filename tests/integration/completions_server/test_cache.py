@@ -32,6 +32,7 @@ async def test_after_warming_every_parallel_request_finds_the_page(
         await model.awarm(prompt)
     chat = ChatUrial(llm=model, prompt=prompt, max_tokens=12)
     replies = await asyncio.gather(*(chat.ainvoke(f"Say {word}.") for word in ("one", "two")))
+    replies += await chat.abatch(["Say three.", "Say four."])
     for reply in replies:
         assert reply.usage_metadata is not None
         assert reply.usage_metadata["input_token_details"]["cache_read"] >= 256

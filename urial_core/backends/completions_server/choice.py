@@ -142,7 +142,7 @@ def _looked_up(
     if any(token not in told.get(beginning, {}) for step in steps for beginning, token in step):
         return None
     usage = usage_of(answer)
-    cached = usage.cached_tokens // len(beginnings) if usage else 0
+    cached = usage.cached_tokens if usage else 0  # of one of the prompts
     return _Scored(
         [sum(told[beginning][token] for beginning, token in step) for step in steps],
         Usage(len(page), len(beginnings), min(cached, len(page))),

@@ -33,8 +33,8 @@ class Dialect:
         max_stops: The most stop strings that are accepted; None for any number.
         least_logprobs: The least number of alternatives to ask for; with fewer there are none at
             all.
-        lists: Whether one request may hold a list of prompts. If not, each goes by itself.
-        several: Fields of a request with a list of prompts.
+        lists: Whether prompts alike go as one request with a list of them. If not, each goes by
+            itself, all at once.
         json_schema: The fields that hold a completion to a schema; None if there are none.
         choice: The fields that hold a completion to one of a few texts; None if there are none.
         tells_any_token: Whether it tells the log-probabilities of tokens that are asked for.
@@ -52,8 +52,7 @@ class Dialect:
     streaming: Mapping[str, Any] = field(default_factory=dict)
     max_stops: int | None = None
     least_logprobs: int = 0
-    lists: bool = True
-    several: Mapping[str, Any] = field(default_factory=dict)
+    lists: bool = False
     json_schema: Callable[[JsonSchema], dict[str, Any]] | None = None
     choice: Callable[[Choice], dict[str, Any]] | None = None
     tells_any_token: bool = False
@@ -68,6 +67,7 @@ GENERIC = Dialect(
     sampling_if_said={"top_k": "top_k", "repetition_penalty": "repetition_penalty"},
     streaming={"stream_options": {"include_usage": True}},
     max_stops=4,
+    lists=True,  # where requests are counted, a batch should be one; its usage is one sum, though
 )
 """Any server with ``/v1/completions``: only what OpenAI's own API knows is sent unasked."""
 
@@ -80,7 +80,6 @@ VLLM = Dialect(
     },
     streaming={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
     max_stops=4,  # since 0.32
-    several={"return_token_ids": True},  # usage is one sum, so each prompt's tokens are counted
     json_schema=lambda wanted: {
         "structured_outputs": {"json": wanted.schema, "disable_any_whitespace": True}
     },
@@ -99,7 +98,6 @@ LLAMA_CPP = Dialect(
     },
     streaming={"timings_per_token": True},  # usage comes unasked, but only at the end
     least_logprobs=1,
-    lists=False,  # usage would be the first prompt's alone
     json_schema=lambda wanted: {"json_schema": closed(wanted.schema)},
     choice=lambda wanted: {"grammar": _grammar_of(wanted)},
     tokenize=lambda text, begins: {

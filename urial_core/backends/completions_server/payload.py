@@ -57,7 +57,7 @@ def group_payload(requests: Sequence[Request], model: str, dialect: Dialect) -> 
     payload = completion_payload(requests[0], model, dialect)
     if len(requests) == 1:
         return payload
-    return {**payload, "prompt": [request.prompt for request in requests], **dialect.several}
+    return {**payload, "prompt": [request.prompt for request in requests]}
 
 
 def constraint_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
