@@ -21,7 +21,10 @@ from langchain_core.tools import ToolException, tool
 from langchain_urial import ChatUrial
 from urial_core.demo import DEMO_NOTICE, demo_model_file
 
-QUESTIONS = ["What is 127 * 12?", "What does the documentation say about the prefix cache?"]
+QUESTIONS = [
+    "What is 127 * 12? Use the calculator.",
+    "Search the documentation: what does the prefix cache keep?",
+]
 DOCUMENTATION = Path(__file__).parents[1] / "docs"
 OPERATORS = {
     ast.Add: operator.add,

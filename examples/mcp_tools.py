@@ -12,12 +12,7 @@ import os
 import sys
 from datetime import date
 
-from langchain.agents import create_agent
-from langchain_mcp_adapters.client import MultiServerMCPClient
 from mcp.server.fastmcp import FastMCP
-
-from langchain_urial import ChatUrial
-from urial_core.demo import DEMO_NOTICE, demo_model_file
 
 QUESTION = "What day of the week was 2024-02-29?"
 server = FastMCP("calendar", log_level="WARNING")
@@ -37,6 +32,12 @@ def days_between(first: str, last: str) -> int:
 
 async def main() -> None:
     """Ask the agent one question and show the conversation."""
+    from langchain.agents import create_agent  # here, since the server needs none of it
+    from langchain_mcp_adapters.client import MultiServerMCPClient
+
+    from langchain_urial import ChatUrial
+    from urial_core.demo import DEMO_NOTICE, demo_model_file
+
     if "URIAL_MODEL" not in os.environ:
         print(DEMO_NOTICE)
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())

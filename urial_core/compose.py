@@ -18,7 +18,7 @@ from urial_core.neutralise import neutralise
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
 from urial_core.request import Request
-from urial_core.sections import Section, output_rule, sections_of, sections_text, tools_section
+from urial_core.sections import Section, output_section, sections_of, sections_text, tools_section
 from urial_core.tools import Tool, ToolUse, call_opening
 
 __all__ = ["Overflow", "compose", "compose_plain", "conversation_text"]
@@ -76,12 +76,11 @@ def compose(
     tools = tools if tools and tools.tools else None
     constant = prompt.tool_page if tools else prompt.page
     listed = tools_section(tools.tools, frame) if tools else ""
-    form = frame.section("system", neutralise(output_rule(output), frame)) if output else ""
     ending = _ending(prompt, parameters, beginning, tools, output)
     written = [section.written(frame) for section in sections]
 
     def page(kept: Sequence[int]) -> str:
-        return constant + listed + "".join(written[index] for index in kept) + form + ending.opened
+        return constant + listed + "".join(written[index] for index in kept) + ending.opened
 
     kept = list(range(len(sections)))
     max_tokens = reply_tokens(parameters.max_tokens, None)
@@ -96,8 +95,8 @@ def compose(
             if not turns:
                 parts = [
                     (f"prompt {prompt.name!r}", budget.count(constant)),
-                    ("tools", budget.count(listed + form)),
-                ][: 2 if listed or form else 1] + [
+                    ("tools", budget.count(listed)),
+                ][: 2 if listed else 1] + [
                     (f"{sections[i].name} {sections[i].number}", budget.count(written[i]))
                     for i in kept
                 ]
@@ -195,13 +194,14 @@ def _ending(
     output: JsonSchema | None,
 ) -> _Ending:
     frame = prompt.frame
+    form = output_section(output, frame)
     answer, call = frame.open_section("assistant"), frame.open_section("call")
     if not tools or not tools.callable or beginning:
         stop = (*frame.stop, *parameters.stop)
-        return _Ending(
-            answer + neutralise(beginning, frame), stop, output.closed if output else None
-        )
-    reserve = call + call_opening(max((tool.name for tool in tools.callable), key=len))
+        opened = form + answer + neutralise(beginning, frame)
+        return _Ending(opened, stop, output.closed if output else None)
+    # A rule for answers would draw the decision: it is written when an answer was decided.
+    reserve = form + call + call_opening(max((tool.name for tool in tools.callable), key=len))
     if tools.must_call:
         return _Ending(call, frame.stop, None, reserve)
     headers = answer.removeprefix(frame.before), call.removeprefix(frame.before)

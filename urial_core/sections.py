@@ -15,7 +15,14 @@ from urial_core.neutralise import neutralise
 from urial_core.schema import compact
 from urial_core.tools import Tool
 
-__all__ = ["Section", "output_rule", "result_text", "sections_of", "sections_text", "tools_section"]
+__all__ = [
+    "Section",
+    "output_section",
+    "result_text",
+    "sections_of",
+    "sections_text",
+    "tools_section",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +87,12 @@ def tools_section(tools: Sequence[Tool], frame: Frame) -> str:
     return frame.section("tools", neutralise(text, frame)) if tools else ""
 
 
-def output_rule(output: JsonSchema) -> str:
-    """The rule that says in what form to answer."""
-    return f"Answer with JSON only, in the form of this JSON schema: {compact(output.schema)}"
+def output_section(output: JsonSchema | None, frame: Frame) -> str:
+    """The section with the rule in what form to answer; nothing if there is none."""
+    if output is None:
+        return ""
+    rule = f"Answer with JSON only, in the form of this JSON schema: {compact(output.schema)}"
+    return frame.section("system", neutralise(rule, frame))
 
 
 def result_text(name: str | None, text: str, *, failed: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,8 +13,15 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_urial import ChatUrial
+from langchain_urial.structured_output import Method
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.transformers.loading import converted_gguf
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of typed output with each method."""
+    if metafunc.cls is TestIntegration and "structured_output" in metafunc.function.__name__:
+        metafunc.parametrize("method", get_args(Method), indirect=True)
 
 
 class TestUnit(ChatModelUnitTests):
@@ -35,7 +42,10 @@ class TestUnit(ChatModelUnitTests):
 
 @pytest.mark.model
 class TestIntegration(ChatModelIntegrationTests):
-    """The integration suite, greedy, on the demo model in float32; typed output as JSON text."""
+    """The integration suite, greedy, on the demo model in float32.
+
+    What is about typed output runs with each of its methods.
+    """
 
     @pytest.fixture(autouse=True)
     def _use_demo_model(self, demo_model: TransformersModel) -> None:
@@ -54,9 +64,14 @@ class TestIntegration(ChatModelIntegrationTests):
             "max_tokens": 100,
         }
 
+    @pytest.fixture(autouse=True)
+    def method(self, request: pytest.FixtureRequest) -> None:
+        """Take the method that the test runs with, if any."""
+        type(self).structured_output_method = getattr(request, "param", "json_schema")
+
     @property
     def structured_output_kwargs(self) -> dict[str, Any]:
-        return {"method": "json_schema"}
+        return {"method": self.structured_output_method}
 
     @property
     def supports_json_mode(self) -> bool:
@@ -85,19 +100,3 @@ class TestIntegration(ChatModelIntegrationTests):
         for chunk in model.stream("Good evening"):
             whole += chunk
         return whole
-
-
-class TestFunctionCalling(TestIntegration):
-    """The same with typed output as the arguments of a tool call."""
-
-    @property
-    def structured_output_kwargs(self) -> dict[str, Any]:
-        return {"method": "function_calling"}
-
-
-class TestJsonMode(TestIntegration):
-    """The same with typed output as any JSON, held to the schema all the same."""
-
-    @property
-    def structured_output_kwargs(self) -> dict[str, Any]:
-        return {"method": "json_mode"}

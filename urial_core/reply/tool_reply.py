@@ -22,6 +22,7 @@ from urial_core.reply.json_reply import JsonReply
 from urial_core.reply.opening import OpeningReader
 from urial_core.reply.stepped import Delta, Steps
 from urial_core.reply.values import Reply, ReplyEnd
+from urial_core.sections import output_section
 
 if TYPE_CHECKING:
     from urial_core.request import Request
@@ -126,9 +127,11 @@ class ToolReply(CallSteps):
         """Have the answer written in a section that we open."""
         frame, parameters = self._request.frame, self._request.parameters
         self._written = frame.open_section("assistant").removeprefix(frame.before)
+        rule = output_section(self._request.output, frame)
+        opened = (rule + frame.open_section("assistant")).removeprefix(frame.before)
         request = replace(
             self._request,
-            prompt=self._request.prompt + self._written,
+            prompt=self._request.prompt + opened,
             stop=(*frame.stop, *parameters.stop),
             parameters=replace(parameters, max_tokens=max(self._tokens_left, 1)),
             constraint=self._request.output.closed if self._request.output else None,

@@ -489,6 +489,19 @@ class Strict(ScriptedModel):
         return True
 
 
+def test_the_rule_for_an_answer_waits_until_one_is_decided() -> None:
+    """A rule right before the decision would draw it; it stands before the answer's section."""
+    chat = chat_of(ANSWER, '{"n": 4}', held=True)
+    request = request_of(chat, ONE, output=JsonSchema.of(NUMBER))
+    assert "Answer with JSON only" not in request.prompt
+    chat.reply([request])
+    decision, answer = (asked.prompt for asked in chat.model.requests)
+    assert answer.startswith(decision)
+    rule = answer.removeprefix(decision)
+    assert rule.startswith("# System:\n````\nAnswer with JSON only")
+    assert rule.endswith(f"\n````\n\n{ANSWER}")
+
+
 @pytest.mark.parametrize("more", [{"use": ONE}, {"use": None, "output": JsonSchema("{}")}])
 def test_a_schema_that_cannot_be_held_to(more: dict[str, Any]) -> None:
     """It is refused before any model runs."""

@@ -7,15 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT, EchoModel, chat_of
+from doubles_of_models import END, JUNK, PROMPT, EchoModel, ReportingModel, chat_of
 from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
+from pydantic import BaseModel
 
 from langchain_urial import ChatUrial
+from urial_core import CompletionChunk
+from urial_core.errors import UnsupportedSchemaError
 
 ADD = '{"name": "add", "arguments": {"a": 127, "b": 12}}'
 NOW = '{"name": "now", "arguments": {}}'
@@ -32,6 +36,13 @@ def add(a: int, b: int) -> int:
 def now() -> str:
     """Tell the time."""
     return "noon"
+
+
+class Fruit(BaseModel):
+    """A fruit."""
+
+    name: str
+    colours: list[str]
 
 
 def calling(*lines: str) -> str:
@@ -73,7 +84,8 @@ def total(chunks: list[AIMessageChunk]) -> AIMessageChunk:
 @pytest.mark.parametrize("choice", [None, "any"])
 def test_every_way_gives_the_same_calls(way: str, choice: str | None) -> None:
     """Asked in any way, the reply holds the calls, ids of their own, and no text."""
-    script = f"{ADD}\n{NOW}{END}{JUNK}" if choice else calling(ADD, NOW)
+    begun = f"{ADD}\n{NOW}{END}{JUNK}".removeprefix('{"name":')  # the page has opened a call
+    script = begun if choice else calling(ADD, NOW)
     chat = chat_of(pieces(script)).bind_tools([add, now], tool_choice=choice)
     message = ask(way, chat, "Add, and tell the time.")
     assert [(c["name"], c["args"]) for c in message.tool_calls] == [
@@ -204,16 +216,55 @@ async def test_a_batch_with_tools_stays_one_batch() -> None:
     assert [len(call) for call in model.calls] == [2, 2, 2]
 
 
-@pytest.mark.parametrize("streaming", [False, True])
-def test_an_agent_loops_until_the_answer(streaming: bool) -> None:
-    """An agent runs the calls and asks again; a call that cannot be made comes back as an error."""
-    scripts = [calling('{"name": "add", "arguments": {"a": '), calling(ADD), answering("139.")]
-    agent = create_agent(chat_of(*map(pieces, scripts), streaming=streaming or None), [add])
+@pytest.mark.parametrize("streaming", [None, True])
+def test_an_agent_loops_until_the_answer(streaming: Any) -> None:
+    """An agent runs the calls and asks again; what is wrong with a call comes back as an error."""
+    unfit = '{"name": "add", "arguments": {"a": "many"}}'
+    again = unfit.removeprefix('{"name": "add", "arguments":')  # a second try, no better
+    scripts = [calling(unfit), again, calling(ADD), answering("It is 139.")]
+    agent = create_agent(chat_of(*map(pieces, scripts), streaming=streaming), [add])
     messages = agent.invoke({"messages": [("human", "127 + 12?")]})["messages"]
-    assert [type(message).__name__ for message in messages] == [
-        "HumanMessage",
-        "AIMessage",
-        "AIMessage",
-        "ToolMessage",
-        "AIMessage",
-    ]
+    assert [message.type for message in messages] == ["human", "ai", "tool", "ai", "tool", "ai"]
+    assert messages[1].tool_calls[0]["args"] == {"a": "many"}
+    assert messages[2].status == "error"
+    assert "valid integer" in messages[2].text
+    assert messages[4].text == "139"
+    assert messages[5].text == "It is 139."
+
+
+def test_typed_output_comes_as_objects() -> None:
+    """The reply's JSON is an object of the class; as a dict, it grows while it is streamed."""
+    fruit = '{"name": "fig", "colours": ["green", "blue"]}'
+    script = fruit.removeprefix("{")  # the page has opened the object
+    chat = chat_of(pieces(f"{script}{END}{JUNK}"))
+    assert chat.with_structured_output(Fruit).invoke("A fruit?") == Fruit(
+        name="fig", colours=["green", "blue"]
+    )
+    raw = chat.with_structured_output(Fruit, include_raw=True).invoke("A fruit?")
+    assert (raw["raw"].text, raw["parsing_error"]) == (fruit, None)
+    assert raw["parsed"] == Fruit(name="fig", colours=["green", "blue"])
+    grown = list(chat.with_structured_output(Fruit.model_json_schema()).stream("A fruit?"))
+    assert grown[-1] == {"name": "fig", "colours": ["green", "blue"]}
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_a_reply_that_was_cut_is_no_object(way: str) -> None:
+    """LangChain's parsers would complete it by guessing; here it is an error that says why."""
+    model = ReportingModel(CompletionChunk('"name": "fi', finish="length"))
+    chat = ChatUrial(llm=model, prompt=PROMPT)
+    typed = chat.with_structured_output(Fruit.model_json_schema())
+    with pytest.raises(OutputParserException, match="max_tokens"):
+        typed.invoke("A fruit?") if way == "invoke" else list(typed.stream("A fruit?"))
+    raw = chat.with_structured_output(Fruit, include_raw=True).invoke("A fruit?")
+    assert raw["parsed"] is None
+    assert isinstance(raw["parsing_error"], OutputParserException)
+
+
+def test_a_schema_that_cannot_be_held_to_is_refused_before_the_model_runs() -> None:
+    """What is no JSON schema is an error of this project's that says so; nothing is asked."""
+    chat = chat_of()
+    with pytest.raises(UnsupportedSchemaError, match="The schema is not valid"):
+        chat.with_structured_output({"title": "Fruit", "type": "berry"}).invoke("A fruit?")
+    with pytest.raises(UnsupportedSchemaError, match="The schema is not valid"):
+        chat.bind_tools([{"name": "f", "parameters": {"type": "berry"}}]).invoke("A fruit?")
+    assert chat.llm.requests == []
