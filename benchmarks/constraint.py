@@ -1,6 +1,6 @@
 """What a JSON schema costs for each token, and what the tokens that it forces save.
 
-The same engine continues the same pages, in turn, in one process:
+The same engine continues one page in three ways, which take turns step by step:
 
     free         without a constraint
     masked       held to a schema, every token chosen among those allowed
@@ -9,8 +9,8 @@ The same engine continues the same pages, in turn, in one process:
 
     python benchmarks/constraint.py [--model ID] [--dtype float32] [--dtype bfloat16]
 
-Prints medians of the times for a token as a Markdown table. Without --model, the demo model of the
-`demo` extra is used.
+Prints medians of the times of a step as a Markdown table, and how many tokens a constrained step
+writes. Without --model, the demo model of the `demo` extra is used.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read by libgomp when torch is
 import argparse
 import statistics
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -36,44 +36,34 @@ from urial_core.constraint import JsonSchema
 from urial_core.demo import demo_model_file
 from urial_core.request import Request
 
-TEXT = {"type": "string", "minLength": 150}
-SCHEMAS: dict[str, dict[str, Any]] = {
-    "one long text": {
+SHORT = {"type": "string", "maxLength": 20}
+TOOLS = {
+    "get_weather": ("city", "unit"),
+    "send_mail": ("recipient", "subject", "body"),
+    "find_route": ("start", "destination"),
+}
+
+
+def record(**properties: Any) -> dict[str, Any]:
+    """A schema of an object that has just these properties."""
+    return {
         "type": "object",
-        "properties": {"text": TEXT},
-        "required": ["text"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
-    },
-    "one of three tools": {
-        "type": "array",
-        "minItems": 2,
-        "maxItems": 2,
-        "items": {
-            "anyOf": [
-                {
-                    "type": "object",
-                    "properties": {
-                        "name": {"const": name},
-                        "arguments": {
-                            "type": "object",
-                            "properties": {key: {"type": "string"} for key in arguments},
-                            "required": arguments,
-                            "additionalProperties": False,
-                        },
-                    },
-                    "required": ["name", "arguments"],
-                    "additionalProperties": False,
-                }
-                for name, arguments in (
-                    ("get_weather", ["city", "unit"]),
-                    ("send_mail", ["recipient", "subject", "body"]),
-                    ("find_route", ["start", "destination"]),
-                )
-            ]
-        },
+    }
+
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "a text": record(text={"type": "string", "minLength": 200, "maxLength": 250}),
+    "a call of one of three tools": {
+        "anyOf": [
+            record(name={"const": name}, arguments=record(**dict.fromkeys(arguments, SHORT)))
+            for name, arguments in TOOLS.items()
+        ]
     },
 }
-TOKENS = 64
+TOKENS = 100
 
 
 def main() -> None:
@@ -84,9 +74,12 @@ def main() -> None:
     arguments = options.parse_args()
     model_id = arguments.model or str(demo_model_file())
     machine = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(f"{machine}, medians of {arguments.rounds} rounds, {TOKENS} tokens each\n")
-    print("| dtype | schema | free | masked | constrained | masked / free | constrained / free |")
-    print("|---|---|---:|---:|---:|---:|---:|")
+    print(f"{machine}, medians of the steps of {arguments.rounds} rounds\n")
+    print(
+        "| dtype | schema | free | masked | constrained | tokens a step "
+        "| masked / free | constrained / free, a token |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|---:|")
     for dtype in arguments.dtype or ["float32", "bfloat16"]:
         model = TransformersModel(model_id, dtype=dtype)
         model.load()
@@ -97,35 +90,61 @@ def main() -> None:
 def row(
     model: TransformersModel, dtype: str, name: str, schema: dict[str, Any], rounds: int
 ) -> str:
-    request = UrialChat(model, load_prompt("short")).request(
-        [Message("user", "Write a letter to Ann, Berlin, about the weather. Use JSON.")],
+    free = UrialChat(model, load_prompt("short")).request(
+        [Message("user", "Write a letter to Ann in Berlin about the weather there.")],
         GenerationParameters(max_tokens=TOKENS, repetition_penalty=1.0),
     )
-    constrained = replace(request, constraint=JsonSchema.of(schema))
-    times: dict[str, list[float]] = {"free": [], "masked": [], "constrained": []}
+    constrained = replace(free, constraint=JsonSchema.of(schema))
+    steps: tuple[list[float], ...] = ([], [], [])
+    tokens = 0.0
     for number in range(rounds + 1):
-        measured = {"free": per_token(model, request)}
-        with nothing_forced():
-            measured["masked"] = per_token(model, constrained)
-        measured["constrained"] = per_token(model, constrained)
-        for way, taken in measured.items():
-            if number:  # the first round sets everything up
-                times[way].append(taken)
-    free, masked, whole = (statistics.median(times[way]) for way in times)
-    cells = [dtype, name, *(f"{1000 * taken:.1f} ms" for taken in (free, masked, whole))]
-    return f"| {' | '.join(cells)} | {masked / free:.2f} | {whole / free:.2f} |"
+        ways = [
+            Way(model, free, nullcontext),
+            Way(model, constrained, nothing_forced),
+            Way(model, constrained, nullcontext),
+        ]
+        turns = ways[number % 3 :] + ways[: number % 3]
+        while sum(way.step() for way in turns):
+            pass
+        if number:  # the first round sets everything up
+            for taken, way in zip(steps, ways, strict=True):
+                taken.extend(way.steps)
+        tokens = ways[2].tokens / len(ways[2].steps)
+    free_step, masked_step, step = (statistics.median(taken) for taken in steps)
+    cells = [dtype, name, *(f"{1000 * taken:.1f} ms" for taken in (free_step, masked_step, step))]
+    ratios = (tokens, masked_step / free_step, step / tokens / free_step)
+    return f"| {' | '.join(cells)} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |"
 
 
-def per_token(model: TransformersModel, request: Request) -> float:
-    """Seconds for each token behind the first step's."""
-    stream = model.stream(request)
-    usage = next(stream).usage
-    assert usage
-    before = usage.output_tokens
-    start = time.perf_counter()
-    for chunk in stream:
-        usage = chunk.usage or usage
-    return (time.perf_counter() - start) / (usage.output_tokens - before)
+class Way:
+    """A stream, and the times of its steps behind the first."""
+
+    def __init__(
+        self,
+        model: TransformersModel,
+        request: Request,
+        around: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.steps = list[float]()
+        self.tokens = 0
+        self._around = around
+        self._stream = model.stream(request)
+        self._written = self._next()
+
+    def step(self) -> bool:
+        """Make a step; say whether there was one to make."""
+        start = time.perf_counter()
+        written = self._next()
+        if written:
+            self.steps.append(time.perf_counter() - start)
+            self.tokens += written - self._written
+            self._written = written
+        return bool(written)
+
+    def _next(self) -> int:
+        with self._around():
+            chunk = next(self._stream, None)
+        return chunk.usage.output_tokens if chunk and chunk.usage else 0
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from langchain_urial.structured_output import openai_format
 from langchain_urial.tools import openai_choice, openai_tools
 from langchain_urial.translation import core_messages
 from urial_core import GenerationParameters, Prompt, UrialChat
+from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.transformers import shared_model
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.constraint import JsonSchema
@@ -156,6 +157,8 @@ def _other_model(owner: ChatUrial, model: Any, name: str) -> Any:
         return shared_model(name, owner.engine_settings)
     if isinstance(model, CompletionLLM) and model.model_argument:
         return model.with_call({model.model_argument: name})
+    if isinstance(model, CompletionsServerModel):
+        return model.with_model(name)
     raise UnsupportedModelError(
         f"model={name!r}: {type(owner.llm).__name__} serves one model and cannot switch to "
         "another. Make a second ChatUrial for it."

@@ -53,8 +53,7 @@ class JsonSchema:
     """The completion is one JSON value that fits a schema, and then ends.
 
     It is written on one line, with a space behind each comma and colon, keys in the schema's order,
-    and Unicode as it is. Objects that list their properties get no others, unless the schema speaks
-    of others.
+    and Unicode as it is.
 
     Attributes:
         text: The schema (draft 2020-12) as JSON text, so that requests stay hashable.

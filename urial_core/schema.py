@@ -24,6 +24,8 @@ _KINDS: dict[type, tuple[str, ...]] = {
     dict: ("object",),
     list: ("array",),
 }
+_BRANCHES = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$ref")
+_SAYS = {"additionalProperties", "patternProperties", "unevaluatedProperties"}
 _VALUES = ("enum", "const", "default", "examples", "required")
 
 
@@ -146,10 +148,16 @@ def _closed(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     inner = _with_inner_schemas(schema, _closed)
-    says = {"additionalProperties", "patternProperties", "unevaluatedProperties"} & set(schema)
-    return (
-        {**inner, "additionalProperties": False} if "properties" in schema and not says else inner
+    if "properties" not in schema:
+        return inner
+    # Branches describe the object together with what stands here, and know nothing of it.
+    branches = {key: schema[key] for key in _BRANCHES if key in schema}
+    says = (
+        branches
+        or _SAYS & set(schema)
+        or set(schema.get("required", ())) - set(schema["properties"])
     )
+    return {**inner, **branches} if says else {**inner, "additionalProperties": False}
 
 
 def _with_inner_schemas(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:

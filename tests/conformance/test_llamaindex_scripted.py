@@ -8,9 +8,17 @@ from llama_index.core.llms import LLM
 from llamaindex_urial import UrialLLM
 from llamaindex_urial.conformance import LLMConformanceTests
 from urial_core.errors import GenerationError
+from urial_core.request import Request
 from urial_core.testing import ScriptedModel
 
-ANSWER = ["Bees ", "fly out ", "for nectar, ", "STOP and ", "they build.", "\n````\n", "# Query:"]
+
+class AnsweringModel(ScriptedModel):
+    """Answers each question with words of its own, and then runs on."""
+
+    def _next_script(self, request: Request) -> list[str | Exception]:
+        super()._next_script(request)
+        query = request.prompt.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]
+        return ["You ", "asked ", "about ", f"{query[-40:]}.", "\n````\n", "# Query:"]
 
 
 class TestUrialLLM(LLMConformanceTests):
@@ -18,7 +26,7 @@ class TestUrialLLM(LLMConformanceTests):
 
     @pytest.fixture
     def model(self) -> ScriptedModel:
-        return ScriptedModel(ANSWER, delay=0.02)
+        return AnsweringModel(delay=0.02)
 
     @pytest.fixture
     def llm(self, model: ScriptedModel) -> LLM:

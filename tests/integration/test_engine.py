@@ -134,14 +134,24 @@ def test_unicode_is_copied(demo_model: TransformersModel) -> None:
     """The model copies characters of many bytes into a JSON string, as they are."""
     schema = {
         "type": "object",
-        "properties": {"text": {"type": "string", "maxLength": 20}},
-        "required": ["text"],
+        "properties": {"name": {"type": "string", "maxLength": 20}},
+        "required": ["name"],
         "additionalProperties": False,
     }
-    for text in ("你好", "🎉🎊", "größe"):
-        question = f'Repeat as JSON: {text}\nFor example, for "abc" write {{"text": "abc"}}.'
-        request = constrained(demo_model, question, JsonSchema.of(schema))
-        assert demo_model.complete([request])[0].text == f'{{"text": "{text}"}}'
+    shown = [
+        message
+        for name in ("Ann", "Bob")
+        for message in (
+            Message("user", f"Write the name {name} as JSON."),
+            Message("assistant", f'{{"name": "{name}"}}'),
+        )
+    ]
+    chat = UrialChat(demo_model, load_prompt("short"))
+    for name in ("你好", "🎉🎊", "Zoë"):
+        asked = Message("user", f"Write the name {name} as JSON.")
+        request = chat.request([*shown, asked], GenerationParameters(max_tokens=40))
+        request = replace(request, constraint=JsonSchema.of(schema))
+        assert demo_model.complete([request])[0].text == f'{{"name": "{name}"}}'
 
 
 @pytest.mark.parametrize("max_tokens", [50, 80, 200])

@@ -77,7 +77,7 @@ class LlamaServer(RunningServer):
         url = self.process.stdout.readline().strip()
         killer.cancel()
         if not url:
-            raise RuntimeError(f"{SCRIPT} did not start within {STARTS_WITHIN} seconds.")
+            raise RuntimeError(f"{SCRIPT} did not start: run it by hand to see why.")
         super().__init__(url)
 
     @property

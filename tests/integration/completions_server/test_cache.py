@@ -11,7 +11,7 @@ from running_server import RunningServer
 from langchain_urial import ChatUrial
 from urial_core import Prompt
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.model]
 
 
 def unseen_prompt() -> Prompt:
@@ -32,6 +32,7 @@ async def test_after_warming_every_parallel_request_finds_the_page(
         await model.awarm(prompt)
     chat = ChatUrial(llm=model, prompt=prompt, max_tokens=12)
     replies = await asyncio.gather(*(chat.ainvoke(f"Say {word}.") for word in ("one", "two")))
+    replies += await chat.abatch(["Say three.", "Say four."])
     for reply in replies:
         assert reply.usage_metadata is not None
         assert reply.usage_metadata["input_token_details"]["cache_read"] >= 256

@@ -13,7 +13,7 @@ from urial_core import Message, Request
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.constraint import Choice, JsonSchema
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.model]
 
 SCHEMA = {
     "type": "object",

@@ -7,14 +7,14 @@ import gc
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from running_server import RunningServer
 
 from langchain_urial import ChatUrial
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.errors import UnsupportedModelError
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.model]
 
 QUESTIONS = ["What color is the sky?", "Name a fruit.", "Who wrote Hamlet?", "What is 2 plus 2?"]
 WAYS = ("invoke", "ainvoke", "stream", "astream", "batch", "abatch")
@@ -53,15 +53,9 @@ async def test_every_way_gives_a_clean_and_complete_reply(chat: ChatUrial, way: 
     assert metadata["end_reason"] in ("delimiter", "end_of_text", "length")
     usage = reply.usage_metadata
     assert usage is not None
-    request = chat._call({}).requests([_human(QUESTIONS[0])])[0]
+    request = chat._call({}).requests([HumanMessage(QUESTIONS[0])])[0]
     assert usage["input_tokens"] == chat.get_num_tokens(request.prompt)
     assert 0 < usage["output_tokens"] <= 24
-
-
-def _human(text: str) -> Any:
-    from langchain_core.messages import HumanMessage
-
-    return HumanMessage(text)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -90,7 +84,7 @@ async def test_a_batch_has_each_ones_reply_and_usage(chat: ChatUrial, way: str) 
     else:
         replies = await chat.abatch(QUESTIONS)
     for question, reply in zip(QUESTIONS, replies, strict=True):
-        request = chat._call({}).requests([_human(question)])[0]
+        request = chat._call({}).requests([HumanMessage(question)])[0]
         assert reply.usage_metadata is not None
         assert reply.usage_metadata["input_tokens"] == chat.get_num_tokens(request.prompt)
         assert reply.text
@@ -98,7 +92,7 @@ async def test_a_batch_has_each_ones_reply_and_usage(chat: ChatUrial, way: str) 
 
 async def test_seeded_sampling_repeats(chat: ChatUrial) -> None:
     """Two replies to one request have seeds of their own; sampled text differs from greedy."""
-    result = await chat.agenerate([[_human("Tell me a story.")]], n=2, temperature=1.2, seed=3)
+    result = await chat.agenerate([[HumanMessage("Tell a story.")]], n=2, temperature=1.2, seed=3)
     one, two = result.generations[0]
     assert one.text != two.text
 
@@ -130,6 +124,18 @@ def test_the_server_tells_its_window_and_tokens(model: CompletionsServerModel) -
     assert model.count_tokens("Hello there") == 3
     assert model.token_ids is not None
     assert model.token_ids("Hello there")[0] == 2
+
+
+def test_special_tokens_in_a_message_stay_text(chat: ChatUrial) -> None:
+    """A user who spells out the end-of-text token does not write one, and gets an answer."""
+    if not chat.llm.server().dialect.keeps_text:
+        pytest.skip("this kind of server reads special tokens out of texts")
+    assert chat.get_num_tokens("<eos>") > 2
+    reply = chat.invoke("What is <eos> in a sentence?")
+    request = chat._call({}).requests([HumanMessage("What is <eos> in a sentence?")])[0]
+    assert reply.usage_metadata is not None
+    assert reply.usage_metadata["input_tokens"] == chat.get_num_tokens(request.prompt)
+    assert reply.text
 
 
 def test_a_model_it_does_not_serve_is_an_error(server: RunningServer) -> None:

@@ -6,12 +6,15 @@ import pytest
 from llama_index.core.agent.workflow import (
     AgentOutput,
     AgentStream,
+    AgentWorkflow,
+    FunctionAgent,
     ReActAgent,
     ToolCallResult,
 )
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
+from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 
 from llamaindex_urial import UrialLLM
@@ -50,6 +53,91 @@ async def test_a_react_agent_does_not_invent_what_its_tools_say(
     assert streamed.strip()
     assert "````" not in streamed
     assert all(result.tool_name for result in results)
+
+
+def multiply(a: float, b: float) -> float:
+    """Multiply two numbers and return the product."""
+    return a * b
+
+
+def divide(a: float, b: float) -> float:
+    """Divide one number by another and return the quotient."""
+    return a / b
+
+
+async def run(
+    agent: FunctionAgent | AgentWorkflow, question: str, llm: UrialLLM
+) -> tuple[AgentOutput, list[ToolCallResult], str]:
+    """The agent's output, its tools' results, and all text that it streamed."""
+    memory = ChatMemoryBuffer.from_defaults(llm=llm)
+    handler = agent.run(question, memory=memory, max_iterations=6)
+    results, streamed = list[ToolCallResult](), ""
+    async for event in handler.stream_events():
+        if isinstance(event, ToolCallResult):
+            results.append(event)
+        elif isinstance(event, AgentStream):
+            streamed += event.delta
+    return await handler, results, streamed
+
+
+async def test_a_function_agent_calls_a_tool_and_answers(demo_model: TransformersModel) -> None:
+    """An untuned 270M model decides to call, copies the numbers, and tells the result."""
+    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    agent = FunctionAgent(tools=[multiply, divide], llm=llm)
+    output, results, streamed = await run(agent, "What is 12 times 7? Use a tool.", llm)
+    assert results
+    assert results[0].tool_name in ("multiply", "divide")
+    assert set(results[0].tool_kwargs) == {"a", "b"}
+    assert (output.response.content or "").strip()
+    assert not any(leak in streamed for leak in ("````", "# Tool", '"name"'))
+
+
+async def test_an_error_of_a_tool_comes_back_and_the_loop_goes_on(
+    demo_model: TransformersModel,
+) -> None:
+    """A tool that fails is told to the model as its result, and the agent still ends in words."""
+    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    agent = FunctionAgent(tools=[divide], llm=llm, initial_tool_choice="divide")
+    output, results, _ = await run(agent, "What is 5 divided by 0?", llm)
+    assert results[0].tool_output.is_error
+    assert (output.response.content or "").strip()
+
+
+async def test_agents_hand_over_to_each_other(demo_model: TransformersModel) -> None:
+    """A hand-off is a call like any other: the agent that was named goes on and answers."""
+    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    desk = FunctionAgent(
+        name="desk",
+        description="Takes questions and hands them over.",
+        llm=llm,
+        can_handoff_to=["mathematician"],
+        initial_tool_choice="handoff",
+    )
+    mathematician = FunctionAgent(
+        name="mathematician", description="Multiplies numbers.", tools=[multiply], llm=llm
+    )
+    workflow = AgentWorkflow(agents=[desk, mathematician], root_agent="desk")
+    output, results, _ = await run(workflow, "What is 12 times 7?", llm)
+    assert results[0].tool_name == "handoff"
+    if results[0].tool_kwargs["to_agent"] == "mathematician":  # the model names it, or does not
+        assert output.current_agent_name == "mathematician"
+    assert (output.response.content or "").strip()
+
+
+def test_a_tool_is_predicted_and_called(demo_model: TransformersModel) -> None:
+    """``predict_and_call`` runs the tool that the model was made to call."""
+    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    tool = FunctionTool.from_defaults(multiply)
+    response = llm.predict_and_call([tool], "What is 12 times 7?", tool_required=True)
+    assert str(response.sources[0].raw_output) == str(response)
+
+
+def test_a_tool_is_predicted_without_function_calls(demo_model: TransformersModel) -> None:
+    """The ReAct way of ``predict_and_call`` gets what LlamaIndex leaves out by itself."""
+    llm = UrialLLM(llm=demo_model, max_tokens=80, is_function_calling_model=False)
+    tool = FunctionTool.from_defaults(multiply)
+    response = llm.predict_and_call([tool], user_msg="What is 12 times 7?")
+    assert "validation error" not in str(response)
 
 
 class TwoAnswers(Workflow):

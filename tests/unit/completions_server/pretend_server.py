@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.constraint import Constraint
 
 WINDOW = 4096
+BEGIN = 2
 KINDS = ("vllm", "llama.cpp", "generic")
 WAYS = ("complete", "acomplete", "stream", "astream")
 PROMPT = Prompt(name="tests", instruction="Answer.")
@@ -102,6 +104,7 @@ class PretendServer:
         self.answer = answer or self.plainly
         self.seen = list[Seen]()
         self.overrides = dict[str, Any]()
+        self.vocabulary = list[str]()
         self.tokenizes = kind != "generic"
 
     def model(self, **options: Any) -> CompletionsServerModel:
@@ -138,13 +141,26 @@ class PretendServer:
                     {"default_generation_settings": {"n_ctx": WINDOW}, "total_slots": 3}
                 )
             case "/tokenize" if self.tokenizes:
-                text = body.get("content", body.get("prompt"))
-                return _response({"tokens": [2, *range(len(text.split()))]})
+                return _response({"tokens": self._tokens(body)})
             case "/v1/completions":
                 return _response(self.answer(body))
         if path.startswith("/slots/"):
             return _response({"id_slot": 0})
         return httpx.Response(404, json={"error": {"message": "File Not Found", "code": 404}})
+
+    def _tokens(self, body: Any) -> list[int]:
+        text = body.get("content", body.get("prompt"))
+        begins = body.get("add_special", body.get("add_special_tokens"))
+        words = re.findall(r"\s*\S+|\s+$", text)
+        self.vocabulary += [word for word in dict.fromkeys(words) if word not in self.vocabulary]
+        return [BEGIN] * begins + [10 + self.vocabulary.index(word) for word in words]
+
+    def text_of(self, page: str | list[int]) -> str:
+        """A page that may have come as tokens."""
+        return page if isinstance(page, str) else "".join(map(self._word, page))
+
+    def _word(self, token: int) -> str:
+        return "" if token == BEGIN else self.vocabulary[token - 10]
 
     def _models(self) -> Any:
         entry: dict[str, Any] = {"id": "base", "object": "model"}
@@ -157,7 +173,9 @@ class PretendServer:
 
     def plainly(self, body: Any) -> Any:
         """Say which page it was, then its end."""
-        pages = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
+        prompt = body["prompt"]
+        pages = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
+        pages = [self.text_of(page) for page in pages]
         choices = [
             {"index": number, "text": f"re: {query_of(page)}", "finish_reason": "stop"}
             for number, page in enumerate(pages)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretend_server import (
     DONE,
@@ -151,37 +151,11 @@ def test_both_shapes_of_log_probabilities_are_read(shape: Any, most: int) -> Non
     )
 
 
+@pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 @pytest.mark.parametrize("way", ["complete", "acomplete"])
-async def test_a_batch_on_vllm_is_one_request_with_each_ones_usage(way: str) -> None:
-    """Prompts alike go as a list; each completion has its own tokens, and the sum stays right."""
-
-    def answer(body: Any) -> Any:
-        assert body["return_token_ids"] is True
-        choices = [
-            {"index": number, "text": f"{number}", "finish_reason": "stop",
-             "prompt_token_ids": [0] * (10 + number), "token_ids": [0] * (1 + number)}
-            for number in range(len(body["prompt"]))
-        ]  # fmt: skip
-        usage = {
-            "prompt_tokens": 33,
-            "completion_tokens": 6,
-            "prompt_tokens_details": {"cached_tokens": 20},
-        }
-        return {"choices": choices[::-1], "usage": usage}
-
-    pretend = PretendServer("vllm", answer)
-    model, requests = pretend.model(), [request_for(text) for text in "abc"]
-    completions = model.complete(requests) if way == "complete" else await model.acomplete(requests)
-    assert [completion.text for completion in completions] == ["0", "1", "2"]
-    usages = [completion.usage for completion in completions]
-    assert usages == [Usage(10, 1, 7), Usage(11, 2, 7), Usage(12, 3, 6)]
-    assert [body["prompt"] for body in pretend.completions] == [[r.prompt for r in requests]]
-
-
-@pytest.mark.parametrize("way", ["complete", "acomplete"])
-async def test_a_batch_on_llama_cpp_is_a_request_for_each(way: str) -> None:
-    """Its usage for a list would be the first prompt's; so each prompt is asked for by itself."""
-    pretend = PretendServer("llama.cpp")
+async def test_a_batch_is_a_request_for_each_where_usage_would_be_lost(kind: str, way: str) -> None:
+    """For a list, these servers tell but one prompt's usage, or what one of them found cached."""
+    pretend = PretendServer(kind)
     model, requests = pretend.model(), [request_for(text) for text in "abc"]
     completions = model.complete(requests) if way == "complete" else await model.acomplete(requests)
     assert [completion.text for completion in completions] == ["re: a", "re: b", "re: c"]
@@ -199,10 +173,9 @@ def test_a_batch_elsewhere_has_no_usage_of_its_own() -> None:
     assert model.complete([request_for("a")])[0].usage == Usage(10, 3)
 
 
-@pytest.mark.parametrize("kind", ["vllm", "generic"])
-def test_only_what_is_alike_shares_a_request(kind: str) -> None:
+def test_only_what_is_alike_shares_a_request() -> None:
     """Other parameters or stops make another request; the order of completions stays."""
-    pretend = PretendServer(kind)
+    pretend = PretendServer("generic")
     requests = [
         request_for("a"),
         request_for("b", seed=1),
@@ -248,6 +221,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(value=VALUES, indent=st.sampled_from([None, 0, 1, "\t"]), data=st.data())
 def test_json_comes_out_on_one_line(value: Any, indent: Any, data: st.DataObject) -> None:
     """However it is laid out and split, it is written as the standard library would by default."""

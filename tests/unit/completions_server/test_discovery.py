@@ -8,7 +8,17 @@ import pickle
 
 import httpx
 import pytest
-from pretend_server import KINDS, PROMPT, WAYS, WINDOW, PretendServer, asked, refusal, request_for
+from pretend_server import (
+    BEGIN,
+    KINDS,
+    PROMPT,
+    WAYS,
+    WINDOW,
+    PretendServer,
+    asked,
+    refusal,
+    request_for,
+)
 
 from langchain_urial import ChatUrial
 from urial_core.backends.completions_server import CompletionsServerModel
@@ -53,7 +63,8 @@ def test_tokens_are_the_servers(kind: str) -> None:
     model = pretend.model()
     assert [model.count_tokens("one two three") for _ in range(3)] == [4, 4, 4]
     assert model.token_ids is not None
-    assert model.token_ids("one two three") == [2, 0, 1, 2]
+    ids = model.token_ids("one two three")
+    assert (len(ids), ids[0]) == (4, BEGIN)
     bodies = [seen.body for seen in pretend.seen if seen.path == "/tokenize"]
     assert len(bodies) == 2  # one of them found out that there is a tokenizer
     assert bodies[1]["content" if kind == "llama.cpp" else "prompt"] == "one two three"
@@ -68,6 +79,20 @@ def test_a_chat_model_asks_only_for_a_name_that_is_missing() -> None:
     assert pretend.seen == []
     assert ChatUrial(llm=pretend.model(), prompt=PROMPT).model_name == "base"
     assert pretend.completions == []
+
+
+def test_a_call_may_name_another_model_of_the_server() -> None:
+    """``model=`` reaches the server and the metadata, over the same connections."""
+    pretend = PretendServer("generic")
+    chat = ChatUrial(llm=pretend.model(model="base"), prompt=PROMPT)
+    for _ in range(2):
+        assert chat.invoke("Hi", model="adapter").response_metadata["model_name"] == "adapter"
+    assert chat.invoke("Hi").response_metadata["model_name"] == "base"
+    assert [body["model"] for body in pretend.completions] == ["adapter", "adapter", "base"]
+    one = chat.llm.with_model("adapter")
+    assert one is chat.llm.with_model("adapter") is one.with_model("adapter")
+    assert one._connection is chat.llm._connection
+    assert one.identity != chat.llm.identity
 
 
 def test_from_endpoint_sets_up_the_server() -> None:
@@ -116,6 +141,15 @@ def test_a_server_that_names_no_model_needs_to_be_told(models: object) -> None:
     with pytest.raises(UnsupportedModelError, match="pass model="):
         pretend.model().server()
     assert pretend.model(model="m").server().model == "m"
+
+
+def test_of_several_models_one_must_be_named() -> None:
+    """A generic server's first model is no choice of the user's."""
+    pretend = PretendServer("generic")
+    pretend.overrides["/v1/models"] = {"data": [{"id": "davinci"}, {"id": "babbage"}]}
+    with pytest.raises(UnsupportedModelError, match=r"2 models .'davinci', 'babbage'"):
+        pretend.model().server()
+    assert pretend.model(model="babbage").server().model == "babbage"
 
 
 def test_a_server_that_is_still_loading_is_asked_again() -> None:

@@ -172,7 +172,8 @@ async def test_one_failure_of_a_batch_is_the_batchs() -> None:
     """The first error is raised, whichever request it ended."""
 
     def answer(body: Any) -> Any:
-        return refusal(500, message="boom") if "bad" in body["prompt"] else pretend.plainly(body)
+        bad = "bad" in pretend.text_of(body["prompt"])
+        return refusal(500, message="boom") if bad else pretend.plainly(body)
 
     pretend = PretendServer("llama.cpp")
     pretend.answer = answer

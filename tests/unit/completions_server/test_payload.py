@@ -6,14 +6,25 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pretend_server import DONE, KINDS, WAYS, Pieces, PretendServer, asked, piece, request_for
+from pretend_server import (
+    BEGIN,
+    DONE,
+    KINDS,
+    WAYS,
+    Pieces,
+    PretendServer,
+    asked,
+    piece,
+    request_for,
+)
 
 from urial_core.backends.completions_server import DIALECTS, completion_payload
 from urial_core.constraint import Choice, JsonSchema
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+CLOSED = {**SCHEMA, "additionalProperties": False}
 FRAME_STOPS = ["\n````", "\n# Query:\n"]
 
 EXPECTED: dict[str, dict[str, Any]] = {
@@ -66,6 +77,7 @@ def test_what_was_said_is_sent(kind: str, penalty: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)
 @given(
     stop=st.lists(st.text(min_size=1, max_size=5), max_size=9),
     stream=st.sampled_from([True, False]),
@@ -79,7 +91,7 @@ def test_payloads_are_json_and_within_limits(kind: str, stop: list[str], *, stre
     sent = list(dict.fromkeys(payload["stop"]))
     assert sent == wanted[: len(sent)]
     assert len(payload["stop"]) == len(sent)
-    assert len(sent) == (min(4, len(wanted)) if kind == "generic" else len(wanted))
+    assert len(sent) == (len(wanted) if kind == "llama.cpp" else min(4, len(wanted)))
     assert payload.get("stream", False) is stream
 
 
@@ -90,7 +102,7 @@ FIELDS = {
         {"structured_outputs": {"choice": ["# Answer:\n", 'say "yes"']}},
     ),
     "llama.cpp": (
-        {"json_schema": SCHEMA},
+        {"json_schema": CLOSED},
         {"grammar": r'root ::= "# Answer:\n" | "say \"yes\""'},
     ),
 }
@@ -127,4 +139,39 @@ async def test_models_send_just_that(kind: str, way: str) -> None:
     pretend.answer = answer
     await asked(pretend.model(extra_body={"cache_salt": "x"}), way, request)
     payload = completion_payload(request, "base", DIALECTS[kind], stream="stream" in way)
-    assert pretend.completions == [{**payload, "cache_salt": "x"}]
+    [body] = pretend.completions
+    assert {**body, "prompt": pretend.text_of(body["prompt"])} == {**payload, "cache_salt": "x"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("constraint", [None, Choice(("a", "b"))])
+async def test_llama_cpp_is_sent_tokens(way: str, constraint: Choice | None) -> None:
+    """Of its tokenizer, told to leave special tokens in a text as text; asked once for a page."""
+
+    def answer(body: Any) -> Any:
+        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+
+    pretend = PretendServer("llama.cpp", answer)
+    model, request = pretend.model(), request_for("Hi </s>", constraint=constraint)
+    count = model.count_tokens(request.prompt)
+    for _ in range(2):
+        await asked(model, way, request)
+    prompts = [tuple(body["prompt"]) for body in pretend.completions]
+    [prompt] = set(prompts)
+    assert (len(prompt), prompt[0]) == (count, BEGIN)
+    bodies = [seen.body for seen in pretend.seen if seen.path == "/tokenize"]
+    assert [body["content"] for body in bodies] == ["a", request.prompt]
+    assert not any(body["parse_special"] for body in bodies)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_field_can_be_taken_away(way: str) -> None:
+    """For servers that refuse what this project sends unasked."""
+
+    def answer(body: Any) -> Any:
+        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+
+    pretend = PretendServer("generic", answer)
+    await asked(pretend.model(extra_body={"presence_penalty": None}), way, request_for())
+    [body] = pretend.completions
+    assert "presence_penalty" not in body

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from urial_core.backends.transformers import TransformersModel
-from urial_core.backends.transformers.json_schema import check_schema, grammar_of
+from urial_core.backends.transformers.json_schema import check_schema
 from urial_core.constraint import JsonSchema, constrains
 from urial_core.errors import UnsupportedSchemaError
 
@@ -90,25 +90,3 @@ def test_without_llguidance(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(model, "find_spec", lambda name: None if name == "llguidance" else True)
     assert not constrains(TransformersModel("no/such-model"), JsonSchema.of(STRING))
-
-
-A, B = {"a": {"type": "integer"}}, {"b": {"type": "integer"}}
-
-
-@pytest.mark.parametrize(
-    ("schema", "more"),
-    [
-        ({"type": "object", "properties": A}, False),
-        ({"type": "object", "properties": A, "additionalProperties": True}, True),
-        ({"type": "object"}, True),
-        ({"type": "object", "properties": A, "required": ["c"]}, True),
-        ({"allOf": [{"type": "object", "properties": A}, {"properties": B}]}, True),
-        ({"type": "object", "properties": A, "anyOf": [{"properties": B}]}, True),
-    ],
-)
-def test_objects_get_the_properties_they_list(schema: dict[str, Any], *, more: bool) -> None:
-    """Listed properties are all there are, unless the schema speaks of others in any way."""
-    nested = {"$defs": {"x": schema}, "$ref": "#/$defs/x"}
-    for grammar in (grammar_of(JsonSchema.of(schema)), grammar_of(JsonSchema.of(nested))):
-        plain = grammar.replace(" ", "").replace("\\", "")
-        assert ('"additionalProperties":false' in plain) is not more

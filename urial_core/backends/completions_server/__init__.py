@@ -5,9 +5,12 @@
     discovery.py      what a server is, what it serves, what it can do
     payload.py        request -> body; pure
     answer.py         what comes back -> completions, whole or in a stream; pure
+    closed_schema.py  schemas without properties that nobody named
     one_line_json.py  constrained JSON in the form that was promised
     choice.py         which of a few texts is most probable
+    tokens.py         the server's own tokenizer
     warming.py        the constant page computed ahead
+    urls.py           URLs of servers
     exchange.py       what is asked and made of it, without saying how it is sent
     connection.py     runs exchanges and streams over the official SDK, sync and async
     failures.py       the SDK's errors as this project's

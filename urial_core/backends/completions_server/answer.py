@@ -16,7 +16,7 @@ from urial_core.constraint import JsonSchema
 from urial_core.errors import GenerationError
 from urial_core.request import Request
 
-__all__ = ["StreamReader", "completion_of", "completions_of"]
+__all__ = ["StreamReader", "completion_of", "completions_of", "usage_of"]
 
 _BROKEN_OFF = ("abort", "error")
 
@@ -40,8 +40,7 @@ def completions_of(
 ) -> list[Completion]:
     """As ``completion_of``, for a payload with a list of prompts; in their order.
 
-    A server's usage is one sum. Where it also gives each prompt's and completion's tokens, they are
-    counted, and what was cached is shared out evenly. Elsewhere usage is unknown.
+    A server's usage is one sum, so with several prompts that of each is unknown.
     """
     choices = response.get("choices") if isinstance(response, Mapping) else None
     if (
@@ -53,17 +52,14 @@ def completions_of(
             f"The server's answer to {len(requests)} prompts has no list of as many choices: "
             f"{str(response)[:200]!r}. Is base_url the one of an OpenAI-style completions API?"
         )
-    total = _usage(response)
+    in_order = sorted(choices, key=lambda choice: choice.get("index", 0))
+    usage = usage_of(response) if len(requests) == 1 else None
     completions = []
-    for place, (choice, request) in enumerate(
-        zip(sorted(choices, key=lambda choice: choice.get("index", 0)), requests, strict=True)
-    ):
+    for choice, request in zip(in_order, requests, strict=True):
         reader = StreamReader(request, dialect)
         ended = {**choice, "finish_reason": choice.get("finish_reason") or "stop"}
         reader.feed({**response, "choices": [ended]})
-        completion = reader.close()
-        usage = total if len(requests) == 1 else _own_usage(choice, total, place, len(requests))
-        completions.append(replace(completion, usage=usage))
+        completions.append(replace(reader.close(), usage=usage))
     return completions
 
 
@@ -92,7 +88,7 @@ class StreamReader:
         """
         if not isinstance(event, Mapping):
             raise GenerationError(f"The server sent {event!r} in a stream of objects.", self.text)
-        self._usage = _usage(event) or self._usage
+        self._usage = usage_of(event) or self._usage
         if not event.get("choices"):
             return None
         choice = event["choices"][0]
@@ -140,7 +136,8 @@ def _stop_met(event: Mapping[str, Any]) -> str:
     return str(verbose.get("stopping_word") or "") if verbose.get("stop_type") == "word" else ""
 
 
-def _usage(event: Mapping[str, Any]) -> Usage | None:
+def usage_of(event: Mapping[str, Any]) -> Usage | None:
+    """The tokens that an answer or a stream's event tells, if it does."""
     if usage := event.get("usage"):
         details = usage.get("prompt_tokens_details") or {}
         return Usage(
@@ -154,16 +151,6 @@ def _usage(event: Mapping[str, Any]) -> Usage | None:
             cached + (timings.get("prompt_n") or 0), timings.get("predicted_n") or 0, cached
         )
     return None
-
-
-def _own_usage(
-    choice: Mapping[str, Any], total: Usage | None, place: int, count: int
-) -> Usage | None:
-    read, written = choice.get("prompt_token_ids"), choice.get("token_ids")
-    if read is None or written is None:
-        return None
-    share, rest = divmod(total.cached_tokens if total else 0, count)
-    return Usage(len(read), len(written), share + (place < rest))
 
 
 def _logprobs(given: Mapping[str, Any] | None, most: int) -> tuple[TokenLogprob, ...]:

@@ -43,7 +43,7 @@ class Endpoint:
     Attributes:
         base_url: The API's base URL.
         api_key: The key; empty for none.
-        extra_body: Fields for every request for a completion.
+        extra_body: Fields for every request for a completion; None takes one away.
         timeout: Seconds to wait for a connection or for the next piece; None for the SDK's.
         max_retries: How often a request is repeated; None for the SDK's.
         http_client: The HTTP client to use.
@@ -66,6 +66,11 @@ class Endpoint:
             "api_key": self.api_key or _NO_KEY,  # else the SDK takes the user's key for OpenAI
             **{name: value for name, value in said.items() if value is not None},
         }
+
+    def completed(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of a request for a completion with the extra fields."""
+        whole = {**body, **self.extra_body}
+        return {name: value for name, value in whole.items() if value is not None}
 
     def headers(self) -> dict[str, Any]:
         """Headers of every request: what the environment says about OpenAI is not for others."""
@@ -137,7 +142,7 @@ class Connection:
             GenerationError: The stream broke off, with the text so far.
             UrialError: It never began.
         """
-        body = {**body, **self._endpoint.extra_body}
+        body = self._endpoint.completed(body)
         try:
             events = self._sync().post(
                 COMPLETIONS,
@@ -164,7 +169,7 @@ class Connection:
         self, body: Mapping[str, Any], reader: StreamReader
     ) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``."""
-        body = {**body, **self._endpoint.extra_body}
+        body = self._endpoint.completed(body)
         try:
             events = await self._async().client.post(
                 COMPLETIONS,
@@ -213,7 +218,7 @@ class Connection:
     def _body(self, ask: Ask) -> Mapping[str, Any] | None:
         if ask.body is None or ask.url != COMPLETIONS:
             return ask.body
-        return {**ask.body, **self._endpoint.extra_body}
+        return self._endpoint.completed(ask.body)
 
     def _absent(self, error: Exception, ask: Ask) -> None:
         """Pass over a path that the server may lack and does lack."""

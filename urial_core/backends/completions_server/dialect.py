@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from urial_core.backends.completions_server.closed_schema import closed
 from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import ParameterError
 
@@ -32,11 +33,15 @@ class Dialect:
         max_stops: The most stop strings that are accepted; None for any number.
         least_logprobs: The least number of alternatives to ask for; with fewer there are none at
             all.
-        lists: Whether one request may hold a list of prompts. If not, each goes by itself.
-        several: Fields of a request with a list of prompts.
+        lists: Whether prompts alike go as one request with a list of them. If not, each goes by
+            itself, all at once.
         json_schema: The fields that hold a completion to a schema; None if there are none.
         choice: The fields that hold a completion to one of a few texts; None if there are none.
-        tokenize: The body for ``/tokenize``, of a text; None if there is no such path.
+        tells_any_token: Whether it tells the log-probabilities of tokens that are asked for.
+        tokenize: The body for ``/tokenize``, of a text and whether begin-of-text belongs before it;
+            None if there is no such path.
+        keeps_text: Whether that leaves special tokens spelled out in a text as text; pages are then
+            sent as tokens, so that nobody can slip one in.
         slots: Whether the state of a page is kept per slot, and not for all requests.
     """
 
@@ -47,11 +52,12 @@ class Dialect:
     streaming: Mapping[str, Any] = field(default_factory=dict)
     max_stops: int | None = None
     least_logprobs: int = 0
-    lists: bool = True
-    several: Mapping[str, Any] = field(default_factory=dict)
+    lists: bool = False
     json_schema: Callable[[JsonSchema], dict[str, Any]] | None = None
     choice: Callable[[Choice], dict[str, Any]] | None = None
-    tokenize: Callable[[str], dict[str, Any]] | None = None
+    tells_any_token: bool = False
+    tokenize: Callable[[str, bool], dict[str, Any]] | None = None
+    keeps_text: bool = False
     slots: bool = False
 
 
@@ -61,6 +67,7 @@ GENERIC = Dialect(
     sampling_if_said={"top_k": "top_k", "repetition_penalty": "repetition_penalty"},
     streaming={"stream_options": {"include_usage": True}},
     max_stops=4,
+    lists=True,  # where requests are counted, a batch should be one; its usage is one sum, though
 )
 """Any server with ``/v1/completions``: only what OpenAI's own API knows is sent unasked."""
 
@@ -72,12 +79,13 @@ VLLM = Dialect(
         "include_stop_str_in_output": True,  # so that a reply's end is seen, and which it was
     },
     streaming={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
-    several={"return_token_ids": True},  # usage is one sum, so each prompt's tokens are counted
+    max_stops=4,  # since 0.32
     json_schema=lambda wanted: {
         "structured_outputs": {"json": wanted.schema, "disable_any_whitespace": True}
     },
     choice=lambda wanted: {"structured_outputs": {"choice": list(wanted.options)}},
-    tokenize=lambda text: {"prompt": text},
+    tells_any_token=True,
+    tokenize=lambda text, begins: {"prompt": text, "add_special_tokens": begins},
 )
 """vLLM's OpenAI-compatible server."""
 
@@ -90,10 +98,14 @@ LLAMA_CPP = Dialect(
     },
     streaming={"timings_per_token": True},  # usage comes unasked, but only at the end
     least_logprobs=1,
-    lists=False,  # usage would be the first prompt's alone
-    json_schema=lambda wanted: {"json_schema": wanted.schema},
+    json_schema=lambda wanted: {"json_schema": closed(wanted.schema)},
     choice=lambda wanted: {"grammar": _grammar_of(wanted)},
-    tokenize=lambda text: {"content": text, "add_special": True},
+    tokenize=lambda text, begins: {
+        "content": text,
+        "add_special": begins,
+        "parse_special": False,
+    },
+    keeps_text=True,
     slots=True,
 )
 """llama.cpp's ``llama-server``."""

@@ -8,9 +8,10 @@ from typing import Any
 
 from urial_core.backends.completions_server.dialect import GENERIC, LLAMA_CPP, VLLM, Dialect
 from urial_core.backends.completions_server.exchange import Ask, Exchange
+from urial_core.backends.completions_server.urls import server_root
 from urial_core.errors import UnsupportedModelError
 
-__all__ = ["Server", "discover", "server_root"]
+__all__ = ["Server", "discover"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +33,6 @@ class Server:
     window: int | None = None
     tokenizes: bool = False
     slots: int = 0
-
-
-def server_root(base_url: str) -> str:
-    """The URL in front of the API's ``/v1``."""
-    return base_url.rstrip("/").removesuffix("/v1")
 
 
 def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Exchange[Server]:
@@ -68,7 +64,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         window = settings.get("n_ctx") or _mapping(entry.get("meta")).get("n_ctx")
     tokenized = None
     if dialect.tokenize is not None:
-        body = {"model": entry["id"], **dialect.tokenize("a")}
+        body = {"model": entry["id"], **dialect.tokenize("a", True)}
         tokenized = yield Ask(f"{root}/tokenize", body, optional=True)
     return Server(
         dialect=dialect,
@@ -93,6 +89,11 @@ def _entry(
     if model is None and not entries:
         raise UnsupportedModelError(
             f"The server at {base_url} does not say which models it serves: pass model='name'."
+        )
+    if model is None and len(entries) > 1 and not strict:
+        names = ", ".join(repr(entry["id"]) for entry in entries[:8])
+        raise UnsupportedModelError(
+            f"The server at {base_url} serves {len(entries)} models ({names}): pass one as model=."
         )
     if model is None:
         return entries[0]

@@ -59,8 +59,7 @@ def failure(error: Exception, url: str, body: Mapping[str, Any] | None, secret: 
                 "running, and is base_url right?"
             )
         case openai.APIStatusError():
-            said = _hidden(error.message, secret)
-            return _refusal(error, said, url, body or {})
+            return _refusal(error, url, body or {}, secret)
         case openai.APIError():
             return GenerationError(f"The server at {url} failed: {_hidden(str(error), secret)}")
     return ServerError(
@@ -81,9 +80,10 @@ def failure_amid_reply(error: Exception, url: str, text: str, secret: str) -> Ge
 
 
 def _refusal(
-    error: openai.APIStatusError, said: str, url: str, body: Mapping[str, Any]
+    error: openai.APIStatusError, url: str, body: Mapping[str, Any], secret: str
 ) -> UrialError:
     details = error.body if isinstance(error.body, Mapping) else {}
+    said = _hidden(str(details.get("message") or error.message), secret).rstrip(".")
     status = error.status_code
     if status == 400 and (overflow := _overflow(details, said, body)):
         return overflow

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from urial_core.backends.completions_server.answer import StreamReader, completions_of
 from urial_core.backends.completions_server.choice import chosen
@@ -15,11 +14,13 @@ from urial_core.backends.completions_server.dialect import dialect_named
 from urial_core.backends.completions_server.discovery import Server, discover
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
 from urial_core.backends.completions_server.payload import completion_payload, group_payload
+from urial_core.backends.completions_server.tokens import KnownTokens
+from urial_core.backends.completions_server.urls import api_url, without_login
 from urial_core.backends.completions_server.warming import warmed
 from urial_core.backends.estimate import estimate_tokens
 from urial_core.completion import Completion, CompletionChunk
 from urial_core.constraint import Choice, Constraint
-from urial_core.errors import MissingDependencyError, ParameterError, UnsupportedModelError
+from urial_core.errors import MissingDependencyError
 from urial_core.prompt import Prompt
 from urial_core.request import Request
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from urial_core.backends.completions_server.connection import Connection
 
 __all__ = ["CompletionsServerModel"]
-
-_COUNTED_TEXTS = 512
 
 
 class CompletionsServerModel:
@@ -67,7 +66,8 @@ class CompletionsServerModel:
                 Default: the SDK's, 2.
             dialect: "vllm", "llama.cpp" or "generic". Default: found out.
             context_window: Tokens of one request, where the server does not say.
-            extra_body: Fields for every request for a completion, such as vLLM's ``cache_salt``.
+            extra_body: Fields for every request for a completion, such as vLLM's ``cache_salt``;
+                None takes away one that the server refuses.
             http_client: The HTTP client to use, for proxies or certificates.
             http_async_client: The same for the async methods.
 
@@ -81,7 +81,7 @@ class CompletionsServerModel:
             )
         from urial_core.backends.completions_server.connection import Connection, Endpoint
 
-        self._base_url = _with_path(base_url)
+        self._base_url = api_url(base_url)
         self._model = model
         self._dialect = dialect_named(dialect) if dialect is not None else None
         self._window = context_window
@@ -98,7 +98,7 @@ class CompletionsServerModel:
         self._again = partial(
             type(self),
             base_url,
-            model,
+            model=model,
             api_key=api_key,
             timeout=timeout,
             max_retries=max_retries,
@@ -110,11 +110,12 @@ class CompletionsServerModel:
         )
         self._connection: Connection = Connection(endpoint)
         self._found: Server | None = None
+        self._others = dict[str, CompletionsServerModel]()
         self._finding = threading.Lock()
-        self._ids = lru_cache(_COUNTED_TEXTS)(self._asked_ids)
+        self._tokens = KnownTokens()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({_without_login(self._base_url)!r}, model={self._model!r})"
+        return f"{type(self).__name__}({without_login(self._base_url)!r}, model={self._model!r})"
 
     def __reduce__(self) -> tuple[Callable[[], CompletionsServerModel], tuple[()]]:
         """Pickled are the settings, the key among them."""
@@ -130,7 +131,7 @@ class CompletionsServerModel:
         """The server's URL, the model's name and what is sent beside."""
         return {
             "engine": "completions server",
-            "base_url": _without_login(self._base_url),
+            "base_url": without_login(self._base_url),
             "model": self._model,
             "extra_body": repr(sorted(self._extra_body.items())),
         }
@@ -159,7 +160,7 @@ class CompletionsServerModel:
     @property
     def token_ids(self) -> Callable[[str], list[int]] | None:
         """The server's tokenizer, if it has one to offer."""
-        return (lambda text: list(self._ids(text))) if self.counts_exactly else None
+        return self._ids if self.counts_exactly else None
 
     def server(self) -> Server:
         """What the server is; asked once."""
@@ -175,6 +176,15 @@ class CompletionsServerModel:
                 if self._found is None:
                     self._found = await self._connection.arun(self._discovery())
         return self._found
+
+    def with_model(self, name: str) -> CompletionsServerModel:
+        """Another model of the same server, over the same connections; one object for each name."""
+        with self._finding:
+            if name not in self._others:
+                other = self._again(model=name)
+                other._connection, other._others = self._connection, self._others  # noqa: SLF001
+                self._others[name] = other
+            return self._others[name]
 
     def constrains(self, constraint: Constraint) -> bool:
         """Whether the server holds completions to this form."""
@@ -211,7 +221,7 @@ class CompletionsServerModel:
         if self._is_choice(request, server):
             yield from self.complete([request])
             return
-        body = completion_payload(request, server.model, server.dialect, stream=True)
+        body = self._connection.run(self._streamed(request, server))
         yield from self._connection.stream(body, StreamReader(request, server.dialect))
 
     async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
@@ -221,7 +231,7 @@ class CompletionsServerModel:
             for completion in await self.acomplete([request]):
                 yield completion
             return
-        body = completion_payload(request, server.model, server.dialect, stream=True)
+        body = await self._connection.arun(self._streamed(request, server))
         reader = StreamReader(request, server.dialect)
         chunks = self._connection.astream(body, reader)
         try:
@@ -233,8 +243,8 @@ class CompletionsServerModel:
     def _discovery(self) -> Exchange[Server]:
         return discover(self._base_url, self._model, self._dialect)
 
-    def _asked_ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self._connection.run(_tokens(text, self.server())))
+    def _ids(self, text: str) -> list[int]:
+        return list(self._connection.run(self._tokens.of(text, self.server())))
 
     @staticmethod
     def _is_choice(request: Request, server: Server) -> bool:
@@ -256,17 +266,15 @@ class CompletionsServerModel:
         """Complete pages that differ in nothing else."""
         constraint = group[0].constraint
         if isinstance(constraint, Choice) and server.dialect.choice is not None:
-            return [(yield from chosen(group[0], constraint, server))]
+            return [(yield from chosen(group[0], constraint, server, self._tokens))]
         body = group_payload(group, server.model, server.dialect)
+        body = yield from self._tokens.put_in(body, server)
         return completions_of((yield Ask(COMPLETIONS, body)), group, server.dialect)
 
-
-def _tokens(text: str, server: Server) -> Exchange[list[int]]:
-    if server.dialect.tokenize is None:
-        raise UnsupportedModelError(f"The server at {server.root} does not tell a text's tokens.")
-    body = {"model": server.model, **server.dialect.tokenize(text)}
-    ids: list[int] = (yield Ask(f"{server.root}/tokenize", body))["tokens"]
-    return ids
+    def _streamed(self, request: Request, server: Server) -> Exchange[dict[str, Any]]:
+        """The body of a streamed request."""
+        body = completion_payload(request, server.model, server.dialect, stream=True)
+        return (yield from self._tokens.put_in(body, server))
 
 
 def _in_order(
@@ -282,17 +290,3 @@ def _in_order(
 
 def _page(prompt: Prompt | str) -> str:
     return prompt if isinstance(prompt, str) else prompt.page
-
-
-def _with_path(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ParameterError(
-            f"base_url is {base_url!r}: give a URL, as in http://127.0.0.1:8000/v1"
-        )
-    return base_url.rstrip("/") if parts.path.strip("/") else base_url.rstrip("/") + "/v1"
-
-
-def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,6 +1,6 @@
 """Payload: a request as the body that a completions server is sent. Pure.
 
-Batch runners that send the requests themselves (``vllm run-batch``, Ray Data) can use it too, with
+Batch systems that send requests themselves, such as Ray Data, can use it too, with
 ``completion_of`` for what comes back.
 """
 
@@ -57,7 +57,7 @@ def group_payload(requests: Sequence[Request], model: str, dialect: Dialect) -> 
     payload = completion_payload(requests[0], model, dialect)
     if len(requests) == 1:
         return payload
-    return {**payload, "prompt": [request.prompt for request in requests], **dialect.several}
+    return {**payload, "prompt": [request.prompt for request in requests]}
 
 
 def constraint_fields(request: Request, dialect: Dialect) -> dict[str, Any]:

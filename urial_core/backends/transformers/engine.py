@@ -6,7 +6,8 @@ What it knows: token ids, keys and values, rows. What it does not: threads, call
    beginning that is kept, and a conversation's next turn from its last.
 2. The rows of a batch are brought to one point: each reuses all but its last ``fed`` tokens, with
    ``fed`` the same for all, so that one forward pass feeds them and only left padding is needed.
-3. Every further step feeds each row its last token. Rows that are over leave the batch.
+3. Every further step feeds each row the tokens that it has not read yet, as many as all have: one,
+   unless a constraint forces more. Rows that are over leave the batch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import inspect
 import statistics
 from collections.abc import Collection, Generator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,6 @@ class Engine:
             )
         self._cache_name = found
         self._keeps_last = "logits_to_keep" in accepted
-        self._grammars: JsonGrammars | None = None
 
     def generate(self, requests: Sequence[Request]) -> Generator[Step]:
         """Write replies to all requests, a step at a time; closing it ends the work."""
@@ -110,18 +110,15 @@ class Engine:
         if isinstance(request.constraint, Choice):
             return ScoredPage(number, request, self._tokenization)
         if isinstance(request.constraint, JsonSchema) and find_spec("llguidance"):
-            text = self._json_grammars().text(request.constraint, request.max_tokens)
+            text = self._json_grammars.text(request.constraint, request.max_tokens)
             return JsonRow(number, request, self._tokenization, self._end_of_text, text)
         return Row(number, request, self._tokenization, self._end_of_text)
 
+    @cached_property
     def _json_grammars(self) -> JsonGrammars:
-        if self._grammars is None:
-            from urial_core.backends.transformers.json_grammar import JsonGrammars
+        from urial_core.backends.transformers.json_grammar import JsonGrammars
 
-            self._grammars = JsonGrammars(
-                self._tokenization, self._config.vocab_size, self._end_of_text
-            )
-        return self._grammars
+        return JsonGrammars(self._tokenization, self._config.vocab_size, self._end_of_text)
 
     def _keep_constant(self, row: Page) -> Generator[Step]:
         """See to it that the constant part of a row's page is kept."""

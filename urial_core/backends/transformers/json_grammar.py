@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 import llguidance
+import numpy as np
 import torch
 
 from urial_core.backends.transformers.json_closing import Closer, Closing, Within
@@ -148,13 +149,6 @@ class JsonText:
 
     def allowed(self, vocabulary: int, device: torch.device) -> torch.Tensor:
         """Which of the tokens that the model scores may come next, as booleans [vocabulary]."""
-        bits = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
-        spread = bits.to(device)[:, None].bitwise_right_shift(_bit_numbers(device)).bitwise_and(1)
-        allowed = spread.flatten()[:vocabulary].bool()
-        missing = vocabulary - allowed.numel()
-        return torch.nn.functional.pad(allowed, (0, missing)) if missing else allowed
-
-
-@lru_cache(4)
-def _bit_numbers(device: torch.device) -> torch.Tensor:
-    return torch.arange(8, dtype=torch.uint8, device=device)
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        allowed = np.unpackbits(bits, count=vocabulary, bitorder="little")
+        return torch.from_numpy(allowed).to(device).bool()

@@ -2,9 +2,6 @@
 
 What changes no meaning is put into its words. A format that it does not know is left out, as JSON
 Schema wants it; so is ``uniqueItems: false``; and ``oneOf`` of different literals is ``anyOf``.
-
-An object that lists its properties, and says nothing of others, is given no others: what fits still
-fits the schema, and a base model would go on inventing some. vLLM and llama.cpp do likewise.
 """
 
 from __future__ import annotations
@@ -41,13 +38,6 @@ _SUBSCHEMAS = (
     *("allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
 )
 """Keywords that hold a schema or a list of them."""
-_SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
-"""Of these, the ones whose schemas describe the same value as the schema they stand in."""
-_OPEN = {
-    *("additionalProperties", "patternProperties", "unevaluatedProperties"),
-    *("allOf", "anyOf", "oneOf", "$ref", "if"),
-}
-"""Keywords that say more of an object's properties."""
 
 
 def check_schema(schema: JsonSchema) -> None:
@@ -121,8 +111,7 @@ def _plain(schema: JsonSchema) -> dict[str, Any]:
         raise UnsupportedSchemaError(f"The JSON schema is no JSON: {error}") from error
     if not isinstance(loaded, dict):
         raise UnsupportedSchemaError(f"The JSON schema is {schema.text!r}: give an object.")
-    rewritten = dict(_rewritten(loaded))
-    return rewritten if _joins(rewritten) else dict(_closed(rewritten))
+    return dict(_rewritten(loaded))
 
 
 def _rewritten(schema: Any) -> Any:
@@ -143,35 +132,6 @@ def _rewritten(schema: Any) -> Any:
         del new["uniqueItems"]
     if "anyOf" not in new and _all_different(new.get("oneOf")):
         new["anyOf"] = new.pop("oneOf")
-    return new
-
-
-def _joins(schema: Any) -> bool:
-    """Whether several schemas describe one value somewhere, each knowing its own properties."""
-    if not isinstance(schema, dict):
-        return False
-    branches = schema.get("allOf")
-    several = isinstance(branches, list) and len(branches) > 1
-    return several or any(_joins(child) for _, child in _children(schema))
-
-
-def _closed(schema: Any) -> Any:
-    """A schema whose objects hold no properties but those they list, where they list any."""
-    if not isinstance(schema, dict):
-        return schema
-    new = dict(schema)
-    for key, value in schema.items():
-        if "properties" in schema and key in _SAME_VALUE:
-            continue  # its branches do not know of the properties listed here
-        if key in _NAMED and isinstance(value, dict):
-            new[key] = {name: _closed(child) for name, child in value.items()}
-        elif key in _SUBSCHEMAS and isinstance(value, list):
-            new[key] = [_closed(child) for child in value]
-        elif key in _SUBSCHEMAS:
-            new[key] = _closed(value)
-    listed = new.get("properties")
-    if listed and not new.keys() & _OPEN and set(new.get("required", ())) <= set(listed):
-        new["additionalProperties"] = False
     return new
 
 
