@@ -146,9 +146,8 @@ def test_a_bare_schema_is_the_models_own_affair(chat: ChatUrial, tools: list[Bas
     agent = create_agent(chat, tools, response_format=Verdict)
     state = agent.invoke({"messages": [("human", "Is the sky blue?")]}, LIMIT)
     assert isinstance(state["structured_response"], Verdict)
-    assert calls_of(state["messages"]) == [
-        call for call in calls_of(state["messages"]) if call["name"] in ("calculate", "search")
-    ]
+    called = {call["name"] for call in calls_of(state["messages"])}
+    assert called <= {"calculate", "search"}  # the schema was no tool
 
 
 def test_a_long_conversation_is_summed_up(chat: ChatUrial) -> None:
