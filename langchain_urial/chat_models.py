@@ -11,11 +11,11 @@ from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -25,8 +25,8 @@ from langchain_urial.errors import langchain_errors
 from langchain_urial.foresight import aanswer_ahead, answer_ahead, foreseeing
 from langchain_urial.profile import profile_of
 from langchain_urial.replies import PROVIDER, delta_chunk, end_chunk, generation
-from langchain_urial.structured_output import Method, SchemaLike, openai_format, structured
-from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
+from langchain_urial.tool_calling import ToolCallingChatModel
+from langchain_urial.tools import ToolLike, openai_tools
 from langchain_urial.translation import core_messages
 from langchain_urial.wrapping import wrap
 from urial_core import (
@@ -53,7 +53,7 @@ _ALIASES = ("model", "stop_sequences")
 _TRACED = ("temperature", "max_tokens")
 
 
-class ChatUrial(BaseChatModel):
+class ChatUrial(ToolCallingChatModel):
     """A base (untuned) LLM as a chat model, by in-context learning alone (URIAL).
 
     Setup:
@@ -84,14 +84,25 @@ class ChatUrial(BaseChatModel):
 
             await chat.ainvoke("Why is the sky blue?")
 
+    Tool calling:
+        .. code-block:: python
+
+            chat.bind_tools([get_weather]).invoke("What is the weather in Paris?").tool_calls
+
+    Structured output:
+        .. code-block:: python
+
+            chat.with_structured_output(Recipe).invoke("How do I boil an egg?")
+
     Token usage:
         ``message.usage_metadata``; ``input_token_details["cache_read"]`` counts tokens whose
         attention state was reused.
 
     Response metadata:
-        ``finish_reason`` ("stop" or "length"), ``end_reason`` ("delimiter", "end_of_text",
-        "stop_string" or "length"), ``model_name``, ``model_provider``, ``logprobs`` if asked for,
-        ``dropped_messages`` if the conversation had to be shortened.
+        ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
+        "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
+        ``model_provider``, ``logprobs`` if asked for, ``dropped_messages`` if the conversation had
+        to be shortened.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")
@@ -306,66 +317,6 @@ class ChatUrial(BaseChatModel):
         use = tool_use(openai_tools(tools or ()))
         known = use.tools if use else ()
         return self.get_num_tokens(conversation_text(self._prompt, core_messages(messages), known))
-
-    def bind_tools(
-        self,
-        tools: Sequence[ToolLike],
-        *,
-        tool_choice: ToolChoice | None = None,
-        parallel_tool_calls: bool | None = None,
-        strict: bool | None = None,
-        response_format: SchemaLike | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let replies call tools.
-
-        Args:
-            tools: Functions, ``BaseTool`` objects, pydantic classes, or dicts in OpenAI's or
-                Anthropic's form.
-            tool_choice: "auto" (default): the model decides; "any", "required" or True: it must
-                call a tool; a tool's name: that one; "none": it must not call any.
-            parallel_tool_calls: Whether one reply may hold several calls. Default: yes.
-            strict: Whether the schemas are to forbid arguments that they do not name.
-            response_format: A schema for replies that call no tool, or OpenAI's dict for it.
-            **kwargs: Further arguments of the calls.
-
-        Raises:
-            ParameterError: Something is no tool, or no tool has the name chosen.
-        """
-        written = openai_tools(tools, strict=strict)
-        if (choice := openai_choice(tool_choice, written)) is not None:
-            kwargs["tool_choice"] = choice
-        if parallel_tool_calls is not None:
-            kwargs["parallel_tool_calls"] = parallel_tool_calls
-        if response_format is not None:
-            kwargs["response_format"] = openai_format(response_format)
-        return self.bind(tools=written, **kwargs)
-
-    def with_structured_output(
-        self,
-        schema: SchemaLike | None,
-        *,
-        method: Method = "json_schema",
-        include_raw: bool = False,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """Have replies come as objects that fit a schema.
-
-        Args:
-            schema: A pydantic class (v2 or v1): replies are its objects. A TypedDict, a JSON
-                schema, or a function in OpenAI's form: they are dicts.
-            method: "json_schema": the reply's text fits the schema; "json_mode" does the same, and
-                takes None for any object; "function_calling": the arguments of a call do.
-            include_raw: Whether to return a dict of "raw" (the message), "parsed" and
-                "parsing_error" (which is raised otherwise).
-            strict: Whether a called function is to forbid arguments that it does not name.
-            **kwargs: Further arguments of the calls.
-
-        Raises:
-            ParameterError: The schema is none, or the method unknown.
-        """
-        return structured(self, schema, method, include_raw=include_raw, strict=strict, **kwargs)
 
     def batch(
         self,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
-from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import (
     BaseOutputParser,
@@ -24,9 +24,6 @@ from pydantic import BaseModel
 from langchain_urial.tools import openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import output_schema
-
-if TYPE_CHECKING:
-    from langchain_urial.chat_models import ChatUrial
 
 __all__ = ["Method", "SchemaLike", "openai_format", "structured"]
 
@@ -59,7 +56,7 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
 
 
 def structured(
-    chat: ChatUrial,
+    chat: BaseChatModel,
     schema: SchemaLike | None,
     method: Method,
     *,
@@ -87,9 +84,10 @@ def structured(
     told = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     parser: BaseOutputParser[Any]
     if method == "function_calling":
-        name = openai_tools([schema or {}])[0]["function"]["name"]
+        function: Any = schema
+        name = openai_tools([function])[0]["function"]["name"]
         llm = chat.bind_tools(
-            [schema or {}],
+            [function],
             tool_choice=name,
             parallel_tool_calls=False,
             strict=strict,

@@ -1,0 +1,72 @@
+"""Typed output of the real base model: always in form, whatever it says."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from langchain_urial import ChatUrial
+from urial_core.backends.transformers import TransformersModel
+from urial_core.errors import UnsupportedSchemaError
+
+pytestmark = pytest.mark.model
+
+LETTER = "My kettle is broken, and I am cross. I want my money back. Yours, Ann Miller"
+
+
+class Complaint(BaseModel):
+    """What a customer complains about."""
+
+    customer: str
+    mood: Literal["calm", "angry"]
+    wants_refund: bool
+    items: list[str] = Field(max_length=2)
+
+
+@pytest.fixture
+def chat(demo_model: TransformersModel) -> ChatUrial:
+    """A greedy chat model with a short page and short replies."""
+    return ChatUrial(llm=demo_model, prompt="short", max_tokens=60, temperature=0)
+
+
+async def test_a_letter_becomes_an_object_in_every_way(chat: ChatUrial) -> None:
+    """invoke, stream and batch, sync and async, give the same object, and the class checks it."""
+    typed = chat.with_structured_output(Complaint)
+    alone = typed.invoke(LETTER)
+    assert isinstance(alone, Complaint)
+    assert typed.batch([LETTER, LETTER]) == [alone, alone]
+    assert list(typed.stream(LETTER))[-1] == alone
+    assert await typed.ainvoke(LETTER) == alone
+    assert [item async for item in typed.astream(LETTER)][-1] == alone
+
+
+def test_a_dict_grows_and_never_shrinks(chat: ChatUrial) -> None:
+    """Streamed as a dict, each state has the keys of the last, in the schema's order."""
+    grown = list(chat.with_structured_output(Complaint.model_json_schema()).stream(LETTER))
+    keys = [list(state) for state in grown]
+    assert all(after[: len(before)] == before for before, after in itertools.pairwise(keys))
+    assert keys[-1] == ["customer", "mood", "wants_refund", "items"]
+    assert Complaint.model_validate(grown[-1])
+
+
+def test_a_small_limit_still_gives_a_whole_object(chat: ChatUrial) -> None:
+    """JSON is closed within ``max_tokens``, so that even a short reply is an object."""
+    typed = chat.with_structured_output(Complaint, max_tokens=45)
+    assert isinstance(typed.invoke(LETTER), Complaint)
+
+
+@pytest.mark.parametrize("way", ["form", "tool"])
+def test_a_schema_that_cannot_be_enforced_is_refused_by_name(chat: ChatUrial, way: str) -> None:
+    """What the engine cannot hold the model to is an error that names it, before anything runs."""
+    schema = {
+        "title": "Pair",
+        "type": "object",
+        "properties": {"pair": {"type": "array", "uniqueItems": True}},
+        "required": ["pair"],
+    }
+    method = "json_schema" if way == "form" else "function_calling"
+    with pytest.raises(UnsupportedSchemaError, match="uniqueItems"):
+        chat.with_structured_output(schema, method=method).invoke(LETTER)
