@@ -6,13 +6,15 @@ reply is cut, and an echoed prompt dropped, whatever the class does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.language_models import BaseLLM
 
 from urial_core.backends.field_names import likely_fields
+from urial_core.backends.llama_grammar import llama_grammar
+from urial_core.constraint import JsonSchema
 
 __all__ = ["Capabilities", "capabilities_of"]
 
@@ -34,6 +36,7 @@ class Capabilities:
             longer pages without a word.
         counts_tokens: Whether the class counts with its model's own tokenizer, without a network.
         thread_safe: Whether calls may overlap. In-process engines keep one state.
+        json_schema: Makes the keyword arguments that hold a call to a JSON schema; or None.
     """
 
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +48,7 @@ class Capabilities:
     grows_window: bool = False
     counts_tokens: bool = False
     thread_safe: bool = True
+    json_schema: Callable[[JsonSchema], Mapping[str, Any]] | None = None
 
 
 def _same(*names: str, **others: str) -> dict[str, str]:
@@ -82,6 +86,7 @@ _OLLAMA = Capabilities(
     model_argument="model",
     window_field="num_ctx",
     grows_window=True,
+    json_schema=lambda schema: {"format": schema.schema},
 )
 _LOCAL_WITHOUT_STOP = Capabilities(passes_stop=False, thread_safe=False)
 
@@ -90,7 +95,7 @@ _BY_CLASS = {
     "OpenAI": _OPENAI,
     "VLLMOpenAI": _without_seed(_OPENAI),
     "OllamaLLM": _OLLAMA,
-    "Ollama": _without_seed(_OLLAMA),
+    "Ollama": replace(_without_seed(_OLLAMA), json_schema=None),
     "HuggingFaceEndpoint": _HUGGINGFACE_SERVER,
     "HuggingFaceTextGenInference": _HUGGINGFACE_SERVER,
     "VLLM": Capabilities(
@@ -111,6 +116,7 @@ _BY_CLASS = {
         window_field="n_ctx",
         counts_tokens=True,
         thread_safe=False,
+        json_schema=lambda schema: {"grammar": llama_grammar(schema)},
     ),
     "Together": Capabilities(
         fields=_same("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty"),

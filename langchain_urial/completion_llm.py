@@ -15,6 +15,7 @@ from langchain_urial.capabilities import capabilities_of
 from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread, worker_for
 from urial_core.completion import Completion, CompletionChunk, Usage
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
 
 __all__ = ["CompletionLLM"]
@@ -93,6 +94,10 @@ class CompletionLLM:
         """The keyword argument of a call that names another model, if the LLM takes one."""
         return self._can.model_argument
 
+    def constrains(self, constraint: Constraint) -> bool:
+        """Whether the LLM holds a completion to this form: to JSON schemas, where its class can."""
+        return self._can.json_schema is not None and isinstance(constraint, JsonSchema)
+
     def with_call(self, call: Mapping[str, Any]) -> CompletionLLM:
         """The same with more keyword arguments for every call."""
         return CompletionLLM(self._llm, {**self._call, **call}, self._encode)
@@ -113,7 +118,9 @@ class CompletionLLM:
         for numbers in groups:
             llm, stop = self._prepared(requests, numbers)
             prompts = [requests[number].prompt for number in numbers]
-            calls.append(llm._agenerate(prompts, stop=stop, **self._call))
+            calls.append(
+                llm._agenerate(prompts, stop=stop, **self._arguments(requests[numbers[0]]))
+            )
         return _in_order(groups, await asyncio.gather(*calls))
 
     def stream(self, request: Request) -> Generator[CompletionChunk]:
@@ -152,17 +159,19 @@ class CompletionLLM:
         for numbers in groups:
             llm, stop = self._prepared(requests, numbers)
             prompts = [requests[number].prompt for number in numbers]
-            results.append(llm._generate(prompts, stop=stop, **self._call))
+            results.append(
+                llm._generate(prompts, stop=stop, **self._arguments(requests[numbers[0]]))
+            )
         return _in_order(groups, results)
 
     def _stream_here(self, request: Request) -> Generator[CompletionChunk]:
         llm, stop = self._prepared([request], [0])
-        kind = type(llm)
+        kind, call = type(llm), self._arguments(request)
         source: Iterator[GenerationChunk] | Iterator[str]
         if kind._stream is not BaseLLM._stream:
-            source = llm._stream(request.prompt, stop=stop, **self._call)
+            source = llm._stream(request.prompt, stop=stop, **call)
         elif kind.stream is not BaseLLM.stream:
-            source = llm.stream(request.prompt, {"callbacks": []}, stop=stop, **self._call)
+            source = llm.stream(request.prompt, {"callbacks": []}, stop=stop, **call)
         else:
             yield self._complete_here([request])[0]
             return
@@ -172,13 +181,20 @@ class CompletionLLM:
 
     async def _astream_here(self, request: Request) -> AsyncGenerator[CompletionChunk]:
         llm, stop = self._prepared([request], [0])
-        source = llm._astream(request.prompt, stop=stop, **self._call)
+        source = llm._astream(request.prompt, stop=stop, **self._arguments(request))
         async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
             async for item in source:
                 yield _chunk(item)
 
     async def _astream_whole(self, request: Request) -> AsyncGenerator[CompletionChunk]:
         yield (await self.acomplete([request]))[0]
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        """The keyword arguments of a call: those of every call, and its form's."""
+        form, held = request.constraint, self._can.json_schema
+        if held is None or not isinstance(form, JsonSchema):
+            return self._call
+        return {**self._call, **held(form)}
 
     def _prepared(
         self, requests: Sequence[Request], numbers: Sequence[int]
@@ -215,7 +231,7 @@ def _alike(requests: Sequence[Request]) -> list[list[int]]:
     """Group requests, by number, that can go into one call."""
     groups: dict[object, list[int]] = {}
     for number, request in enumerate(requests):
-        groups.setdefault((request.parameters, request.stop), []).append(number)
+        groups.setdefault((request.parameters, request.stop, request.constraint), []).append(number)
     return list(groups.values())
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from llamaindex_urial.completion_llm import usage_of
 from urial_core.backends.in_thread import worker_for
+from urial_core.backends.llama_grammar import llama_grammar
 from urial_core.backends.one_by_one import OneByOneModel
 from urial_core.completion import Completion, CompletionChunk
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
 
 __all__ = ["LlamaCppModel"]
@@ -75,6 +77,10 @@ class LlamaCppModel(OneByOneModel):
         """Count a text's tokens, the begin-of-text token included."""
         return len(self._encode(text))
 
+    def constrains(self, constraint: Constraint) -> bool:
+        """Whether the object holds a completion to this form: to JSON schemas, by ``grammar``."""
+        return isinstance(constraint, JsonSchema)
+
     def with_call(self, call: Mapping[str, Any]) -> LlamaCppModel:
         """The same with more keyword arguments for every call."""
         return LlamaCppModel(self._llm, {**self._call, **call})
@@ -98,6 +104,8 @@ class LlamaCppModel(OneByOneModel):
             for ours, theirs in _ARGUMENTS.items()
             if (value := getattr(request.parameters, ours)) is not None
         }
+        if isinstance(request.constraint, JsonSchema):
+            said["grammar"] = llama_grammar(request.constraint)
         return {**own, **said, "stop": list(request.stop), **self._call}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.one_by_one import OneByOneModel
 from urial_core.completion import Completion, CompletionChunk, Usage
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
 
 __all__ = ["OllamaModel"]
@@ -77,6 +78,10 @@ class OllamaModel(OneByOneModel):
         """Guess from the length."""
         return estimate_tokens(text)
 
+    def constrains(self, constraint: Constraint) -> bool:
+        """Whether the server holds a completion to this form: to JSON schemas, by ``format``."""
+        return isinstance(constraint, JsonSchema)
+
     def with_call(self, call: Mapping[str, Any]) -> OllamaModel:
         """The same with more keyword arguments for every call."""
         return OllamaModel(self._llm, {**self._call, **call})
@@ -118,10 +123,12 @@ class OllamaModel(OneByOneModel):
             "num_ctx": self.context_window,  # else the server drops the front of longer pages
             "stop": list(request.stop),
         }
+        held = request.constraint
         return {
             "model": self._llm.model,
             "prompt": request.prompt,
             "raw": True,
+            "format": held.schema if isinstance(held, JsonSchema) else None,
             "options": {name: value for name, value in options.items() if value is not None},
             "keep_alive": self._llm.keep_alive,
             **self._call,

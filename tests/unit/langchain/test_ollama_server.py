@@ -150,3 +150,17 @@ async def test_a_batch_is_answered_in_order(server: StubServer) -> None:
     assert [reply.content for reply in await chat.abatch([*"abc"])] == ["Hello!"] * 3
     assert len(server.bodies) == 6
     assert [reply.usage_metadata is not None for reply in chat.batch([*"ab"])] == [True] * 2
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_typed_answers_are_held_to_their_schema(server: StubServer, way: str) -> None:
+    """The schema goes to the server as ``format``; the answer is checked all the same."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "A", "schema": schema}}
+    server.answer = lambda _: [
+        json.dumps({"model": "m", "response": '{"a": 1}', "done": False}).encode() + b"\n",
+        json.dumps({"model": "m", "response": "", "done": True}).encode() + b"\n",
+    ]
+    chat = ChatUrial(llm=ollama(server), prompt=PROMPT)
+    assert await ask(way, chat, response_format=form) == '{"a": 1}'
+    assert server.bodies[0]["format"] == {**schema, "additionalProperties": False}

@@ -70,6 +70,27 @@ async def test_llama_cpp_is_asked_by_the_object_inside(way: str) -> None:
     assert urial.tokenizer("ab") == [1, 97, 98]
 
 
+def test_llama_cpp_holds_typed_answers_to_their_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema becomes a grammar of the call."""
+    seen = list[str]()
+
+    class LlamaGrammar:
+        @classmethod
+        def from_json_schema(cls, schema: str, *, verbose: bool) -> str:
+            assert not verbose
+            seen.append(schema)
+            return "a grammar"
+
+    llama_cpp: Any = ModuleType("llama_cpp")
+    llama_cpp.LlamaGrammar = LlamaGrammar
+    monkeypatch.setitem(sys.modules, "llama_cpp", llama_cpp)
+    llm = LlamaCPP()
+    form = {"type": "json_schema", "json_schema": {"schema": {"type": "integer"}}}
+    list(UrialLLM(llm=llm, prompt=PROMPT).stream_complete("Hi", response_format=form))
+    assert seen[0] == '{"type": "integer"}'
+    assert llm._model.calls[0]["grammar"] == "a grammar"
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_vllm_in_this_process_answers_in_one_piece(
     way: str, monkeypatch: pytest.MonkeyPatch

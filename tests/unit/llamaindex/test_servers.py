@@ -173,3 +173,14 @@ def test_a_chat_endpoint_is_refused(kind: str, server: StubServer) -> None:
         urial_of(kind, server, is_chat_model=True)
     with pytest.raises(UnsupportedModelError, match="VllmServer is a chat model"):
         UrialLLM(llm=vllm_llm(server.url, openai_like=True), prompt=PROMPT)
+
+
+@pytest.mark.parametrize("kind", ["Ollama"])
+def test_ollama_holds_typed_answers_to_their_schema(kind: str, server: StubServer) -> None:
+    """The schema goes to the server as ``format``; the answer is checked all the same."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"schema": schema}}
+    server.answer = lambda _: json.dumps({"response": '{"a": 1}', "done": True}).encode()
+    response = urial_of(kind, server).complete("Hi", response_format=form)
+    assert response.text == '{"a": 1}'
+    assert server.bodies[0]["format"] == {**schema, "additionalProperties": False}

@@ -5,7 +5,6 @@
     discovery.py      what a server is, what it serves, what it can do
     payload.py        request -> body; pure
     answer.py         what comes back -> completions, whole or in a stream; pure
-    closed_schema.py  schemas without properties that nobody named
     one_line_json.py  constrained JSON in the form that was promised
     choice.py         which of a few texts is most probable
     tokens.py         the server's own tokenizer

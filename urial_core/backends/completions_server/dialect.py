@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from urial_core.backends.completions_server.closed_schema import closed
 from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import ParameterError
 
@@ -98,7 +97,7 @@ LLAMA_CPP = Dialect(
     },
     streaming={"timings_per_token": True},  # usage comes unasked, but only at the end
     least_logprobs=1,
-    json_schema=lambda wanted: {"json_schema": closed(wanted.schema)},
+    json_schema=lambda wanted: {"json_schema": wanted.schema},
     choice=lambda wanted: {"grammar": _grammar_of(wanted)},
     tokenize=lambda text, begins: {
         "content": text,
