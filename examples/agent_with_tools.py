@@ -23,7 +23,7 @@ from urial_core.demo import DEMO_NOTICE, demo_model_file
 
 QUESTIONS = [
     "What is 127 * 12? Use the calculator.",
-    "Search the documentation: what does the prefix cache keep?",
+    "Search the documentation: what is the prefix cache?",
 ]
 DOCUMENTATION = Path(__file__).parents[1] / "docs"
 OPERATORS = {
