@@ -15,7 +15,7 @@ from langchain_urial.translation import core_messages
 from urial_core import GenerationParameters, Prompt, UrialChat
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.transformers import shared_model
-from urial_core.backends.wrapped import WrappedModel
+from urial_core.backends.wrapped import SAMPLING, WrappedModel
 from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import output_schema, tool_use
@@ -27,19 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-_SAMPLING = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "n",
-)
 _TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
-_OWN = (*_SAMPLING, *_TOOLS, "response_format", "model", "prefill", "logprobs", "top_logprobs")
+_OWN = (*SAMPLING, "n", *_TOOLS, "response_format", "model", "prefill", "logprobs", "top_logprobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +94,7 @@ class Call:
         tools = openai_tools(given.get("tools", ()))
         choice = openai_choice(given.get("tool_choice"), tools)
         form = given.get("response_format")
-        top = value("top_logprobs")
-        stops = (*_strings(stop), *_strings(owner.stop), *_strings(wrapped.parameters.get("stop")))
-        own = {key: item for key, item in wrapped.parameters.items() if key != "stop"}
-        parameters = GenerationParameters(**own).replace(
-            **{key: value(key) for key in _SAMPLING},
-            stop=stops,
-            logprobs=top if top is not None else 0 if value("logprobs") else None,
-        )
+        parameters = wrapped.parameters_for(value, stop, owner.stop)
         return cls(
             UrialChat(model, prompt, owner.overflow, owner.context_window),
             parameters,
@@ -143,11 +125,6 @@ class Call:
             )
             for number in range(self.parameters.n)
         ]
-
-
-def _strings(stop: str | Sequence[str] | None) -> Sequence[str]:
-    """A bare string is one stop string, as in the OpenAI API."""
-    return [stop] if isinstance(stop, str) else stop or ()
 
 
 def _other_model(owner: ChatUrial, model: Any, name: str) -> Any:

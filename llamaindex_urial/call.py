@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llamaindex_urial.template_stops import template_stops
 from llamaindex_urial.translation import core_messages
 from urial_core import GenerationParameters, JsonSchema, Prompt, ToolUse, UrialChat
-from urial_core.backends.wrapped import WrappedModel
+from urial_core.backends.wrapped import SAMPLING, WrappedModel
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import output_schema, tool_use
 from urial_core.request import Request
@@ -21,18 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-_SAMPLING = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-)
 _OWN = (
-    *_SAMPLING,
+    *SAMPLING,
     "stop",
     "prefill",
     "logprobs",
@@ -91,20 +81,9 @@ class Call:
             model = model.with_call(extra)
 
         def value(key: str) -> Any:
-            return given.get(key, getattr(owner, key))
+            return given.get(key, getattr(owner, key, None))
 
-        top = value("top_logprobs")
-        stops = (
-            *_strings(given.get("stop")),
-            *_strings(owner.stop),
-            *_strings(wrapped.parameters.get("stop")),
-        )
-        own = {key: item for key, item in wrapped.parameters.items() if key != "stop"}
-        parameters = GenerationParameters(**own).replace(
-            **{key: value(key) for key in _SAMPLING},
-            stop=stops,
-            logprobs=top if top is not None else 0 if value("logprobs") else None,
-        )
+        parameters = wrapped.parameters_for(value, given.get("stop"), owner.stop)
         return cls(
             UrialChat(model, prompt, owner.overflow, owner.context_window),
             parameters,
@@ -134,8 +113,3 @@ class Call:
     def plain_request(self, text: str) -> Request:
         """Compose the request that has a text continued as it is."""
         return self.chat.plain_request(text, self.parameters)
-
-
-def _strings(stop: str | Sequence[str] | None) -> Sequence[str]:
-    """A bare string is one stop string, as in the OpenAI API."""
-    return [stop] if isinstance(stop, str) else stop or ()

@@ -24,7 +24,6 @@ from urial_core.backends.completions_server import DIALECTS, completion_payload
 from urial_core.constraint import Choice, JsonSchema
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-CLOSED = {**SCHEMA, "additionalProperties": False}
 FRAME_STOPS = ["\n````", "\n# Query:\n"]
 
 EXPECTED: dict[str, dict[str, Any]] = {
@@ -102,7 +101,7 @@ FIELDS = {
         {"structured_outputs": {"choice": ["# Answer:\n", 'say "yes"']}},
     ),
     "llama.cpp": (
-        {"json_schema": CLOSED},
+        {"json_schema": SCHEMA},
         {"grammar": r'root ::= "# Answer:\n" | "say \"yes\""'},
     ),
 }
