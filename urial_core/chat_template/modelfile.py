@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from urial_core.errors import PromptError
 from urial_core.frame import SectionKind
 from urial_core.prompt import Prompt
@@ -10,6 +13,7 @@ __all__ = ["modelfile"]
 
 _ROLES: tuple[SectionKind, ...] = ("system", "user", "assistant")
 _QUOTES = '"""'
+_SPECIAL = re.compile(r'\{\{|"""|[^\S\n ]')
 
 
 def modelfile(prompt: Prompt, model: str) -> str:
@@ -48,5 +52,8 @@ def modelfile(prompt: Prompt, model: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text as it stands in a Go template between triple quotes."""
-    return text.replace("{{", '{{ "{{" }}').replace(_QUOTES, r'{{ "\"\"\"" }}')
+    """A text as it stands in a Go template between triple quotes.
+
+    Ollama drops characters there that are not printable.
+    """
+    return _SPECIAL.sub(lambda found: f"{{{{ {json.dumps(found[0])} }}}}", text)

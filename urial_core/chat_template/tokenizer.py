@@ -31,4 +31,5 @@ def begins_texts_with_bos(tokenizer: Any) -> bool:
     """Whether a tokenizer puts ``bos_token`` before every text."""
     if tokenizer.bos_token_id is None:
         return False
-    return tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    first: list[int] = tokenizer("a")["input_ids"][:1]
+    return first == [tokenizer.bos_token_id]
