@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 import xllamacpp
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--slot-save-path", help="a folder where slots may be saved")
     parser.add_argument("--api-key")
+    parser.add_argument("--chat-template-file", help="a Jinja template for the chat endpoint")
     options = parser.parse_args()
     options.model = options.model or str(demo_model_file())
     server = xllamacpp.Server(_parameters(options))
@@ -51,6 +53,9 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
         params.slot_save_path = options.slot_save_path.rstrip("/") + "/"
     if options.api_key:
         params.api_keys = [options.api_key]
+    if options.chat_template_file:
+        params.chat_template = Path(options.chat_template_file).read_text("utf-8")
+        params.use_jinja = True
     return params
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from urial_core.command_line.chat_command import chat
 from urial_core.command_line.failures import told_in_one_line
 from urial_core.command_line.prompt_list import prompt_lines, prompt_table
+from urial_core.command_line.template_command import template
 from urial_core.version import __version__
 
 __all__ = ["app"]
@@ -56,3 +57,4 @@ def prompts() -> None:
 
 
 app.command()(chat)
+app.command()(template)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ class RunningServer:
 class LlamaServer(RunningServer):
     """A llama.cpp server in a process of its own, with one thread and two slots."""
 
-    def __init__(self, slot_folder: Path, port: int = 0) -> None:
-        command = [sys.executable, str(SCRIPT), "--slot-save-path", str(slot_folder)]
+    def __init__(self, slot_folder: Path, port: int = 0, options: Sequence[str] = ()) -> None:
+        command = [sys.executable, str(SCRIPT), "--slot-save-path", str(slot_folder), *options]
         self.process = subprocess.Popen(
             [*command, "--port", str(port)],
             cwd=ROOT,
