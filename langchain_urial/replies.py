@@ -21,7 +21,6 @@ from urial_core import (
     Usage,
 )
 from urial_core.request import Request
-from urial_core.tools import ToolCall
 
 __all__ = ["PROVIDER", "delta_chunk", "end_chunk", "generation"]
 
@@ -39,12 +38,12 @@ def generation(reply: Reply, request: Request, model_name: str) -> ChatGeneratio
         content=reply.text,
         tool_calls=[
             tool_call(name=call.name, args=call.values, id=call.id)
-            for call in (*reply.tool_calls, *filter(None, map(_call_after_all, invalid)))
+            for call in (*reply.tool_calls, *(call.attempt for call in invalid if call.attempt))
         ],
         invalid_tool_calls=[
             invalid_tool_call(name=call.name, args=call.text, id=call.id, error=call.error)
             for call in invalid
-            if _call_after_all(call) is None
+            if call.attempt is None
         ],
         response_metadata=metadata,
         usage_metadata=_usage(reply.end.usage),
@@ -79,28 +78,13 @@ def end_chunk(end: ReplyEnd, request: Request, model_name: str) -> ChatGeneratio
     return ChatGenerationChunk(message=message, generation_info=message.response_metadata)
 
 
-def _call_after_all(call: InvalidToolCall) -> ToolCall | None:
-    """What is a call in LangChain's eyes: to it, only what is no JSON object is invalid.
-
-    Its agents end at an invalid call, but tell the model what is wrong with a call of an unknown
-    tool, or with its arguments, and go on.
-    """
-    try:
-        arguments = json.loads(call.text)
-    except json.JSONDecodeError:
-        return None
-    if call.name is None or not isinstance(arguments, dict):
-        return None
-    return ToolCall(call.name, call.text, call.id)
-
-
 def _invalid_chunk(call: InvalidToolCall) -> ToolCallChunk:
     """The chunk that LangChain reads as the same call again, valid or not.
 
     It completes arguments that are no JSON by guessing, so that a call might be made of them after
     all. A string is never taken for arguments.
     """
-    valid = _call_after_all(call)
+    valid = call.attempt
     return tool_call_chunk(
         name=call.name, args=valid.arguments if valid else json.dumps(call.text), id=call.id
     )

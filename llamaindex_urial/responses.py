@@ -41,13 +41,22 @@ class _Responses(Generic[_Response]):
                     begun.name, begun.arguments + event.arguments, begun.id
                 )
                 return self._response("")
+        self._attempts(event)
         return self._response("", end=event)
 
     def whole(self, reply: Reply) -> _Response:
         """The response to a whole reply."""
         self._text = reply.text
         self._calls = dict(enumerate(reply.tool_calls))
+        self._attempts(reply.end)
         return self._response(None, reply.logprobs, reply.end)
+
+    def _attempts(self, end: ReplyEnd) -> None:
+        """Add the calls that cannot be made and that an agent can tell the model about."""
+        known = {call.id: number for number, call in self._calls.items()}
+        for call in end.invalid_tool_calls:
+            if call.attempt is not None:
+                self._calls[known.get(call.id, len(self._calls))] = call.attempt
 
     @abstractmethod
     def _response(

@@ -24,6 +24,7 @@ from urial_core import Message, ReplyEnd, TokenLogprob, ToolCall
 from urial_core.errors import UnsupportedContentError
 from urial_core.messages import Role
 from urial_core.request import Request
+from urial_core.tools import new_call_id
 
 __all__ = ["core_messages", "logprobs_of", "raw_of", "reply_message"]
 
@@ -163,10 +164,14 @@ def _said_calls(calls: Any) -> Iterable[ToolCall]:
 
 
 def _call(name: Any, arguments: Any, call_id: Any) -> ToolCall:
-    if isinstance(arguments, Mapping):
-        arguments = json.dumps(arguments, ensure_ascii=False, default=str)
-    written = {"id": str(call_id)} if call_id else {}
-    return ToolCall(str(name), str(arguments or "{}"), **written)
+    """Make a call; arguments that are no JSON object are none, and their result says so."""
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except json.JSONDecodeError:
+            arguments = {}
+    values = arguments if isinstance(arguments, Mapping) else {}
+    return ToolCall.of(str(name), values, str(call_id) if call_id else new_call_id())
 
 
 def _kwargs(call: ToolCall) -> dict[str, Any] | str:

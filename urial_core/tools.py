@@ -123,6 +123,21 @@ class InvalidToolCall:
     name: str | None = None
     id: str = field(default_factory=new_call_id)
 
+    @property
+    def attempt(self) -> ToolCall | None:
+        """The call as it was meant, where its arguments are a JSON object at least.
+
+        Agents of the frameworks end at an invalid call, but tell the model what is wrong with a
+        call of an unknown tool, or with its arguments, and go on.
+        """
+        try:
+            arguments = json.loads(self.text)
+        except json.JSONDecodeError:
+            return None
+        if self.name is None or not isinstance(arguments, dict):
+            return None
+        return ToolCall(self.name, self.text, self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:

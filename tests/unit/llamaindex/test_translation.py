@@ -108,3 +108,11 @@ def test_a_schema_is_shown_with_single_braces() -> None:
     shown = text.partition("follow:\n")[2].partition("\n")[0]
     assert json.loads(shown) == Song.model_json_schema()
     assert text.startswith("Write {a song} about {{braces}}.")
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Ro', "[1]", "", None])
+def test_broken_arguments_of_a_history_are_none(arguments: Any) -> None:
+    """A stream that was cut leaves half a call in the history; it does not stop the next turn."""
+    written = {"id": "1", "function": {"name": "weather", "arguments": arguments}}
+    [message] = core_messages([said("assistant", tool_calls=[written])])
+    assert message.tool_calls == (ToolCall("weather", "{}", "1"),)
