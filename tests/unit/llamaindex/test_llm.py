@@ -66,9 +66,9 @@ def test_a_window_too_small_for_retrieval_is_told_at_once() -> None:
 
 def test_a_conversation_too_long_is_no_value_error() -> None:
     """``Refine`` swallows ValueErrors as empty answers; an overflow must not be lost so."""
-    llm = llm_of(window=500)
+    llm = llm_of(window=1500)
     with pytest.raises(ContextOverflowError) as caught:
-        llm.complete("word " * 600)
+        llm.complete("word " * 1600)
     assert not isinstance(caught.value, ValueError)
 
 
