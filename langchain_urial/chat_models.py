@@ -39,8 +39,8 @@ from urial_core import (
     __version__,
     load_prompt,
 )
-from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.transformers import ENGINE_OPTIONS, TransformersModel, shared_model
+from urial_core.backends.naming import NamesModel, with_engine_options
+from urial_core.backends.transformers import shared_model
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.compose import Overflow, conversation_text
 from urial_core.errors import ParameterError, UnsupportedModelError
@@ -49,11 +49,10 @@ from urial_core.request import Request
 
 __all__ = ["ChatUrial"]
 
-_ALIASES = ("model", "stop_sequences")
 _TRACED = ("temperature", "max_tokens")
 
 
-class ChatUrial(ToolCallingChatModel):
+class ChatUrial(NamesModel, ToolCallingChatModel):
     """A base (untuned) LLM as a chat model, by in-context learning alone (URIAL).
 
     Setup:
@@ -182,74 +181,11 @@ class ChatUrial(ToolCallingChatModel):
     _wrapped: WrappedModel = PrivateAttr()
     _prompt: Prompt = PrivateAttr()
 
-    @classmethod
-    def from_model_id(
-        cls,
-        model_id: Any,
-        tokenizer: Any = None,
-        *,
-        engine_options: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Run a model in this process, on transformers. Nothing is loaded before it is needed.
-
-        Args:
-            model_id: A hub id, a local folder or a ``.gguf`` file; or a causal language model of
-                transformers that is loaded already.
-            tokenizer: A loaded model's fast tokenizer.
-            engine_options: Options of ``urial_core.backends.transformers.TransformersModel``, such
-                as ``dtype``, ``device_map``, ``quantization_config``, ``trust_remote_code``.
-            **kwargs: Fields of this class; the engine's options may stand among them too.
-        """
-        options = dict(engine_options or {})
-        names = {name for name in kwargs if name not in cls.model_fields and name not in _ALIASES}
-        options |= {name: kwargs.pop(name) for name in names}
-        if isinstance(model_id, (str, Path)):
-            return cls(model_name=str(model_id), engine_options=options, **kwargs)
-        return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
-
-    @classmethod
-    def from_endpoint(
-        cls,
-        base_url: str,
-        model: str | None = None,
-        *,
-        api_key: str | SecretStr | None = None,
-        timeout: float | None = None,
-        max_retries: int | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Use a base model behind a server with an OpenAI-style ``/v1/completions``.
-
-        Args:
-            base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``.
-            model: The model's name there. Default: the first that the server names; it is asked
-                for it now. With a name, nothing is sent before the first call.
-            api_key: The server's key, if it wants one.
-            timeout: Seconds to wait for a connection or for the next piece. Default: the SDK's.
-            max_retries: How often a failed request is repeated. Default: the SDK's.
-            **kwargs: Fields of this class.
-        """
-        key = SecretStr(api_key) if isinstance(api_key, str) else api_key
-        server = CompletionsServerModel(
-            base_url,
-            model,
-            api_key=key.get_secret_value() if key else None,
-            timeout=timeout,
-            max_retries=max_retries,
-        )
-        settings = {"api_key": key, "timeout": timeout, "max_retries": max_retries}
-        return cls(llm=server, **settings, **kwargs)
-
     @model_validator(mode="before")
     @classmethod
     def _gather_engine_options(cls, values: Any) -> Any:
         """Let the engine's options stand among the fields, as ``init_chat_model`` passes them."""
-        if not isinstance(values, dict) or not (found := ENGINE_OPTIONS & values.keys()):
-            return values
-        options = {**(values.get("engine_options") or {}), **{name: values[name] for name in found}}
-        rest = {name: value for name, value in values.items() if name not in found}
-        return {**rest, "engine_options": options}
+        return with_engine_options(values)
 
     @model_validator(mode="after")
     def _set_up_urial(self) -> Self:

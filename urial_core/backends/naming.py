@@ -1,0 +1,102 @@
+"""Naming a base model: the ways in which a user of either framework says which one.
+
+Both adapters' classes are pydantic models of their frameworks'; what they share here are the
+constructors, and the rule by which the engine's options may stand among the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import SecretStr
+
+from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.transformers import ENGINE_OPTIONS, TransformersModel
+
+__all__ = ["NamesModel", "with_engine_options"]
+
+_ALIASES = ("model", "stop_sequences")
+
+
+class NamesModel:
+    """Constructors for a pydantic class with the fields ``llm``, ``model_name``, ``api_key``."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Any) -> None: ...
+
+    @classmethod
+    def from_model_id(
+        cls,
+        model_id: Any,
+        tokenizer: Any = None,
+        *,
+        engine_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Run a model in this process, on transformers. Nothing is loaded before it is needed.
+
+        Args:
+            model_id: A hub id, a local folder or a ``.gguf`` file; or a causal language model of
+                transformers that is loaded already.
+            tokenizer: A loaded model's fast tokenizer.
+            engine_options: Options of ``urial_core.backends.transformers.TransformersModel``, such
+                as ``dtype``, ``device_map``, ``quantization_config``, ``trust_remote_code``.
+            **kwargs: Fields of this class; the engine's options may stand among them too.
+        """
+        known = {*_fields_of(cls), *_ALIASES}
+        options = dict(engine_options or {})
+        options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
+        if isinstance(model_id, (str, Path)):
+            return cls(model_name=str(model_id), engine_options=options, **kwargs)
+        return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
+
+    @classmethod
+    def from_endpoint(
+        cls,
+        base_url: str,
+        model: str | None = None,
+        *,
+        api_key: str | SecretStr | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Use a base model behind a server with an OpenAI-style ``/v1/completions``.
+
+        Args:
+            base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``.
+            model: The model's name there. Default: the first that the server names; it is asked
+                for it now. With a name, nothing is sent before the first call.
+            api_key: The server's key, if it wants one.
+            timeout: Seconds to wait for a connection or for the next piece. Default: the SDK's.
+            max_retries: How often a failed request is repeated. Default: the SDK's.
+            **kwargs: Fields of this class.
+        """
+        key = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        server = CompletionsServerModel(
+            base_url,
+            model,
+            api_key=key.get_secret_value() if key else None,
+            timeout=timeout,
+            max_retries=max_retries,
+        )
+        settings = {"api_key": key, "timeout": timeout, "max_retries": max_retries}
+        present = {name: value for name, value in settings.items() if name in _fields_of(cls)}
+        return cls(llm=server, **present, **kwargs)
+
+
+def with_engine_options(values: Any) -> Any:
+    """A class's arguments, with the engine's options among them gathered in ``engine_options``."""
+    if not isinstance(values, dict) or not (found := ENGINE_OPTIONS & values.keys()):
+        return values
+    options = {**(values.get("engine_options") or {}), **{name: values[name] for name in found}}
+    rest = {name: value for name, value in values.items() if name not in found}
+    return {**rest, "engine_options": options}
+
+
+def _fields_of(cls: type) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = cls.model_fields  # type: ignore[attr-defined] # a pydantic class
+    return fields
