@@ -39,8 +39,8 @@ from urial_core import (
     __version__,
     load_prompt,
 )
+from urial_core.backends.in_process import shared_model
 from urial_core.backends.naming import NamesModel, with_engine_options
-from urial_core.backends.transformers import shared_model
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.compose import Overflow, conversation_text
 from urial_core.errors import ParameterError, UnsupportedModelError
@@ -116,7 +116,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
 
     engine_options: dict[str, Any] = Field(default_factory=dict)
-    """Without ``llm``: options of ``urial_core.backends.transformers.TransformersModel``."""
+    """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""

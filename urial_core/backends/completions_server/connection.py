@@ -48,6 +48,7 @@ class Endpoint:
         max_retries: How often a request is repeated; None for the SDK's.
         http_client: The HTTP client to use.
         http_async_client: The async one.
+        uds: The path of a Unix domain socket to connect through; None for the network.
     """
 
     base_url: str
@@ -57,6 +58,7 @@ class Endpoint:
     max_retries: int | None = None
     http_client: httpx.Client | None = field(default=None, repr=False)
     http_async_client: httpx.AsyncClient | None = field(default=None, repr=False)
+    uds: str | None = None
 
     def options(self) -> dict[str, Any]:
         """Options of the SDK's clients."""
@@ -66,6 +68,20 @@ class Endpoint:
             "api_key": self.api_key or _NO_KEY,  # else the SDK takes the user's key for OpenAI
             **{name: value for name, value in said.items() if value is not None},
         }
+
+    def client(self) -> httpx.Client | None:
+        """The HTTP client for the SDK; None for its own."""
+        if self.http_client is None and self.uds is not None:
+            return openai.DefaultHttpxClient(transport=httpx.HTTPTransport(uds=self.uds))
+        return self.http_client
+
+    def async_client(self) -> httpx.AsyncClient:
+        """The async one. The SDK's own would close itself in another loop than its connections'."""
+        if self.http_async_client is not None:
+            return self.http_async_client
+        if self.uds is not None:
+            return DefaultAsyncHttpxClient(transport=httpx.AsyncHTTPTransport(uds=self.uds))
+        return DefaultAsyncHttpxClient()
 
     def completed(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body of a request for a completion with the extra fields."""
@@ -237,7 +253,7 @@ class Connection:
         with self._making:
             if self._client is None:
                 self._client = OpenAI(
-                    **self._endpoint.options(), http_client=self._endpoint.http_client
+                    **self._endpoint.options(), http_client=self._endpoint.client()
                 )
             return self._client
 
@@ -246,11 +262,8 @@ class Connection:
         loop = asyncio.get_running_loop()
         with self._making:
             if loop not in self._of_loops:
-                given = self._endpoint.http_async_client
                 client = AsyncOpenAI(
-                    **self._endpoint.options(),
-                    # The SDK's own would close itself in another loop than its connections'.
-                    http_client=given or DefaultAsyncHttpxClient(),
+                    **self._endpoint.options(), http_client=self._endpoint.async_client()
                 )
                 self._of_loops[loop] = _OfLoop(client, asyncio.Lock())
             return self._of_loops[loop]
