@@ -12,11 +12,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import httpx
 import openai
-from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient, Omit, OpenAI, Stream
+from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
 from urial_core.backends.completions_server.answer import StreamReader
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
@@ -34,6 +34,11 @@ __all__ = ["Connection", "Endpoint"]
 _T = TypeVar("_T")
 _MOST_AT_ONCE = 64
 _NO_KEY = "none"
+_LIKE_THE_SDKS: Any = {
+    "follow_redirects": True,
+    "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),
+    "timeout": httpx.Timeout(600.0, connect=5.0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +74,17 @@ class Endpoint:
             **{name: value for name, value in said.items() if value is not None},
         }
 
-    def client(self) -> httpx.Client | None:
-        """The HTTP client for the SDK; None for its own."""
-        if self.http_client is None and self.uds is not None:
-            return openai.DefaultHttpxClient(transport=httpx.HTTPTransport(uds=self.uds))
-        return self.http_client
+    def client(self) -> httpx.Client:
+        """The HTTP client for the SDK. Its own is of another package in some of its versions."""
+        return self.http_client or httpx.Client(
+            **_LIKE_THE_SDKS, transport=httpx.HTTPTransport(uds=self.uds) if self.uds else None
+        )
 
     def async_client(self) -> httpx.AsyncClient:
         """The async one. The SDK's own would close itself in another loop than its connections'."""
-        if self.http_async_client is not None:
-            return self.http_async_client
-        if self.uds is not None:
-            return DefaultAsyncHttpxClient(transport=httpx.AsyncHTTPTransport(uds=self.uds))
-        return DefaultAsyncHttpxClient()
+        return self.http_async_client or httpx.AsyncClient(
+            **_LIKE_THE_SDKS, transport=httpx.AsyncHTTPTransport(uds=self.uds) if self.uds else None
+        )
 
     def completed(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body of a request for a completion with the extra fields."""
@@ -252,9 +255,10 @@ class Connection:
     def _sync(self) -> OpenAI:
         with self._making:
             if self._client is None:
-                self._client = OpenAI(
-                    **self._endpoint.options(), http_client=self._endpoint.client()
-                )
+                http_client = self._endpoint.client()
+                if self._endpoint.http_client is None:
+                    finalize(self, http_client.close)
+                self._client = OpenAI(**self._endpoint.options(), http_client=http_client)
             return self._client
 
     def _async(self) -> _OfLoop:
