@@ -97,7 +97,7 @@ class UrialChat:
 
         Leaving early stops the model.
         """
-        reply = start_reply(self.model, request)
+        reply = start_reply(self.model, request, live=True)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
                 for chunk in chunks:
@@ -110,7 +110,7 @@ class UrialChat:
         self, request: Request
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """As ``stream``, without blocking the event loop."""
-        reply = start_reply(self.model, request)
+        reply = start_reply(self.model, request, live=True)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure():
                 async with aclosing(self.model.astream(attempt)) as chunks:
@@ -124,7 +124,7 @@ class UrialChat:
 
     def reply(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer several requests, as one batch where the engine can; in order."""
-        replies = [start_reply(self.model, request) for request in requests]
+        replies = [start_reply(self.model, request, live=False) for request in requests]
         while attempts := _attempts(replies):
             completions = self.model.complete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
@@ -132,7 +132,7 @@ class UrialChat:
 
     async def areply(self, requests: Sequence[Request]) -> list[Reply]:
         """As ``reply``, without blocking the event loop."""
-        replies = [start_reply(self.model, request) for request in requests]
+        replies = [start_reply(self.model, request, live=False) for request in requests]
         while attempts := _attempts(replies):
             completions = await self.model.acomplete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
