@@ -101,7 +101,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
         "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
         ``model_provider``, ``logprobs`` if asked for, ``dropped_messages`` if the conversation had
-        to be shortened.
+        to be shortened, ``misfit`` (what is wrong) if the reply does not fit its
+        ``response_format``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")

@@ -59,8 +59,8 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
     ``complete`` puts a prompt on the page as one query; ``complete(..., formatted=True)`` hands the
     text to the base model as it is and returns what that writes, uncut. In a response, ``raw``
     holds ``usage`` (with ``cached_tokens``), ``finish_reason`` ("stop", "length" or
-    "tool_calls"), ``end_reason``, ``model``, and ``dropped_messages`` if the conversation had to be
-    shortened.
+    "tool_calls"), ``end_reason``, ``model``, ``dropped_messages`` if the conversation had to be
+    shortened, and ``misfit`` (what is wrong) if the answer does not fit its ``response_format``.
     """
 
     model_config = ConfigDict(

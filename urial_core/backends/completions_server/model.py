@@ -117,7 +117,8 @@ class CompletionsServerModel:
         self._connection: Connection = Connection(endpoint)
         self._found: Server | None = None
         self._others = dict[str, CompletionsServerModel]()
-        self._finding = threading.Lock()
+        self._finding = threading.Lock()  # held while the server is asked
+        self._naming = threading.Lock()  # held for a moment
         self._tokens = KnownTokens()
 
     def __repr__(self) -> str:
@@ -186,7 +187,7 @@ class CompletionsServerModel:
 
     def with_model(self, name: str) -> CompletionsServerModel:
         """Another model of the same server, over the same connections; one object for each name."""
-        with self._finding:
+        with self._naming:
             if name not in self._others:
                 other = self._again(model=name)
                 other._connection, other._others = self._connection, self._others  # noqa: SLF001
