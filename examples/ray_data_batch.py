@@ -16,7 +16,6 @@ Needs ``pip install "urial-chat[ray,openai]"``, and without ``--server`` also ``
 
 import argparse
 import json
-import logging
 import os
 import random
 import subprocess
@@ -101,10 +100,9 @@ def answer_all(
     from ray.data.checkpoint import CheckpointConfig
     from ray.data.llm import HttpRequestProcessorConfig, build_processor
 
-    with questions.open(encoding="utf-8") as lines:
-        parts = -(-sum(1 for _ in lines) // ROWS_OF_A_PART)
-    workers = min(-(-in_flight // AT_ONCE_PER_WORKER), parts)
-    ray.init(include_dashboard=False, logging_level=logging.WARNING)
+    workers = -(-in_flight // AT_ONCE_PER_WORKER)
+    # Ray counts a CPU for each step of the job and needs all at once; they mostly wait.
+    ray.init(num_cpus=4 + (os.cpu_count() or 1), include_dashboard=False, logging_level="WARNING")
     # Which ids have been written is Ray Data's own knowledge, kept beside the parts.
     ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(
         id_column="id",
@@ -117,11 +115,12 @@ def answer_all(
             concurrency=(workers, workers),
             batch_size=1,  # a worker sends the rows of a batch one after the other
             max_retries=5,  # where the server is busy or away, after 1, 2, 4, ... seconds
-            http_request_stage={"num_cpus": 0.1},  # it waits, most of the time
+            http_request_stage={"num_cpus": 0},
         ),
         preprocess=Sent(server),
     )
-    rows = ray.data.read_json(str(questions), lines=True, override_num_blocks=parts)
+    rows = ray.data.read_json(str(questions))
+    rows = rows.repartition(target_num_rows_per_block=ROWS_OF_A_PART)
     processor(rows).map(Answered(server)).write_parquet(str(folder / "parts"))
     ray.shutdown()
 
