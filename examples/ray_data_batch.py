@@ -119,8 +119,8 @@ def answer_all(
         ),
         preprocess=Sent(server),
     )
-    rows = ray.data.read_json(str(questions))
-    rows = rows.repartition(target_num_rows_per_block=ROWS_OF_A_PART)
+    rows = ray.data.read_json(str(questions), override_num_blocks=1)
+    rows = rows.repartition(target_num_rows_per_block=ROWS_OF_A_PART, strict=True)
     processor(rows).map(Answered(server)).write_parquet(str(folder / "parts"))
     ray.shutdown()
 
