@@ -35,13 +35,21 @@ class RunningServer:
 
     def busy(self) -> bool:
         """Whether it is writing something, as its own counters have it."""
+        return self._counted("llamacpp:requests_processing", "vllm:num_requests_running") > 0
+
+    def under_way(self) -> int:
+        """How many requests it is writing or has waiting."""
+        writing = self._counted("llamacpp:requests_processing", "vllm:num_requests_running")
+        waiting = self._counted("llamacpp:requests_deferred", "vllm:num_requests_waiting{")
+        return writing + waiting
+
+    def _counted(self, *names: str) -> int:
         with urllib.request.urlopen(f"{self.url}/metrics") as answer:  # noqa: S310 - loopback
             counters = answer.read().decode()
-        running = ("llamacpp:requests_processing", "vllm:num_requests_running")
-        return any(
-            float(line.rsplit(" ", 1)[1]) > 0
+        return sum(
+            int(float(line.rsplit(" ", 1)[1]))
             for line in counters.splitlines()
-            if line.startswith(running)
+            if line.startswith(names)
         )
 
     def becomes(self, *, busy: bool, within: float = 20.0) -> bool:

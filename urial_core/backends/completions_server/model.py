@@ -201,6 +201,11 @@ class CompletionsServerModel:
             dialect.choice if isinstance(constraint, Choice) else dialect.json_schema
         ) is not None
 
+    @property
+    def schedules_requests(self) -> bool:
+        """Whether each request goes by itself: the server writes them side by side."""
+        return not self.server().dialect.lists
+
     def warm(self, prompt: Prompt | str) -> None:
         """Have the constant page computed now, so that the first request finds it.
 

@@ -158,6 +158,11 @@ class LlamaCppModel:
         """Yes: a choice reports the log-probabilities of all its options."""
         return True
 
+    @property
+    def schedules_requests(self) -> bool:
+        """Yes: as many as there are slots are written side by side."""
+        return True
+
     def constrains(self, constraint: Constraint) -> bool:
         """Yes.
 
