@@ -40,5 +40,5 @@ export VLLM_CPU_KVCACHE_SPACE=${VLLM_CPU_KVCACHE_SPACE:-1} # GiB
 export VLLM_CPU_CI_ENV=1                                     # no warming up
 export LD_PRELOAD=$venv/lib/libiomp5.so
 exec "$venv/bin/python" -m vllm.entrypoints.openai.api_server --model "$model" \
-    --served-model-name gemma --host 127.0.0.1 --port "$port" --dtype bfloat16 \
+    --served-model-name gemma gemma-again --host 127.0.0.1 --port "$port" --dtype bfloat16 \
     --max-model-len 2048 --enforce-eager --enable-prefix-caching --enable-prompt-tokens-details

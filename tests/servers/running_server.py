@@ -15,9 +15,10 @@ from typing import Any
 
 from urial_core.backends.completions_server import CompletionsServerModel
 
-ROOT = Path(__file__).parents[3]
-SCRIPT = ROOT / "tests" / "servers" / "llama_server.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("llama_server.py")
 STARTS_WITHIN = 120.0
+SECOND_NAME = "gemma-again"  # for the same model, by both scripts here
 
 
 class RunningServer:
