@@ -40,13 +40,22 @@ def demo_model() -> TransformersModel:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningServer]:
-    """The server of ``URIAL_TEST_SERVER``, or else llama.cpp, started once for all tests."""
+    """The server of ``URIAL_TEST_SERVER``, or else llama.cpp, started once for all tests.
+
+    Its chat endpoint has the short prompt as its template.
+    """
     from running_server import LlamaServer, RunningServer
+
+    from urial_core import load_prompt
+    from urial_core.chat_template import chat_template
 
     if url := os.environ.get("URIAL_TEST_SERVER"):
         yield RunningServer(url)
         return
     pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
-    started = LlamaServer(tmp_path_factory.mktemp("slots"))
+    folder = tmp_path_factory.mktemp("server")
+    template = folder / "urial.jinja"
+    template.write_bytes(chat_template(load_prompt("short")).encode())
+    started = LlamaServer(folder, options=["--chat-template-file", str(template)])
     yield started
     started.kill()

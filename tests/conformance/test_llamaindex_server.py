@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
+from fault_proxy import FaultProxy
 from llama_index.core.llms import LLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from running_server import RunningServer
@@ -19,6 +22,14 @@ class TestUrialLLM(UrialLLMClaims):
     @pytest.fixture
     def llm(self, server: RunningServer) -> LLM:
         return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=10, timeout=120)
+
+    @pytest.fixture
+    def failing_llm(self, server: RunningServer) -> Generator[LLM]:
+        with FaultProxy(server.url) as proxy:
+            llm = UrialLLM.from_endpoint(proxy.base_url, max_retries=0, timeout=120)
+            assert llm.metadata.context_window  # asks the server what there is to know
+            proxy.cut_after = 100
+            yield llm
 
     @pytest.fixture
     def caller(self, server: RunningServer) -> FunctionCallingLLM:

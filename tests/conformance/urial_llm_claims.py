@@ -13,6 +13,12 @@ class UrialLLMClaims(LLMConformanceTests):
         return "Name three colors."
 
     @property
+    def distinct_prompts(self) -> list[str]:
+        # Answers that are certain: rounding, which differs in a batch, turns none of their tokens.
+        countries = ("Germany", "Italy", "Spain", "Japan")
+        return [f"What is the capital of {country}?" for country in countries]
+
+    @property
     def supports_tools(self) -> bool:
         return True
 

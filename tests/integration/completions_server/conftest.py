@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for the modules that all files share
-
 from running_server import RunningServer
 
 from langchain_urial import ChatUrial
