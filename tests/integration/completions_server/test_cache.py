@@ -62,7 +62,7 @@ async def test_an_unseen_page_is_not_in_the_cache(server: RunningServer) -> None
     assert reply.usage_metadata["input_token_details"]["cache_read"] < 128
 
 
-async def test_warming_copies_the_page_from_slot_to_slot(tmp_path: Path) -> None:
+def test_warming_copies_the_page_from_slot_to_slot(tmp_path: Path) -> None:
     """llama.cpp computes it in its first slot only, and all four find it."""
     pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
     server = LlamaServer(tmp_path, options=["--slots", "4"])
@@ -74,7 +74,7 @@ async def test_warming_copies_the_page_from_slot_to_slot(tmp_path: Path) -> None
         assert list(tmp_path.glob("urial-*.bin"))
         assert page <= server.counted("llamacpp:prompt_tokens_total") < page + 64
         chat = ChatUrial(llm=model, prompt=prompt, max_tokens=12)
-        replies = await chat.abatch([f"Say {word}." for word in ("one", "two", "three", "four")])
+        replies = chat.batch([f"Say {word}." for word in ("one", "two", "three", "four")])
     finally:
         server.kill()
     for reply in replies:

@@ -104,9 +104,7 @@ def is_clean(text: str) -> bool:
     return "Paris" in text and "````" not in text and "# Query" not in text
 
 
-async def test_any_client_of_langchain_chats(
-    server: RunningServer, openai: dict[str, Any]
-) -> None:
+async def test_any_client_of_langchain_chats(server: RunningServer, openai: dict[str, Any]) -> None:
     """LangChain's OpenAI class gets a reply that ended by itself, whole and streamed."""
     chat = ChatOpenAI(base_url=server.base_url, stop=list(PROMPT.frame.stop), **openai)
     for reply in (chat.invoke(QUESTION), await chat.ainvoke(QUESTION)):
@@ -122,9 +120,7 @@ async def test_any_client_of_llamaindex_chats(
 ) -> None:
     """LlamaIndex's class for such servers does, too."""
     stop = {"stop": list(PROMPT.frame.stop)}
-    llm = OpenAILike(
-        api_base=server.base_url, is_chat_model=True, additional_kwargs=stop, **openai
-    )
+    llm = OpenAILike(api_base=server.base_url, is_chat_model=True, additional_kwargs=stop, **openai)
     messages = [ChatMessage(role="user", content=QUESTION)]
     for response in (llm.chat(messages), await llm.achat(messages)):
         assert response.raw is not None

@@ -37,8 +37,10 @@ CALL = {
 FITTING = [
     (
         CALL,
-        '{"name": "order", "arguments": {"größe": -1.5e3, "note": "お茶 \\"\\n\\\\", '
-        '"day": "2024-02-29", "lines": ["teapot", "tea"], "paid": null}}',
+        (
+            '{"name": "order", "arguments": {"größe": -1.5e3, "note": "お茶 \\"\\n\\\\", '
+            '"day": "2024-02-29", "lines": ["teapot", "tea"], "paid": null}}'
+        ),
     ),
     ({"type": "object"}, '{"a": [1, {"b": true}, []], "c": "x"}'),
     ({"type": "array", "items": {"type": "integer"}}, "[1, -23]"),
