@@ -7,6 +7,7 @@
     answer.py         what comes back -> completions, whole or in a stream; pure
     reply.py          what comes back -> the reply, for those who send requests themselves; pure
     one_line_json.py  constrained JSON in the form that was promised
+    cut_json.py       constrained JSON that max_tokens cut, made whole
     choice.py         which of a few texts is most probable
     tokens.py         the server's own tokenizer
     warming.py        the constant page computed ahead

@@ -11,7 +11,6 @@
     scored_page.py        a page whose reply is one of a few texts
     json_row.py           a reply held to a JSON schema
     json_grammar.py       which tokens may come next in JSON; closing it in time
-    json_closing.py       a short way to the end of a JSON text
     sampling.py           scores -> token
     slab_cache.py         keys and values in place, for transformers' models
     prefix_cache.py       keys and values of earlier pages, for reuse
