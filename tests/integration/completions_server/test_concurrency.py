@@ -64,7 +64,12 @@ class Diary(BaseCallbackHandler):
 async def test_a_reply_that_ends_makes_room_for_the_next(server: RunningServer, way: str) -> None:
     """While a long reply is written, short ones come and go beside it; all are in order."""
     chat = ChatUrial.from_endpoint(
-        server.base_url, prompt="short", max_tokens=160, timeout=240.0, stop=["=", "?"]
+        server.base_url,
+        prompt="short",
+        max_tokens=160,
+        repetition_penalty=1.0,
+        timeout=240.0,
+        stop=["=", "?"],
     )
     diary = Diary()
     config: Any = {"max_concurrency": AT_ONCE, "callbacks": [diary]}

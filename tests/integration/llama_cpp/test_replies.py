@@ -69,7 +69,7 @@ def test_limits_and_stops(chat: UrialChat) -> None:
     stop = whole.split()[2]
     stopped = answered(chat, asked(chat, stop=(stop,)))
     assert stopped.text == whole[: whole.index(stop)].strip()
-    assert (stopped.end.reason, stopped.end.stop) == ("stop", stop)
+    assert (stopped.end.reason, stopped.end.stop) == ("stop_string", stop)
     cut = answered(chat, asked(chat, "Write a long story about the sea.", max_tokens=5))
     assert cut.end.reason == "length"
     assert cut.end.usage is not None
@@ -78,7 +78,7 @@ def test_limits_and_stops(chat: UrialChat) -> None:
 
 def test_log_probabilities(chat: UrialChat) -> None:
     """Each token of the text has its log-probability, and the most probable ones beside it."""
-    reply = answered(chat, asked(chat, logprobs=3))
+    reply = answered(chat, asked(chat, logprobs=3, repetition_penalty=1.0))
     assert "".join(token.token for token in reply.logprobs).strip() == reply.text
     for token in reply.logprobs:
         assert len(token.top) == 3

@@ -162,8 +162,14 @@ def test_json_that_does_not_fit_is_an_error_with_the_text(
 ) -> None:
     """A row that an application could not use is never given out as a reply."""
     with pytest.raises(GenerationError, match=said) as caught:
-        reply_of(responded(written, finish), request(output=SCHEMA), VLLM)
+        reply_of(responded(written, finish), request(output=SCHEMA))
     assert caught.value.text == written.strip()
+
+
+def test_json_that_was_cut_is_made_whole_where_it_was_held_to_its_schema() -> None:
+    """As in every other road to such a server: what is missing gets the least value that fits."""
+    reply = reply_of(responded('{"a": ', "length"), request(output=SCHEMA), VLLM)
+    assert json.loads(reply.text) == {"a": 0}
 
 
 def test_a_form_continues_what_the_page_holds_of_it() -> None:
