@@ -46,8 +46,8 @@ from urial_core import (
     __version__,
     load_prompt,
 )
+from urial_core.backends.in_process import shared_model
 from urial_core.backends.naming import NamesModel, with_engine_options
-from urial_core.backends.transformers import shared_model
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.completion import schedules_requests
 from urial_core.compose import Overflow, conversation_text
@@ -109,7 +109,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
         "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
         ``model_provider``, ``logprobs`` if asked for, ``dropped_messages`` if the conversation had
-        to be shortened.
+        to be shortened, ``misfit`` (what is wrong) if the reply does not fit its
+        ``response_format``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")
@@ -124,7 +125,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
 
     engine_options: dict[str, Any] = Field(default_factory=dict)
-    """Without ``llm``: options of ``urial_core.backends.transformers.TransformersModel``."""
+    """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,12 @@ from pretend_server import (
 )
 
 from urial_core import GenerationParameters, Message, ParameterError, compose
-from urial_core.backends.completions_server import DIALECTS, chat_payload, completion_payload
+from urial_core.backends.completions_server import (
+    DIALECTS,
+    LLAMA_CPP,
+    chat_payload,
+    completion_payload,
+)
 from urial_core.compose import compose_plain
 from urial_core.constraint import Choice, JsonSchema
 
@@ -38,7 +44,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "repetition_penalty": 1.0,
         "include_stop_str_in_output": True,
     },
-    "llama.cpp": {"seed": 7, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "verbose": True},
+    "llama.cpp": {
+        "seed": 7,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repeat_penalty": 1.1,
+        "repeat_last_n": 64,
+        "verbose": True,
+    },
 }
 
 
@@ -177,6 +190,15 @@ async def test_a_field_can_be_taken_away(way: str) -> None:
     await asked(pretend.model(extra_body={"presence_penalty": None}), way, request_for())
     [body] = pretend.completions
     assert "presence_penalty" not in body
+
+
+@pytest.mark.parametrize("constraint", [Choice(("a", "b")), JsonSchema.of({"type": "object"})])
+def test_forms_are_written_without_a_penalty(constraint: Choice | JsonSchema) -> None:
+    """JSON and choices copy what was asked, so no penalty counts there unless somebody says so."""
+    unsaid = replace(request_for(), constraint=constraint)
+    said = replace(request_for(repetition_penalty=1.3), constraint=constraint)
+    assert completion_payload(unsaid, "m", LLAMA_CPP)["repeat_penalty"] == 1.0
+    assert completion_payload(said, "m", LLAMA_CPP)["repeat_penalty"] == 1.3
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,6 @@ from urial_core.backends.completions_server.dialect import GENERIC, Dialect
 from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import ParameterError
 from urial_core.messages import Message
-from urial_core.parameters import GenerationParameters
 from urial_core.request import Request
 
 __all__ = ["chat_payload", "completion_payload", "constraint_fields", "group_payload"]
@@ -25,9 +24,9 @@ def completion_payload(
     """Write the body of ``POST /v1/completions`` for a request.
 
     ``max_tokens`` and the sampling fields are always there, since servers have other defaults.
-    ``repetition_penalty`` is off unless said: servers count the page's tokens too, and so would
-    drive the model from the style that the page teaches. No begin-of-text is added to the prompt;
-    servers do that.
+    ``repetition_penalty`` is off unless said, where servers count the page's tokens too: that would
+    drive the model from the style that the page teaches. It is off for JSON and choices as well,
+    which copy what was asked. No begin-of-text is added to the prompt; servers do that.
 
     Args:
         request: The request; a constraint that the dialect has no fields for is left out.
@@ -40,7 +39,7 @@ def completion_payload(
         "model": model,
         "prompt": request.prompt,
         "max_tokens": request.max_tokens,
-        **_sampling_fields(parameters, dialect),
+        **_sampling_fields(request, dialect),
         **dialect.always,
     }
     if form := constraint_fields(request, dialect):
@@ -105,8 +104,10 @@ def constraint_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
     return {}
 
 
-def _sampling_fields(said: GenerationParameters, dialect: Dialect) -> dict[str, Any]:
-    if said.repetition_penalty is None:
+def _sampling_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+    said = request.parameters
+    default_helps = dialect.penalizes_recent and request.constraint is None
+    if said.repetition_penalty is None and not default_helps:
         resolved = said.replace(repetition_penalty=1.0).resolved()
     else:
         resolved = said.resolved()
