@@ -12,6 +12,7 @@ from running_server import RunningServer
 from urial_llm_claims import UrialLLMClaims
 
 from llamaindex_urial import UrialLLM
+from llamaindex_urial.conformance.leaving import LeavingTests
 
 
 @pytest.mark.model
@@ -38,3 +39,27 @@ class TestUrialLLM(UrialLLMClaims):
     @pytest.fixture
     def filler(self, server: RunningServer) -> LLM:
         return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=64, timeout=120)
+
+
+@pytest.mark.model
+@pytest.mark.server
+class TestLeaving(LeavingTests):
+    """A stream that is closed stops a server that would write on for long."""
+
+    # Of answers as long as these; TestUrialLLM has them.
+    test_closing_early = None
+    test_closing_early_is_no_error = None
+    test_errors_reach_the_caller = None
+
+    @pytest.fixture
+    def llm(self, server: RunningServer) -> LLM:
+        type(self).server = server
+        endless = server.model(extra_body={"ignore_eos": True, "stop": None})
+        return UrialLLM(llm=endless, prompt="short", max_tokens=1000)
+
+    @property
+    def stops_on_close(self) -> bool:
+        return True
+
+    def source_stopped(self, llm: LLM) -> bool:
+        return not self.server.busy()

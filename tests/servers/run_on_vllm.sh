@@ -10,6 +10,9 @@ tools=${VENV:-.venv}/bin
 port=${PORT:-8082}
 server=http://127.0.0.1:$port
 mkdir -p build
+if curl --silent --output /dev/null "$server"; then
+    echo "Something answers at $server already: set PORT to another." && exit 1
+fi
 
 # vLLM takes folders in transformers' format: that of the demo model, converted as "urial" would.
 model=$("$tools/python" - <<'PYTHON'
