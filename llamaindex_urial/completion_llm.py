@@ -160,19 +160,27 @@ def _whole(response: CompletionResponse) -> Completion:
 
 
 def _finish(response: CompletionResponse) -> str | None:
-    """Why the engine ended, where it says so as the OpenAI API does."""
+    """Why the engine ended, where it says so as the OpenAI API or llama.cpp's own does."""
+    if _get(response.raw, "stopped_limit") or _get(response.raw, "stop_type") == "limit":
+        return "length"
     choices = _get(response.raw, "choices")
     reason = _get(choices[0], "finish_reason") if choices else None
     return reason if reason in ("stop", "length") else None
 
 
 def usage_of(raw: Any) -> Usage | None:
-    """The tokens that a response reports, where it does so as the OpenAI API does."""
+    """The tokens that a response reports, where it does so as one of two APIs does.
+
+    They are OpenAI's and llama.cpp's own; the latter speaks of them in a stream's last event.
+    """
     usage = _get(raw, "usage")
     read, written = _get(usage, "prompt_tokens"), _get(usage, "completion_tokens")
+    cached = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
+    if _get(raw, "stop") is True:
+        read, written = _get(raw, "tokens_evaluated"), _get(raw, "tokens_predicted")
+        cached = _get(_get(raw, "timings"), "cache_n")
     if not isinstance(read, int) or not isinstance(written, int):
         return None
-    cached = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
     return Usage(read, written, cached if isinstance(cached, int) else 0)
 
 

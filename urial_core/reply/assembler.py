@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob, Usage
+from urial_core.completion import (
+    CompletionChunk,
+    CompletionModel,
+    TokenLogprob,
+    Usage,
+    counted_usage,
+)
 from urial_core.errors import GenerationError
 from urial_core.reply.reader import ReplyReader
 from urial_core.reply.values import Reply, ReplyEnd, TextDelta
@@ -139,10 +145,7 @@ class ReplyAssembler:
     def _account(self) -> None:
         usage = self._usage
         if usage is None and self._model.counts_exactly:
-            usage = Usage(
-                input_tokens=self._model.count_tokens(self._request.prompt),
-                output_tokens=self._model.count_tokens("".join(self._raw)),
-            )
+            usage = counted_usage(self._model, self._request.prompt, "".join(self._raw))
         if usage is not None:
             self._spent = usage if self._spent is None else self._spent + usage
 

@@ -35,13 +35,19 @@ class RunningServer:
 
     def busy(self) -> bool:
         """Whether it is writing something, as its own counters have it."""
+        return self._counted("llamacpp:requests_processing", "vllm:num_requests_running") > 0
+
+    def written(self) -> int:
+        """Tokens that it has written since it was started."""
+        return int(self._counted("llamacpp:tokens_predicted_total", "vllm:generation_tokens_total"))
+
+    def _counted(self, *names: str) -> float:
         with urllib.request.urlopen(f"{self.url}/metrics") as answer:  # noqa: S310 - loopback
             counters = answer.read().decode()
-        running = ("llamacpp:requests_processing", "vllm:num_requests_running")
-        return any(
-            float(line.rsplit(" ", 1)[1]) > 0
+        return sum(
+            float(line.rsplit(" ", 1)[1])
             for line in counters.splitlines()
-            if line.startswith(running)
+            if line.startswith(names)
         )
 
     def becomes(self, *, busy: bool, within: float = 20.0) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "completions_server")]  # for modules that files share
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules that all files share
+sys.path.insert(0, str(Path(__file__).parents[1] / "completions_server"))  # for `running_server`
 
 from road import Road
 from road_list import FRONTS, ROADS, Kind
@@ -20,7 +20,7 @@ from urial_core.backends.transformers import TransformersModel
 from urial_core.demo import demo_model_file
 
 FIELDS = {"prompt": "short", "max_tokens": 24, "temperature": 0.0, "repetition_penalty": 1.0}
-"""Greedy, with a short page, and with no penalty anywhere: servers would count the page's tokens."""
+"""Greedy, with a short page and no penalty anywhere: servers would count the page's tokens."""
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +45,17 @@ def ollama(server: LlamaServer) -> Generator[str]:
 
 
 @pytest.fixture(scope="session")
-def tgi(server: LlamaServer) -> Generator[str]:
+def tgi_front(server: LlamaServer) -> Generator[str]:
     """The URL of the front of TGI's."""
     with FRONTS["tgi"](server.url).running() as url:
         yield url
+
+
+@pytest.fixture
+def tgi(tgi_front: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, let through: while offline, Hugging Face's client refuses the loopback too."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    return tgi_front
 
 
 @pytest.fixture(scope="session")

@@ -79,9 +79,7 @@ def _chat_ollama(given: Given, **fields: Any) -> Road:
 def _chat_tgi(given: Given, **fields: Any) -> Road:
     from langchain_huggingface import HuggingFaceEndpoint
 
-    return LangChainRoad(
-        ChatUrial(llm=HuggingFaceEndpoint(endpoint_url=given("tgi")), **fields)
-    )
+    return LangChainRoad(ChatUrial(llm=HuggingFaceEndpoint(endpoint_url=given("tgi")), **fields))
 
 
 def _chat_llama_cpp(given: Given, **fields: Any) -> Road:
@@ -152,7 +150,7 @@ ROADS = {
     "LangChain HuggingFacePipeline": Kind(_chat_pipeline, server=False),
     "LangChain from_model_id": Kind(_chat_transformers, server=False),
     "LlamaIndex from_endpoint": Kind(_llm_endpoint),
-    "LlamaIndex OpenAILike": Kind(_llm_openai_like, usage=_WHOLE),
+    "LlamaIndex OpenAILike": Kind(_llm_openai_like),
     "LlamaIndex Ollama": Kind(_llm_ollama),
     "LlamaIndex Llamafile": Kind(_llm_llamafile),
     "LlamaIndex LlamaCPP": Kind(_llm_llama_cpp, server=False, needs="llama_index.llms.llama_cpp"),

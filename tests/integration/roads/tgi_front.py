@@ -1,8 +1,8 @@
 """The wire format of Hugging Face's text-generation-inference before the real llama.cpp server.
 
 See ``front``. Parameters are checked as its router checks them, a request is greedy only where
-nothing asks for sampling, and the stop string that was met stands at the end of the text. Unlike
-TGI's, the pieces of a stream are those of llama.cpp, which keeps back what may become a stop string.
+nothing asks for sampling, and the stop string that was met stands at the end of the text. The
+pieces of a stream are llama.cpp's, which keeps back what may become a stop string, as TGI does not.
 """
 
 from __future__ import annotations
