@@ -76,6 +76,7 @@ _HUGGINGFACE_SERVER = Capabilities(
         "top_k": None,
         "typical_p": None,
     },
+    json_schema=lambda schema: {"grammar": {"type": "json", "value": schema.schema}},
 )
 _OLLAMA = Capabilities(
     fields=_same(
@@ -100,7 +101,7 @@ _BY_CLASS = {
     "OllamaLLM": _OLLAMA,
     "Ollama": replace(_without_seed(_OLLAMA), json_schema=None),
     "HuggingFaceEndpoint": _HUGGINGFACE_SERVER,
-    "HuggingFaceTextGenInference": _HUGGINGFACE_SERVER,
+    "HuggingFaceTextGenInference": replace(_HUGGINGFACE_SERVER, json_schema=None),
     "VLLM": Capabilities(
         fields=_same(
             "temperature",

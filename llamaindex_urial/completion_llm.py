@@ -14,6 +14,7 @@ from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.in_thread import worker_for
 from urial_core.backends.one_by_one import OneByOneModel
 from urial_core.completion import Completion, CompletionChunk, Usage
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
 
 __all__ = ["CompletionLLM", "usage_of"]
@@ -76,6 +77,10 @@ class CompletionLLM(OneByOneModel):
         encode = self.token_ids
         return len(encode(text)) if encode is not None else estimate_tokens(text)
 
+    def constrains(self, constraint: Constraint) -> bool:
+        """Whether the LLM holds a completion to this form: to JSON schemas, where its class can."""
+        return self._can.json_schema is not None and isinstance(constraint, JsonSchema)
+
     def with_call(self, call: Mapping[str, Any]) -> CompletionLLM:
         """The same with more keyword arguments for every call."""
         return CompletionLLM(self._llm, {**self._call, **call})
@@ -129,6 +134,8 @@ class CompletionLLM(OneByOneModel):
         }
         if self._can.stop:
             call[self._can.stop] = list(request.stop)[: self._can.max_stops]
+        if self._can.json_schema and isinstance(request.constraint, JsonSchema):
+            call[self._can.json_schema] = request.constraint.schema
         if self._can.bare:
             own = dict(getattr(self._llm, self._can.bare))
             if own.pop("stop", None) is not None:

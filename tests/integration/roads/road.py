@@ -22,6 +22,10 @@ WAYS = ("sync", "async", "stream", "async stream")
 """How one reply may be asked for."""
 
 
+class NoCallError(Exception):
+    """The model made no call of the tool."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """Tokens as the framework reports them."""
@@ -122,6 +126,8 @@ class LangChainRoad(Road):
 
     def call(self, tool: type[BaseModel], question: str) -> Mapping[str, Any]:
         reply = self.chat.bind_tools([tool], tool_choice="any").invoke(question)
+        if not reply.tool_calls:
+            raise NoCallError(reply.invalid_tool_calls)
         assert reply.response_metadata["finish_reason"] == "tool_calls"
         assert reply.tool_calls[0]["name"] == tool.__name__
         return reply.tool_calls[0]["args"]
@@ -182,8 +188,11 @@ class LlamaIndexRoad(Road):
             lambda **_: "", name=tool.__name__, description=tool.__doc__, fn_schema=tool
         )
         response = self.llm.chat_with_tools([offered], user_msg=question, tool_required=True)
+        calls = self.llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+        if not calls:
+            raise NoCallError(response.raw)
         assert response.raw["finish_reason"] == "tool_calls"
-        [call, *_] = self.llm.get_tool_calls_from_response(response)
+        call = calls[0]
         assert call.tool_name == tool.__name__
         return call.tool_kwargs
 

@@ -37,6 +37,7 @@ class Kind:
         server: Whether the one real server is at its end.
         usage: The ways in which tokens are reported.
         tells_length: Whether the engine says that it ended at ``max_tokens``.
+        constrains: Whether the model can be held to a JSON schema on it.
         needs: A package that it cannot do without and that the extra ``test`` does not bring.
     """
 
@@ -44,6 +45,7 @@ class Kind:
     server: bool = True
     usage: tuple[str, ...] = ("sync", "async", "stream", "async stream", "several")
     tells_length: bool = True
+    constrains: bool = True
     needs: str | None = None
 
     @property
@@ -143,14 +145,14 @@ def _llm_huggingface(given: Given, **fields: Any) -> Road:
 
 ROADS = {
     "LangChain from_endpoint": Kind(_chat_endpoint),
-    "LangChain OpenAI": Kind(_chat_openai, usage=_WHOLE),
+    "LangChain OpenAI": Kind(_chat_openai, usage=_WHOLE, constrains=False),
     "LangChain OllamaLLM": Kind(_chat_ollama),
     "LangChain HuggingFaceEndpoint": Kind(_chat_tgi, usage=_NEVER, tells_length=False),
     "LangChain LlamaCpp": Kind(_chat_llama_cpp, server=False, needs="llama_cpp"),
     "LangChain HuggingFacePipeline": Kind(_chat_pipeline, server=False),
     "LangChain from_model_id": Kind(_chat_transformers, server=False),
     "LlamaIndex from_endpoint": Kind(_llm_endpoint),
-    "LlamaIndex OpenAILike": Kind(_llm_openai_like),
+    "LlamaIndex OpenAILike": Kind(_llm_openai_like, constrains=False),
     "LlamaIndex Ollama": Kind(_llm_ollama),
     "LlamaIndex Llamafile": Kind(_llm_llamafile),
     "LlamaIndex LlamaCPP": Kind(_llm_llama_cpp, server=False, needs="llama_index.llms.llama_cpp"),

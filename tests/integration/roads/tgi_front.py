@@ -38,6 +38,9 @@ class TgiFront(Front):
             "seed": asked.get("seed", -1),
             "stop": asked.get("stop", []),
         }
+        if asked.get("grammar"):
+            assert asked["grammar"]["type"] == "json"
+            payload["json_schema"] = asked["grammar"]["value"]
         text = body["inputs"] if asked.get("return_full_text") else ""
         for piece in self.pieces(payload):
             new = piece.text + piece.stop_met
