@@ -4,7 +4,7 @@ Calls come in pairs, one of each kind, in alternating order, on questions that d
 Two servers are asked: a real llama.cpp server with the demo model, for the share of a reply's time,
 and a stub that answers at once, for the cost of a call in milliseconds.
 
-    python benchmarks/overhead.py [--rounds 9] [--slots 16]
+    python benchmarks/overhead.py [--rounds 7] [--slots 16] [--threads 2]
 
 Prints Markdown tables of medians. The real server takes all cores, so run it on a quiet machine.
 """
@@ -37,15 +37,15 @@ from urial_core.backends.completions_server import CompletionsServerModel, compl
 ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "tests" / "servers" / "llama_server.py"
 REPLY_TOKENS = 32
-TOGETHER = 16
 TOPICS = ("tea", "glass", "owls", "soap", "maps", "rain", "bread", "salt", "moss", "paper")
 WAYS = ("whole", "stream", "async whole", "async stream")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--slots", type=int, default=TOGETHER)
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--slots", type=int, default=16, help="and calls at once")
+    options.add_argument("--threads", type=int, default=2, help="of the real server")
     options.add_argument("--stub", action="store_true", help="be the stub server")
     arguments = options.parse_args()
     if arguments.stub:
@@ -55,14 +55,21 @@ def main() -> None:
         print(
             "A server that answers at once: milliseconds of one call, and what the adapter adds\n"
         )
-        table(url, rounds=10 * arguments.rounds, absolute=True)
+        table(url, 10 * arguments.rounds, arguments.slots, absolute=True)
     with tempfile.TemporaryDirectory() as slots:
         command = [str(SERVER), "--slots", str(arguments.slots), "--window", "2048"]
-        command += ["--threads", "2", "--cache-ram", "0", "--slot-save-path", slots]
+        command += [
+            "--threads",
+            str(arguments.threads),
+            "--cache-ram",
+            "0",
+            "--slot-save-path",
+            slots,
+        ]
         with serving(command) as url:
             CompletionsServerModel(url).warm(load_prompt("default"))
             print(f"\nA real server: seconds of a reply of {REPLY_TOKENS} tokens, and the ratio\n")
-            table(url, rounds=arguments.rounds, absolute=False)
+            table(url, arguments.rounds, arguments.slots, absolute=False)
 
 
 @contextmanager
@@ -82,12 +89,12 @@ def serving(command: list[str]) -> Generator[str]:
     process.communicate()
 
 
-def table(url: str, *, rounds: int, absolute: bool) -> None:
+def table(url: str, rounds: int, most: int, *, absolute: bool) -> None:
     unit = "ms" if absolute else "s"
     added = "added" if absolute else "adapter / SDK"
     print(f"| adapter | way | at once | SDK, {unit} | adapter, {unit} | {added} | quartiles |")
     print("|---|---|---|---|---|---|---|")
-    for at_once in (1, TOGETHER):
+    for at_once in (1, most):
         for adapter in (LangChain, LlamaIndex):
             for way in WAYS if at_once == 1 else ("whole", "async stream"):
                 times = rounds if at_once == 1 else max(rounds // 2, 3)
