@@ -37,8 +37,16 @@ class SteppedReply(ABC):
         over: Whether the step under way is complete and the engine may be stopped.
     """
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
+        """Start a reply.
+
+        Args:
+            model: The model.
+            request: What is asked of it.
+            live: Whether somebody reads along, so that what is given out stands.
+        """
         self.over = False
+        self._live = live
         self._model = model
         self._request = request
         self._written = ""  # behind the request's page, by the model and by us

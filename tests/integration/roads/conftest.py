@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules that all files share
-sys.path.insert(0, str(Path(__file__).parents[1] / "completions_server"))  # for `running_server`
 
 from road import Road
 from road_list import FRONTS, ROADS, Kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -70,7 +71,7 @@ def ollama_llm(url: str, **fields: Any) -> Any:
     """LlamaIndex's LLM for Ollama."""
     from llama_index.llms.ollama import Ollama
 
-    return Ollama(model="m", base_url=url, context_window=4096, **fields)
+    return Ollama(model="m", base_url=url, **{"context_window": 4096, **fields})
 
 
 def llamafile_llm(url: str, **fields: Any) -> Any:
@@ -144,6 +145,34 @@ def test_ollama_is_asked_without_its_template(kind: str, server: StubServer) -> 
     assert body["options"]["num_ctx"] == 4096
     assert body["options"]["mirostat"] == 1
     assert response.raw["usage"]["prompt_tokens"] == 50
+
+
+@pytest.mark.parametrize("kind", ["Ollama"])
+@pytest.mark.parametrize("way", ["acomplete", "astream"])
+async def test_ollama_is_not_asked_for_its_window_in_an_event_loop(
+    kind: str, way: str, server: StubServer
+) -> None:
+    """LlamaIndex's class asks by a call that blocks: another thread makes it."""
+
+    def answer(body: dict[str, Any]) -> bytes | Iterator[bytes]:
+        return ollama(body) if "prompt" in body else shown
+
+    shown = json.dumps({"model_info": {"m.context_length": 512}}).encode()
+    server.answer = answer
+    urial = urial_of(kind, server, context_window=-1)
+    urial.context_window = 4096  # so that the wrapped LLM's is not asked for before
+    show = urial.llm.client.show
+    threads = list[threading.Thread]()
+
+    def noted(model: str) -> Any:
+        threads.append(threading.current_thread())
+        return show(model)
+
+    urial.llm.client.show = noted
+    assert await ask(way, urial) == "Hello!"
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+    assert server.bodies[-1]["options"]["num_ctx"] == 512
 
 
 @pytest.mark.parametrize("kind", ["OpenAILike"])
