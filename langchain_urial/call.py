@@ -81,7 +81,7 @@ class Call:
             model, name = _other_model(owner, model, str(other)), str(other)
         extra = {key: given.pop(key) for key in list(given) if key not in _OWN}
         if extra:
-            if not isinstance(model, CompletionLLM):
+            if not hasattr(model, "with_call"):
                 raise ParameterError(
                     f"Unknown parameter {', '.join(extra)}: the parameters are {', '.join(_OWN)} "
                     "and stop."

@@ -16,6 +16,7 @@ __all__ = [
     "CompletionModel",
     "TokenLogprob",
     "Usage",
+    "counted_usage",
     "is_completion_model",
     "schedules_requests",
 ]
@@ -120,6 +121,12 @@ class CompletionModel(Protocol):
 
     def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
+
+
+def counted_usage(model: CompletionModel, prompt: str, written: str) -> Usage:
+    """Count with a model's own tokenizer what an engine did not report."""
+    begin_of_text = model.count_tokens("")  # which stands before the page alone
+    return Usage(model.count_tokens(prompt), model.count_tokens(written) - begin_of_text)
 
 
 def is_completion_model(value: object) -> TypeGuard[CompletionModel]:

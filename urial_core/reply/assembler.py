@@ -14,6 +14,7 @@ from urial_core.completion import (
     CompletionModel,
     TokenLogprob,
     Usage,
+    counted_usage,
 )
 from urial_core.errors import GenerationError
 from urial_core.reply.reader import ReplyReader
@@ -161,10 +162,7 @@ class ReplyAssembler:
     def _account(self) -> None:
         usage = self._usage
         if usage is None and self._model is not None and self._model.counts_exactly:
-            usage = Usage(
-                input_tokens=self._model.count_tokens(self._request.prompt),
-                output_tokens=self._model.count_tokens("".join(self._raw)),
-            )
+            usage = counted_usage(self._model, self._request.prompt, "".join(self._raw))
         if usage is not None:
             self._spent = usage if self._spent is None else self._spent + usage
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from urial_core.completion import CompletionChunk, CompletionModel, Usage
+from urial_core.completion import CompletionChunk, CompletionModel, Usage, counted_usage
 from urial_core.constraint import Constraint
 from urial_core.errors import GenerationError
 from urial_core.reply.echo import PromptEcho
@@ -151,10 +151,7 @@ class SteppedReply(ABC):
             return
         usage = self._usage
         if usage is None and self._model.counts_exactly:
-            usage = Usage(
-                input_tokens=self._model.count_tokens(self._asked.prompt),
-                output_tokens=self._model.count_tokens("".join(self._raw)),
-            )
+            usage = counted_usage(self._model, self._asked.prompt, "".join(self._raw))
         if usage is not None and self._spent is not None:
             self._spent += Usage(0, usage.output_tokens)
         else:

@@ -213,3 +213,29 @@ def test_ollama_holds_typed_answers_to_their_schema(kind: str, server: StubServe
     response = urial_of(kind, server).complete("Hi", response_format=form)
     assert response.text == '{"a": 1}'
     assert server.bodies[0]["format"] == {**schema, "additionalProperties": False}
+
+
+@pytest.mark.parametrize("kind", ["Llamafile"])
+@pytest.mark.parametrize("way", ["complete", "stream"])
+def test_llamafile_tells_its_end_and_its_tokens(kind: str, way: str, server: StubServer) -> None:
+    """llama.cpp's own API has other names for the reason and the counts, which stand at the end."""
+    end = {"content": "Hello!", "stop": True, "stop_type": "limit"}
+    end |= {"tokens_evaluated": 50, "tokens_predicted": 7, "timings": {"cache_n": 40}}
+    whole = json.dumps(end)
+    server.answer = lambda body: [f"data: {whole}\n".encode()] if body["stream"] else whole.encode()
+    urial = urial_of(kind, server)
+    response = urial.complete("Hi") if way == "complete" else [*urial.stream_complete("Hi")][-1]
+    assert response.raw["finish_reason"] == "length"
+    usage = response.raw["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (50, 7)
+    assert usage["prompt_tokens_details"]["cached_tokens"] == 40
+
+
+@pytest.mark.parametrize("kind", ["Llamafile"])
+def test_llamafile_holds_typed_answers_to_their_schema(kind: str, server: StubServer) -> None:
+    """The schema goes to the server as it is."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"schema": schema}}
+    server.answer = lambda _: json.dumps({"content": '{"a": 1}', "stop": True}).encode()
+    assert urial_of(kind, server).complete("Hi", response_format=form).text == '{"a": 1}'
+    assert server.bodies[0]["json_schema"] == {**schema, "additionalProperties": False}
