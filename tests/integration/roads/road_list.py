@@ -23,7 +23,7 @@ __all__ = ["FRONTS", "ROADS", "Kind"]
 FRONTS = {"ollama": OllamaFront, "tgi": TgiFront}
 
 Given = Callable[[str], Any]
-"""Gives a fixture by its name: ``server``, ``ollama``, ``tgi`` or ``demo_model``."""
+"""Gives a fixture by its name, such as ``server``, ``ollama`` or ``tgi``."""
 
 _WINDOW = 2048
 
@@ -93,6 +93,10 @@ def _chat_transformers(given: Given, **fields: Any) -> Road:
     return LangChainRoad(ChatUrial.from_model_id(model, tokenizer, **fields))
 
 
+def _chat_llama(given: Given, **fields: Any) -> Road:
+    return LangChainRoad(ChatUrial(llm=given("llama"), **fields))
+
+
 def _chat_pipeline(given: Given, **fields: Any) -> Road:
     from langchain_huggingface import HuggingFacePipeline
     from transformers import pipeline
@@ -133,6 +137,10 @@ def _llm_llama_cpp(given: Given, **fields: Any) -> Road:
     return LlamaIndexRoad(UrialLLM(llm=given("llamaindex_llama_cpp"), **fields))
 
 
+def _llm_llama(given: Given, **fields: Any) -> Road:
+    return LlamaIndexRoad(UrialLLM(llm=given("llama"), **fields))
+
+
 def _llm_huggingface(given: Given, **fields: Any) -> Road:
     from llama_index.llms.huggingface import HuggingFaceLLM
 
@@ -150,12 +158,14 @@ ROADS = {
     "LangChain HuggingFaceEndpoint": Kind(_chat_tgi, usage=_NEVER, tells_length=False),
     "LangChain LlamaCpp": Kind(_chat_llama_cpp, server=False, needs="llama_cpp"),
     "LangChain HuggingFacePipeline": Kind(_chat_pipeline, server=False),
-    "LangChain from_model_id": Kind(_chat_transformers, server=False),
+    "LangChain from_model_id, transformers": Kind(_chat_transformers, server=False),
+    "LangChain from_model_id, llama.cpp": Kind(_chat_llama, server=False),
     "LlamaIndex from_endpoint": Kind(_llm_endpoint),
     "LlamaIndex OpenAILike": Kind(_llm_openai_like, constrains=False),
     "LlamaIndex Ollama": Kind(_llm_ollama),
     "LlamaIndex Llamafile": Kind(_llm_llamafile),
     "LlamaIndex LlamaCPP": Kind(_llm_llama_cpp, server=False, needs="llama_index.llms.llama_cpp"),
+    "LlamaIndex from_model_id, llama.cpp": Kind(_llm_llama, server=False),
     "LlamaIndex HuggingFaceLLM": Kind(_llm_huggingface, server=False),
 }
 """Their kinds, by name."""
