@@ -14,7 +14,7 @@ from langchain_urial.tools import openai_choice, openai_tools
 from langchain_urial.translation import core_messages
 from urial_core import GenerationParameters, Prompt, UrialChat
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.transformers import shared_model
+from urial_core.backends.in_process import shared_model
 from urial_core.backends.wrapped import SAMPLING, WrappedModel
 from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError, UnsupportedModelError

@@ -76,7 +76,7 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
     ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
 
     engine_options: dict[str, Any] = Field(default_factory=dict)
-    """Without ``llm``: options of ``urial_core.backends.transformers.TransformersModel``."""
+    """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""

@@ -17,6 +17,7 @@ __all__ = [
     "TokenLogprob",
     "Usage",
     "is_completion_model",
+    "schedules_requests",
 ]
 
 
@@ -129,3 +130,13 @@ def is_completion_model(value: object) -> TypeGuard[CompletionModel]:
     """
     members = (name for name in vars(CompletionModel) if not name.startswith("_"))
     return all(getattr_static(value, name, None) is not None for name in members)
+
+
+def schedules_requests(model: CompletionModel) -> bool:
+    """Whether a model is best sent each request as it comes, and writes it beside the others.
+
+    Servers with continuous batching are such. Requests that are brought together for one
+    ``complete`` would only wait for the longest among them. Such a model has an attribute
+    ``schedules_requests`` that is true.
+    """
+    return bool(getattr(model, "schedules_requests", False))

@@ -42,7 +42,7 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     """What ``llama-server`` would be told by its own options."""
     params = xllamacpp.CommonParams()
     params.model.path = options.model
-    params.model_alias = {"gemma"}
+    params.model_alias = {"gemma", "gemma-again"}
     params.hostnames, params.port = ["127.0.0.1"], options.port
     params.n_parallel = options.slots
     params.n_ctx = options.slots * options.window  # shared out among the slots

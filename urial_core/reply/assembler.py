@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob
+from urial_core.completion import Completion, CompletionChunk, CompletionModel, TokenLogprob
 from urial_core.reply.making import Delta, ReplyMaker
 from urial_core.reply.reader import ReplyReader
 from urial_core.reply.values import Reply, ReplyEnd, TextDelta
@@ -27,7 +27,7 @@ class ReplyAssembler(ReplyMaker):
     user wants an empty answer.
     """
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel | None, request: Request) -> None:
         super().__init__(model, request)
         self._attempt = 0
         self._done = False
@@ -41,10 +41,7 @@ class ReplyAssembler(ReplyMaker):
         if self._done:
             return None
         if self._attempt:
-            self._unsent = self._delta(self._reader.flush())
-            usage = self._usage_of(self._request)
-            if usage is not None:
-                self._spent = usage if self._spent is None else self._spent + usage
+            self._end_attempt()
             ended_early = self._reader.ended_blank and self._finish != "length"
             self._done = self._attempt == _ATTEMPTS or not ended_early
             if self._done:
@@ -78,9 +75,22 @@ class ReplyAssembler(ReplyMaker):
             logprobs=tuple(logprob for delta in self._deltas for logprob in delta.logprobs),
         )
 
+    def only(self, completion: Completion) -> Reply:
+        """Return the reply that the first attempt's completion makes; there is no second one."""
+        self.next_attempt()
+        self.feed(completion)
+        self._end_attempt()
+        return self.whole()
+
     @property
     def _text(self) -> str:
         return "".join(delta.text for delta in self._deltas)
+
+    def _end_attempt(self) -> None:
+        self._unsent = self._delta(self._reader.flush())
+        usage = self._usage_of(self._request)
+        if usage is not None:
+            self._spent = usage if self._spent is None else self._spent + usage
 
     def _delta(self, text: str) -> list[Delta]:
         if not text:

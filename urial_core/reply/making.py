@@ -30,7 +30,13 @@ class ReplyMaker(ABC):
         over: Whether the attempt under way is complete and the engine may be stopped.
     """
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel | None, request: Request) -> None:
+        """Start a reply.
+
+        Args:
+            model: Counts the tokens that the engine does not report; None for nobody.
+            request: What is to be replied to.
+        """
         self.over = False
         self._model = model
         self._request = request
@@ -91,7 +97,7 @@ class ReplyMaker(ABC):
 
     def _usage_of(self, attempt: Request) -> Usage | None:
         """Tokens of the attempt: those told by the engine, or counted with its own tokenizer."""
-        if self._usage is not None or not self._model.counts_exactly:
+        if self._usage is not None or self._model is None or not self._model.counts_exactly:
             return self._usage
         return Usage(
             input_tokens=self._model.count_tokens(attempt.prompt),

@@ -30,6 +30,8 @@ class SteppedReply(ReplyMaker, ABC):
     those in time where nothing is kept computed, but it is one page. Tokens written are all steps'.
     """
 
+    _model: CompletionModel
+
     def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
         """Start a reply.
 

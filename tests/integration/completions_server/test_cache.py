@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from pathlib import Path
 
 import pytest
-from running_server import RunningServer
+from running_server import LlamaServer, RunningServer
 
 from langchain_urial import ChatUrial
 from urial_core import Prompt
@@ -38,9 +39,44 @@ async def test_after_warming_every_parallel_request_finds_the_page(
         assert reply.usage_metadata["input_token_details"]["cache_read"] >= 256
 
 
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_the_page_is_computed_once(server: RunningServer, way: str) -> None:
+    """The second request finds the first one's page, by the server's own count."""
+    chat = ChatUrial(llm=server.model(), prompt=unseen_prompt(), max_tokens=4)
+    found = [server.tokens_found()]
+    for question in ("Say one.", "Name a fruit."):
+        if way == "sync":
+            chat.invoke(question)
+        else:
+            await chat.ainvoke(question)
+        found.append(server.tokens_found())
+    assert found[1] - found[0] < 128
+    assert found[2] - found[1] >= 256
+
+
 async def test_an_unseen_page_is_not_in_the_cache(server: RunningServer) -> None:
     """What the other tests here count is no accident."""
     chat = ChatUrial(llm=server.model(), prompt=unseen_prompt(), max_tokens=4)
     reply = await chat.ainvoke("Say one.")
     assert reply.usage_metadata is not None
     assert reply.usage_metadata["input_token_details"]["cache_read"] < 128
+
+
+def test_warming_copies_the_page_from_slot_to_slot(tmp_path: Path) -> None:
+    """llama.cpp computes it in its first slot only, and all four find it."""
+    pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
+    server = LlamaServer(tmp_path, options=["--slots", "4"])
+    try:
+        model, prompt = server.model(), unseen_prompt()
+        page = model.count_tokens(prompt.page)
+        assert model.server().slots == 4
+        model.warm(prompt)
+        assert list(tmp_path.glob("urial-*.bin"))
+        assert page <= server.counted("llamacpp:prompt_tokens_total") < page + 64
+        chat = ChatUrial(llm=model, prompt=prompt, max_tokens=12)
+        replies = chat.batch([f"Say {word}." for word in ("one", "two", "three", "four")])
+    finally:
+        server.kill()
+    for reply in replies:
+        assert reply.usage_metadata is not None
+        assert reply.usage_metadata["input_token_details"]["cache_read"] >= page - 8

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from urial_core.backends.completions_server.cut_json import rest_of
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
 from urial_core.backends.completions_server.one_line_json import OneLineJson
 from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
@@ -75,8 +76,9 @@ class StreamReader:
     def __init__(self, request: Request, dialect: Dialect = GENERIC) -> None:
         self.text = ""
         self._most_alternatives = request.parameters.logprobs or 0
-        holds = isinstance(request.constraint, JsonSchema) and dialect.json_schema is not None
-        self._json = OneLineJson() if holds else None
+        held = request.constraint if dialect.json_schema is not None else None
+        self._schema = held if isinstance(held, JsonSchema) else None
+        self._json = OneLineJson() if self._schema else None
         self._last: CompletionChunk | None = None
         self._usage: Usage | None = None
 
@@ -120,7 +122,7 @@ class StreamReader:
             GenerationError: The stream was cut: nothing said that this is the end.
         """
         if self._last is not None:
-            return replace(self._last, usage=self._usage)
+            return replace(self._last, text=self._last.text + self._rest(), usage=self._usage)
         if said_done:
             return CompletionChunk("", finish="stop", usage=self._usage)
         raise GenerationError(
@@ -128,6 +130,11 @@ class StreamReader:
             "this error's `text`. Ask again; if it happens again, read the server's log.",
             self.text,
         )
+
+    def _rest(self) -> str:
+        """What makes JSON whole that ``max_tokens`` cut."""
+        cut = self._last is not None and self._last.finish == "length"
+        return rest_of(self.text, self._schema) if self._schema and cut else ""
 
 
 def _stop_met(event: Mapping[str, Any]) -> str:

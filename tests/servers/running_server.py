@@ -9,15 +9,17 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from urial_core.backends.completions_server import CompletionsServerModel
 
-ROOT = Path(__file__).parents[3]
-SCRIPT = ROOT / "tests" / "servers" / "llama_server.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).with_name("llama_server.py")
 STARTS_WITHIN = 120.0
+NAMES = ("gemma", "gemma-again")
+"""Names of the one model, by either script here."""
 
 
 class RunningServer:
@@ -33,16 +35,35 @@ class RunningServer:
     def model(self, **options: Any) -> CompletionsServerModel:
         return CompletionsServerModel(self.base_url, **{"timeout": 120.0, **options})
 
-    def busy(self) -> bool:
-        """Whether it is writing something, as its own counters have it."""
-        with urllib.request.urlopen(f"{self.url}/metrics") as answer:  # noqa: S310 - loopback
-            counters = answer.read().decode()
-        running = ("llamacpp:requests_processing", "vllm:num_requests_running")
-        return any(
-            float(line.rsplit(" ", 1)[1]) > 0
-            for line in counters.splitlines()
-            if line.startswith(running)
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """What the server answers to a body."""
+        request = urllib.request.Request(  # noqa: S310 - loopback
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
+            return json.load(answer)
+
+    def counted(self, *names: str) -> float:
+        """The sum of the server's own counters of these names."""
+        with urllib.request.urlopen(f"{self.url}/metrics") as answer:  # noqa: S310 - loopback
+            lines = answer.read().decode().splitlines()
+        found = [line for line in lines if line.startswith(names)]
+        assert found, f"no counter {names} in {lines}"
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+    def tokens_found(self) -> float:
+        """Tokens of prompts that were not computed again, so far, by its own count."""
+        return self.counted("llamacpp:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total")
+
+    def busy(self) -> bool:
+        """Whether it is writing something, by its own count."""
+        return self.counted("llamacpp:requests_processing", "vllm:num_requests_running") > 0
+
+    def under_way(self) -> int:
+        """How many requests it is writing or has waiting."""
+        writing = self.counted("llamacpp:requests_processing", "vllm:num_requests_running")
+        waiting = self.counted("llamacpp:requests_deferred", "vllm:num_requests_waiting{")
+        return int(writing + waiting)
 
     def becomes(self, *, busy: bool, within: float = 20.0) -> bool:
         """Whether it becomes busy, or idle, in time.

@@ -1,0 +1,61 @@
+"""What ``ChatUrial`` claims in LangChain's integration suite, whatever runs its model."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+from langchain_urial import ChatUrial
+from langchain_urial.structured_output import Method
+
+
+class ChatUrialClaims(ChatModelIntegrationTests):
+    """Tools, tool choice, typed output, JSON mode, usage and the cache are all claimed.
+
+    What is about typed output runs with each of its methods.
+    """
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run the tests of typed output with each method."""
+        if "structured_output" in metafunc.function.__name__:
+            metafunc.parametrize("method", get_args(Method), indirect=True)
+
+    @pytest.fixture(autouse=True)
+    def method(self, request: pytest.FixtureRequest) -> None:
+        """Take the method that the test runs with, if any."""
+        type(self).structured_output_method = getattr(request, "param", "json_schema")
+
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatUrial
+
+    @property
+    def structured_output_kwargs(self) -> dict[str, Any]:
+        return {"method": self.structured_output_method}
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
+    def supported_usage_metadata_details(self) -> dict[str, list[str]]:
+        return {"invoke": ["cache_read_input"], "stream": ["cache_read_input"]}
+
+    def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
+        """Ask twice: the second page's constant part is known from the first."""
+        model = ChatUrial(**self.chat_model_params)
+        model.invoke("Hello")
+        if not stream:
+            return model.invoke("Good evening")
+        whole = AIMessageChunk(content="")
+        for chunk in model.stream("Good evening"):
+            whole += chunk
+        return whole

@@ -1,0 +1,32 @@
+"""LangChain's own test suite for chat models, on the real base model behind a real server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from chat_urial_claims import ChatUrialClaims
+from running_server import NAMES, RunningServer
+
+from langchain_urial import ChatUrial
+
+
+@pytest.mark.model
+@pytest.mark.server
+class TestServer(ChatUrialClaims):
+    """The integration suite, greedy, with the short page."""
+
+    @pytest.fixture(autouse=True)
+    def _use_server(self, server: RunningServer) -> None:
+        # The suite's properties are read after this fixture has run.
+        type(self).server = server
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        # With a name nothing is sent now: one of the suite's tests would record it.
+        chat = ChatUrial.from_endpoint(self.server.base_url, NAMES[0], timeout=120.0)
+        return {"llm": chat.llm, "prompt": "short", "max_tokens": 100}
+
+    @property
+    def model_override_value(self) -> str:
+        return NAMES[1]
