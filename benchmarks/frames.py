@@ -33,7 +33,7 @@ from urial_core import (
     UrialChat,
     load_prompt,
 )
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.in_process import ENGINES, InProcessModel, model_in_process
 from urial_core.demo import demo_model_file
 
 QUESTIONS = Path(__file__).with_name("questions.toml")
@@ -195,7 +195,7 @@ def outside_blocks(lines: Sequence[str]) -> list[str]:
 class Recorder:
     """A model that keeps what it wrote."""
 
-    def __init__(self, model: TransformersModel) -> None:
+    def __init__(self, model: InProcessModel) -> None:
         self.raw = list[tuple[str, str]]()
         self.context_window = model.context_window
         self.count_tokens = model.count_tokens
@@ -226,7 +226,7 @@ def read_questions(limit: int | None) -> list[Question]:
 
 
 def answer(
-    model: TransformersModel,
+    model: InProcessModel,
     prompt: Prompt,
     parameters: GenerationParameters,
     questions: Sequence[Question],
@@ -318,6 +318,7 @@ def main() -> None:
     """Run the comparison asked for."""
     parser = argparse.ArgumentParser(description="Compare frames, or ways to sample.")
     parser.add_argument("--model", help="a folder or a hub id; without it, the demo model")
+    parser.add_argument("--engine", choices=ENGINES[1:], default="transformers")
     parser.add_argument("--prompt", default="default", help="a preset or a prompt file")
     parser.add_argument("--sampling", action="store_true", help="compare ways to sample instead")
     parser.add_argument("--fence", help="only the frame with this fence; empty for none")
@@ -340,7 +341,8 @@ def main() -> None:
         }
     questions = read_questions(arguments.limit)
     model_id = arguments.model or str(demo_model_file())
-    model = TransformersModel(model_id, dtype="auto", max_batch_size=arguments.batch)
+    options = {"max_batch_size": arguments.batch} if arguments.engine == "transformers" else {}
+    model = model_in_process(model_id, {"engine": arguments.engine, **options})
     rows = list[tuple[str, dict[str, str]]]()
     for name, (frame, parameters) in ways.items():
         if arguments.only and arguments.only not in name:
@@ -354,7 +356,7 @@ def main() -> None:
         rows.append((name, measures(answers)))
         print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
-    print(f"\n{len(questions)} questions, {Path(model_id).name}, {model.dtype}\n")
+    print(f"\n{len(questions)} questions, {Path(model_id).name}, {arguments.engine}\n")
     print("| | " + " | ".join(name for name, _ in rows) + " |")
     print("|---|" + "---:|" * len(rows))
     for measure in rows[0][1] if rows else ():

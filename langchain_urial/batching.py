@@ -3,6 +3,9 @@
 LangChain's own ``batch`` invokes the model once per input, each with its callbacks, cache look-up
 and rate limit. Those stay as they are; only the model's work is put together: each invocation
 brings its requests here and waits, and when the last one has come, all are answered as one batch.
+
+A model that schedules requests itself gets each as it comes. There, when one call ends, the next
+begins, so that as many are under way as may be.
 """
 
 from __future__ import annotations
@@ -24,15 +27,17 @@ from urial_core.request import Request
 __all__ = [
     "Gathering",
     "aanswer",
+    "abatch_each",
     "abatch_together",
     "acall_of",
     "answer",
+    "batch_each",
     "batch_together",
     "call_of",
 ]
 
 _MOST_TOGETHER = 64
-"""Inputs that are answered together where no ``max_concurrency`` is set."""
+"""Inputs that are answered together, or at a time, where no ``max_concurrency`` is set."""
 
 
 class Gathering:
@@ -210,8 +215,52 @@ async def abatch_together(
     return outputs
 
 
+def batch_each(
+    invoke: Callable[[int, RunnableConfig], AIMessage], configs: Sequence[RunnableConfig]
+) -> list[AIMessage]:
+    """Invoke for each input, by its number and with its config; when one ends, the next begins."""
+    with ThreadPoolExecutor(max_workers=_most(configs)) as threads:
+        calls = [
+            threads.submit(copy_context().run, invoke, number, config)
+            for number, config in enumerate(configs)
+        ]
+        try:
+            return [call.result() for call in calls]
+        finally:
+            for call in calls:
+                call.cancel()
+
+
+async def abatch_each(
+    ainvoke: Callable[[int, RunnableConfig], Awaitable[AIMessage]],
+    configs: Sequence[RunnableConfig],
+    *,
+    return_exceptions: bool,
+) -> list[AIMessage]:
+    """As ``batch_each``; what is under way or waits when one fails is cancelled."""
+    free = asyncio.Semaphore(_most(configs))
+
+    async def call(number: int, config: RunnableConfig) -> AIMessage:
+        async with free:
+            return await ainvoke(number, config)
+
+    calls = [asyncio.ensure_future(call(*numbered)) for numbered in enumerate(configs)]
+    try:
+        return await asyncio.gather(  # type: ignore[return-value] # as Runnable.abatch does
+            *calls, return_exceptions=return_exceptions
+        )
+    finally:
+        for task in calls:
+            task.cancel()
+
+
 def _groups(configs: Sequence[RunnableConfig]) -> Iterator[range]:
     """The numbers of the inputs that are answered together."""
-    size = (configs[0].get("max_concurrency") if configs else None) or _MOST_TOGETHER
+    size = _most(configs)
     for start in range(0, len(configs), size):
         yield range(start, min(start + size, len(configs)))
+
+
+def _most(configs: Sequence[RunnableConfig]) -> int:
+    """How many inputs may be under way."""
+    return (configs[0].get("max_concurrency") if configs else None) or _MOST_TOGETHER

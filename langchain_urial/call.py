@@ -14,7 +14,7 @@ from langchain_urial.tools import openai_choice, openai_tools
 from langchain_urial.translation import core_messages
 from urial_core import GenerationParameters, Prompt, UrialChat
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.transformers import shared_model
+from urial_core.backends.in_process import shared_model
 from urial_core.backends.wrapped import SAMPLING, WrappedModel
 from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError, UnsupportedModelError
@@ -81,7 +81,7 @@ class Call:
             model, name = _other_model(owner, model, str(other)), str(other)
         extra = {key: given.pop(key) for key in list(given) if key not in _OWN}
         if extra:
-            if not isinstance(model, CompletionLLM):
+            if not hasattr(model, "with_call"):
                 raise ParameterError(
                     f"Unknown parameter {', '.join(extra)}: the parameters are {', '.join(_OWN)} "
                     "and stop."

@@ -13,7 +13,6 @@ from typing import Any
 from langchain_core.language_models import BaseLLM
 
 from urial_core.backends.field_names import likely_fields
-from urial_core.backends.llama_grammar import llama_grammar
 from urial_core.constraint import JsonSchema
 
 __all__ = ["Capabilities", "capabilities_of"]
@@ -31,10 +30,9 @@ class Capabilities:
         max_stops: The most that are accepted, or None.
         call: Keyword arguments every call needs.
         model_argument: The call's keyword argument that names another model, if there is one.
-        window_field: The class's field for the context window, if it has one.
-        grows_window: Whether that field must be set to fit, since the engine drops the front of
-            longer pages without a word.
-        counts_tokens: Whether the class counts with its model's own tokenizer, without a network.
+        window_field: The class's field for the context window, where it must be set to fit, since
+            the engine drops the front of longer pages without a word; or None.
+        greedy: The fields to set for temperature 0, where the engine refuses that number.
         thread_safe: Whether calls may overlap. In-process engines keep one state.
         json_schema: Makes the keyword arguments that hold a call to a JSON schema; or None.
     """
@@ -45,8 +43,7 @@ class Capabilities:
     call: Mapping[str, Any] = field(default_factory=dict)
     model_argument: str | None = None
     window_field: str | None = None
-    grows_window: bool = False
-    counts_tokens: bool = False
+    greedy: Mapping[str, Any] = field(default_factory=dict)
     thread_safe: bool = True
     json_schema: Callable[[JsonSchema], Mapping[str, Any]] | None = None
 
@@ -72,6 +69,14 @@ _HUGGINGFACE_SERVER = Capabilities(
         "temperature", "top_p", "top_k", "repetition_penalty", "seed", max_tokens="max_new_tokens"
     ),
     max_stops=4,
+    greedy={  # anything else asks for sampling
+        "do_sample": False,
+        "temperature": None,
+        "top_p": None,
+        "top_k": None,
+        "typical_p": None,
+    },
+    json_schema=lambda schema: {"grammar": {"type": "json", "value": schema.schema}},
 )
 _OLLAMA = Capabilities(
     fields=_same(
@@ -85,7 +90,6 @@ _OLLAMA = Capabilities(
     call={"raw": True},  # else the Modelfile's chat template is applied around the page
     model_argument="model",
     window_field="num_ctx",
-    grows_window=True,
     json_schema=lambda schema: {"format": schema.schema},
 )
 _LOCAL_WITHOUT_STOP = Capabilities(passes_stop=False, thread_safe=False)
@@ -97,7 +101,7 @@ _BY_CLASS = {
     "OllamaLLM": _OLLAMA,
     "Ollama": replace(_without_seed(_OLLAMA), json_schema=None),
     "HuggingFaceEndpoint": _HUGGINGFACE_SERVER,
-    "HuggingFaceTextGenInference": _HUGGINGFACE_SERVER,
+    "HuggingFaceTextGenInference": replace(_HUGGINGFACE_SERVER, json_schema=None),
     "VLLM": Capabilities(
         fields=_same(
             "temperature",
@@ -113,10 +117,7 @@ _BY_CLASS = {
         fields=_same(
             "max_tokens", "temperature", "top_p", "top_k", repetition_penalty="repeat_penalty"
         ),
-        window_field="n_ctx",
-        counts_tokens=True,
         thread_safe=False,
-        json_schema=lambda schema: {"grammar": llama_grammar(schema)},
     ),
     "Together": Capabilities(
         fields=_same("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty"),

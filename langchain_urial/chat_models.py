@@ -19,7 +19,14 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from langchain_urial.batching import aanswer, abatch_together, answer, batch_together
+from langchain_urial.batching import (
+    aanswer,
+    abatch_each,
+    abatch_together,
+    answer,
+    batch_each,
+    batch_together,
+)
 from langchain_urial.call import Call
 from langchain_urial.errors import langchain_errors
 from langchain_urial.foresight import aanswer_ahead, answer_ahead, foreseeing
@@ -39,11 +46,12 @@ from urial_core import (
     __version__,
     load_prompt,
 )
+from urial_core.backends.in_process import shared_model
 from urial_core.backends.naming import NamesModel, with_engine_options
-from urial_core.backends.transformers import shared_model
 from urial_core.backends.wrapped import WrappedModel
+from urial_core.completion import schedules_requests
 from urial_core.compose import Overflow, conversation_text
-from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.errors import ParameterError, UnsupportedModelError, UrialError
 from urial_core.openai_tools import tool_use
 from urial_core.request import Request
 
@@ -101,7 +109,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
         "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
         ``model_provider``, ``logprobs`` if asked for, ``dropped_messages`` if the conversation had
-        to be shortened.
+        to be shortened, ``misfit`` (what is wrong) if the reply does not fit its
+        ``response_format``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")
@@ -116,7 +125,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
 
     engine_options: dict[str, Any] = Field(default_factory=dict)
-    """Without ``llm``: options of ``urial_core.backends.transformers.TransformersModel``."""
+    """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
@@ -264,7 +273,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     ) -> list[AIMessage]:
         """Answer several inputs as one batch of the model's.
 
-        ``config["max_concurrency"]`` is the most that are answered together.
+        ``config["max_concurrency"]`` is the most that are answered together. A server that
+        schedules requests itself is kept busy with as many: when one ends, the next begins.
         """
 
         def invoke(index: int, own: RunnableConfig) -> AIMessage:
@@ -275,7 +285,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
                     return error  # type: ignore[return-value] # as Runnable.batch does
                 raise
 
-        return batch_together(invoke, get_config_list(config, len(inputs)))
+        batch = batch_each if self._is_scheduled() else batch_together
+        return batch(invoke, get_config_list(config, len(inputs)))
 
     async def abatch(
         self,
@@ -291,7 +302,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
             return await self.ainvoke(inputs[index], own, **kwargs)
 
         configs = get_config_list(config, len(inputs))
-        return await abatch_together(ainvoke, configs, return_exceptions=return_exceptions)
+        abatch = abatch_each if await asyncio.to_thread(self._is_scheduled) else abatch_together
+        return await abatch(ainvoke, configs, return_exceptions=return_exceptions)
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         """Answer several conversations as one batch, unless a cache may know some of them."""
@@ -304,6 +316,12 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         """As ``generate``, without blocking the event loop."""
         with foreseeing([] if self._may_be_cached else messages):
             return await super().agenerate(messages, *args, **kwargs)
+
+    def _is_scheduled(self) -> bool:
+        try:
+            return schedules_requests(self._wrapped.model)
+        except UrialError:  # out of reach: each input says so, where its caller looks for errors
+            return False
 
     @property
     def _may_be_cached(self) -> bool:

@@ -65,24 +65,17 @@ class CompletionLLM:
 
     @property
     def context_window(self) -> int | None:
-        """The window its class declares; None where the window is unknown or made to fit."""
-        if self._can.window_field is None or self._can.grows_window:
-            return None
-        window = getattr(self._llm, self._can.window_field, None)
-        return window if isinstance(window, int) and window > 0 else None
+        """None: it is unknown, or made to fit."""
+        return None
 
     @property
     def counts_exactly(self) -> bool:
-        """Whether a tokenizer was given (``custom_get_token_ids``) or the LLM has its own."""
-        return self._encode is not None or self._can.counts_tokens
+        """Whether a tokenizer was given (``custom_get_token_ids``)."""
+        return self._encode is not None
 
     def count_tokens(self, text: str) -> int:
-        """Count with the LLM's tokenizer, or guess from the length."""
-        if self._encode is not None:
-            return len(self._encode(text))
-        if self._can.counts_tokens:
-            return self._llm.get_num_tokens(text)
-        return estimate_tokens(text)
+        """Count with the tokenizer that was given, or guess from the length."""
+        return len(self._encode(text)) if self._encode is not None else estimate_tokens(text)
 
     @property
     def token_ids(self) -> Callable[[str], list[int]] | None:
@@ -208,7 +201,9 @@ class CompletionLLM:
             for ours, theirs in self._can.fields.items()
             if (value := getattr(said, ours)) is not None
         }
-        if self._can.grows_window and self._can.window_field:
+        if said.temperature == 0:
+            settings |= self._can.greedy
+        if self._can.window_field:
             settings[self._can.window_field] = self._sufficient_window(group)
         present = type(self._llm).model_fields
         changes = {

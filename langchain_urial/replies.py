@@ -101,6 +101,8 @@ def _response_metadata(end: ReplyEnd, request: Request, model_name: str) -> dict
         metadata["stop_sequence"] = end.stop
     if request.dropped:
         metadata["dropped_messages"] = len(request.dropped)
+    if end.misfit:
+        metadata["misfit"] = end.misfit
     return metadata
 
 

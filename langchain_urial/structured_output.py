@@ -130,23 +130,33 @@ def _json_schema(schema: SchemaLike) -> dict[str, Any]:
 
 
 def _complete(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
+    text = ""
     for message in messages:
-        _check(message)
+        text += message.text
+        _check(message, text)
         yield message
 
 
 async def _acomplete(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+    text = ""
     async for message in messages:
-        _check(message)
+        text += message.text
+        _check(message, text)
         yield message
 
 
-def _check(message: AIMessage) -> None:
-    """Refuse a reply that is not whole; LangChain's parsers would complete it by guessing."""
-    if message.response_metadata.get("finish_reason") == "length":
+def _check(message: AIMessage, text: str) -> None:
+    """Refuse a reply that is not whole or does not fit, of which this is the last message.
+
+    LangChain's parsers would complete the one by guessing, and do not hold dicts to a schema.
+    """
+    metadata = message.response_metadata
+    if metadata.get("finish_reason") == "length":
         raise OutputParserException(
-            "The reply reached max_tokens before its end: give it more.", llm_output=message.text
+            "The reply reached max_tokens before its end: give it more.", llm_output=text
         )
+    if misfit := metadata.get("misfit"):
+        raise OutputParserException(f"The reply does not fit the schema: {misfit}", llm_output=text)
     if message.invalid_tool_calls and not isinstance(message, AIMessageChunk):
         [invalid, *_] = message.invalid_tool_calls
         raise OutputParserException(

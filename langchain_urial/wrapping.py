@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableBinding
 
 from langchain_urial.capabilities import capabilities_of
 from langchain_urial.completion_llm import CompletionLLM
+from urial_core.backends.llama_cpp_python import Llama, LlamaModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.completion import is_completion_model
@@ -61,14 +62,41 @@ def _wrap_llm(
     call = {name: value for name, value in bound.items() if name not in _PARAMETERS}
     if type(llm).__name__ == "HuggingFacePipeline":
         return _wrap_pipeline(llm, {**call, **parameters})
+    kept = _own(llm)
+    model = _llama(llm, call) if _is_a(llm, "LlamaCpp") else CompletionLLM(llm, call, encode)
+    return WrappedModel(model, {**kept, **parameters})
+
+
+def _is_a(llm: BaseLLM, name: str) -> bool:
+    """Whether an LLM is of this class of LangChain's, or of one made from it."""
+    return any(
+        base.__name__ == name and base.__module__.startswith("langchain")
+        for base in type(llm).__mro__
+    )
+
+
+def _own(llm: BaseLLM) -> dict[str, Any]:
+    """The limit and the stop strings that the LLM's owner set on it."""
     limit = capabilities_of(llm).fields.get("max_tokens", "max_tokens")
     own = {
         ours: getattr(llm, theirs, None)
         for ours, theirs in (("max_tokens", limit), ("stop", "stop"))
         if theirs in llm.model_fields_set
     }
-    explicit = {name: value for name, value in own.items() if value not in _UNLIMITED}
-    return WrappedModel(CompletionLLM(llm, call, encode), {**explicit, **parameters})
+    return {name: value for name, value in own.items() if value not in _UNLIMITED}
+
+
+def _llama(llm: Any, call: Mapping[str, Any]) -> LlamaModel:
+    """Call the object inside: the class tells neither why a text ended nor what it took."""
+    defaults = {**llm._default_params}  # noqa: SLF001 - LangChain's extension point
+    settings = ("temperature", "top_p", "top_k", "repeat_penalty", "grammar")
+    llama = Llama(
+        model=llm.client,
+        name=str(llm.model_path),
+        identity={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
+        settings={name: defaults[name] for name in settings if name in defaults},
+    )
+    return LlamaModel(llama, call)
 
 
 def _wrap_pipeline(llm: Any, bound: Mapping[str, Any]) -> WrappedModel:

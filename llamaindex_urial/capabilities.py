@@ -31,6 +31,7 @@ class Capabilities:
         max_stops: The most that are accepted, or None.
         bare: The class's field of further parameters, in which stop strings must not stand, since
             they would go before those of the call; or None.
+        json_schema: The keyword argument of a call for a JSON schema, or None if there is none.
         completes_plain: Whether it hands a text to its model as it is, although it calls itself a
             chat model.
         knows_window: Whether the window in its metadata is the model's.
@@ -44,6 +45,7 @@ class Capabilities:
     stop: str | None = None
     max_stops: int | None = None
     bare: str | None = None
+    json_schema: str | None = None
     completes_plain: bool = False
     knows_window: bool = True
     streams: bool = True
@@ -98,6 +100,7 @@ _BY_CLASS = {
             repetition_penalty="repeat_penalty",
         ),
         stop="stop",
+        json_schema="json_schema",
         completes_plain=True,
         knows_window=False,
         is_async=False,

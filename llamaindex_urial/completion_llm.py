@@ -14,6 +14,7 @@ from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.in_thread import worker_for
 from urial_core.backends.one_by_one import OneByOneModel
 from urial_core.completion import Completion, CompletionChunk, Usage
+from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
 
 __all__ = ["CompletionLLM", "usage_of"]
@@ -76,6 +77,10 @@ class CompletionLLM(OneByOneModel):
         encode = self.token_ids
         return len(encode(text)) if encode is not None else estimate_tokens(text)
 
+    def constrains(self, constraint: Constraint) -> bool:
+        """Whether the LLM holds a completion to this form: to JSON schemas, where its class can."""
+        return self._can.json_schema is not None and isinstance(constraint, JsonSchema)
+
     def with_call(self, call: Mapping[str, Any]) -> CompletionLLM:
         """The same with more keyword arguments for every call."""
         return CompletionLLM(self._llm, {**self._call, **call})
@@ -129,6 +134,8 @@ class CompletionLLM(OneByOneModel):
         }
         if self._can.stop:
             call[self._can.stop] = list(request.stop)[: self._can.max_stops]
+        if self._can.json_schema and isinstance(request.constraint, JsonSchema):
+            call[self._can.json_schema] = request.constraint.schema
         if self._can.bare:
             own = dict(getattr(self._llm, self._can.bare))
             if own.pop("stop", None) is not None:
@@ -160,19 +167,27 @@ def _whole(response: CompletionResponse) -> Completion:
 
 
 def _finish(response: CompletionResponse) -> str | None:
-    """Why the engine ended, where it says so as the OpenAI API does."""
+    """Why the engine ended, where it says so as the OpenAI API or llama.cpp's own does."""
+    if _get(response.raw, "stopped_limit") or _get(response.raw, "stop_type") == "limit":
+        return "length"
     choices = _get(response.raw, "choices")
     reason = _get(choices[0], "finish_reason") if choices else None
     return reason if reason in ("stop", "length") else None
 
 
 def usage_of(raw: Any) -> Usage | None:
-    """The tokens that a response reports, where it does so as the OpenAI API does."""
+    """The tokens that a response reports, where it does so as one of two APIs does.
+
+    They are OpenAI's and llama.cpp's own; the latter speaks of them in a stream's last event.
+    """
     usage = _get(raw, "usage")
     read, written = _get(usage, "prompt_tokens"), _get(usage, "completion_tokens")
+    cached = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
+    if _get(raw, "stop") is True:
+        read, written = _get(raw, "tokens_evaluated"), _get(raw, "tokens_predicted")
+        cached = _get(_get(raw, "timings"), "cache_n")
     if not isinstance(read, int) or not isinstance(written, int):
         return None
-    cached = _get(_get(usage, "prompt_tokens_details"), "cached_tokens")
     return Usage(read, written, cached if isinstance(cached, int) else 0)
 
 

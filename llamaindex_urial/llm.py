@@ -31,8 +31,8 @@ from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core import Prompt, Reply, UrialChat, load_prompt
+from urial_core.backends.in_process import shared_model
 from urial_core.backends.naming import NamesModel, with_engine_options
-from urial_core.backends.transformers import shared_model
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.compose import Overflow
 from urial_core.errors import ParameterError, UnsupportedModelError
@@ -59,8 +59,8 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
     ``complete`` puts a prompt on the page as one query; ``complete(..., formatted=True)`` hands the
     text to the base model as it is and returns what that writes, uncut. In a response, ``raw``
     holds ``usage`` (with ``cached_tokens``), ``finish_reason`` ("stop", "length" or
-    "tool_calls"), ``end_reason``, ``model``, and ``dropped_messages`` if the conversation had to be
-    shortened.
+    "tool_calls"), ``end_reason``, ``model``, ``dropped_messages`` if the conversation had to be
+    shortened, and ``misfit`` (what is wrong) if the answer does not fit its ``response_format``.
     """
 
     model_config = ConfigDict(
@@ -77,7 +77,7 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
     ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
 
     engine_options: dict[str, Any] = Field(default_factory=dict)
-    """Without ``llm``: options of ``urial_core.backends.transformers.TransformersModel``."""
+    """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""

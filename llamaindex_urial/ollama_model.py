@@ -7,6 +7,7 @@ what it does not: ``raw`` leaves the template out, and stop strings and paramete
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing
 from typing import Any
@@ -92,7 +93,7 @@ class OllamaModel(OneByOneModel):
 
     async def acomplete_one(self, request: Request) -> Completion:
         """As ``complete_one``, without blocking the event loop."""
-        arguments = self._arguments(request)
+        arguments = await asyncio.to_thread(self._arguments, request)
         return _chunk(await self._llm.async_client.generate(**arguments, stream=False))
 
     def stream_one(self, request: Request) -> Generator[CompletionChunk]:
@@ -103,13 +104,14 @@ class OllamaModel(OneByOneModel):
 
     async def astream_one(self, request: Request) -> AsyncGenerator[CompletionChunk]:
         """As ``stream_one``, without blocking the event loop."""
-        arguments = self._arguments(request)
+        arguments = await asyncio.to_thread(self._arguments, request)
         parts = await self._llm.async_client.generate(**arguments, stream=True)
         async with aclosing(parts):
             async for part in parts:
                 yield _chunk(part)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
+        """The arguments of a call; the server may have to be asked for the window, blocking."""
         own = {key: value for key, value in self._llm.additional_kwargs.items() if key != "stop"}
         said = {
             theirs: value

@@ -93,6 +93,8 @@ def raw_of(end: ReplyEnd, request: Request, model_name: str) -> dict[str, Any]:
         raw["stop_sequence"] = end.stop
     if request.dropped:
         raw["dropped_messages"] = len(request.dropped)
+    if end.misfit:
+        raw["misfit"] = end.misfit
     if end.usage is not None:
         raw["usage"] = {
             "prompt_tokens": end.usage.input_tokens,

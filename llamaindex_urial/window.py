@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
@@ -41,7 +42,17 @@ class Window:
 
     @property
     def room(self) -> int:
-        """Tokens of the window beside the page; may load the model's tokenizer."""
+        """Tokens of the window beside the page; may load the model's tokenizer or ask a server.
+
+        LlamaIndex asks for it within event loops too, which must not wait: there it is an estimate,
+        if the window is known, until it was counted elsewhere.
+        """
+        guess = self.room_at_hand if _in_event_loop() else None
+        return self.counted_room if guess is None else guess
+
+    @property
+    def counted_room(self) -> int:
+        """As ``room``, never estimated where the model can count."""
         if self._exact is None:
             window = self._stated or self._model.context_window or DEFAULT_CONTEXT_WINDOW
             self._exact = max(window - self._model.count_tokens(self._page), 0)
@@ -70,7 +81,7 @@ def warn_if_too_small(window: Window, prompt: Prompt, max_tokens: int | None) ->
     guess = window.room_at_hand
     if guess is None or _holds_retrieval(guess, max_tokens):
         return
-    room = window.room  # the guess is careful: count before a word is said
+    room = window.counted_room  # the guess is careful: count before a word is said
     if not _holds_retrieval(room, max_tokens):
         warnings.warn(
             f"The model's window leaves {room} tokens beside the page of prompt {prompt.name!r} "
@@ -84,6 +95,14 @@ def warn_if_too_small(window: Window, prompt: Prompt, max_tokens: int | None) ->
 
 def _holds_retrieval(room: int, max_tokens: int | None) -> bool:
     return room - num_output(room, max_tokens) >= _RETRIEVAL_TOKENS
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _scaffold(prompt: Prompt) -> str:

@@ -11,8 +11,8 @@ from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import capabilities_of, class_in
 from llamaindex_urial.completion_llm import CompletionLLM
-from llamaindex_urial.llama_cpp_model import LlamaCppModel
 from llamaindex_urial.ollama_model import OllamaModel
+from urial_core.backends.llama_cpp_python import Llama, LlamaModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.completion import is_completion_model
@@ -83,7 +83,19 @@ def _wrap_huggingface(llm: Any) -> WrappedModel:
 
 
 def _wrap_llama_cpp(llm: Any) -> WrappedModel:
-    return WrappedModel(LlamaCppModel(llm), {"max_tokens": llm.max_new_tokens})
+    """Call the object inside: the class drops a call's arguments and streams by changing itself."""
+    llama = Llama(
+        model=llm._model,  # noqa: SLF001 - the class offers no other way to it
+        name=str(llm.model_path),
+        identity={
+            "engine": "LlamaCPP",
+            "model_path": llm.model_path,
+            "generate_kwargs": repr(llm.generate_kwargs),
+            "model_kwargs": repr(llm.model_kwargs),
+        },
+        settings={k: v for k, v in llm.generate_kwargs.items() if k not in ("stop", "stream")},
+    )
+    return WrappedModel(LlamaModel(llama), {"max_tokens": llm.max_new_tokens})
 
 
 def _wrap_ollama(llm: Any) -> WrappedModel:

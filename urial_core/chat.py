@@ -1,10 +1,14 @@
 """Chat: the one way from a conversation through a completion model to a reply.
 
 Both adapters run this class, sync and async; they only translate messages and results.
+
+Between a reply's steps, the model is asked to count tokens, for which it may have to ask a server.
+So the async methods take each step in another thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -61,6 +65,9 @@ class UrialChat:
     ) -> Request:
         """Compose the request for a conversation; see ``urial_core.compose``.
 
+        The model is asked for its window and to count, which may load it or ask a server: within an
+        event loop, call this in another thread (``asyncio.to_thread``).
+
         Raises:
             UnsupportedSchemaError: A schema, of a tool or of the answer, is none, or one that the
                 model should hold to and cannot.
@@ -97,7 +104,7 @@ class UrialChat:
 
         Leaving early stops the model.
         """
-        reply = start_reply(self.model, request)
+        reply = start_reply(self.model, request, live=True)
         while (attempt := reply.next_attempt()) is not None:
             with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
                 for chunk in chunks:
@@ -110,8 +117,8 @@ class UrialChat:
         self, request: Request
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """As ``stream``, without blocking the event loop."""
-        reply = start_reply(self.model, request)
-        while (attempt := reply.next_attempt()) is not None:
+        reply = start_reply(self.model, request, live=True)
+        while (attempt := await asyncio.to_thread(reply.next_attempt)) is not None:
             with reply.kept_on_failure():
                 async with aclosing(self.model.astream(attempt)) as chunks:
                     async for chunk in chunks:
@@ -124,7 +131,7 @@ class UrialChat:
 
     def reply(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer several requests, as one batch where the engine can; in order."""
-        replies = [start_reply(self.model, request) for request in requests]
+        replies = [start_reply(self.model, request, live=False) for request in requests]
         while attempts := _attempts(replies):
             completions = self.model.complete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
@@ -132,8 +139,8 @@ class UrialChat:
 
     async def areply(self, requests: Sequence[Request]) -> list[Reply]:
         """As ``reply``, without blocking the event loop."""
-        replies = [start_reply(self.model, request) for request in requests]
-        while attempts := _attempts(replies):
+        replies = [start_reply(self.model, request, live=False) for request in requests]
+        while attempts := await asyncio.to_thread(_attempts, replies):
             completions = await self.model.acomplete([attempt for _, attempt in attempts])
             _feed(attempts, completions)
         return [reply.whole() for reply in replies]

@@ -16,7 +16,9 @@ __all__ = [
     "CompletionModel",
     "TokenLogprob",
     "Usage",
+    "counted_usage",
     "is_completion_model",
+    "schedules_requests",
 ]
 
 
@@ -121,6 +123,12 @@ class CompletionModel(Protocol):
         """As ``stream``, without blocking the event loop."""
 
 
+def counted_usage(model: CompletionModel, prompt: str, written: str) -> Usage:
+    """Count with a model's own tokenizer what an engine did not report."""
+    begin_of_text = model.count_tokens("")  # which stands before the page alone
+    return Usage(model.count_tokens(prompt), model.count_tokens(written) - begin_of_text)
+
+
 def is_completion_model(value: object) -> TypeGuard[CompletionModel]:
     """Whether an object has all that the protocol asks for.
 
@@ -129,3 +137,13 @@ def is_completion_model(value: object) -> TypeGuard[CompletionModel]:
     """
     members = (name for name in vars(CompletionModel) if not name.startswith("_"))
     return all(getattr_static(value, name, None) is not None for name in members)
+
+
+def schedules_requests(model: CompletionModel) -> bool:
+    """Whether a model is best sent each request as it comes, and writes it beside the others.
+
+    Servers with continuous batching are such. Requests that are brought together for one
+    ``complete`` would only wait for the longest among them. Such a model has an attribute
+    ``schedules_requests`` that is true.
+    """
+    return bool(getattr(model, "schedules_requests", False))

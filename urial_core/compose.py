@@ -199,7 +199,8 @@ def _ending(
     if not tools or not tools.callable or beginning:
         stop = (*frame.stop, *parameters.stop)
         opened = form + answer + neutralise(beginning, frame)
-        return _Ending(opened, stop, output.closed if output else None)
+        whole = output.closed if output and not beginning else None  # a rest is no whole value
+        return _Ending(opened, stop, whole)
     # A rule for answers would draw the decision: it is written when an answer was decided.
     reserve = form + call + call_opening(max((tool.name for tool in tools.callable), key=len))
     if tools.must_call:

@@ -1,7 +1,7 @@
 """Constraint: what form a completion must have, in no engine's dialect.
 
 A completion model that can hold itself to a form offers ``constrains``; see ``constrains`` here for
-asking any model. What a model cannot hold to, the caller checks and mends.
+asking any model. What comes is checked all the same: the reply's readers mend what does not fit.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ class ConstrainedModel(Protocol):
 
     def constrains(self, constraint: Constraint) -> bool:
         """Whether requests with this constraint will be held to it.
+
+        What comes is checked anyway, but streamed before that: say no rather than perhaps.
 
         Raises:
             UnsupportedSchemaError: The model constrains to JSON schemas, but this one uses

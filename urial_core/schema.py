@@ -52,11 +52,14 @@ def check_schema(schema: str) -> None:
     _validator(schema)
 
 
-def fitted(value: Any, schema: str) -> tuple[Any, str]:
+def fitted(value: Any, schema: str, *, retype: bool = True) -> tuple[Any, str]:
     """Fit a value to a schema, given as JSON text.
 
-    What is only written in another type is put right, such as ``"3"`` where a whole number must
-    stand.
+    Args:
+        value: The value.
+        schema: The schema.
+        retype: Whether to put right what is only written in another type, such as ``"3"`` where a
+            whole number must stand.
 
     Returns:
         The value, and what is wrong with it; nothing if it fits.
@@ -66,7 +69,7 @@ def fitted(value: Any, schema: str) -> tuple[Any, str]:
 
     validator, fitting = _validator(schema), deepcopy(value)
     try:
-        for error in validator.iter_errors(value):
+        for error in validator.iter_errors(value) if retype else ():
             if error.validator == "type":
                 fitting = _retyped(fitting, error)
         wrong = best_match(validator.iter_errors(fitting))

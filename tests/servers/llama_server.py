@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=2048, help="tokens of each slot")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--slot-save-path", help="a folder where slots may be saved")
+    parser.add_argument("--cache-ram", type=int, help="MiB for states of earlier requests")
     parser.add_argument("--api-key")
     parser.add_argument("--chat-template-file", help="a Jinja template for the chat endpoint")
     options = parser.parse_args()
@@ -51,6 +52,8 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True
     if options.slot_save_path:
         params.slot_save_path = options.slot_save_path.rstrip("/") + "/"
+    if options.cache_ram is not None:
+        params.cache_ram_mib = options.cache_ram
     if options.api_key:
         params.api_keys = [options.api_key]
     if options.chat_template_file:

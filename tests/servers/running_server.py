@@ -55,9 +55,19 @@ class RunningServer:
         """Tokens of prompts that were not computed again, so far, by its own count."""
         return self.counted("llamacpp:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total")
 
+    def written(self) -> int:
+        """Tokens that it has written so far, by its own count."""
+        return int(self.counted("llamacpp:tokens_predicted_total", "vllm:generation_tokens_total"))
+
     def busy(self) -> bool:
         """Whether it is writing something, by its own count."""
         return self.counted("llamacpp:requests_processing", "vllm:num_requests_running") > 0
+
+    def under_way(self) -> int:
+        """How many requests it is writing or has waiting."""
+        writing = self.counted("llamacpp:requests_processing", "vllm:num_requests_running")
+        waiting = self.counted("llamacpp:requests_deferred", "vllm:num_requests_waiting{")
+        return int(writing + waiting)
 
     def becomes(self, *, busy: bool, within: float = 20.0) -> bool:
         """Whether it becomes busy, or idle, in time.

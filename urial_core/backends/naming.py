@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import SecretStr
 
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.transformers import ENGINE_OPTIONS, TransformersModel
+from urial_core.backends.in_process import ENGINE_OPTIONS
+from urial_core.backends.transformers import TransformersModel
 
 __all__ = ["NamesModel", "with_engine_options"]
 
@@ -36,14 +37,18 @@ class NamesModel:
         engine_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Run a model in this process, on transformers. Nothing is loaded before it is needed.
+        """Run a model in this process. Nothing is loaded before it is needed.
 
         Args:
             model_id: A hub id, a local folder or a ``.gguf`` file; or a causal language model of
                 transformers that is loaded already.
             tokenizer: A loaded model's fast tokenizer.
-            engine_options: Options of ``urial_core.backends.transformers.TransformersModel``, such
-                as ``dtype``, ``device_map``, ``quantization_config``, ``trust_remote_code``.
+            engine_options: ``engine`` ("auto", "transformers" or "llama.cpp") and that engine's
+                options: those of ``urial_core.backends.transformers.TransformersModel``, such as
+                ``dtype``, ``device_map``, ``quantization_config``; or those of
+                ``urial_core.backends.llama_cpp.LlamaCppModel``, such as ``n_ctx``, ``n_parallel``.
+                By default a ``.gguf`` file runs on llama.cpp where that is installed and no option
+                of transformers is given; anything else runs on transformers.
             **kwargs: Fields of this class; the engine's options may stand among them too.
         """
         known = {*_fields_of(cls), *_ALIASES}

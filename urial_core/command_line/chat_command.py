@@ -19,9 +19,17 @@ from urial_core.command_line.terminal import chat_at_terminal, question_reader
 from urial_core.parameters import GenerationParameters
 from urial_core.presets import load_prompt
 
-__all__ = ["OverflowChoice", "chat"]
+__all__ = ["EngineChoice", "OverflowChoice", "chat"]
 
 _MODEL_OPTIONS = "--demo / --model ID_OR_PATH"
+
+
+class EngineChoice(StrEnum):
+    """What runs the model."""
+
+    AUTO = "auto"
+    LLAMA_CPP = "llama.cpp"
+    TRANSFORMERS = "transformers"
 
 
 class OverflowChoice(StrEnum):
@@ -58,8 +66,12 @@ def chat(
         float | None, typer.Option(min=0, help="0 always takes the likeliest token. Default: 0.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    engine: Annotated[
+        EngineChoice,
+        typer.Option(help="auto: llama.cpp for a .gguf file where it is installed."),
+    ] = EngineChoice.AUTO,
     dtype: Annotated[
-        str, typer.Option(help="auto: the fastest here. Or float32, bfloat16, float16.")
+        str, typer.Option(help="transformers: float32, bfloat16, float16; auto: the fastest here.")
     ] = "auto",
     device_map: Annotated[
         str | None, typer.Option(help="As in transformers. Default: the best single device.")
@@ -83,6 +95,7 @@ def chat(
         )
     choice = ModelChoice(
         model=None if demo else model,
+        engine=engine.value,
         dtype=dtype,
         device_map=device_map,
         trust_remote_code=trust_remote_code,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from urial_core.backends.in_process import model_in_process
+from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.cache_folder import cache_folder
 from urial_core.completion import CompletionModel
@@ -34,15 +37,27 @@ class ModelChoice:
 
     Attributes:
         model: A hub id, a folder or a ``.gguf`` file; None for the demo model.
-        dtype: The number format, or "auto".
+        engine: What runs it: "auto", "llama.cpp" or "transformers".
+        dtype: With transformers: the number format, or "auto".
         device_map: As in transformers' ``from_pretrained``; None for the best single device.
         trust_remote_code: Whether code from the model's repository may run here.
     """
 
     model: str | None
+    engine: str = "auto"
     dtype: str = "auto"
     device_map: str | None = None
     trust_remote_code: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was said about the engine."""
+        said = {
+            "dtype": self.dtype if self.dtype != "auto" else None,
+            "device_map": self.device_map,
+            "trust_remote_code": self.trust_remote_code or None,
+        }
+        return {"engine": self.engine, **{k: v for k, v in said.items() if v is not None}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,7 @@ class ReadyModel:
 
     Attributes:
         model: The model.
-        description: Its name, number format and device, in words.
+        description: Its name, engine or number format, and device, in words.
         notice: What must be shown with it; empty for nothing.
     """
 
@@ -70,27 +85,27 @@ def ready_model(choice: ModelChoice, console: Console) -> ReadyModel:
     Raises:
         MissingDependencyError: A package is not installed.
         ModelLoadError: There is no such model, or it is damaged.
-        ParameterError: The number format is unknown.
+        ParameterError: The number format or an option is unknown.
     """
-    source = _demo_file(console) if choice.model is None else choice.model
-    model = TransformersModel(
-        source,
-        dtype=choice.dtype,
-        device_map=choice.device_map,
-        trust_remote_code=choice.trust_remote_code,
-    )
+    source = str(_demo_file(console)) if choice.model is None else choice.model
+    model = model_in_process(source, choice.options)
     local = Path(source).expanduser().exists()
     shown = Path(source).name if local else model.name
-    with _waiting(shown, console, local=local):
-        _ = model.context_window  # converts a GGUF file in this thread, where Ctrl-C can stop it
-        number_format = model.dtype
+    if isinstance(model, LlamaCppModel):
+        with _waiting(f"Loading {shown}", console, local=True):
+            model.load()
+        about = f"llama.cpp, {model.n_threads} threads"
+    else:
+        with _waiting(_loading(shown, local=local), console, local=local):
+            about = _loaded_by_transformers(model, choice)
+    return ReadyModel(model, f"{shown} · {about}", "" if choice.model else DEMO_NOTICE)
+
+
+def _loaded_by_transformers(model: TransformersModel, choice: ModelChoice) -> str:
+    """Load a model and describe it."""
+    _ = model.context_window  # converts a GGUF file in this thread, where Ctrl-C can stop it
     fastest = ", the fastest here" if choice.dtype == "auto" else ""
-    place = choice.device_map or _default_place()
-    return ReadyModel(
-        model,
-        f"{shown} · {number_format}{fastest} · {place}",
-        "" if choice.model else DEMO_NOTICE,
-    )
+    return f"{model.dtype}{fastest} · {choice.device_map or _default_place()}"
 
 
 def _demo_file(console: Console) -> Path:
@@ -101,12 +116,15 @@ def _demo_file(console: Console) -> Path:
         return demo_model_file(lambda done, total: bar.update(task, completed=done, total=total))
 
 
-@contextmanager
-def _waiting(shown: str, console: Console, *, local: bool) -> Generator[None]:
-    """Show that something goes on. Downloads show so themselves, where anything may be shown."""
-    text = f"Loading {shown}"
+def _loading(shown: str, *, local: bool) -> str:
     if local and shown.lower().endswith(".gguf") and not _converted_before(shown):
-        text = f"Converting {shown}, once; about a minute"
+        return f"Converting {shown}, once; about a minute"
+    return f"Loading {shown}"
+
+
+@contextmanager
+def _waiting(text: str, console: Console, *, local: bool) -> Generator[None]:
+    """Show that something goes on. Downloads show so themselves, where anything may be shown."""
     # Read when tqdm, huggingface_hub and transformers are imported, which is later.
     if local or console.quiet:
         os.environ.update(TQDM_DISABLE="1", HF_HUB_DISABLE_PROGRESS_BARS="1")

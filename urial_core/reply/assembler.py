@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob, Usage
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionModel,
+    TokenLogprob,
+    Usage,
+    counted_usage,
+)
 from urial_core.errors import GenerationError
 from urial_core.reply.reader import ReplyReader
 from urial_core.reply.values import Reply, ReplyEnd, TextDelta
@@ -33,7 +40,13 @@ class ReplyAssembler:
         over: Whether the reply is complete and the engine may be stopped.
     """
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel | None, request: Request) -> None:
+        """Start a reply.
+
+        Args:
+            model: Counts the tokens that the engine does not report; None for nobody.
+            request: What is to be replied to.
+        """
         self.over = False
         self._model = model
         self._request = request
@@ -54,8 +67,7 @@ class ReplyAssembler:
         if self._done:
             return None
         if self._attempt:
-            self._unsent = self._delta(self._reader.flush())
-            self._account()
+            self._end_attempt()
             ended_early = self._reader.ended_blank and self._finish != "length"
             self._done = self._attempt == _ATTEMPTS or not ended_early
             if self._done:
@@ -109,9 +121,20 @@ class ReplyAssembler:
             logprobs=tuple(logprob for delta in self._deltas for logprob in delta.logprobs),
         )
 
+    def only(self, completion: Completion) -> Reply:
+        """Return the reply that the first attempt's completion makes; there is no second one."""
+        self.next_attempt()
+        self.feed(completion)
+        self._end_attempt()
+        return self.whole()
+
     @property
     def _text(self) -> str:
         return "".join(delta.text for delta in self._deltas)
+
+    def _end_attempt(self) -> None:
+        self._unsent = self._delta(self._reader.flush())
+        self._account()
 
     def _delta(self, text: str) -> list[TextDelta]:
         if not text:
@@ -138,11 +161,8 @@ class ReplyAssembler:
 
     def _account(self) -> None:
         usage = self._usage
-        if usage is None and self._model.counts_exactly:
-            usage = Usage(
-                input_tokens=self._model.count_tokens(self._request.prompt),
-                output_tokens=self._model.count_tokens("".join(self._raw)),
-            )
+        if usage is None and self._model is not None and self._model.counts_exactly:
+            usage = counted_usage(self._model, self._request.prompt, "".join(self._raw))
         if usage is not None:
             self._spent = usage if self._spent is None else self._spent + usage
 

@@ -30,7 +30,7 @@ _LEAST_TOKENS = 16
 class CallSteps(SteppedReply, ABC):
     """Has calls written and reads them. The page must end in an open section for calls."""
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
         assert request.tools is not None  # noqa: S101 - `start_reply` looked
         self._use: ToolUse = request.tools
         self._tools: tuple[Tool, ...] = tuple(self._use.callable)
@@ -44,7 +44,7 @@ class CallSteps(SteppedReply, ABC):
         self._section = SectionReader(request.frame)
         self._wrong: InvalidToolCall | None = None
         self._wrong_text = ""
-        super().__init__(model, request)
+        super().__init__(model, request, live=live)
 
     @property
     def _call_opening(self) -> str:
@@ -62,7 +62,7 @@ class CallSteps(SteppedReply, ABC):
         goes_on = True
         while goes_on:
             number = len(self._calls)
-            self._start_reading(self._tools, live=number == 0, parallel=False)
+            self._start_reading(self._tools, live=self._live and number == 0, parallel=False)
             yield from self._read_step(self._step(constraint=form))
             yield from self._after_reading()
             goes_on = len(self._calls) > number and (yield from self._goes_on())
@@ -78,7 +78,7 @@ class CallSteps(SteppedReply, ABC):
         if not constrains(self._model, choice):
             return False
         self._written = self._call_opening + self._lines
-        if (yield from self._ask(choice)) != another:
+        if (yield from self._ask(self._step(constraint=choice), choice)) != another:
             return False
         self._written += "\n"
         return True
@@ -114,16 +114,19 @@ class CallSteps(SteppedReply, ABC):
 
     # Reading
 
-    def _ask(self, constraint: Choice) -> Generator[Request, None, str]:
-        """Ask for one of a few texts."""
+    def _ask(self, request: Request, choice: Choice) -> Generator[Request, None, str | None]:
+        """Ask for one of a few texts; return it, or None where something else was written."""
         pieces = list[str]()
 
         def take(text: str, _: CompletionChunk) -> Sequence[Delta]:
             pieces.append(text)
+            written = "".join(pieces)
+            self.over = not any(option.startswith(written) for option in choice.options)
             return ()
 
-        yield from self._read(self._step(constraint=constraint), take)
-        return "".join(pieces)
+        yield from self._read(request, take)
+        written = "".join(pieces)
+        return written if written in choice.options else None
 
     def _read_step(self, request: Request) -> Steps:
         yield from self._read(request, lambda text, _: self._read_calls(text))

@@ -21,23 +21,29 @@ if TYPE_CHECKING:
 __all__ = ["JsonReply"]
 
 _OPENING = {"object": "{", "array": "["}
+_BEGINNINGS = '{["-0123456789tfn'
+"""Characters that a JSON value can begin with."""
 
 
 class JsonReply(SteppedReply):
     """Makes the events of a reply in JSON.
 
-    A model that holds to constraints is trusted, and its text given out at once. What another
-    writes is kept until it is whole, checked, and written anew once if it does not fit; if that
-    does not fit either, it is given out as it is, for the application to refuse.
+    The value is always checked, whoever wrote it. One that does not fit is written anew once, below
+    what was wrong with it, unless some of it was given out; the reply's end says what is wrong with
+    it then. Only a model that says that it holds to the form has its text given out at once, and
+    only if ``live``.
     """
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
         assert request.output is not None  # noqa: S101 - `start_reply` looked
         self._output: JsonSchema = request.output
+        self._opening = _OPENING.get(self._output.schema.get("type", ""), "")
         self._deltas = list[TextDelta]()
+        self._held = list[TextDelta]()
         self._value = JsonValue()
         self._reason: EndReason = "end_of_text"
-        super().__init__(model, request)
+        self._misfit = ""
+        super().__init__(model, request, live=live)
 
     def whole(self) -> Reply:
         """Return all of it as one reply."""
@@ -46,31 +52,38 @@ class JsonReply(SteppedReply):
 
     @property
     def _text(self) -> str:
-        return "".join(delta.text for delta in self._deltas)
+        return _joined(self._deltas)
 
     def _end(self) -> ReplyEnd:
-        return ReplyEnd(self._reason, usage=self._spent)
+        return ReplyEnd(self._reason, usage=self._spent, misfit=self._misfit)
 
     def _run(self) -> Steps:
         prefill = self._request.prefill
         if not prefill and constrains(self._model, self._output.closed):
-            yield from self._write("", live=True)
-            return
-        opening = prefill or _OPENING.get(self._output.schema.get("type", ""), "")
-        self._written = opening.removeprefix(prefill)
+            yield from self._write("", live=self._live)
+        else:
+            yield from self._write_behind(prefill or self._opening)
+        text, self._misfit = self._checked()
+        can_mend = not prefill and not self._deltas and self._reason != "length"
+        if self._misfit and can_mend:
+            self._show_misfit()
+            yield from self._write_behind(self._opening)
+            text, self._misfit = self._checked()
+        if not self._deltas:
+            self._give_out(text.removeprefix(prefill))
+
+    def _write_behind(self, opening: str) -> Steps:
+        """Have the value written behind its opening, which the page holds or is given here."""
+        self._written += opening.removeprefix(self._request.prefill)
         yield from self._write(opening)
-        text, wrong = self._checked()
-        if wrong and not prefill and self._reason != "length":
-            self._show(wrong)
-            self._written += opening
-            yield from self._write(opening)
-            text, wrong = self._checked()
-        if text := text.removeprefix(prefill):
-            self._unsent += self._give(text)
 
     def _write(self, written: str, *, live: bool = False) -> Steps:
-        """Have the value written, behind what the page already holds of it."""
+        """Have the value written, behind what the page already holds of it.
+
+        Live, it is given out while it is written, from when it begins as the form wants it to.
+        """
         section = SectionReader(self._request.frame, written)
+        self._held = []
         self._value = JsonValue()
         self._value.feed(written)
 
@@ -81,8 +94,17 @@ class JsonReply(SteppedReply):
             known = len(self._value.text)
             self._value.feed(text)
             self.over = self._value.complete or section.ended
-            new = self._value.text[known:]
-            return self._give(new, chunk) if live and new else ()
+            if not (new := self._value.text[known:]):
+                return ()
+            delta = TextDelta(new, chunk.logprobs)
+            if not live:
+                self._held.append(delta)
+            elif self._value.text[0] in (self._opening or _BEGINNINGS):
+                self._deltas.append(delta)
+                return [delta]
+            else:
+                self.over = True  # the model is not held after all
+            return ()
 
         constraint = None if written else self._output.closed
         yield from self._read(self._step(constraint=constraint), take)
@@ -90,26 +112,48 @@ class JsonReply(SteppedReply):
         cut = self._finish == "length" and not self.over
         self._reason = "length" if cut else "delimiter" if section.ended else "end_of_text"
 
-    def _give(self, text: str, chunk: CompletionChunk | None = None) -> list[TextDelta]:
-        delta = TextDelta(text, chunk.logprobs if chunk else ())
-        self._deltas.append(delta)
-        return [delta]
+    def _give_out(self, text: str) -> None:
+        """Give a checked value out: as it came, or the text that was made of it."""
+        as_it_came = text == _joined(self._held)
+        self._deltas = self._held if as_it_came else [TextDelta(text)] if text else []
+        self._unsent += self._deltas
 
     def _checked(self) -> tuple[str, str]:
-        """The value as JSON text, and what is wrong with it, if anything."""
-        text = self._value.text.strip()
+        """The value as JSON text, and what is wrong with it, if anything.
+
+        What is only written in another way is put right, unless it was given out.
+        """
+        text, stands = self._value.text.strip(), bool(self._deltas)
         try:
-            loaded = json.loads(text, strict=False)
+            loaded = json.loads(text, strict=stands, parse_constant=_refuse)
         except ValueError as error:
             return text, f"This is not JSON: {error}."
-        value, wrong = fitted(loaded, self._output.text)
-        if value == loaded and type(value) is type(loaded):
+        value, wrong = fitted(loaded, self._output.text, retype=not stands)
+        if value == loaded and type(value) is type(loaded) and (stands or _is_json(text)):
             return text, wrong
         return json.dumps(value, ensure_ascii=False), wrong
 
-    def _show(self, wrong: str) -> None:
+    def _show_misfit(self) -> None:
         """Put what is wrong with the value on the page, and open another answer."""
         frame = self._request.frame
         self._written += self._value.text.removeprefix(self._written)
-        self._written += frame.closing + frame.section("system", neutralise(wrong, frame))
+        self._written += frame.closing + frame.section("system", neutralise(self._misfit, frame))
         self._written += frame.open_section("assistant")
+
+
+def _joined(deltas: Sequence[TextDelta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text is JSON to the letter, with no control characters in its strings."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    """Python would read ``NaN`` and infinities, which are no JSON."""
+    raise ValueError(f"{constant} is no number")

@@ -15,10 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["start_reply"]
 
 
-def start_reply(model: CompletionModel, request: Request) -> ReplyAssembler | JsonReply | ToolReply:
-    """Start the reply to a request."""
+def start_reply(
+    model: CompletionModel, request: Request, *, live: bool
+) -> ReplyAssembler | JsonReply | ToolReply:
+    """Start the reply to a request.
+
+    Args:
+        model: The model.
+        request: The request.
+        live: Whether somebody reads along, so that what is given out stands.
+    """
     if request.tools and request.tools.callable and not request.prefill:
-        return ToolReply(model, request)
+        return ToolReply(model, request, live=live)
     if request.output:
-        return JsonReply(model, request)
+        return JsonReply(model, request, live=live)
     return ReplyAssembler(model, request)

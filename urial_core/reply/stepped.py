@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from urial_core.completion import CompletionChunk, CompletionModel, Usage
+from urial_core.completion import CompletionChunk, CompletionModel, Usage, counted_usage
 from urial_core.constraint import Constraint
 from urial_core.errors import GenerationError
 from urial_core.reply.echo import PromptEcho
@@ -37,8 +37,16 @@ class SteppedReply(ABC):
         over: Whether the step under way is complete and the engine may be stopped.
     """
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
+        """Start a reply.
+
+        Args:
+            model: The model.
+            request: What is asked of it.
+            live: Whether somebody reads along, so that what is given out stands.
+        """
         self.over = False
+        self._live = live
         self._model = model
         self._request = request
         self._written = ""  # behind the request's page, by the model and by us
@@ -143,10 +151,7 @@ class SteppedReply(ABC):
             return
         usage = self._usage
         if usage is None and self._model.counts_exactly:
-            usage = Usage(
-                input_tokens=self._model.count_tokens(self._asked.prompt),
-                output_tokens=self._model.count_tokens("".join(self._raw)),
-            )
+            usage = counted_usage(self._model, self._asked.prompt, "".join(self._raw))
         if usage is not None and self._spent is not None:
             self._spent += Usage(0, usage.output_tokens)
         else:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob
-from urial_core.constraint import Choice, scores_choices
+from urial_core.constraint import Choice, constrains, scores_choices
 from urial_core.reply.assembler import ReplyAssembler
 from urial_core.reply.call_steps import CallSteps
 from urial_core.reply.json_reply import JsonReply
@@ -33,9 +33,9 @@ __all__ = ["ToolReply"]
 class ToolReply(CallSteps):
     """Makes the events of a reply that may call tools."""
 
-    def __init__(self, model: CompletionModel, request: Request) -> None:
+    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
         self._answer: ReplyAssembler | JsonReply | None = None
-        super().__init__(model, request)
+        super().__init__(model, request, live=live)
 
     def whole(self) -> Reply:
         """Return all of it as one reply."""
@@ -86,6 +86,20 @@ class ToolReply(CallSteps):
         return Choice(decision.options, (0.0, decision.offsets[1] - leaning))
 
     def _decide(self) -> Steps:
+        """Have an answer or a call chosen and written."""
+        decision = yield from self._calibrate()
+        chosen = None
+        if constrains(self._model, decision):
+            chosen = yield from self._ask(replace(self._request, constraint=decision), decision)
+        if chosen is None:
+            yield from self._open_freely()
+        elif chosen == decision.options[0]:
+            yield from self._write_answer()
+        else:
+            self._written = self._call_opening
+            yield from self._write_calls()
+
+    def _open_freely(self) -> Steps:
         """Let the model open an answer or a call, and go on with what it opened."""
         opening = OpeningReader(self._request.frame)
         answer = ReplyAssembler(self._model, replace(self._request, prompt="", constraint=None))
@@ -111,9 +125,8 @@ class ToolReply(CallSteps):
                 return deltas
             return ()
 
-        decision = yield from self._calibrate()
         self._start_reading()
-        yield from self._read(replace(self._request, constraint=decision), take)
+        yield from self._read(replace(self._request, constraint=None), take)
         self._unsent += pass_on(opening.flush(), CompletionChunk(""))
         if opening.kind == "call":
             self._written = self._call_opening
@@ -137,8 +150,11 @@ class ToolReply(CallSteps):
             constraint=self._request.output.closed if self._request.output else None,
             tools=None,
         )
-        kind = JsonReply if request.output else ReplyAssembler
-        answer = self._answer = kind(self._model, request)
+        answer = self._answer = (
+            JsonReply(self._model, request, live=self._live)
+            if request.output
+            else ReplyAssembler(self._model, request)
+        )
 
         def take(chunk: CompletionChunk) -> Sequence[Delta]:
             deltas = answer.feed(chunk)

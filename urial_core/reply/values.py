@@ -52,12 +52,14 @@ class ReplyEnd:
         stop: The user's stop string that ended it, if one did.
         usage: Tokens read and written.
         invalid_tool_calls: What was meant as calls and cannot be made.
+        misfit: What is wrong with an answer that does not fit the form asked for; empty if nothing.
     """
 
     reason: EndReason
     stop: str | None = None
     usage: Usage | None = None
     invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
+    misfit: str = ""
 
     @property
     def finish_reason(self) -> FinishReason:

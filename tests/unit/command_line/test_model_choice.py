@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from urial_core.backends import in_process
+from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.command_line import model_choice
 from urial_core.command_line.model_choice import ModelChoice, ready_model
 from urial_core.demo import DEMO_NOTICE
@@ -30,7 +32,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, st
     """Load nothing, and keep the environment as it is."""
     demo_file = tmp_path / "demo.gguf"
     demo_file.touch()
-    monkeypatch.setattr(model_choice, "TransformersModel", FakeModel)
+    monkeypatch.setattr(in_process, "TransformersModel", FakeModel)
     monkeypatch.setattr(model_choice, "demo_model_file", lambda progress: demo_file)
     monkeypatch.setattr(model_choice, "_default_place", lambda: "CPU, 2 threads")
     copy = dict(os.environ)
@@ -52,13 +54,26 @@ def shown(console: Console) -> str:
 def test_demo(cache: Path) -> None:
     """The demo model comes with its notice; its conversion is announced the first time only."""
     first, later = console(), console()
-    ready = ready_model(ModelChoice(model=None), first)
+    ready = ready_model(ModelChoice(model=None, engine="transformers"), first)
     assert ready.description == "demo.gguf · bfloat16, the fastest here · CPU, 2 threads"
     assert ready.notice == DEMO_NOTICE
     assert "Converting demo.gguf, once" in shown(first)
     (cache / "models" / "demo-0123456789ab").mkdir(parents=True)
-    ready_model(ModelChoice(model=None), later)
+    ready_model(ModelChoice(model=None, engine="transformers"), later)
     assert shown(later) == "Loading demo.gguf\n"
+
+
+def test_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GGUF file runs on llama.cpp as it is, without a conversion, unless dtype is given."""
+    monkeypatch.setattr(LlamaCppModel, "load", lambda self: None)
+    screen = console()
+    ready = ready_model(ModelChoice(model=None), screen)
+    assert isinstance(ready.model, LlamaCppModel)
+    assert ready.description == f"demo.gguf · llama.cpp, {ready.model.n_threads} threads"
+    assert ready.notice == DEMO_NOTICE
+    assert shown(screen) == "Loading demo.gguf\n"
+    other = ready_model(ModelChoice(model=None, dtype="float32"), console())
+    assert isinstance(other.model, FakeModel)
 
 
 def test_chosen_model() -> None:

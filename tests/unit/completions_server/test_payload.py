@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pretend_server import (
     BEGIN,
     DONE,
     KINDS,
+    PROMPT,
     WAYS,
     Pieces,
     PretendServer,
@@ -20,7 +22,14 @@ from pretend_server import (
     request_for,
 )
 
-from urial_core.backends.completions_server import DIALECTS, completion_payload
+from urial_core import GenerationParameters, Message, ParameterError, compose
+from urial_core.backends.completions_server import (
+    DIALECTS,
+    LLAMA_CPP,
+    chat_payload,
+    completion_payload,
+)
+from urial_core.compose import compose_plain
 from urial_core.constraint import Choice, JsonSchema
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
@@ -35,7 +44,14 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "repetition_penalty": 1.0,
         "include_stop_str_in_output": True,
     },
-    "llama.cpp": {"seed": 7, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "verbose": True},
+    "llama.cpp": {
+        "seed": 7,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repeat_penalty": 1.1,
+        "repeat_last_n": 64,
+        "verbose": True,
+    },
 }
 
 
@@ -174,3 +190,47 @@ async def test_a_field_can_be_taken_away(way: str) -> None:
     await asked(pretend.model(extra_body={"presence_penalty": None}), way, request_for())
     [body] = pretend.completions
     assert "presence_penalty" not in body
+
+
+@pytest.mark.parametrize("constraint", [Choice(("a", "b")), JsonSchema.of({"type": "object"})])
+def test_forms_are_written_without_a_penalty(constraint: Choice | JsonSchema) -> None:
+    """JSON and choices copy what was asked, so no penalty counts there unless somebody says so."""
+    unsaid = replace(request_for(), constraint=constraint)
+    said = replace(request_for(repetition_penalty=1.3), constraint=constraint)
+    assert completion_payload(unsaid, "m", LLAMA_CPP)["repeat_penalty"] == 1.0
+    assert completion_payload(said, "m", LLAMA_CPP)["repeat_penalty"] == 1.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chats_payload_says_what_a_completions_does(kind: str) -> None:
+    """The server writes the page by its chat template; a template holds no stop strings."""
+    messages = [Message("system", "Be brief."), Message("user", "Hi")]
+    request = compose(PROMPT, messages, GenerationParameters(max_tokens=9, stop=("x",), logprobs=2))
+    completion = completion_payload(request, "m", DIALECTS[kind])
+    chat = chat_payload(request, messages, "m", DIALECTS[kind])
+    assert chat.pop("messages") == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+    ]
+    assert (chat.pop("logprobs"), chat.pop("top_logprobs")) == (True, completion.pop("logprobs"))
+    assert chat == {key: value for key, value in completion.items() if key != "prompt"}
+    assert chat["stop"] == [*FRAME_STOPS, "x"]
+    assert json.loads(json.dumps(chat)) == chat
+
+
+def test_a_chats_payload_continues_a_beginning() -> None:
+    """A final assistant message is not answered but continued, in vLLM's and llama.cpp's words."""
+    messages = [Message("user", "Hi"), Message("assistant", "Well,")]
+    request = compose(PROMPT, messages, prefill=True)
+    chat = chat_payload(request, messages, "m", DIALECTS["vllm"])
+    assert chat["continue_final_message"]
+    assert not chat["add_generation_prompt"]
+
+
+def test_a_chat_template_writes_no_forms_and_no_tools() -> None:
+    """What the server's page would lack is refused, with what to send instead."""
+    messages = [Message("user", "Hi")]
+    form = compose(PROMPT, messages, output=JsonSchema.of(SCHEMA))
+    for request in (form, compose_plain("Once")):
+        with pytest.raises(ParameterError, match="completion_payload"):
+            chat_payload(request, messages, "m")

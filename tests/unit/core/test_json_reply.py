@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,16 @@ from hostile import cut, many, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from urial_core import JsonSchema, Message, Prompt, ReplyEnd, TextDelta, UrialChat
+from urial_core import (
+    JsonSchema,
+    Message,
+    Prompt,
+    ReplyEnd,
+    Request,
+    TextDelta,
+    TokenLogprob,
+    UrialChat,
+)
 from urial_core.testing import ScriptedModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
@@ -21,6 +32,7 @@ END = "\n````\n"
 
 CASES: dict[str, tuple[JsonSchema, list[str], str]] = {
     "fits": (FORM, [f'"n": 4}}{END}'], '{"n": 4}'),
+    "a line break in a string": (JsonSchema("{}"), [f'{{"a": "b\nc"}}{END}'], '{"a": "b\\nc"}'),
     "writes on": (FORM, ['"n": 4} and so on'], '{"n": 4}'),
     "another type": (FORM, [f'"n": "4"}}{END}'], '{"n": 4}'),
     "mended": (FORM, [f'"m": 4}}{END}', f'"n": 5}}{END}'], '{"n": 5}'),
@@ -41,12 +53,17 @@ def ask(form: JsonSchema, *scripts: Any, **more: Any) -> tuple[str, ReplyEnd]:
     return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)), end
 
 
+NOT_MENDED = ("not mended", "no JSON")
+
+
 @many
 @given(st.sampled_from(sorted(CASES)), sizes)
 def test_replies(case: str, lengths: list[int]) -> None:
-    """What does not fit is written anew once, then given out as it is; for any split."""
+    """What does not fit is written anew once, then given out with what is wrong; for any split."""
     form, scripts, expected = CASES[case]
-    assert ask(form, *(cut(script, lengths) for script in scripts))[0] == expected
+    text, end = ask(form, *(cut(script, lengths) for script in scripts))
+    assert text == expected
+    assert bool(end.misfit) == (case in NOT_MENDED)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -54,7 +71,9 @@ def test_whole_replies(case: str) -> None:
     """The same comes as a whole reply."""
     form, scripts, expected = CASES[case]
     chat = UrialChat(ScriptedModel(*scripts), PROMPT)
-    assert chat.reply([chat.request([Message("user", "?")], output=form)])[0].text == expected
+    [reply] = chat.reply([chat.request([Message("user", "?")], output=form)])
+    assert reply.text == expected
+    assert bool(reply.end.misfit) == (case in NOT_MENDED)
 
 
 def test_a_held_model_streams() -> None:
@@ -66,6 +85,97 @@ def test_a_held_model_streams() -> None:
     assert texts == ['{"n"', ": 4", "}"]
     assert model.chunks_sent == 3
     assert model.requests[0].constraint == FORM.closed
+
+
+BROKEN_PROMISES = {
+    "another member": ('{"m": 4}', "'n' is a required property"),
+    "another type": ('{"n": "4"}', "n: '4' is not of type 'integer'"),
+    "no number": ('{"n": NaN}', "This is not JSON: NaN is no number."),
+    "half of it": ('{"n": 4', "This is not JSON: Expecting ',' delimiter"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_PROMISES)
+def test_a_model_that_only_says_that_it_holds_streaming(case: str) -> None:
+    """What was given out stands; the end says what is wrong with it, and it is asked for once."""
+    written, wrong = BROKEN_PROMISES[case]
+    model = ScriptedModel([written[:4], written[4:]], constrained=True)
+    chat = UrialChat(model, PROMPT)
+    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], output=FORM))
+    assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == [
+        written[:4],
+        written[4:],
+    ]
+    assert isinstance(end, ReplyEnd)
+    assert end.misfit.startswith(wrong)
+    assert len(model.requests) == 1
+
+
+@pytest.mark.parametrize("case", BROKEN_PROMISES)
+@pytest.mark.parametrize("second", ['"n": 5}', '"m": 5}'])
+def test_a_model_that_only_says_that_it_holds(case: str, second: str) -> None:
+    """A whole reply is written anew once where putting a value right is not enough."""
+    model = ScriptedModel(BROKEN_PROMISES[case][0], second, constrained=True)
+    chat = UrialChat(model, PROMPT)
+    [reply] = chat.reply([chat.request([Message("user", "How many?")], output=FORM)])
+    if case == "another type":
+        assert (reply.text, reply.end.misfit) == ('{"n": 4}', "")
+        return
+    assert reply.text == "{" + second
+    assert reply.end.misfit == ("" if "n" in second else "'n' is a required property")
+    assert [asked.constraint for asked in model.requests] == [FORM.closed, None]
+
+
+@pytest.mark.parametrize("form", [FORM, JsonSchema('{"anyOf": [{"type": "object"}]}')])
+def test_prose_of_a_model_that_should_be_held(form: JsonSchema) -> None:
+    """What cannot become JSON is not given out, even live: the model is stopped and asked again."""
+    second = f'{"" if form == FORM else "{"}"n": 4}}'
+    model = ScriptedModel(["Well", ", there", " are"], second, constrained=True)
+    chat = UrialChat(model, PROMPT)
+    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], output=form))
+    assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == ['{"n": 4}']
+    assert isinstance(end, ReplyEnd)
+    assert end.misfit == ""
+    assert model.chunks_sent == 2
+    assert "\nWell\n````\n\n# System:\n````\nThis is not JSON" in model.requests[1].prompt
+
+
+class CutOff(ScriptedModel):
+    """Says that its completions were cut off."""
+
+    def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
+        return replace(super()._chunk(piece, last=last), finish="length" if last else None)
+
+    def complete(self, requests: Sequence[Request]) -> list[Any]:
+        return [replace(done, finish="length") for done in super().complete(requests)]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_value_that_is_cut_off(held: bool) -> None:
+    """It is not asked for again, and its end says both that it was cut and that it does not fit."""
+    chat = UrialChat(CutOff(['{"n"', ": "] if held else ['"n"', ": "], constrained=held), PROMPT)
+    request = chat.request([Message("user", "How many?")], output=FORM)
+    *_, end = chat.stream(request)
+    [reply] = chat.reply([request])
+    for ended in (end, reply.end):
+        assert isinstance(ended, ReplyEnd)
+        assert ended.reason == "length"
+        assert ended.misfit.startswith("This is not JSON")
+    assert reply.text == '{"n":'
+    assert len(chat.model.requests) == 2  # type: ignore[attr-defined]
+
+
+def test_log_probabilities_of_a_whole_reply() -> None:
+    """A value that is given out as it came keeps those of its tokens."""
+
+    class Scoring(ScriptedModel):
+        def complete(self, requests: Sequence[Request]) -> list[Any]:
+            logprobs = (TokenLogprob('{"n": 4}', -0.5),)
+            return [replace(done, logprobs=logprobs) for done in super().complete(requests)]
+
+    chat = UrialChat(Scoring('{"n": 4}', constrained=True), PROMPT)
+    [reply] = chat.reply([chat.request([Message("user", "How many?")], output=FORM)])
+    assert [logprob.logprob for logprob in reply.logprobs] == [-0.5]
 
 
 def test_the_beginning_is_written_for_it() -> None:

@@ -68,6 +68,15 @@ def test_no_schema(schema: str) -> None:
         check_schema(schema)
 
 
+def test_another_type_stands_where_it_was_given_out() -> None:
+    """Without ``retype``, a value that is only written in another type does not fit."""
+    given = {"n": "3"}
+    assert fitted(given, json.dumps(NUMBER), retype=False) == (
+        given,
+        "n: '3' is not of type 'integer'",
+    )
+
+
 def test_nothing_is_fetched() -> None:
     """A reference to another place is refused; nothing is asked for there."""
     with pytest.raises(UnsupportedSchemaError, match=r"http://example\.com/s\.json"):

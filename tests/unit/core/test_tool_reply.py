@@ -250,11 +250,23 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
         [CALL, "get_weather(Lyon)", ' {"city": "Lyon"}}'],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
-    "said to hold, arguments given out": (
+    "said to hold, but chooses nothing": (
         replace(ONE, parallel=False),
         True,
-        [CALL, '{"name": "get_weather", "arguments": {"town": "Lyon"}}'],
-        ("", [], ["get_weather"], "tool_calls"),
+        ["Well", f"{CALL}{LYON}{END}"],
+        ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
+    ),
+    "said to hold, but answers at once": (
+        ONE,
+        True,
+        [f"{ANSWER}Yes, in Lyon.{END}"],
+        ("Yes, in Lyon.", [], [], "delimiter"),
+    ),
+    "said to hold, but does not say whether to go on": (
+        ONE,
+        True,
+        [CALL, LYON, f"\n{NICE}"],
+        ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
 }
 
@@ -320,6 +332,42 @@ def test_arguments_stream_as_they_are_written() -> None:
     deltas = [event for event in events if isinstance(event, ToolCallDelta)]
     assert [delta.arguments for delta in deltas] == ['{"ci', 'ty": "Ly', 'on"}']
     assert [delta.name for delta in deltas] == ["get_weather", "", ""]
+
+
+PARIS = '{"name": "get_weather", "arguments": {"town": "Paris"}}'
+
+
+def test_a_wrong_call_that_was_given_out() -> None:
+    """Arguments given out while they were written are not written anew: the end names the call."""
+    chat = chat_of(CALL, PARIS, f' {{"city": "Lyon"}}}}{END}', held=True)
+    summary = summary_of_stream(list(chat.stream(request_of(chat, replace(ONE, parallel=False)))))
+    assert summary == ("", [], ["get_weather"], "tool_calls")
+    assert len(model_of(chat).requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "calls", "invalid"),
+    [
+        (f' {{"city": "Lyon"}}}}{END}', [("get_weather", {"city": "Lyon"})], []),
+        (f' {{"town": "Lyon"}}}}{END}', [], ["get_weather"]),
+    ],
+)
+def test_a_wrong_call_of_a_whole_reply(second: str, calls: Any, invalid: Any) -> None:
+    """Nobody has seen it: it is written anew once, whoever says that it holds to its form."""
+    chat = chat_of(CALL, PARIS, second, held=True)
+    [reply] = chat.reply([request_of(chat, replace(ONE, parallel=False))])
+    assert summary_of(reply) == ("", calls, invalid, "tool_calls")
+
+
+def test_a_choice_is_one_of_its_options_to_the_letter() -> None:
+    """A completion that only begins as an option did not choose it: header and text come freely."""
+    chat = chat_of([ANSWER, "Yes", ", it", " rains"], f"{ANSWER}Yes.{END}", held=True)
+    events = list(chat.stream(request_of(chat, ONE)))
+    assert summary_of_stream(events) == ("Yes.", [], [], "delimiter")
+    chosen, freely = model_of(chat).requests
+    assert isinstance(chosen.constraint, Choice)
+    assert freely == replace(chosen, constraint=None)
+    assert model_of(chat).chunks_sent == 3
 
 
 def test_the_model_is_stopped_at_the_closing_brace() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from urial_core.backends.llguidance_schema import check_schema
 from urial_core.backends.transformers import TransformersModel
-from urial_core.backends.transformers.json_schema import check_schema
 from urial_core.constraint import JsonSchema, constrains
 from urial_core.errors import UnsupportedSchemaError
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from batches import WAYS, echo, run, texts
-from doubles_of_models import PROMPT
+from doubles_of_models import PROMPT, EchoModel, query_of
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListLLM
 from langchain_core.output_parsers import StrOutputParser
@@ -16,6 +18,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 
 from langchain_urial import ChatUrial
+from urial_core import CompletionChunk, GenerationError, Request, ServerUnreachableError
 
 pytestmark = pytest.mark.timeout(30)  # what could go wrong here is waiting for ever
 
@@ -138,3 +141,92 @@ async def test_results_can_be_taken_as_they_come() -> None:
     assert {index: message.text for index, message in done.items()} == {0: "re: a", 1: "re: b"}
     done = {index: message async for index, message in chat.abatch_as_completed(["a", "b"])}
     assert {index: message.text for index, message in done.items()} == {0: "re: a", 1: "re: b"}
+
+
+class SchedulingModel(EchoModel):
+    """Writes requests side by side, each as long as its query says, and counts them."""
+
+    schedules_requests = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = 0
+        self.most = 0
+        self.long_runs = threading.Event()
+        self.others_ended = threading.Semaphore(0)
+        self.lock = threading.Lock()
+
+    def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        (query,) = (query_of(request.prompt) for request in requests)
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        if query == "long":
+            self.long_runs.set()
+            for _ in range(5):
+                assert self.others_ended.acquire(timeout=20)
+        else:
+            assert self.long_runs.wait(20)
+            self.others_ended.release()
+        with self.lock:
+            self.running -= 1
+        return super().complete(requests)
+
+    async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        return await asyncio.to_thread(self.complete, requests)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_where_the_model_schedules_one_that_ends_makes_room_for_the_next(way: str) -> None:
+    """A long reply holds nobody up: it ends only after five others have, two being under way."""
+    model = SchedulingModel()
+    chat = ChatUrial(llm=model, prompt=PROMPT)
+    questions = ["long", *"abcde"]
+    found = texts(await run(way, chat, questions, {"max_concurrency": 2}))
+    assert found == [f"re: {question}" for question in questions]
+    assert model.most == 2
+    assert sorted(model.calls) == sorted([question] for question in questions)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_where_the_model_schedules_an_error_is_its_inputs_own(way: str) -> None:
+    """The others have their replies; without ``return_exceptions`` the batch fails, and ends."""
+
+    class Choosy(EchoModel):
+        schedules_requests = True
+
+        def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+            if query_of(requests[0].prompt) == "bad":
+                raise GenerationError("no")
+            return super().complete(requests)
+
+        async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+            return self.complete(requests)
+
+    chat = ChatUrial(llm=Choosy(), prompt=PROMPT)
+    inputs, limit = ["a", "bad", "c"], {"max_concurrency": 1}
+    first, error, last = texts(await run(way, chat, inputs, limit, return_exceptions=True))
+    assert (first, last) == ("re: a", "re: c")
+    assert isinstance(error, GenerationError)
+    with pytest.raises(GenerationError, match="no"):
+        await run(way, chat, inputs, limit)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_unreachable_server_is_every_inputs_error(way: str) -> None:
+    """Whether it schedules cannot be asked; that is told where errors are looked for."""
+
+    class OutOfReach(EchoModel):
+        @property
+        def schedules_requests(self) -> bool:
+            raise ServerUnreachableError("away")
+
+        def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+            raise ServerUnreachableError("away")
+
+        async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+            raise ServerUnreachableError("away")
+
+    chat = ChatUrial(llm=OutOfReach(), prompt=PROMPT)
+    found = await run(way, chat, ["a", "b"], return_exceptions=True)
+    assert [str(error) for error in found] == ["away", "away"]

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.testing import ScriptedModel
 
 ADD = '{"name": "add", "arguments": {"a": 127, "b": 12}}'
 NOW = '{"name": "now", "arguments": {}}'
@@ -258,6 +259,35 @@ def test_a_reply_that_was_cut_is_no_object(way: str) -> None:
     raw = chat.with_structured_output(Fruit, include_raw=True).invoke("A fruit?")
     assert raw["parsed"] is None
     assert isinstance(raw["parsing_error"], OutputParserException)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_reply_that_does_not_fit_is_no_object(held: bool) -> None:
+    """A dict too is held against the schema; the error says what is wrong and has the text."""
+    unfit = '{"name": "fig"}' if held else '"name": "fig"}'
+    chat = ChatUrial(llm=ScriptedModel(unfit, '"name": "fig"}', constrained=held), prompt=PROMPT)
+    for schema in (Fruit.model_json_schema(), Fruit):
+        typed = chat.with_structured_output(schema)
+        for way in (typed.invoke, lambda asked, typed=typed: list(typed.stream(asked))):
+            chat.llm.requests.clear()
+            with pytest.raises(OutputParserException, match="'colours' is a required") as caught:
+                way("A fruit?")
+            assert caught.value.llm_output == '{"name": "fig"}'
+    chat.llm.requests.clear()
+    raw = chat.with_structured_output(Fruit, include_raw=True).invoke("A fruit?")
+    assert raw["parsed"] is None
+    assert raw["raw"].text == '{"name": "fig"}'
+    assert raw["raw"].response_metadata["misfit"] == "'colours' is a required property"
+    assert isinstance(raw["parsing_error"], OutputParserException)
+
+
+def test_one_reply_that_does_not_fit_leaves_the_others_of_its_batch() -> None:
+    """The error is that input's alone."""
+    scripts = ['"name": "fig"}', '"name": "fig", "colours": []}', '"name": "fig"}']
+    typed = chat_of(*scripts).with_structured_output(Fruit)
+    wrong, right = typed.batch(["A fruit?", "Another?"], return_exceptions=True)
+    assert isinstance(wrong, OutputParserException)
+    assert right == Fruit(name="fig", colours=[])
 
 
 def test_a_schema_that_cannot_be_held_to_is_refused_before_the_model_runs() -> None:

@@ -78,6 +78,9 @@ async def test_the_wrapped_llm_tells_its_handlers_of_no_error(kind: type[PlainLL
     urial = UrialLLM(llm=llm, prompt=PROMPT, callback_manager=CallbackManager([outer]))
     assert await ask("astream", urial) == "Hello!"
     for handler in (inner, outer):
+        async with asyncio.timeout(10):  # a blocking LLM's stream is closed in its own thread
+            while not handler.get_llm_inputs_outputs():
+                await asyncio.sleep(0.01)
         [(_, end)] = handler.get_llm_inputs_outputs()
         assert "exception" not in end.payload
 

@@ -90,7 +90,7 @@ def test_wrong_parameters_are_told_before_the_model_runs() -> None:
     llm = llm_of(["x"])
     with pytest.raises(ParameterError, match="Unknown parameter temprature"):
         llm.chat([ChatMessage(content="Hi")], temprature=1)
-    with pytest.raises(ParameterError, match="engine's options are"):
+    with pytest.raises(ParameterError, match="options of transformers are"):
         UrialLLM.from_model_id("some/model", dtipe="float32")
     assert llm.llm.requests == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -70,7 +71,7 @@ def ollama_llm(url: str, **fields: Any) -> Any:
     """LlamaIndex's LLM for Ollama."""
     from llama_index.llms.ollama import Ollama
 
-    return Ollama(model="m", base_url=url, context_window=4096, **fields)
+    return Ollama(model="m", base_url=url, **{"context_window": 4096, **fields})
 
 
 def llamafile_llm(url: str, **fields: Any) -> Any:
@@ -146,6 +147,34 @@ def test_ollama_is_asked_without_its_template(kind: str, server: StubServer) -> 
     assert response.raw["usage"]["prompt_tokens"] == 50
 
 
+@pytest.mark.parametrize("kind", ["Ollama"])
+@pytest.mark.parametrize("way", ["acomplete", "astream"])
+async def test_ollama_is_not_asked_for_its_window_in_an_event_loop(
+    kind: str, way: str, server: StubServer
+) -> None:
+    """LlamaIndex's class asks by a call that blocks: another thread makes it."""
+
+    def answer(body: dict[str, Any]) -> bytes | Iterator[bytes]:
+        return ollama(body) if "prompt" in body else shown
+
+    shown = json.dumps({"model_info": {"m.context_length": 512}}).encode()
+    server.answer = answer
+    urial = urial_of(kind, server, context_window=-1)
+    urial.context_window = 4096  # so that the wrapped LLM's is not asked for before
+    show = urial.llm.client.show
+    threads = list[threading.Thread]()
+
+    def noted(model: str) -> Any:
+        threads.append(threading.current_thread())
+        return show(model)
+
+    urial.llm.client.show = noted
+    assert await ask(way, urial) == "Hello!"
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+    assert server.bodies[-1]["options"]["num_ctx"] == 512
+
+
 @pytest.mark.parametrize("kind", ["OpenAILike"])
 def test_what_the_owner_set_on_openai_like_is_kept(kind: str, server: StubServer) -> None:
     """Its own limit, temperature, stop strings and further fields stay, beside the page's stops."""
@@ -184,3 +213,29 @@ def test_ollama_holds_typed_answers_to_their_schema(kind: str, server: StubServe
     response = urial_of(kind, server).complete("Hi", response_format=form)
     assert response.text == '{"a": 1}'
     assert server.bodies[0]["format"] == {**schema, "additionalProperties": False}
+
+
+@pytest.mark.parametrize("kind", ["Llamafile"])
+@pytest.mark.parametrize("way", ["complete", "stream"])
+def test_llamafile_tells_its_end_and_its_tokens(kind: str, way: str, server: StubServer) -> None:
+    """llama.cpp's own API has other names for the reason and the counts, which stand at the end."""
+    end = {"content": "Hello!", "stop": True, "stop_type": "limit"}
+    end |= {"tokens_evaluated": 50, "tokens_predicted": 7, "timings": {"cache_n": 40}}
+    whole = json.dumps(end)
+    server.answer = lambda body: [f"data: {whole}\n".encode()] if body["stream"] else whole.encode()
+    urial = urial_of(kind, server)
+    response = urial.complete("Hi") if way == "complete" else [*urial.stream_complete("Hi")][-1]
+    assert response.raw["finish_reason"] == "length"
+    usage = response.raw["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (50, 7)
+    assert usage["prompt_tokens_details"]["cached_tokens"] == 40
+
+
+@pytest.mark.parametrize("kind", ["Llamafile"])
+def test_llamafile_holds_typed_answers_to_their_schema(kind: str, server: StubServer) -> None:
+    """The schema goes to the server as it is."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"schema": schema}}
+    server.answer = lambda _: json.dumps({"content": '{"a": 1}', "stop": True}).encode()
+    assert urial_of(kind, server).complete("Hi", response_format=form).text == '{"a": 1}'
+    assert server.bodies[0]["json_schema"] == {**schema, "additionalProperties": False}

@@ -5,6 +5,7 @@
     discovery.py      what a server is, what it serves, what it can do
     payload.py        request -> body; pure
     answer.py         what comes back -> completions, whole or in a stream; pure
+    reply.py          what comes back -> the reply, for those who send requests themselves; pure
     one_line_json.py  constrained JSON in the form that was promised
     cut_json.py       constrained JSON that max_tokens cut, made whole
     choice.py         which of a few texts is most probable
@@ -28,7 +29,8 @@ from urial_core.backends.completions_server.dialect import (
 )
 from urial_core.backends.completions_server.discovery import Server
 from urial_core.backends.completions_server.model import CompletionsServerModel
-from urial_core.backends.completions_server.payload import completion_payload
+from urial_core.backends.completions_server.payload import chat_payload, completion_payload
+from urial_core.backends.completions_server.reply import reply_of
 
 __all__ = [
     "DIALECTS",
@@ -38,6 +40,8 @@ __all__ = [
     "CompletionsServerModel",
     "Dialect",
     "Server",
+    "chat_payload",
     "completion_of",
     "completion_payload",
+    "reply_of",
 ]

@@ -12,11 +12,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import httpx
 import openai
-from openai import AsyncOpenAI, AsyncStream, DefaultAsyncHttpxClient, Omit, OpenAI, Stream
+from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
 from urial_core.backends.completions_server.answer import StreamReader
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
@@ -34,6 +34,11 @@ __all__ = ["Connection", "Endpoint"]
 _T = TypeVar("_T")
 _MOST_AT_ONCE = 64
 _NO_KEY = "none"
+_LIKE_THE_SDKS: Any = {
+    "follow_redirects": True,
+    "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),
+    "timeout": httpx.Timeout(600.0, connect=5.0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,7 @@ class Endpoint:
         max_retries: How often a request is repeated; None for the SDK's.
         http_client: The HTTP client to use.
         http_async_client: The async one.
+        uds: The path of a Unix domain socket to connect through; None for the network.
     """
 
     base_url: str
@@ -57,6 +63,7 @@ class Endpoint:
     max_retries: int | None = None
     http_client: httpx.Client | None = field(default=None, repr=False)
     http_async_client: httpx.AsyncClient | None = field(default=None, repr=False)
+    uds: str | None = None
 
     def options(self) -> dict[str, Any]:
         """Options of the SDK's clients."""
@@ -66,6 +73,18 @@ class Endpoint:
             "api_key": self.api_key or _NO_KEY,  # else the SDK takes the user's key for OpenAI
             **{name: value for name, value in said.items() if value is not None},
         }
+
+    def client(self) -> httpx.Client:
+        """The HTTP client for the SDK. Its own is of another package in some of its versions."""
+        return self.http_client or httpx.Client(
+            **_LIKE_THE_SDKS, transport=httpx.HTTPTransport(uds=self.uds) if self.uds else None
+        )
+
+    def async_client(self) -> httpx.AsyncClient:
+        """The async one. The SDK's own would close itself in another loop than its connections'."""
+        return self.http_async_client or httpx.AsyncClient(
+            **_LIKE_THE_SDKS, transport=httpx.AsyncHTTPTransport(uds=self.uds) if self.uds else None
+        )
 
     def completed(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The body of a request for a completion with the extra fields."""
@@ -236,9 +255,10 @@ class Connection:
     def _sync(self) -> OpenAI:
         with self._making:
             if self._client is None:
-                self._client = OpenAI(
-                    **self._endpoint.options(), http_client=self._endpoint.http_client
-                )
+                http_client = self._endpoint.client()
+                if self._endpoint.http_client is None:
+                    finalize(self, http_client.close)
+                self._client = OpenAI(**self._endpoint.options(), http_client=http_client)
             return self._client
 
     def _async(self) -> _OfLoop:
@@ -246,11 +266,8 @@ class Connection:
         loop = asyncio.get_running_loop()
         with self._making:
             if loop not in self._of_loops:
-                given = self._endpoint.http_async_client
                 client = AsyncOpenAI(
-                    **self._endpoint.options(),
-                    # The SDK's own would close itself in another loop than its connections'.
-                    http_client=given or DefaultAsyncHttpxClient(),
+                    **self._endpoint.options(), http_client=self._endpoint.async_client()
                 )
                 self._of_loops[loop] = _OfLoop(client, asyncio.Lock())
             return self._of_loops[loop]

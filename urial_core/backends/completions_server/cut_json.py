@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urial_core.constraint import JsonSchema
 
 if TYPE_CHECKING:
-    from urial_core.backends.transformers.json_closing import Closer
+    from urial_core.backends.json_closing import Closer
 
 __all__ = ["rest_of"]
 
@@ -34,7 +34,7 @@ def rest_of(text: str, schema: JsonSchema) -> str:
         return ""
     from llguidance import LLMatcher
 
-    from urial_core.backends.transformers.json_schema import grammar_of
+    from urial_core.backends.llguidance_schema import grammar_of
 
     tokenizer, closer = _bytes()
     matcher = LLMatcher(tokenizer, grammar_of(schema), log_level=0)
@@ -50,6 +50,6 @@ def _bytes() -> tuple[Any, Closer]:
     """A tokenizer whose tokens are the bytes, and what closes JSON in them."""
     from llguidance import LLTokenizer
 
-    from urial_core.backends.transformers.json_closing import Closer
+    from urial_core.backends.json_closing import Closer
 
     return LLTokenizer("byte"), Closer((byte, bytes([byte])) for byte in range(256))

@@ -29,6 +29,8 @@ class Dialect:
             somebody said it.
         always: Fields that every request carries.
         streaming: Fields that every streamed request carries.
+        penalizes_recent: Whether a repetition penalty counts a few recent tokens only, and not the
+            whole page's. Only then is the default one of use.
         max_stops: The most stop strings that are accepted; None for any number.
         least_logprobs: The least number of alternatives to ask for; with fewer there are none at
             all.
@@ -49,6 +51,7 @@ class Dialect:
     sampling_if_said: Mapping[str, str] = field(default_factory=dict)
     always: Mapping[str, Any] = field(default_factory=dict)
     streaming: Mapping[str, Any] = field(default_factory=dict)
+    penalizes_recent: bool = False
     max_stops: int | None = None
     least_logprobs: int = 0
     lists: bool = False
@@ -93,8 +96,10 @@ LLAMA_CPP = Dialect(
     sampling={**_STANDARD, "top_k": "top_k", "repetition_penalty": "repeat_penalty"},
     always={
         "min_p": 0.0,
+        "repeat_last_n": 64,  # the tokens that a penalty counts; llama.cpp's own default, relied on
         "verbose": True,  # tells the stop string that was met
     },
+    penalizes_recent=True,
     streaming={"timings_per_token": True},  # usage comes unasked, but only at the end
     least_logprobs=1,
     json_schema=lambda wanted: {"json_schema": wanted.schema},

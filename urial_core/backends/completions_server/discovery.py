@@ -52,14 +52,14 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     if dialect is None and owner == "vllm":
         dialect = VLLM
     props: Mapping[str, Any] = {}
-    if dialect in (None, LLAMA_CPP):
+    if dialect is None or dialect.slots:
         props = _mapping((yield Ask(f"{root}/props", optional=True)))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP
     dialect = dialect or GENERIC
     entry = _entry(entries, model, base_url, strict=dialect is not GENERIC)
     window = entry.get("max_model_len")
-    if dialect is LLAMA_CPP:
+    if dialect.slots:
         settings = _mapping(props.get("default_generation_settings"))
         window = settings.get("n_ctx") or _mapping(entry.get("meta")).get("n_ctx")
     tokenized = None

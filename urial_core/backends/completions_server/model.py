@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from urial_core.backends.completions_server.answer import StreamReader, completions_of
 from urial_core.backends.completions_server.choice import chosen
-from urial_core.backends.completions_server.dialect import dialect_named
+from urial_core.backends.completions_server.dialect import Dialect, dialect_named
 from urial_core.backends.completions_server.discovery import Server, discover
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
 from urial_core.backends.completions_server.payload import completion_payload, group_payload
@@ -47,11 +47,12 @@ class CompletionsServerModel:
         api_key: str | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
-        dialect: str | None = None,
+        dialect: str | Dialect | None = None,
         context_window: int | None = None,
         extra_body: Mapping[str, Any] | None = None,
         http_client: httpx.Client | None = None,
         http_async_client: httpx.AsyncClient | None = None,
+        uds: str | None = None,
     ) -> None:
         """Name a server. Nothing is sent yet.
 
@@ -64,12 +65,14 @@ class CompletionsServerModel:
                 the SDK's, 600 and 5 for a connection.
             max_retries: How often a request is repeated that failed before any of its answer came.
                 Default: the SDK's, 2.
-            dialect: "vllm", "llama.cpp" or "generic". Default: found out.
+            dialect: "vllm", "llama.cpp" or "generic", or one of your own. Default: found out.
             context_window: Tokens of one request, where the server does not say.
             extra_body: Fields for every request for a completion, such as vLLM's ``cache_salt``;
                 None takes away one that the server refuses.
             http_client: The HTTP client to use, for proxies or certificates.
             http_async_client: The same for the async methods.
+            uds: The path of a Unix domain socket at which the server listens; ``base_url`` is then
+                ``http://localhost/v1`` or the like.
 
         Raises:
             MissingDependencyError: The openai package is not installed.
@@ -83,9 +86,10 @@ class CompletionsServerModel:
 
         self._base_url = api_url(base_url)
         self._model = model
-        self._dialect = dialect_named(dialect) if dialect is not None else None
+        self._dialect = dialect_named(dialect) if isinstance(dialect, str) else dialect
         self._window = context_window
         self._extra_body = dict(extra_body or {})
+        self._uds = uds
         endpoint = Endpoint(
             base_url=self._base_url,
             api_key=api_key or "",
@@ -94,6 +98,7 @@ class CompletionsServerModel:
             max_retries=max_retries,
             http_client=http_client,
             http_async_client=http_async_client,
+            uds=uds,
         )
         self._again = partial(
             type(self),
@@ -107,11 +112,13 @@ class CompletionsServerModel:
             extra_body=extra_body,
             http_client=http_client,
             http_async_client=http_async_client,
+            uds=uds,
         )
         self._connection: Connection = Connection(endpoint)
         self._found: Server | None = None
         self._others = dict[str, CompletionsServerModel]()
-        self._finding = threading.Lock()
+        self._finding = threading.Lock()  # held while the server is asked
+        self._naming = threading.Lock()  # held for a moment
         self._tokens = KnownTokens()
 
     def __repr__(self) -> str:
@@ -134,6 +141,7 @@ class CompletionsServerModel:
             "base_url": without_login(self._base_url),
             "model": self._model,
             "extra_body": repr(sorted(self._extra_body.items())),
+            **({"uds": self._uds} if self._uds else {}),
         }
 
     @property
@@ -179,7 +187,7 @@ class CompletionsServerModel:
 
     def with_model(self, name: str) -> CompletionsServerModel:
         """Another model of the same server, over the same connections; one object for each name."""
-        with self._finding:
+        with self._naming:
             if name not in self._others:
                 other = self._again(model=name)
                 other._connection, other._others = self._connection, self._others  # noqa: SLF001
@@ -192,6 +200,11 @@ class CompletionsServerModel:
         return (
             dialect.choice if isinstance(constraint, Choice) else dialect.json_schema
         ) is not None
+
+    @property
+    def schedules_requests(self) -> bool:
+        """Whether each request goes by itself: the server writes them side by side."""
+        return not self.server().dialect.lists
 
     def warm(self, prompt: Prompt | str) -> None:
         """Have the constant page computed now, so that the first request finds it.

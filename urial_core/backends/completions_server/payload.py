@@ -1,7 +1,7 @@
 """Payload: a request as the body that a completions server is sent. Pure.
 
-Batch systems that send requests themselves, such as Ray Data, can use it too, with
-``completion_of`` for what comes back.
+Batch systems that send requests themselves, such as Ray Data, can use it too, with ``reply_of``
+for what comes back.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
 from urial_core.constraint import Choice, JsonSchema
-from urial_core.parameters import GenerationParameters
+from urial_core.errors import ParameterError
+from urial_core.messages import Message
 from urial_core.request import Request
 
-__all__ = ["completion_payload", "constraint_fields", "group_payload"]
+__all__ = ["chat_payload", "completion_payload", "constraint_fields", "group_payload"]
 
 
 def completion_payload(
@@ -23,9 +24,9 @@ def completion_payload(
     """Write the body of ``POST /v1/completions`` for a request.
 
     ``max_tokens`` and the sampling fields are always there, since servers have other defaults.
-    ``repetition_penalty`` is off unless said: servers count the page's tokens too, and so would
-    drive the model from the style that the page teaches. No begin-of-text is added to the prompt;
-    servers do that.
+    ``repetition_penalty`` is off unless said, where servers count the page's tokens too: that would
+    drive the model from the style that the page teaches. It is off for JSON and choices as well,
+    which copy what was asked. No begin-of-text is added to the prompt; servers do that.
 
     Args:
         request: The request; a constraint that the dialect has no fields for is left out.
@@ -38,7 +39,7 @@ def completion_payload(
         "model": model,
         "prompt": request.prompt,
         "max_tokens": request.max_tokens,
-        **_sampling_fields(parameters, dialect),
+        **_sampling_fields(request, dialect),
         **dialect.always,
     }
     if form := constraint_fields(request, dialect):
@@ -50,6 +51,39 @@ def completion_payload(
     if stream:
         payload |= {"stream": True, **dialect.streaming}
     return payload
+
+
+def chat_payload(
+    request: Request, messages: Sequence[Message], model: str, dialect: Dialect = GENERIC
+) -> dict[str, Any]:
+    """Write the body of ``POST /v1/chat/completions``, for what takes nothing but chats.
+
+    The server must have the request's prompt as its chat template (``urial template``), and so
+    writes the page itself. ``vllm run-batch`` is such a runner.
+
+    Args:
+        request: The messages, composed: it tells the stop strings, which no template holds, the
+            limit and how to sample.
+        messages: The conversation, in text.
+        model: The model's name on the server.
+        dialect: What the server understands.
+
+    Raises:
+        ParameterError: The request has tools, a form of its answer, or is plain text.
+    """
+    if request.tools or request.output or request.plain:
+        raise ParameterError(
+            "A chat template writes no page with tools or a form of the answer: send "
+            "completion_payload to /v1/completions."
+        )
+    payload = completion_payload(request, model, dialect)
+    del payload["prompt"]
+    chat = [{"role": message.role, "content": message.text} for message in messages]
+    if request.prefill:
+        payload |= {"add_generation_prompt": False, "continue_final_message": True}
+    if (most := payload.pop("logprobs", None)) is not None:
+        payload |= {"logprobs": True, "top_logprobs": most}
+    return {**payload, "messages": chat}
 
 
 def group_payload(requests: Sequence[Request], model: str, dialect: Dialect) -> dict[str, Any]:
@@ -70,8 +104,10 @@ def constraint_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
     return {}
 
 
-def _sampling_fields(said: GenerationParameters, dialect: Dialect) -> dict[str, Any]:
-    if said.repetition_penalty is None:
+def _sampling_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+    said = request.parameters
+    default_helps = dialect.penalizes_recent and request.constraint is None
+    if said.repetition_penalty is None and not default_helps:
         resolved = said.replace(repetition_penalty=1.0).resolved()
     else:
         resolved = said.resolved()

@@ -1,7 +1,6 @@
 """The engine in this process, on transformers and torch.
 
     model.py              TransformersModel: the CompletionModel; threads
-    shared.py             one model in memory for all who name it
     source.py, window.py  what is known of a model without loading it
     loading.py            model ids, folders, GGUF files -> model and tokenizer
     precision.py          the fastest number format for the machine
@@ -12,8 +11,6 @@
     scored_page.py        a page whose reply is one of a few texts
     json_row.py           a reply held to a JSON schema
     json_grammar.py       which tokens may come next in JSON; closing it in time
-    json_closing.py       a short way to the end of a JSON text
-    json_schema.py        which schemas can be enforced, and what others ask in vain
     sampling.py           scores -> token
     slab_cache.py         keys and values in place, for transformers' models
     prefix_cache.py       keys and values of earlier pages, for reuse
@@ -24,6 +21,5 @@ loaded at the first JSON schema.
 """
 
 from urial_core.backends.transformers.model import TransformersModel
-from urial_core.backends.transformers.shared import ENGINE_OPTIONS, shared_model
 
-__all__ = ["ENGINE_OPTIONS", "TransformersModel", "shared_model"]
+__all__ = ["TransformersModel"]

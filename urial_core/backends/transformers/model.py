@@ -253,7 +253,7 @@ class TransformersModel:
         if isinstance(constraint, JsonSchema):
             if find_spec("llguidance") is None:
                 return False
-            from urial_core.backends.transformers.json_schema import check_schema
+            from urial_core.backends.llguidance_schema import check_schema
 
             check_schema(constraint)
         return True

@@ -18,7 +18,7 @@ from urial_core.errors import UnsupportedSchemaError
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
-__all__ = ["check_schema", "grammar_of"]
+__all__ = ["check_schema", "grammar_of", "lark_grammar_of"]
 
 _STYLE: JsonCompileOptions = {
     "whitespace_flexible": False,
@@ -60,6 +60,11 @@ def check_schema(schema: JsonSchema) -> None:
 def grammar_of(schema: JsonSchema) -> str:
     """Write a schema, and how its JSON is to look, for llguidance."""
     return str(LLMatcher.grammar_from_json_schema(json.dumps(_plain(schema)), overrides=_STYLE))
+
+
+def lark_grammar_of(schema: JsonSchema) -> str:
+    """As ``grammar_of``, in the notation of a llama.cpp that was built with llguidance."""
+    return f"%llguidance {{}}\nstart: %json {json.dumps({**_plain(schema), 'x-guidance': _STYLE})}"
 
 
 def _problem(schema: Any) -> str | None:

@@ -1,16 +1,17 @@
-"""LlamaIndex's LlamaCPP class as a completion model, by the llama.cpp object inside it.
+"""llama-cpp-python's ``Llama`` as a completion model.
 
-The class ignores the arguments of a call, stop strings among them, and streams by changing its own
-settings. The object inside it takes all of them, keeps the last page's state, and allows one call
-at a time.
+The LLM classes that both frameworks put around it drop what it takes or tells: stop strings, most
+parameters, the reason for an end, usage. The object keeps the last page's state, and allows one
+call at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from llamaindex_urial.completion_llm import usage_of
+from urial_core.backends.completions_server.answer import usage_of
 from urial_core.backends.in_thread import worker_for
 from urial_core.backends.llama_grammar import llama_grammar
 from urial_core.backends.one_by_one import OneByOneModel
@@ -18,7 +19,7 @@ from urial_core.completion import Completion, CompletionChunk
 from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
 
-__all__ = ["LlamaCppModel"]
+__all__ = ["Llama", "LlamaModel"]
 
 _ARGUMENTS = {
     "max_tokens": "max_tokens",
@@ -32,31 +33,47 @@ _ARGUMENTS = {
 }
 
 
-class LlamaCppModel(OneByOneModel):
-    """Calls the ``llama_cpp.Llama`` of a ``llama_index.llms.llama_cpp.LlamaCPP``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Llama:
+    """A ``llama_cpp.Llama`` and what its owner had set for it.
 
-    def __init__(self, llm: Any, call: Mapping[str, Any] | None = None) -> None:
-        """Wrap the LLM, with more keyword arguments for every call."""
-        self._llm = llm
-        self._model: Any = llm._model  # noqa: SLF001 - the class offers no other way to it
+    Attributes:
+        model: The object.
+        name: The model file.
+        identity: What decides its output.
+        settings: Keyword arguments of each call; a request's own go before them.
+    """
+
+    model: Any
+    name: str
+    identity: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LlamaModel(OneByOneModel):
+    """Calls a ``llama_cpp.Llama``."""
+
+    def __init__(self, llama: Llama, call: Mapping[str, Any] | None = None) -> None:
+        """Wrap it.
+
+        Args:
+            llama: The object and its settings; stop strings are the request's alone.
+            call: Keyword arguments for every call, before all others.
+        """
+        self._llama = llama
+        self._model = llama.model
         self._call = dict(call or {})
         self.worker = worker_for(self._model)
 
     @property
     def name(self) -> str:
         """The model file."""
-        return str(self._llm.model_path)
+        return self._llama.name
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The model file and how it is run."""
-        return {
-            "engine": "LlamaCPP",
-            "model_path": self._llm.model_path,
-            "generate_kwargs": repr(self._llm.generate_kwargs),
-            "model_kwargs": repr(self._llm.model_kwargs),
-            "call": sorted(self._call.items()),
-        }
+        return {**self._llama.identity, "call": sorted(self._call.items())}
 
     @property
     def context_window(self) -> int:
@@ -81,9 +98,9 @@ class LlamaCppModel(OneByOneModel):
         """Whether the object holds a completion to this form: to JSON schemas, by ``grammar``."""
         return isinstance(constraint, JsonSchema)
 
-    def with_call(self, call: Mapping[str, Any]) -> LlamaCppModel:
+    def with_call(self, call: Mapping[str, Any]) -> LlamaModel:
         """The same with more keyword arguments for every call."""
-        return LlamaCppModel(self._llm, {**self._call, **call})
+        return LlamaModel(self._llama, {**self._call, **call})
 
     def complete_one(self, request: Request) -> Completion:
         """Complete a page."""
@@ -98,7 +115,6 @@ class LlamaCppModel(OneByOneModel):
         return list(self._model.tokenize(text.encode(), add_bos=True, special=False))
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        own = {k: v for k, v in self._llm.generate_kwargs.items() if k not in ("stop", "stream")}
         said = {
             theirs: value
             for ours, theirs in _ARGUMENTS.items()
@@ -106,7 +122,7 @@ class LlamaCppModel(OneByOneModel):
         }
         if isinstance(request.constraint, JsonSchema):
             said["grammar"] = llama_grammar(request.constraint)
-        return {**own, **said, "stop": list(request.stop), **self._call}
+        return {**self._llama.settings, **said, "stop": list(request.stop), **self._call}
 
 
 def _chunk(part: Mapping[str, Any]) -> CompletionChunk:

@@ -1,0 +1,212 @@
+"""Answer thousands of questions in a batch job that can be stopped and goes on where it was.
+
+Ray Data reads rows, each with an id and the messages of a conversation, sends them to a server
+through its HTTP processor, and writes parts of the answers as they come. Two pure functions are all
+that it needs of this project: ``completion_payload`` (what is sent) and ``reply_of`` (what came
+back). A row that cannot be answered becomes a row with its error. Run it again on the same folder,
+and only what is missing is asked.
+
+    python examples/ray_data_batch.py                                 # a dozen, demo model
+    python examples/ray_data_batch.py --rows 2000 --folder answers    # Ctrl-C, and again
+    python examples/ray_data_batch.py --questions my.jsonl --folder answers \
+        --server http://127.0.0.1:8000/v1 --in-flight 64
+
+Needs ``pip install "urial-chat[ray]"``, and without ``--server`` also ``[demo,llamacpp]``.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset
+
+from urial_core import GenerationParameters, Message, Request, UrialError, compose, load_prompt
+from urial_core.backends.completions_server import (
+    CompletionsServerModel,
+    Server,
+    completion_payload,
+    reply_of,
+)
+
+PROMPT = load_prompt("short")
+PARAMETERS = GenerationParameters(max_tokens=24)
+ROWS_OF_A_PART = 40
+AT_ONCE_PER_WORKER = 4  # batches that a worker of Ray Data's has under way
+TOPICS = ("bees", "bread", "clouds", "coffee", "honey", "maps", "paper", "rain", "silk", "snow")
+LLAMA_SERVER = Path(__file__).parents[1] / "tests" / "servers" / "llama_server.py"
+
+
+def request_of(row: dict[str, Any]) -> Request:
+    """The request for a row's conversation: the same before sending and after."""
+    messages = [Message(said["role"], said["content"]) for said in row["messages"]]
+    return compose(PROMPT, messages, PARAMETERS)
+
+
+class Sent:
+    """A row with what is to be sent for it."""
+
+    def __init__(self, server: Server) -> None:
+        """Remember what the server understands."""
+        self.server = server
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Add the payload; Ray Data passes by rows that have an error already."""
+        try:
+            request, error = request_of(row), ""
+        except UrialError as wrong:
+            request, error = compose(PROMPT, [Message("user", "-")], PARAMETERS), str(wrong)
+        payload = completion_payload(request, self.server.model, self.server.dialect)
+        return {"payload": payload, "__inference_error__": error}
+
+
+class Answered:
+    """A row with its answer, of what came back."""
+
+    def __init__(self, server: Server) -> None:
+        """Remember how the server answers."""
+        self.server = server
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Give all rows the same columns, whether there is an answer or an error."""
+        out = {"id": row["id"], "reply": "", "finish_reason": "", "error": ""}
+        out |= {"input_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
+        if row["__inference_error__"]:
+            return out | {"error": row["__inference_error__"]}
+        try:
+            reply = reply_of(row["http_response"], request_of(row), self.server.dialect)
+        except UrialError as error:
+            return out | {"error": str(error)}
+        out |= {"reply": reply.text, "finish_reason": reply.end.finish_reason}
+        if (usage := reply.end.usage) is not None:
+            out |= {"input_tokens": usage.input_tokens, "cached_tokens": usage.cached_tokens}
+            out |= {"output_tokens": usage.output_tokens}
+        return out
+
+
+def answer_all(
+    questions: Path, folder: Path, base_url: str, server: Server, in_flight: int
+) -> None:
+    """Answer the questions that have no answer in the folder yet."""
+    import ray
+    from ray.data.checkpoint import CheckpointConfig
+    from ray.data.llm import HttpRequestProcessorConfig, build_processor
+
+    workers = -(-in_flight // AT_ONCE_PER_WORKER)
+    # Ray counts a CPU for each step of the job and needs all at once; they mostly wait.
+    ray.init(num_cpus=4 + (os.cpu_count() or 1), include_dashboard=False, logging_level="WARNING")
+    # Which ids have been written is Ray Data's own knowledge, kept beside the parts.
+    ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(
+        id_column="id",
+        checkpoint_path=str(folder / "done"),
+        delete_checkpoint_on_success=False,
+    )
+    processor = build_processor(
+        HttpRequestProcessorConfig(
+            url=f"{base_url}/completions",
+            concurrency=(workers, workers),
+            batch_size=1,  # a worker sends the rows of a batch one after the other
+            max_retries=5,  # where the server is busy or away, after 1, 2, 4, ... seconds
+            http_request_stage={"num_cpus": 0},
+        ),
+        preprocess=Sent(server),
+    )
+    rows = ray.data.read_json(str(questions), override_num_blocks=1)
+    rows = rows.repartition(target_num_rows_per_block=ROWS_OF_A_PART, strict=True)
+    processor(rows).map(Answered(server)).write_parquet(str(folder / "parts"))
+    ray.shutdown()
+
+
+def write_questions(file: Path, rows: int) -> None:
+    """Write some easy questions, always the same."""
+    chosen = random.Random(0)  # noqa: S311 - nothing secret
+    with file.open("w", encoding="utf-8") as out:
+        for number in range(rows):
+            topic, a, b = chosen.choice(TOPICS), chosen.randrange(100), chosen.randrange(100)
+            question = (
+                f"What is {a} plus {b}?",
+                f"What is {topic} made of?",
+                f"Write a sentence about {topic}.",
+                f"Name {a % 4 + 2} things that go well with {topic}.",
+            )[number % 4]
+            messages = [
+                {"role": "system", "content": "Answer in a few words."},
+                {"role": "user", "content": question},
+            ]
+            out.write(json.dumps({"id": f"q{number:06}", "messages": messages}) + "\n")
+
+
+@contextmanager
+def demo_server() -> Generator[str]:
+    """Serve the demo model with llama.cpp; give the address of its API."""
+    command = [sys.executable, str(LLAMA_SERVER), "--slots", "4", "--window", "1024"]
+    process = subprocess.Popen(  # noqa: S603 - our own script
+        [*command, "--threads", str(max(1, (os.cpu_count() or 1) // 2))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout  # noqa: S101
+        yield f"{process.stdout.readline().strip()}/v1"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def show(folder: Path, seconds: float) -> None:
+    """Show what is in the folder, and a few of the answers."""
+    table = pyarrow.dataset.dataset(folder / "parts", format="parquet").to_table()
+    rows: list[dict[str, Any]] = table.sort_by("id").to_pylist()
+    read, cached = (sum(row[f"{kind}_tokens"] for row in rows) for kind in ("input", "cached"))
+    failed = [row for row in rows if row["error"]]
+    for row in [*rows[:4], *failed[:4]]:
+        print(f"{row['id']}: {row['reply']!r} {row['error']}")
+    print(
+        f"{len(rows)} rows in {folder}, {len(failed)} with an error; {cached / max(read, 1):.0%} "
+        f"of {read} tokens read were cached, {sum(row['output_tokens'] for row in rows)} written; "
+        f"this run took {seconds:.0f} s."
+    )
+
+
+def main() -> None:
+    """Answer a file of questions, or some of our own."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--questions", type=Path, help="JSON lines with id and messages")
+    parser.add_argument("--rows", type=int, default=12, help="without --questions: how many")
+    parser.add_argument("--folder", type=Path, help="for the answers; default: a temporary one")
+    parser.add_argument("--server", help="its API's URL; default: one with the demo model")
+    parser.add_argument("--in-flight", type=int, default=8, help="requests under way at a time")
+    options = parser.parse_args()
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="urial-answers-"))).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    questions = options.questions or folder / "questions.jsonl"
+    if options.questions is None:
+        write_questions(questions, options.rows)
+    if options.server:
+        run(questions, folder, options.server, options.in_flight)
+    else:
+        with demo_server() as url:
+            run(questions, folder, url, options.in_flight)
+
+
+def run(questions: Path, folder: Path, base_url: str, in_flight: int) -> None:
+    """Have the page computed, answer, and show the answers."""
+    model = CompletionsServerModel(base_url)
+    model.warm(PROMPT)
+    start = time.monotonic()
+    answer_all(questions, folder, base_url.rstrip("/"), model.server(), in_flight)
+    show(folder, time.monotonic() - start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Many requests at a time: as many as were asked for are under way, and never more."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from llama_index.core.async_utils import run_jobs
+from llama_index.core.llms import ChatMessage
+from running_server import RunningServer
+
+from langchain_urial import ChatUrial
+from llamaindex_urial import UrialLLM
+
+pytestmark = [pytest.mark.server, pytest.mark.model]
+
+AT_ONCE = 2
+LONG = "Write a long story about a dragon and a knight."
+QUESTIONS = [LONG, *(f"What is {number} plus {number}?" for number in range(2, 9))]
+
+
+@contextmanager
+def watched(server: RunningServer) -> Generator[list[int]]:
+    """Within it, the server's own counts of requests under way are collected."""
+    counts = list[int]()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            counts.append(server.under_way())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        watcher.join()
+
+
+class Diary(BaseCallbackHandler):
+    """What began and ended, in order."""
+
+    def __init__(self) -> None:
+        self.events = list[str]()
+        self._questions = dict[Any, str]()
+
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, run_id: Any, **kwargs: Any
+    ) -> None:
+        self._questions[run_id] = messages[0][0].text
+        self.events.append(f"+{messages[0][0].text}")
+
+    def on_llm_end(self, response: Any, *, run_id: Any, **kwargs: Any) -> None:
+        self.events.append(f"-{self._questions[run_id]}")
+
+
+@pytest.mark.parametrize("way", ["batch", "abatch"])
+async def test_a_reply_that_ends_makes_room_for_the_next(server: RunningServer, way: str) -> None:
+    """While a long reply is written, short ones come and go beside it; all are in order."""
+    chat = ChatUrial.from_endpoint(
+        server.base_url,
+        prompt="short",
+        max_tokens=160,
+        repetition_penalty=1.0,
+        timeout=240.0,
+        stop=["=", "?"],
+    )
+    diary = Diary()
+    config: Any = {"max_concurrency": AT_ONCE, "callbacks": [diary]}
+    with watched(server) as counts:
+        if way == "batch":
+            replies = await asyncio.to_thread(chat.batch, QUESTIONS, config)
+        else:
+            replies = await chat.abatch(QUESTIONS, config)
+    written = [reply.usage_metadata["output_tokens"] for reply in replies]  # type: ignore[index]
+    assert written[0] > 2 * max(written[1:4]), "the long reply is not long: choose another question"
+    assert max(counts) == AT_ONCE
+    before_the_end = diary.events[: diary.events.index(f"-{LONG}")]
+    assert sum(event.startswith("-") for event in before_the_end) >= 2
+    under_way = 0
+    for number, event in enumerate(diary.events):
+        under_way += 1 if event.startswith("+") else -1
+        assert under_way <= AT_ONCE, diary.events[: number + 1]
+
+
+async def test_llamaindexs_jobs_run_as_many_as_there_are_workers(server: RunningServer) -> None:
+    """``run_jobs`` has each of its workers wait for a reply of its own."""
+    llm = UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=32, timeout=240.0)
+    jobs = [llm.achat([ChatMessage(question)]) for question in QUESTIONS]
+    with watched(server) as counts:
+        replies = await run_jobs(jobs, workers=AT_ONCE)
+    assert all(reply.message.content for reply in replies)
+    assert max(counts) == AT_ONCE

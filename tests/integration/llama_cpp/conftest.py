@@ -1,0 +1,25 @@
+"""The real base model, run by llama.cpp in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from urial_core import UrialChat, load_prompt
+from urial_core.backends.llama_cpp import LlamaCppModel
+from urial_core.demo import demo_model_file
+
+
+@pytest.fixture(scope="session")
+def llama() -> Generator[LlamaCppModel]:
+    """One model for all tests here, with four slots."""
+    model = LlamaCppModel(demo_model_file(), n_ctx=2048)
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def chat(llama: LlamaCppModel) -> UrialChat:
+    """The chat over it, with a short page."""
+    return UrialChat(llama, load_prompt("short"))

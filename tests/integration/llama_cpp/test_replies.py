@@ -1,0 +1,189 @@
+"""llama.cpp in this process: replies, many at once, forms, leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
+from urial_core.backends.completions_server.exchange import Ask, Exchange
+from urial_core.backends.llama_cpp import LlamaCppModel
+from urial_core.constraint import Choice, JsonSchema
+from urial_core.errors import ContextOverflowError
+from urial_core.parameters import GenerationParameters
+from urial_core.reply import Reply, ReplyEnd, TextDelta
+from urial_core.request import Request
+
+pytestmark = pytest.mark.model
+
+QUESTION = "What do bees do all day?"
+
+
+def greedy(**said: object) -> GenerationParameters:
+    """Parameters that draw nothing."""
+    return GenerationParameters(**{"temperature": 0.0, "max_tokens": 32, **said})  # type: ignore[arg-type]
+
+
+def asked(chat: UrialChat, question: str = QUESTION, **said: object) -> Request:
+    """A request of one question."""
+    return chat.request([Message("user", question)], greedy(**said))
+
+
+def answered(chat: UrialChat, request: Request) -> Reply:
+    """Its reply."""
+    return chat.reply([request])[0]
+
+
+def test_a_reply_ends_by_itself(chat: UrialChat) -> None:
+    """A greedy reply is trimmed text that ended at the delimiter, with its tokens counted."""
+    request = asked(chat, max_tokens=200)
+    reply = answered(chat, request)
+    assert reply.text == reply.text.strip() != ""
+    assert not any(mark in reply.text for mark in ("````", "# Query", "# Answer"))
+    assert reply.end.reason == "delimiter"
+    assert reply.end.usage is not None
+    assert reply.end.usage.input_tokens == chat.model.count_tokens(request.prompt)
+    assert 0 < reply.end.usage.output_tokens < 200
+
+
+async def test_streams_are_the_reply(chat: UrialChat) -> None:
+    """Streamed, blocking or not, the pieces are several and make up the whole reply."""
+    whole = answered(chat, asked(chat))
+    pieces = [e for e in chat.stream(asked(chat)) if isinstance(e, TextDelta)]
+    assert len(pieces) > 2
+    assert "".join(piece.text for piece in pieces) == whole.text
+    events = [event async for event in chat.astream(asked(chat))]
+    assert "".join(e.text for e in events if isinstance(e, TextDelta)) == whole.text
+    assert isinstance(events[-1], ReplyEnd)
+
+
+def test_limits_and_stops(chat: UrialChat) -> None:
+    """A reply ends at the caller's stop string, left out, and at max_tokens, with the reason."""
+    whole = answered(chat, asked(chat)).text
+    stop = whole.split()[2]
+    stopped = answered(chat, asked(chat, stop=(stop,)))
+    assert stopped.text == whole[: whole.index(stop)].strip()
+    assert (stopped.end.reason, stopped.end.stop) == ("stop_string", stop)
+    cut = answered(chat, asked(chat, "Write a long story about the sea.", max_tokens=5))
+    assert cut.end.reason == "length"
+    assert cut.end.usage is not None
+    assert cut.end.usage.output_tokens == 5
+
+
+def test_log_probabilities(chat: UrialChat) -> None:
+    """Each token of the text has its log-probability, and the most probable ones beside it."""
+    reply = answered(chat, asked(chat, logprobs=3, repetition_penalty=1.0))
+    assert "".join(token.token for token in reply.logprobs).strip() == reply.text
+    for token in reply.logprobs:
+        assert len(token.top) == 3
+        assert max(value for _, value in token.top) == pytest.approx(token.logprob, abs=1e-4)
+
+
+async def test_the_page_is_warm_in_every_slot(llama: LlamaCppModel) -> None:
+    """Of many requests at once, each finds the constant page computed, the first ones too."""
+    prompt = load_prompt("rag")
+    chat = UrialChat(llama, prompt)
+    requests = [asked(chat, f"Tell me about the number {n}.", max_tokens=8) for n in range(8)]
+    for [reply] in await asyncio.gather(*(chat.areply([request]) for request in requests)):
+        assert reply.end.usage is not None
+        assert reply.end.usage.cached_tokens > 0.9 * llama.count_tokens(prompt.page)
+
+
+def test_a_batch_comes_in_order(chat: UrialChat) -> None:
+    """A batch of more requests than slots is answered whole, in its order."""
+    questions = [f"Say the word {word}." for word in ("apple", "river", "stone", "cloud", "lamp")]
+    replies = chat.reply([asked(chat, question) for question in questions])
+    alone = [answered(chat, asked(chat, question)) for question in questions]
+    assert len(replies) == len(questions)
+    # Rounding differs with the batch, so that later words may; what was asked shows all the same.
+    assert [r.text.split()[0] for r in replies] == [r.text.split()[0] for r in alone]
+
+
+def busy_slots(llama: LlamaCppModel) -> int:
+    """How many slots write a reply, as llama.cpp itself says."""
+
+    def ask() -> Exchange[int]:
+        slots = yield Ask("http://localhost/slots")
+        return sum(slot["is_processing"] for slot in slots)
+
+    return llama._loaded()._connection.run(ask())
+
+
+def test_leaving_a_stream_stops_the_model(llama: LlamaCppModel, chat: UrialChat) -> None:
+    """A stream that is left frees its slot long before its text would have ended."""
+    start = time.monotonic()
+    stream = chat.stream(
+        chat.plain_request("The sea was", GenerationParameters(temperature=1.0, max_tokens=1500))
+    )
+    next(stream)
+    assert busy_slots(llama) == 1
+    stream.close()
+    while busy_slots(llama):
+        assert time.monotonic() - start < 10  # 1,500 tokens take longer on the machines of today
+        time.sleep(0.1)
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string", "maxLength": 20},
+        "sizes": {"type": "array", "items": {"type": "integer"}, "maxItems": 3},
+        "kind": {"enum": ["town", "village"]},
+    },
+    "required": ["city", "sizes", "kind"],
+}
+
+
+def test_json_is_held_to_its_schema(chat: UrialChat) -> None:
+    """A reply with a form is one line of JSON that fits the schema, spaced as was promised."""
+    request = chat.request(
+        [Message("user", "Tell me about a place.")],
+        greedy(max_tokens=120),
+        output=JsonSchema.of(SCHEMA),
+    )
+    reply = answered(chat, request)
+    value = json.loads(reply.text)
+    assert list(value) == ["city", "sizes", "kind"]
+    assert value["kind"] in ("town", "village")
+    assert reply.text == json.dumps(value, ensure_ascii=False)
+
+
+def test_schemas_that_cannot_be_enforced_are_named(llama: LlamaCppModel) -> None:
+    """A keyword that cannot be enforced is refused with its place, before the model runs."""
+    schema = JsonSchema.of({"type": "object", "properties": {"a": {"not": {"type": "string"}}}})
+    with pytest.raises(UnsupportedSchemaError, match="#/properties/a"):
+        llama.constrains(schema)
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    options=st.lists(
+        st.text("abcdefg ", min_size=1, max_size=12), min_size=2, max_size=3, unique=True
+    ).filter(lambda o: not any(a != b and b.startswith(a) for a in o for b in o))
+)
+def test_a_choice_is_scored(llama: LlamaCppModel, chat: UrialChat, options: list[str]) -> None:
+    """A choice is the option with the highest log-probability of all that are reported."""
+    request = replace(asked(chat), constraint=Choice(tuple(options)))
+    [completion] = llama.complete([request])
+    [token] = completion.logprobs
+    assert {option for option, _ in token.top} == set(options)
+    assert completion.text == max(token.top, key=lambda pair: pair[1])[0]
+
+
+def test_a_page_that_does_not_fit(chat: UrialChat) -> None:
+    """What does not fit a slot's window is an error with both numbers, before the model runs."""
+    with pytest.raises(ContextOverflowError, match="2048"):
+        asked(chat, "word " * 3000)
+
+
+def test_special_tokens_in_a_text_stay_text(llama: LlamaCppModel) -> None:
+    """Text that spells a special token is no such token."""
+    assert llama.count_tokens("<eos>") > llama.count_tokens("a")

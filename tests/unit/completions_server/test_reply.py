@@ -1,0 +1,186 @@
+"""Replies read by those who send requests themselves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pretend_server import KINDS, PROMPT, PretendServer
+
+from urial_core import (
+    ConversationError,
+    GenerationError,
+    GenerationParameters,
+    JsonSchema,
+    Message,
+    Request,
+    ServerError,
+    Tool,
+    ToolUse,
+    UrialChat,
+    compose,
+)
+from urial_core.backends.completions_server import DIALECTS, VLLM, reply_of
+
+MESSAGES = [Message("system", "Be brief."), Message("user", "Hi")]
+SCHEMA = JsonSchema.of(
+    {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+)
+USAGE = {
+    "prompt_tokens": 90,
+    "completion_tokens": 7,
+    "prompt_tokens_details": {"cached_tokens": 64},
+}
+
+
+def request(**options: Any) -> Request:
+    """A composed conversation."""
+    return compose(PROMPT, MESSAGES, **options)
+
+
+def responded(text: str, finish: str | None = "stop", **more: Any) -> dict[str, Any]:
+    """What a server sends back, with a token's log-probability for each character."""
+    logprobs = {
+        "tokens": list(text),
+        "token_logprobs": [-0.5] * len(text),
+        "top_logprobs": [{"x": -0.5}] * len(text),
+    }
+    choice = {"index": 0, "text": text, "finish_reason": finish, "logprobs": logprobs}
+    return {"choices": [choice], "usage": USAGE, **more}
+
+
+TEXTS = st.lists(
+    st.sampled_from(["Hello", " ", "\n", "````", "\n````\n# Query:\n", "# Answer:\n", "STOP", "a"]),
+    max_size=8,
+).map("".join)
+
+
+@settings(deadline=None)
+@given(
+    text=TEXTS,
+    finish=st.sampled_from(["stop", "length", None]),
+    kind=st.sampled_from(KINDS),
+    stop=st.sampled_from([(), ("STOP",)]),
+    prefilled=st.booleans(),
+)
+def test_the_reply_is_the_one_that_a_chat_gives(
+    text: str, finish: str | None, kind: str, stop: tuple[str, ...], *, prefilled: bool
+) -> None:
+    """Text, end, usage and log-probabilities: all as if the project had sent the request."""
+    messages = [*MESSAGES, Message("assistant", "Well, ")] if prefilled else MESSAGES
+    parameters = GenerationParameters(stop=stop, logprobs=1)
+    asked = compose(PROMPT, messages, parameters, prefill=prefilled)
+    reply = reply_of(responded(text, finish), asked, DIALECTS[kind])
+    pretend = PretendServer(kind, lambda _: responded(text, finish))
+    chat = UrialChat(pretend.model(), PROMPT)
+    (expected,) = chat.reply([asked])
+    if len(pretend.completions) == 1:  # an empty reply is asked for again
+        assert reply == expected
+    else:
+        assert reply.text == expected.text == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chat_is_read_too(kind: str) -> None:
+    """The text of a chat's response is cut like that of a completion."""
+    response = responded("")
+    message = {"role": "assistant", "content": "Hello there\n````\n# Query:\nWhat"}
+    response["choices"][0] |= {"message": message, "text": None}
+    reply = reply_of(response, request(), DIALECTS[kind])
+    assert reply.text == "Hello there"
+    assert reply.end.reason == "delimiter"
+
+
+def with_absent_as_none(value: Any) -> Any:
+    """A response as a row of a table has it: members that other rows have are there, and None."""
+    if isinstance(value, list):
+        return [with_absent_as_none(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    absent = ("error", "object", "code", "message", "__verbose", "timings", "stop_reason", "usage")
+    return dict.fromkeys(absent) | {key: with_absent_as_none(item) for key, item in value.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_that_are_none_are_absent(kind: str) -> None:
+    """Tables of rows fill each row's objects up with what other rows' have."""
+    response = responded("Hello")
+    filled = with_absent_as_none(response)
+    assert reply_of(filled, request(), DIALECTS[kind]) == reply_of(
+        response, request(), DIALECTS[kind]
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "status"),
+    [
+        ({"error": {"message": "too long", "code": 400}, "choices": None}, 400),
+        ({"object": "error", "message": "too long", "code": 400}, 400),
+        ({"error": "too long"}, None),
+        ({"error": {"message": "too long", "code": "context_length_exceeded"}}, None),
+    ],
+)
+def test_a_refusal_is_an_error_with_the_servers_words(response: Any, status: int | None) -> None:
+    """Whatever shape the refusal has."""
+    with pytest.raises(ServerError, match="too long") as caught:
+        reply_of(response, request())
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("response", [None, [], "<html>", {}, {"choices": []}, {"choices": [1]}])
+def test_what_is_no_response_is_an_error(response: Any) -> None:
+    """It is never taken for an empty reply."""
+    with pytest.raises(GenerationError):
+        reply_of(response, request())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("behind", ["", "\n````\n# Query:\nMore", " And more."])
+def test_json_that_fits_is_the_reply(kind: str, behind: str) -> None:
+    """What stands behind the value is dropped, and a value in another type is put right."""
+    for written, a in (('{"a": 3}', 3), ('{"a": "4"}', 4)):
+        reply = reply_of(responded(written + behind), request(output=SCHEMA), DIALECTS[kind])
+        assert json.loads(reply.text) == {"a": a}
+        assert reply.end.usage is not None
+        assert reply.end.usage.cached_tokens == 64
+
+
+@pytest.mark.parametrize(
+    ("written", "finish", "said"),
+    [
+        ('{"a": ', "length", "cut at max_tokens"),
+        ('{"a": "x"}', "stop", "does not fit its schema: a: "),
+        ("No.", "stop", "not whole JSON"),
+        ("", "stop", "not whole JSON"),
+    ],
+)
+def test_json_that_does_not_fit_is_an_error_with_the_text(
+    written: str, finish: str, said: str
+) -> None:
+    """A row that an application could not use is never given out as a reply."""
+    with pytest.raises(GenerationError, match=said) as caught:
+        reply_of(responded(written, finish), request(output=SCHEMA))
+    assert caught.value.text == written.strip()
+
+
+def test_json_that_was_cut_is_made_whole_where_it_was_held_to_its_schema() -> None:
+    """As in every other road to such a server: what is missing gets the least value that fits."""
+    reply = reply_of(responded('{"a": ', "length"), request(output=SCHEMA), VLLM)
+    assert json.loads(reply.text) == {"a": 0}
+
+
+def test_a_form_continues_what_the_page_holds_of_it() -> None:
+    """With a beginning on the page, the reply is the rest."""
+    messages = [*MESSAGES, Message("assistant", '{"a":')]
+    asked = compose(PROMPT, messages, prefill=True, output=SCHEMA)
+    assert reply_of(responded(" 3}"), asked, VLLM).text == " 3}"
+
+
+def test_one_response_makes_no_reply_with_tools() -> None:
+    """Such a reply takes several requests: that is said, not guessed at."""
+    tool = Tool(name="f", description="F.", parameters='{"type": "object"}')
+    with pytest.raises(ConversationError, match="several requests"):
+        reply_of(responded("Hello"), request(tools=ToolUse((tool,))), VLLM)

@@ -1,0 +1,12 @@
+"""llama.cpp in this process, for models as GGUF files; no torch.
+
+    model.py           LlamaCppModel: the CompletionModel
+    private_server.py  llama.cpp's own server in this process, for nobody else
+
+llama.cpp comes with the package ``xllamacpp``. Importing this package does not load it; using a
+model does.
+"""
+
+from urial_core.backends.llama_cpp.model import LlamaCppModel
+
+__all__ = ["LlamaCppModel"]
