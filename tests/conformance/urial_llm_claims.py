@@ -6,15 +6,18 @@ from llamaindex_urial.conformance import LLMConformanceTests
 
 
 class UrialLLMClaims(LLMConformanceTests):
-    """Tools, typed answers, usage and quiet ends; the question gets a short answer."""
+    """Tools, typed answers, usage and quiet ends.
+
+    What is asked gets short answers, of whose every token the model is sure: what a server rounds
+    differently in a batch, or behind a page that it kept, turns none.
+    """
 
     @property
     def prompt(self) -> str:
-        return "Name three colors."
+        return "What is the capital of Norway?"
 
     @property
     def distinct_prompts(self) -> list[str]:
-        # Answers that are certain: rounding, which differs in a batch, turns none of their tokens.
         countries = ("Germany", "Italy", "Spain", "Japan")
         return [f"What is the capital of {country}?" for country in countries]
 
