@@ -133,7 +133,7 @@ class ReplyAssembler:
         return "".join(delta.text for delta in self._deltas)
 
     def _end_attempt(self) -> None:
-        self._unsent = self._delta(self._reader.flush())
+        self._unsent = self._delta(self._reader.flush(cut=self._finish == "length"))
         self._account()
 
     def _delta(self, text: str) -> list[TextDelta]:
