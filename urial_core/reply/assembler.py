@@ -87,7 +87,7 @@ class ReplyAssembler(ReplyMaker):
         return "".join(delta.text for delta in self._deltas)
 
     def _end_attempt(self) -> None:
-        self._unsent = self._delta(self._reader.flush())
+        self._unsent = self._delta(self._reader.flush(cut=self._finish == "length"))
         usage = self._usage_of(self._request)
         if usage is not None:
             self._spent = usage if self._spent is None else self._spent + usage

@@ -49,13 +49,17 @@ class ReplyReader:
         text = self._echo.feed(text)
         return self._pass_on(self._section.feed(text) if self._section else text)
 
-    def flush(self) -> str:
-        """The completion is over: return what was held back."""
+    def flush(self, *, cut: bool = False) -> str:
+        """The completion is over: return what was held back.
+
+        Args:
+            cut: Whether it was cut at ``max_tokens``: then an end that had begun is left out.
+        """
         if self.ended:
             return ""
         rest = self._echo.flush()
         if self._section:
-            rest = self._section.feed(rest) + self._section.flush()
+            rest = self._section.feed(rest) + self._section.flush(cut=cut)
         return self._pass_on(rest, last=True)
 
     @property

@@ -53,14 +53,22 @@ class SectionReader:
         """Take more text; return what is certainly the section's."""
         return "" if self.ended else self._take(text)
 
-    def flush(self) -> str:
-        """Return what was held back, now that no more text comes."""
+    def flush(self, *, cut: bool = False) -> str:
+        """Return what was held back, now that no more text comes.
+
+        Args:
+            cut: Whether the text was cut, so that what began like an end was likely to become one
+                and is left out. Some engines leave it out themselves, and not in every method.
+        """
         if self.ended:
             return ""
+        begun = cut and not self._held.startswith("\\")
         rest = self._take("\n")  # the end of the text ends the line
         if self._bare_fence:
             self.ended = True
-        return rest if self.ended else rest.removesuffix("\n")
+        if self.ended:
+            return rest
+        return "" if begun else rest.removesuffix("\n")
 
     def _take(self, text: str) -> str:
         data, out, at = self._held + text, list[str](), 0

@@ -301,3 +301,19 @@ def test_end_reasons(raw: str, engine: str | None, reason: str) -> None:
     reader.feed(raw)
     reader.flush()
     assert reader.end_reason(engine) == reason
+
+
+@pytest.mark.parametrize("begun", ["\n`", "\n```", "\n#", "\n# Query", "\n\n# Answ"])
+def test_an_end_that_was_cut_is_left_out(begun: str) -> None:
+    """At ``max_tokens`` an end that had begun is none of the reply; otherwise it is text."""
+    for is_cut, expected in ((True, "It is Oslo."), (False, "It is Oslo." + begun)):
+        for pieces in (["It is Oslo." + begun], "It is Oslo." + begun):
+            reader = ReplyReader(Frame())
+            text = "".join([reader.feed(piece) for piece in pieces])
+            assert text + reader.flush(cut=is_cut) == expected
+
+
+def test_what_was_cut_amid_an_escape_is_text() -> None:
+    """A backslash that may stand before a header is given out, as any text that is no end."""
+    reader = ReplyReader(Frame())
+    assert reader.feed("See:\n\\# Qu") + reader.flush(cut=True) == "See:\n\\# Qu"
