@@ -105,6 +105,7 @@ class CallSteps(SteppedReply, ABC):
             + frame.section("tool", neutralise(error, frame))
             + frame.open_section("call")
         )
+        self._discarded = len(self._written)
         known = [tool for tool in self._tools if tool.name == wrong.name]
         self._mended = True
         yield from self._write_freely(known or self._tools, parallel=False)
@@ -192,7 +193,7 @@ class CallSteps(SteppedReply, ABC):
             return
         self._cut_off = self._finish == "length"
         can_mend = not (self._mended or self._cut_off or reader.given_out)
-        if can_mend and self._tokens_left >= _LEAST_TOKENS:
+        if can_mend:
             yield from self._mend()
         else:
             self._invalid.append(self._wrong)

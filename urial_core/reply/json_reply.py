@@ -139,6 +139,7 @@ class JsonReply(SteppedReply):
         self._written += self._value.text.removeprefix(self._written)
         self._written += frame.closing + frame.section("system", neutralise(self._misfit, frame))
         self._written += frame.open_section("assistant")
+        self._discarded = len(self._written)
 
 
 def _joined(deltas: Sequence[TextDelta]) -> str:

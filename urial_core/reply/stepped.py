@@ -43,6 +43,7 @@ class SteppedReply(ReplyMaker, ABC):
         super().__init__(model, request)
         self._live = live
         self._written = ""  # behind the request's page, by the model and by us
+        self._discarded = 0  # how many characters of it are no part of the reply
         self._steps = self._run()
         self._take: Callable[[CompletionChunk], Sequence[Delta]]
         self._asked: Request | None = None
@@ -97,9 +98,17 @@ class SteppedReply(ReplyMaker, ABC):
 
     @property
     def _tokens_left(self) -> int:
-        """Tokens that the reply may still take; what we write on the page is taken from them."""
-        used = self._model.count_tokens(self._written) if self._written else 0
-        return self._request.max_tokens - used
+        """Tokens that the reply may still take; what we write on the page is taken from them.
+
+        An attempt that failed is not; it takes from the window only.
+        """
+        count = self._model.count_tokens
+        kept = self._written[self._discarded :]
+        left = self._request.max_tokens - (count(kept) if kept else 0)
+        window = self._model.context_window if self._discarded else None
+        if window is None:
+            return left
+        return min(left, window - count(self._request.prompt + self._written))
 
     def _account(self) -> None:
         if self._asked is None or not self._is_counted:

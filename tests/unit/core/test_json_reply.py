@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core import (
+    GenerationParameters,
     JsonSchema,
     Message,
     Prompt,
@@ -51,6 +52,19 @@ def ask(form: JsonSchema, *scripts: Any, **more: Any) -> tuple[str, ReplyEnd]:
     assert isinstance(end, ReplyEnd)
     assert all(isinstance(delta, TextDelta) and delta.text for delta in deltas)
     return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)), end
+
+
+def test_an_attempt_that_failed_takes_nothing_from_the_limit() -> None:
+    """The value that is written anew may be as long as the first; the window bounds it, too."""
+    for window in (None, 75):
+        model = ScriptedModel(f'"m": 4}}{END}', f'"n": 5}}{END}', context_window=window)
+        chat = UrialChat(model, PROMPT)
+        parameters = GenerationParameters(max_tokens=30)
+        request = chat.request([Message("user", "How many?")], parameters, output=FORM)
+        assert chat.reply([request])[0].text == '{"n": 5}'
+        first, again = model.requests
+        assert first.max_tokens == 30 - 1  # the opening is ours
+        assert again.max_tokens == (window - len(again.prompt.split()) if window else 30 - 1)
 
 
 NOT_MENDED = ("not mended", "no JSON")
