@@ -109,7 +109,7 @@ async def awritten(chat: ChatUrial, questions: list[str], most: int) -> int:
 
 @contextmanager
 def demo_server() -> Generator[str]:
-    threads = str(os.cpu_count() or 1)
+    threads = str(max(1, (os.cpu_count() or 1) // 2))
     command = [sys.executable, str(SCRIPT), "--slots", "8", "--window", "1024"]
     process = subprocess.Popen(
         [*command, "--threads", threads],

@@ -35,7 +35,7 @@ from urial_core import (
     UrialChat,
     load_prompt,
 )
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.in_process import ENGINES, model_in_process
 from urial_core.demo import demo_model_file
 
 REQUESTS = Path(__file__).with_name("tool_requests.toml")
@@ -193,6 +193,7 @@ def main() -> None:
     """Run the measurement asked for."""
     parser = argparse.ArgumentParser(description="Measure tool decisions and calls.")
     parser.add_argument("--model", help="a folder or a hub id; without it, the demo model")
+    parser.add_argument("--engine", choices=ENGINES[1:], default="transformers")
     parser.add_argument("--prompt", default="default", help="a preset or a prompt file")
     parser.add_argument("--order", help="the lesson's examples to show, by number, as in 3,1,2")
     parser.add_argument("--without-style", action="store_true", help="leave the examples out")
@@ -204,8 +205,10 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print each request's score and call")
     arguments = parser.parse_args()
 
-    model = TransformersModel(
-        arguments.model or str(demo_model_file()), dtype="float32", max_batch_size=arguments.batch
+    options = {"dtype": "float32", "max_batch_size": arguments.batch}
+    model = model_in_process(
+        arguments.model or str(demo_model_file()),
+        {"engine": arguments.engine, **(options if arguments.engine == "transformers" else {})},
     )
     prompt = own_prompt(arguments)
     chat = UrialChat(model, prompt)

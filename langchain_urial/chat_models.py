@@ -46,12 +46,11 @@ from urial_core import (
     __version__,
     load_prompt,
 )
-from urial_core.backends.in_process import shared_model
 from urial_core.backends.naming import NamesModel, with_engine_options
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.completion import schedules_requests
 from urial_core.compose import Overflow, conversation_text
-from urial_core.errors import ParameterError, UnsupportedModelError, UrialError
+from urial_core.errors import UnsupportedModelError, UrialError
 from urial_core.openai_tools import tool_use
 from urial_core.request import Request
 
@@ -425,36 +424,12 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         return params
 
     def _set_up(self) -> None:
-        if isinstance(token := self.engine_options.get("token"), str):  # options are shown
-            self.api_key = SecretStr(token)
-            self.engine_options = {k: v for k, v in self.engine_options.items() if k != "token"}
         self._prompt = load_prompt(self.prompt)
-        if self.llm is not None and self.engine_options:
-            raise ParameterError(
-                f"{', '.join(self.engine_options)}: options of a model that ChatUrial loads by its "
-                "id. The llm given is set up already; set them there."
-            )
-        if self.llm is not None:
-            self._wrapped = wrap(self.llm, self.custom_get_token_ids)
-            if "model_name" not in self.model_fields_set or not self.model_name:
-                self.model_name = self._wrapped.model.name  # and not $URIAL_MODEL
-        elif self.model_name:
-            self._wrapped = WrappedModel(shared_model(self.model_name, self.engine_settings))
-        else:
-            raise UnsupportedModelError(
-                "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
-                ".gguf file), or set URIAL_MODEL."
-            )
+        self._wrapped = self._named_model(lambda llm: wrap(llm, self.custom_get_token_ids))
         self.profile = self.profile or profile_of(
             self._wrapped.model, self._prompt, self.context_window
         )
         self._call({})  # so that a wrong parameter is an error here, not at the first call
-
-    @property
-    def engine_settings(self) -> dict[str, Any]:
-        """The engine's options, the hub token among them; not for showing."""
-        token = {"token": self.api_key.get_secret_value()} if self.api_key else {}
-        return {**token, **self.engine_options}
 
     def _call(self, kwargs: Mapping[str, Any], stop: Sequence[str] | None = None) -> Call:
         return Call.of(self, self._wrapped, self._prompt, kwargs, stop)

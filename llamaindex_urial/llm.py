@@ -31,11 +31,10 @@ from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core import Prompt, Reply, UrialChat, load_prompt
-from urial_core.backends.in_process import shared_model
 from urial_core.backends.naming import NamesModel, with_engine_options
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.compose import Overflow
-from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.errors import UnsupportedModelError
 from urial_core.request import Request
 
 __all__ = ["UrialLLM"]
@@ -306,29 +305,8 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
         )
 
     def _set_up(self) -> None:
-        if isinstance(token := self.engine_options.get("token"), str):  # options are shown
-            self.api_key = SecretStr(token)
-            self.engine_options = {k: v for k, v in self.engine_options.items() if k != "token"}
         self._prompt = load_prompt(self.prompt)
-        if self.llm is not None and self.engine_options:
-            raise ParameterError(
-                f"{', '.join(self.engine_options)}: options of a model that UrialLLM loads by its "
-                "id. The llm given is set up already; set them there."
-            )
-        if self.llm is not None:
-            self._wrapped = wrap(self.llm)
-            if "model_name" not in self.model_fields_set or not self.model_name:
-                self.model_name = self._wrapped.model.name  # and not $URIAL_MODEL
-        elif self.model_name:
-            token = {"token": self.api_key.get_secret_value()} if self.api_key else {}
-            self._wrapped = WrappedModel(
-                shared_model(self.model_name, {**token, **self.engine_options})
-            )
-        else:
-            raise UnsupportedModelError(
-                "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
-                ".gguf file), or set URIAL_MODEL."
-            )
+        self._wrapped = self._named_model(wrap)
         self._window = Window(self._wrapped.model, self._prompt, self.context_window)
         call = self._call({})  # so that a wrong parameter is an error here, not at the first call
         warn_if_too_small(self._window, self._prompt, call.parameters.max_tokens)

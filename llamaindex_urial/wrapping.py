@@ -151,7 +151,7 @@ def _warn_of_templates(llm: LLM) -> None:
         warnings.warn(
             f"{' and '.join(found)} of the {type(llm).__name__} given have no effect: UrialLLM "
             "writes the whole page. Set system_prompt on UrialLLM, and leave the others out.",
-            stacklevel=8,
+            stacklevel=9,
         )
 
 

@@ -21,13 +21,11 @@ from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompt import Prompt
 from urial_core.reply import (
-    JsonReply,
     Reply,
-    ReplyAssembler,
     ReplyEnd,
+    ReplyMaker,
     TextDelta,
     ToolCallDelta,
-    ToolReply,
     start_reply,
 )
 from urial_core.reply.call_form import call_schema
@@ -146,14 +144,13 @@ class UrialChat:
         return [reply.whole() for reply in replies]
 
 
-_Replying = ReplyAssembler | JsonReply | ToolReply
-
-
-def _attempts(replies: Sequence[_Replying]) -> list[tuple[_Replying, Request]]:
+def _attempts(replies: Sequence[ReplyMaker]) -> list[tuple[ReplyMaker, Request]]:
     found = ((reply, reply.next_attempt()) for reply in replies)
     return [(reply, attempt) for reply, attempt in found if attempt is not None]
 
 
-def _feed(attempts: Sequence[tuple[_Replying, Request]], completions: Sequence[Completion]) -> None:
+def _feed(
+    attempts: Sequence[tuple[ReplyMaker, Request]], completions: Sequence[Completion]
+) -> None:
     for (reply, _), completion in zip(attempts, completions, strict=True):
         reply.feed(completion)

@@ -1,20 +1,23 @@
 """Naming a base model: the ways in which a user of either framework says which one.
 
 Both adapters' classes are pydantic models of their frameworks'; what they share here are the
-constructors, and the rule by which the engine's options may stand among the fields.
+constructors, the rule by which the engine's options may stand among the fields, and how the fields
+become a completion model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.in_process import ENGINE_OPTIONS
+from urial_core.backends.in_process import ENGINE_OPTIONS, shared_model
 from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.wrapped import WrappedModel
+from urial_core.errors import ParameterError, UnsupportedModelError
 
 __all__ = ["NamesModel", "with_engine_options"]
 
@@ -22,9 +25,17 @@ _ALIASES = ("model", "stop_sequences")
 
 
 class NamesModel:
-    """Constructors for a pydantic class with the fields ``llm``, ``model_name``, ``api_key``."""
+    """Constructors for a pydantic class with the fields named here."""
 
     if TYPE_CHECKING:
+        llm: Any
+        model_name: str | None
+        engine_options: dict[str, Any]
+        api_key: SecretStr | None
+
+        @property
+        def model_fields_set(self) -> set[str]:
+            """Names of the fields that were given."""
 
         def __init__(self, **fields: Any) -> None: ...
 
@@ -91,6 +102,43 @@ class NamesModel:
         settings = {"api_key": key, "timeout": timeout, "max_retries": max_retries}
         present = {name: value for name, value in settings.items() if name in _fields_of(cls)}
         return cls(llm=server, **present, **kwargs)
+
+    @property
+    def engine_settings(self) -> dict[str, Any]:
+        """The engine's options, the hub token among them; not for showing."""
+        token = {"token": self.api_key.get_secret_value()} if self.api_key else {}
+        return {**token, **self.engine_options}
+
+    def _named_model(self, wrap: Callable[[Any], WrappedModel]) -> WrappedModel:
+        """The completion model that the fields name; they are put in order on the way.
+
+        Args:
+            wrap: Makes one of what was given as ``llm``.
+
+        Raises:
+            ParameterError: There are options for a model that was given set up already.
+            UnsupportedModelError: No model is named, or ``llm`` cannot serve as one.
+        """
+        if isinstance(token := self.engine_options.get("token"), str):  # options are shown
+            self.api_key = SecretStr(token)
+            self.engine_options = {k: v for k, v in self.engine_options.items() if k != "token"}
+        if self.llm is not None and self.engine_options:
+            raise ParameterError(
+                f"{', '.join(self.engine_options)}: options of a model that "
+                f"{type(self).__name__} loads by its id. The llm given is set up already; set them "
+                "there."
+            )
+        if self.llm is not None:
+            wrapped = wrap(self.llm)
+            if "model_name" not in self.model_fields_set or not self.model_name:
+                self.model_name = wrapped.model.name  # and not $URIAL_MODEL
+            return wrapped
+        if self.model_name:
+            return WrappedModel(shared_model(self.model_name, self.engine_settings))
+        raise UnsupportedModelError(
+            "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
+            ".gguf file), or set URIAL_MODEL."
+        )
 
 
 def with_engine_options(values: Any) -> Any:

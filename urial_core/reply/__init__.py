@@ -7,11 +7,12 @@ Four small readers, each with ``feed(text) -> text`` and ``flush() -> text``, no
 ``ReplyReader`` runs them in a row and says why the reply ended; ``ReplyAssembler`` adds what the
 engine reports (tokens, log-probabilities) and makes the events of a stream or a whole ``Reply``.
 ``ToolReply`` and ``JsonReply`` do the same for replies that take several requests: with tools, and
-in a given form. ``start_reply`` says which one a request needs.
+in a given form. Each is a ``ReplyMaker``; ``start_reply`` says which one a request needs.
 """
 
 from urial_core.reply.assembler import ReplyAssembler
 from urial_core.reply.json_reply import JsonReply
+from urial_core.reply.making import ReplyMaker
 from urial_core.reply.reader import ReplyReader
 from urial_core.reply.start import start_reply
 from urial_core.reply.tool_reply import ToolReply
@@ -31,6 +32,7 @@ __all__ = [
     "Reply",
     "ReplyAssembler",
     "ReplyEnd",
+    "ReplyMaker",
     "ReplyReader",
     "TextDelta",
     "ToolCallDelta",

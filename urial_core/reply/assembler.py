@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from urial_core.completion import (
-    Completion,
-    CompletionChunk,
-    CompletionModel,
-    TokenLogprob,
-    Usage,
-    counted_usage,
-)
-from urial_core.errors import GenerationError
+from urial_core.completion import Completion, CompletionChunk, CompletionModel, TokenLogprob
+from urial_core.reply.making import Delta, ReplyMaker
 from urial_core.reply.reader import ReplyReader
 from urial_core.reply.values import Reply, ReplyEnd, TextDelta
 
@@ -29,36 +20,19 @@ _ATTEMPTS = 2
 _SECOND_TEMPERATURE = 0.7
 
 
-class ReplyAssembler:
-    """Makes events out of chunks. Pure: the caller moves the chunks, sync or async.
+class ReplyAssembler(ReplyMaker):
+    """Makes the events of a reply in text.
 
-    Ask ``next_attempt`` for the request to send, ``feed`` what comes back, and repeat until it
-    returns None. There is a second attempt, sampled, only where the first ended before it had any
-    text, since no user wants an empty answer.
-
-    Attributes:
-        over: Whether the reply is complete and the engine may be stopped.
+    There is a second attempt, sampled, only where the first ended before it had any text, since no
+    user wants an empty answer.
     """
 
     def __init__(self, model: CompletionModel | None, request: Request) -> None:
-        """Start a reply.
-
-        Args:
-            model: Counts the tokens that the engine does not report; None for nobody.
-            request: What is to be replied to.
-        """
-        self.over = False
-        self._model = model
-        self._request = request
+        super().__init__(model, request)
         self._attempt = 0
         self._done = False
         self._reader: ReplyReader
-        self._raw: list[str]
-        self._finish: str | None
-        self._usage: Usage | None
-        self._spent: Usage | None = None
         self._deltas = list[TextDelta]()
-        self._unsent = list[TextDelta]()
         self._logprobs = deque[TokenLogprob]()
         self._owed = 0  # characters given out whose tokens' log-probabilities were not yet
 
@@ -80,38 +54,18 @@ class ReplyAssembler:
                 seed=(request.parameters.seed or 0) + 1,
             )
             request = replace(request, parameters=sampled)
-        self.over = False
+        self._begin_attempt()
         self._reader = request.reader(may_echo=True)
-        self._raw, self._finish, self._usage = [], None, None
         self._logprobs.clear()
         return request
 
-    def feed(self, chunk: CompletionChunk) -> list[TextDelta]:
+    def feed(self, chunk: CompletionChunk) -> list[Delta]:
         """Take a chunk; return the events it completes."""
-        self._raw.append(chunk.text)
-        self._finish = chunk.finish or self._finish
-        self._usage = chunk.usage or self._usage
+        self._note(chunk)
         self._logprobs.extend(chunk.logprobs)
         deltas = self._delta(self._reader.feed(chunk.text))
         self.over = self._reader.ended
         return deltas
-
-    def finish(self) -> list[TextDelta | ReplyEnd]:
-        """Return the last events: text held back, if any, and the end."""
-        return [*self.held_back(), self._end()]
-
-    def held_back(self) -> list[TextDelta]:
-        """Return the last text, known only now that nothing more comes, if any."""
-        return self._unsent
-
-    @contextmanager
-    def kept_on_failure(self) -> Generator[None]:
-        """Within it, a failing model's error takes the text written so far with it."""
-        try:
-            yield
-        except GenerationError as error:
-            error.text = self._text
-            raise
 
     def whole(self) -> Reply:
         """Return all of it as one reply."""
@@ -134,9 +88,11 @@ class ReplyAssembler:
 
     def _end_attempt(self) -> None:
         self._unsent = self._delta(self._reader.flush(cut=self._finish == "length"))
-        self._account()
+        usage = self._usage_of(self._request)
+        if usage is not None:
+            self._spent = usage if self._spent is None else self._spent + usage
 
-    def _delta(self, text: str) -> list[TextDelta]:
+    def _delta(self, text: str) -> list[Delta]:
         if not text:
             return []
         delta = TextDelta(text, self._take_logprobs(len(text)))
@@ -158,13 +114,6 @@ class ReplyAssembler:
                 taken.append(logprob)
             self._owed -= len(token)
         return tuple(taken)
-
-    def _account(self) -> None:
-        usage = self._usage
-        if usage is None and self._model is not None and self._model.counts_exactly:
-            usage = counted_usage(self._model, self._request.prompt, "".join(self._raw))
-        if usage is not None:
-            self._spent = usage if self._spent is None else self._spent + usage
 
     def _end(self) -> ReplyEnd:
         return ReplyEnd(

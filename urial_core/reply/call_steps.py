@@ -11,8 +11,9 @@ from urial_core.constraint import Choice, constrains
 from urial_core.neutralise import neutralise
 from urial_core.reply.call_form import call_schema
 from urial_core.reply.call_reader import CallReader
+from urial_core.reply.making import Delta
 from urial_core.reply.section import SectionReader
-from urial_core.reply.stepped import Delta, SteppedReply, Steps
+from urial_core.reply.stepped import SteppedReply, Steps
 from urial_core.sections import result_text
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_opening
 

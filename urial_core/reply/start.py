@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urial_core.completion import CompletionModel
 from urial_core.reply.assembler import ReplyAssembler
 from urial_core.reply.json_reply import JsonReply
+from urial_core.reply.making import ReplyMaker
 from urial_core.reply.tool_reply import ToolReply
 
 if TYPE_CHECKING:
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["start_reply"]
 
 
-def start_reply(
-    model: CompletionModel, request: Request, *, live: bool
-) -> ReplyAssembler | JsonReply | ToolReply:
+def start_reply(model: CompletionModel, request: Request, *, live: bool) -> ReplyMaker:
     """Start the reply to a request.
 
     Args:

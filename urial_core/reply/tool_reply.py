@@ -19,8 +19,9 @@ from urial_core.constraint import Choice, constrains, scores_choices
 from urial_core.reply.assembler import ReplyAssembler
 from urial_core.reply.call_steps import CallSteps
 from urial_core.reply.json_reply import JsonReply
+from urial_core.reply.making import Delta
 from urial_core.reply.opening import OpeningReader
-from urial_core.reply.stepped import Delta, Steps
+from urial_core.reply.stepped import Steps
 from urial_core.reply.values import Reply, ReplyEnd
 from urial_core.sections import output_section
 

@@ -15,6 +15,7 @@ from road import Road
 from road_list import FRONTS, ROADS, Kind
 from running_server import LlamaServer
 
+from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.demo import demo_model_file
 
@@ -61,6 +62,14 @@ def tgi(tgi_front: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def loaded(demo_model: TransformersModel) -> tuple[Any, Any]:
     """The base model and its tokenizer as transformers' objects, in float32."""
     return demo_model._ready_engine().model, demo_model._tokenization()._tokenizer
+
+
+@pytest.fixture(scope="session")
+def llama() -> Generator[LlamaCppModel]:
+    """The base model, run by this project's llama.cpp in this process."""
+    model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_parallel=1, n_threads=1)
+    yield model
+    model.close()
 
 
 @pytest.fixture(scope="session")

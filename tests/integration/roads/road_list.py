@@ -23,7 +23,7 @@ __all__ = ["FRONTS", "ROADS", "Kind"]
 FRONTS = {"ollama": OllamaFront, "tgi": TgiFront}
 
 Given = Callable[[str], Any]
-"""Gives a fixture by its name: ``server``, ``ollama``, ``tgi`` or ``demo_model``."""
+"""Gives a fixture by its name, such as ``server``, ``ollama`` or ``tgi``."""
 
 _WINDOW = 2048
 
@@ -38,6 +38,8 @@ class Kind:
         usage: The ways in which tokens are reported.
         tells_length: Whether the engine says that it ended at ``max_tokens``.
         constrains: Whether the model can be held to a JSON schema on it.
+        closed_by_garbage_collection: Whether the class holds a stream's connection in a reference
+            cycle, so that leaving the stream closes it only when Python next collects garbage.
         needs: A package that it cannot do without and that the extra ``test`` does not bring.
     """
 
@@ -46,6 +48,7 @@ class Kind:
     usage: tuple[str, ...] = ("sync", "async", "stream", "async stream", "several")
     tells_length: bool = True
     constrains: bool = True
+    closed_by_garbage_collection: bool = False
     needs: str | None = None
 
     @property
@@ -93,6 +96,10 @@ def _chat_transformers(given: Given, **fields: Any) -> Road:
     return LangChainRoad(ChatUrial.from_model_id(model, tokenizer, **fields))
 
 
+def _chat_llama(given: Given, **fields: Any) -> Road:
+    return LangChainRoad(ChatUrial(llm=given("llama"), **fields))
+
+
 def _chat_pipeline(given: Given, **fields: Any) -> Road:
     from langchain_huggingface import HuggingFacePipeline
     from transformers import pipeline
@@ -133,6 +140,10 @@ def _llm_llama_cpp(given: Given, **fields: Any) -> Road:
     return LlamaIndexRoad(UrialLLM(llm=given("llamaindex_llama_cpp"), **fields))
 
 
+def _llm_llama(given: Given, **fields: Any) -> Road:
+    return LlamaIndexRoad(UrialLLM(llm=given("llama"), **fields))
+
+
 def _llm_huggingface(given: Given, **fields: Any) -> Road:
     from llama_index.llms.huggingface import HuggingFaceLLM
 
@@ -145,17 +156,23 @@ def _llm_huggingface(given: Given, **fields: Any) -> Road:
 
 ROADS = {
     "LangChain from_endpoint": Kind(_chat_endpoint),
-    "LangChain OpenAI": Kind(_chat_openai, usage=_WHOLE, constrains=False),
+    "LangChain OpenAI": Kind(
+        _chat_openai, usage=_WHOLE, constrains=False, closed_by_garbage_collection=True
+    ),
     "LangChain OllamaLLM": Kind(_chat_ollama),
     "LangChain HuggingFaceEndpoint": Kind(_chat_tgi, usage=_NEVER, tells_length=False),
     "LangChain LlamaCpp": Kind(_chat_llama_cpp, server=False, needs="llama_cpp"),
     "LangChain HuggingFacePipeline": Kind(_chat_pipeline, server=False),
-    "LangChain from_model_id": Kind(_chat_transformers, server=False),
+    "LangChain from_model_id, transformers": Kind(_chat_transformers, server=False),
+    "LangChain from_model_id, llama.cpp": Kind(_chat_llama, server=False),
     "LlamaIndex from_endpoint": Kind(_llm_endpoint),
-    "LlamaIndex OpenAILike": Kind(_llm_openai_like, constrains=False),
+    "LlamaIndex OpenAILike": Kind(
+        _llm_openai_like, constrains=False, closed_by_garbage_collection=True
+    ),
     "LlamaIndex Ollama": Kind(_llm_ollama),
     "LlamaIndex Llamafile": Kind(_llm_llamafile),
     "LlamaIndex LlamaCPP": Kind(_llm_llama_cpp, server=False, needs="llama_index.llms.llama_cpp"),
+    "LlamaIndex from_model_id, llama.cpp": Kind(_llm_llama, server=False),
     "LlamaIndex HuggingFaceLLM": Kind(_llm_huggingface, server=False),
 }
 """Their kinds, by name."""

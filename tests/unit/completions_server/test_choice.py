@@ -111,6 +111,20 @@ def test_options_share_what_they_begin_with() -> None:
     assert len(body["logprob_token_ids"]) == 5
 
 
+@pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
+def test_a_leaning_is_asked_for_once(kind: str) -> None:
+    """Without offsets, the same choice on the same page is known; with them it is made anew."""
+    pretend = Scoring(kind)
+    model = pretend.model()
+    plain = request_for(constraint=Choice(tuple(SCORES)))
+    [first] = model.complete([plain])
+    asked_once = len(pretend.completions)
+    assert model.complete([plain]) == [first]
+    assert len(pretend.completions) == asked_once
+    model.complete([request_for(constraint=Choice(tuple(SCORES), (0.0, 1.0, 3.0)))])
+    assert len(pretend.completions) == 2 * asked_once
+
+
 def silent(body: Any) -> Any:
     """Tell no scores, as other versions of the servers do; of what is allowed, write the last."""
     if "logprob_token_ids" in body:

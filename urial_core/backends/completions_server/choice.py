@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,13 +16,40 @@ from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usa
 from urial_core.constraint import Choice
 from urial_core.request import Request
 
-__all__ = ["MOST_SCORED", "chosen"]
+__all__ = ["MOST_SCORED", "KnownChoices", "chosen"]
 
 MOST_SCORED = 32
 """Choices of more options are left to the model's own way through them."""
 
 _MOST_TOKENS = 128
 """Different tokens whose log-probabilities vLLM tells."""
+_MOST_KNOWN = 64
+
+
+class KnownChoices:
+    """Choices, of which the last few without offsets are known.
+
+    Those are where a model's leaning is asked for, which each reply with the same tools does.
+    """
+
+    def __init__(self, tokens: KnownTokens) -> None:
+        self._tokens = tokens
+        self._chosen = dict[tuple[str, tuple[str, ...]], Completion]()
+        self._lock = threading.Lock()
+
+    def of(self, request: Request, choice: Choice, server: Server) -> Exchange[Completion]:
+        """Choose, or look up what was chosen; see ``chosen``."""
+        if choice.offsets:
+            return (yield from chosen(request, choice, server, self._tokens))
+        page = (request.prompt, choice.options)
+        completion = self._chosen.get(page)
+        if completion is None:
+            completion = yield from chosen(request, choice, server, self._tokens)
+            with self._lock:
+                self._chosen[page] = completion
+                if len(self._chosen) > _MOST_KNOWN:
+                    del self._chosen[next(iter(self._chosen))]
+        return completion
 
 
 def chosen(

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from urial_core.backends.completions_server.answer import StreamReader, completions_of
-from urial_core.backends.completions_server.choice import chosen
+from urial_core.backends.completions_server.choice import KnownChoices
 from urial_core.backends.completions_server.dialect import Dialect, dialect_named
 from urial_core.backends.completions_server.discovery import Server, discover
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
@@ -120,6 +120,7 @@ class CompletionsServerModel:
         self._finding = threading.Lock()  # held while the server is asked
         self._naming = threading.Lock()  # held for a moment
         self._tokens = KnownTokens()
+        self._choices = KnownChoices(self._tokens)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({without_login(self._base_url)!r}, model={self._model!r})"
@@ -202,6 +203,11 @@ class CompletionsServerModel:
         ) is not None
 
     @property
+    def scores_choices(self) -> bool:
+        """Whether a choice reports the log-probabilities of all its options."""
+        return self.server().dialect.choice is not None
+
+    @property
     def schedules_requests(self) -> bool:
         """Whether each request goes by itself: the server writes them side by side."""
         return not self.server().dialect.lists
@@ -279,7 +285,7 @@ class CompletionsServerModel:
         """Complete pages that differ in nothing else."""
         constraint = group[0].constraint
         if isinstance(constraint, Choice) and server.dialect.choice is not None:
-            return [(yield from chosen(group[0], constraint, server, self._tokens))]
+            return [(yield from self._choices.of(group[0], constraint, server))]
         body = group_payload(group, server.model, server.dialect)
         body = yield from self._tokens.put_in(body, server)
         return completions_of((yield Ask(COMPLETIONS, body)), group, server.dialect)
