@@ -40,8 +40,11 @@ class LlamaCppModel:
     """A GGUF file run by llama.cpp, with the constant page kept computed in every slot.
 
     Nothing is loaded before it is needed. Any number of threads and event loops may call: as many
-    replies as there are slots are written together, others wait. Where llguidance's schemas and
-    the model's tokens are concerned, it holds JSON to a schema just as ``TransformersModel`` does.
+    replies as there are slots are written side by side, others wait. JSON is held to its schema by
+    llguidance, as in ``TransformersModel``.
+
+    While the file is loaded, xllamacpp keeps Python's global lock, so that all other threads wait:
+    call ``load`` before an application takes requests.
     """
 
     def __init__(
@@ -194,6 +197,10 @@ class LlamaCppModel:
             prompt: The prompt, or its page's text.
         """
         self._prepared(prompt if isinstance(prompt, str) else prompt.page)
+
+    async def awarm(self, prompt: Prompt | str) -> None:
+        """As ``warm``, without blocking the event loop; but see above for loading."""
+        await asyncio.to_thread(self.warm, prompt)
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
         """Complete pages, all at once."""
