@@ -13,6 +13,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from llama_index.core.llms import ChatMessage
 from pydantic import BaseModel, Field
@@ -30,7 +31,7 @@ class Animal(BaseModel):
     """An animal."""
 
     name: str = Field(max_length=20)
-    legs: int
+    eats: Literal["plants", "animals", "both"]
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def use(url: str) -> None:
         )
 
     print("\n> A typed answer")
-    print(chat.with_structured_output(Animal).invoke("How many legs does a spider have?"))
+    print(chat.with_structured_output(Animal).invoke("What does a sheep eat?"))
 
     print("\n> The same server in LlamaIndex")
     llm = UrialLLM(llm=server, max_tokens=60)  # or UrialLLM.from_endpoint(url)
