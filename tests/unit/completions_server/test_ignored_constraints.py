@@ -97,7 +97,8 @@ def test_prose_in_place_of_a_typed_stream(kind: str) -> None:
 def test_a_decision_that_is_none(kind: str, way: str) -> None:
     """No option is made of a text that is none of them: header and answer are written freely."""
     answer = "# Answer:\n````\nEight, all of them on the ground."
-    chosen = [answer] * (3 if kind == "llama.cpp" else 1)  # two to be scored, then one to be chosen
+    choice = 3 if kind == "llama.cpp" else 1  # two to be scored, then one to be chosen
+    chosen = [answer] * (2 * choice)  # where nothing is asked, and then for the question
     server = server_of(kind, *chosen, f"{answer}{END}")
     server.tokenizes = kind == "llama.cpp"  # else vLLM need not write to choose
     bound = chat_of(server).bind_tools([Legs])
