@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 from weakref import WeakValueDictionary
 
-from urial_core.backends.llama_cpp import LlamaCppModel
+from urial_core.backends.llama_cpp import NEEDED_PACKAGES, LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import ParameterError
 
@@ -89,7 +89,7 @@ def _engine_for(model_id: str, options: Mapping[str, Any]) -> str:
 
 
 def _has_llama_cpp() -> bool:
-    return all(find_spec(package) for package in ("xllamacpp", "openai", "llguidance"))
+    return all(find_spec(package) for package in NEEDED_PACKAGES)
 
 
 def _check(engine: str, options: Mapping[str, Any], known: frozenset[str] | set[str]) -> None:

@@ -7,6 +7,6 @@ llama.cpp comes with the package ``xllamacpp``. Importing this package does not 
 model does.
 """
 
-from urial_core.backends.llama_cpp.model import LlamaCppModel
+from urial_core.backends.llama_cpp.model import NEEDED_PACKAGES, LlamaCppModel
 
-__all__ = ["LlamaCppModel"]
+__all__ = ["NEEDED_PACKAGES", "LlamaCppModel"]

@@ -24,7 +24,10 @@ from urial_core.request import Request
 if TYPE_CHECKING:
     from urial_core.prompt import Prompt
 
-__all__ = ["DEFAULT_N_CTX", "DEFAULT_N_PARALLEL", "LlamaCppModel"]
+__all__ = ["DEFAULT_N_CTX", "DEFAULT_N_PARALLEL", "NEEDED_PACKAGES", "LlamaCppModel"]
+
+NEEDED_PACKAGES = ("xllamacpp", "openai", "llguidance")
+"""What must be installed; the extra ``llamacpp`` brings it."""
 
 DEFAULT_N_CTX = 4096
 """Tokens of one request's window."""
@@ -73,7 +76,7 @@ class LlamaCppModel:
             MissingDependencyError: xllamacpp or openai is not installed.
             ParameterError: A size is out of range.
         """
-        for package in ("xllamacpp", "openai", "llguidance"):
+        for package in NEEDED_PACKAGES:
             if find_spec(package) is None:
                 raise MissingDependencyError(
                     f"Running llama.cpp in this process needs {package}: "
@@ -266,5 +269,6 @@ _DIALECT = replace(LLAMA_CPP, json_schema=_json_fields)
 
 def _cores() -> int:
     """Cores that this process may use; of many, half are taken for a second thread of the same."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max((usable or 1) if (usable or 1) <= 4 else (usable or 1) // 2, 1)
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    usable = known or 1
+    return usable if usable <= 4 else usable // 2
