@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel
 from urial_core.constraint import JsonSchema, constrains
 from urial_core.neutralise import neutralise
+from urial_core.reply.checked_json import checked_json
 from urial_core.reply.json_value import JsonValue
 from urial_core.reply.section import SectionReader
 from urial_core.reply.stepped import SteppedReply, Steps
 from urial_core.reply.values import EndReason, Reply, ReplyEnd, TextDelta
-from urial_core.schema import fitted
 
 if TYPE_CHECKING:
     from urial_core.request import Request
@@ -123,15 +122,7 @@ class JsonReply(SteppedReply):
 
         What is only written in another way is put right, unless it was given out.
         """
-        text, stands = self._value.text.strip(), bool(self._deltas)
-        try:
-            loaded = json.loads(text, strict=stands, parse_constant=_refuse)
-        except ValueError as error:
-            return text, f"This is not JSON: {error}."
-        value, wrong = fitted(loaded, self._output.text, retype=not stands)
-        if value == loaded and type(value) is type(loaded) and (stands or _is_json(text)):
-            return text, wrong
-        return json.dumps(value, ensure_ascii=False), wrong
+        return checked_json(self._value.text.strip(), self._output.text, stands=bool(self._deltas))
 
     def _show_misfit(self) -> None:
         """Put what is wrong with the value on the page, and open another answer."""
@@ -144,17 +135,3 @@ class JsonReply(SteppedReply):
 
 def _joined(deltas: Sequence[TextDelta]) -> str:
     return "".join(delta.text for delta in deltas)
-
-
-def _is_json(text: str) -> bool:
-    """Whether a text is JSON to the letter, with no control characters in its strings."""
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse(constant: str) -> None:
-    """Python would read ``NaN`` and infinities, which are no JSON."""
-    raise ValueError(f"{constant} is no number")

@@ -184,3 +184,11 @@ def test_one_response_makes_no_reply_with_tools() -> None:
     tool = Tool(name="f", description="F.", parameters='{"type": "object"}')
     with pytest.raises(ConversationError, match="several requests"):
         reply_of(responded("Hello"), request(tools=ToolUse((tool,))), VLLM)
+
+
+def test_a_value_is_json_to_the_letter() -> None:
+    """A line break in a string is put right, and a number that JSON does not have is refused."""
+    text = JsonSchema.of({"type": "object", "properties": {"a": {"type": "string"}}})
+    assert reply_of(responded('{"a": "b\nc"}'), request(output=text)).text == '{"a": "b\\nc"}'
+    with pytest.raises(GenerationError, match="NaN is no number"):
+        reply_of(responded('{"a": NaN}'), request(output=SCHEMA))

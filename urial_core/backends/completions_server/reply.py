@@ -6,7 +6,6 @@ reply, so there is no second attempt at an empty or unfitting one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +14,10 @@ from urial_core.backends.completions_server.dialect import GENERIC, Dialect
 from urial_core.constraint import JsonSchema
 from urial_core.errors import ConversationError, GenerationError, ServerError
 from urial_core.reply import Reply, ReplyAssembler, ReplyEnd
+from urial_core.reply.checked_json import checked_json
 from urial_core.reply.json_value import JsonValue
 from urial_core.reply.section import SectionReader
 from urial_core.request import Request
-from urial_core.schema import fitted
 
 __all__ = ["reply_of"]
 
@@ -100,15 +99,10 @@ def _fitting(written: str, request: Request, output: JsonSchema, *, cut: bool) -
     section = SectionReader(request.frame, request.prefill)
     value = JsonValue()
     value.feed(request.prefill + section.feed(written) + section.flush())
-    text = value.text.strip()
-    try:
-        loaded = json.loads(text, strict=False)
-    except ValueError as error:
-        why = "It was cut at max_tokens: raise it." if cut and not value.complete else f"{error}."
-        raise GenerationError(f"The reply is not whole JSON. {why}", text) from error
-    put_right, wrong = fitted(loaded, output.text)
+    text, wrong = checked_json(value.text.strip(), output.text)
+    if not value.complete and wrong:
+        why = "It was cut at max_tokens: raise it." if cut else wrong
+        raise GenerationError(f"The reply is not whole JSON. {why}", text)
     if wrong:
         raise GenerationError(f"The reply does not fit its schema: {wrong}.", text)
-    if put_right != loaded or type(put_right) is not type(loaded):
-        text = json.dumps(put_right, ensure_ascii=False)
     return text.removeprefix(request.prefill)
