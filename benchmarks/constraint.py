@@ -32,9 +32,9 @@ import torch
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel, json_grammar
-from urial_core.constraint import JsonSchema
 from urial_core.demo import demo_model_file
 from urial_core.request import Request
+from urial_core.structured.constraints import JsonSchema
 
 SHORT = {"type": "string", "maxLength": 20}
 TOOLS = {

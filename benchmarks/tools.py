@@ -35,7 +35,7 @@ from urial_core import (
     UrialChat,
     load_prompt,
 )
-from urial_core.backends.in_process import ENGINES, model_in_process
+from urial_core.backends.in_process import BACKENDS, model_in_process
 from urial_core.demo import demo_model_file
 
 REQUESTS = Path(__file__).with_name("tool_requests.toml")
@@ -114,12 +114,12 @@ def decide(chat: UrialChat, requests: Sequence[Asked], batch: int) -> list[Decid
         neutral = {
             text: replace(page, prompt=text)
             for page in pages
-            for text in page.neutral_pages
+            for text in page.content_free_prompts
             if text not in leanings
         }
         leanings |= zip(neutral, weigh(chat, list(neutral.values())), strict=True)
         for asked, page, score in zip(part, pages, weigh(chat, pages), strict=True):
-            own = [leanings[text] for text in page.neutral_pages] or [0.0]
+            own = [leanings[text] for text in page.content_free_prompts] or [0.0]
             decided.append(Decided(asked, score - sum(own) / len(own)))
     return decided
 
@@ -168,7 +168,7 @@ def own_prompt(arguments: argparse.Namespace) -> Prompt:
         lesson = replace(lesson, neutral=())
     if arguments.without_instruction:
         lesson = replace(lesson, instruction="")
-    prompt = replace(prompt, tool_lesson=lesson)
+    prompt = replace(prompt, tool_examples=lesson)
     return replace(prompt, examples=()) if arguments.without_style else prompt
 
 
@@ -193,7 +193,7 @@ def main() -> None:
     """Run the measurement asked for."""
     parser = argparse.ArgumentParser(description="Measure tool decisions and calls.")
     parser.add_argument("--model", help="a folder or a hub id; without it, the demo model")
-    parser.add_argument("--engine", choices=ENGINES[1:], default="transformers")
+    parser.add_argument("--engine", choices=BACKENDS[1:], default="transformers")
     parser.add_argument("--prompt", default="default", help="a preset or a prompt file")
     parser.add_argument("--order", help="the lesson's examples to show, by number, as in 3,1,2")
     parser.add_argument("--without-style", action="store_true", help="leave the examples out")
@@ -221,8 +221,8 @@ def main() -> None:
         if name == "tuning" or not arguments.tuning_only
     }
     best = best_offset(decided["tuning"])
-    print(f"Tokens: {model.count_tokens(prompt.page)} without, ", end="")
-    print(f"{model.count_tokens(prompt.tool_page)} with the tool lesson. ", end="")
+    print(f"Tokens: {model.count_tokens(prompt.prefix)} without, ", end="")
+    print(f"{model.count_tokens(prompt.prefix_with_tools)} with the tool lesson. ", end="")
     offset = prompt.lesson.call_offset
     print(f"Offset: {offset}; best for the tuning half: {best:.2f}\n")
     for name, half in decided.items():

@@ -22,7 +22,9 @@ HANDBOOK = Path(__file__).parent / "handbook"
 
 Settings.embed_model = HuggingFaceEmbedding(model_name=str(get_model_path()))
 Settings.llm = UrialLLM(
-    model=os.environ.get("URIAL_MODEL") or str(demo_model_file()), max_tokens=80, overflow="trim"
+    model=os.environ.get("URIAL_MODEL") or str(demo_model_file()),
+    max_tokens=80,
+    overflow="truncate",
 )
 Settings.llm.use_tokenizer()  # memories are then measured in this model's tokens
 

@@ -21,7 +21,7 @@ def main() -> None:
     if "URIAL_MODEL" not in os.environ:
         print(DEMO_NOTICE)
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
-    chat = ChatUrial(model=model, max_tokens=100, overflow="trim")
+    chat = ChatUrial(model=model, max_tokens=100, overflow="truncate")
     messages: list[BaseMessage] = [SystemMessage("Use at most three sentences.")]
     for question in QUESTIONS:
         print(f"\n> {question}")

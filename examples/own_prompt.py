@@ -47,8 +47,8 @@ def main() -> None:
         print(DEMO_NOTICE, end="\n\n")
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
     chat = ChatUrial(model=model, prompt=PROMPT, max_tokens=80)
-    print(PROMPT.page)
-    print(f"--- that page has {chat.prompt_tokens} tokens ---\n")
+    print(PROMPT.prefix)
+    print(f"--- that page has {chat.prefix_tokens} tokens ---\n")
     print(chat.invoke("How do I keep rice from sticking?").text)
 
 

@@ -16,10 +16,10 @@ from urial_core import GenerationParameters, Prompt, UrialChat
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.in_process import shared_model
 from urial_core.backends.wrapped import SAMPLING, WrappedModel
-from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError, UnsupportedModelError
-from urial_core.openai_tools import output_schema, tool_use
+from urial_core.openai_tools import parse_response_format, parse_tools
 from urial_core.request import Request
+from urial_core.structured.constraints import JsonSchema
 from urial_core.tools import ToolUse
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ class Call:
             parameters,
             bool(value("prefill")),
             name,
-            tool_use(tools, choice, parallel=given.get("parallel_tool_calls")),
-            output_schema(openai_format(form) if form is not None else None),
+            parse_tools(tools, choice, parallel=given.get("parallel_tool_calls")),
+            parse_response_format(openai_format(form) if form is not None else None),
         )
 
     def requests(self, messages: Sequence[BaseMessage]) -> list[Request]:
@@ -131,7 +131,7 @@ def _other_model(owner: ChatUrial, model: Any, name: str) -> Any:
     if name == owner.model_name:
         return model
     if owner.llm is None:
-        return shared_model(name, owner.engine_settings)
+        return shared_model(name, owner.backend_settings)
     if isinstance(model, CompletionLLM) and model.model_argument:
         return model.with_call({model.model_argument: name})
     if isinstance(model, CompletionsServerModel):

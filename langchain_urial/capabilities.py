@@ -1,7 +1,7 @@
 """Capabilities: what each of LangChain's completion LLM classes really does.
 
 Every row was read from the class's source. What a row does not say is assumed of no class: the
-reply is cut, and an echoed prompt dropped, whatever the class does.
+reply is cut, and an echoed prompt truncated, whatever the class does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.language_models import BaseLLM
 
 from urial_core.backends.field_names import likely_fields
-from urial_core.constraint import JsonSchema
+from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["Capabilities", "capabilities_of"]
 

@@ -46,12 +46,12 @@ from urial_core import (
     __version__,
     load_prompt,
 )
-from urial_core.backends.naming import NamesModel, with_engine_options
+from urial_core.backends.naming import NamesModel, with_backend_options
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.completion import schedules_requests
-from urial_core.compose import Overflow, conversation_text
+from urial_core.composing import Overflow, conversation_text
 from urial_core.errors import UnsupportedModelError, UrialError
-from urial_core.openai_tools import tool_use
+from urial_core.openai_tools import parse_tools
 from urial_core.request import Request
 
 __all__ = ["ChatUrial"]
@@ -107,8 +107,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     Response metadata:
         ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
         "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
-        ``model_provider``, ``logprobs`` if asked for, ``dropped_messages`` if the conversation had
-        to be shortened, ``misfit`` (what is wrong) if the reply does not fit its
+        ``model_provider``, ``logprobs`` if asked for, ``truncated_messages`` if the conversation had
+        to be shortened, ``validation_error`` (what is wrong) if the reply does not fit its
         ``response_format``.
     """
 
@@ -123,14 +123,14 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     """Without ``llm``: a hub id, folder or ``.gguf`` file to run in this process. Default:
     ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
 
-    engine_options: dict[str, Any] = Field(default_factory=dict)
+    backend_options: dict[str, Any] = Field(default_factory=dict)
     """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
 
     overflow: Overflow = "error"
-    """When a conversation does not fit the window: "error", or "trim" to drop its oldest turns."""
+    """When a conversation does not fit the window: "error", or "truncate" to drop its oldest turns."""
 
     prefill: bool = False
     """Whether a final AI message is the beginning of the reply, to be continued."""
@@ -191,9 +191,9 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather_engine_options(cls, values: Any) -> Any:
+    def _collect_backend_options(cls, values: Any) -> Any:
         """Let the engine's options stand among the fields, as ``init_chat_model`` passes them."""
-        return with_engine_options(values)
+        return with_backend_options(values)
 
     @model_validator(mode="after")
     def _set_up_urial(self) -> Self:
@@ -224,9 +224,9 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         return self._call({}).chat
 
     @property
-    def prompt_tokens(self) -> int:
+    def prefix_tokens(self) -> int:
         """Tokens of the constant page that stands before every conversation."""
-        return self._wrapped.model.count_tokens(self._prompt.page)
+        return self._wrapped.model.count_tokens(self._prompt.prefix)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Encode a text with the model's own tokenizer.
@@ -256,9 +256,9 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         """Count the tokens of messages, and of tools, as they stand on the page.
 
         The constant page before them is not counted, so that ``trim_messages`` means what it says;
-        ``prompt_tokens`` tells its size, and ``profile["max_input_tokens"]`` leaves it out.
+        ``prefix_tokens`` tells its size, and ``profile["max_input_tokens"]`` leaves it out.
         """
-        use = tool_use(openai_tools(tools or ()))
+        use = parse_tools(openai_tools(tools or ()))
         known = use.tools if use else ()
         return self.get_num_tokens(conversation_text(self._prompt, core_messages(messages), known))
 
@@ -400,7 +400,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         """All that decides a reply: LangChain's cache tells models apart by it."""
         return {
             "model": self.model_name,
-            "base_model": dict(self._wrapped.model.identity),
+            "base_model": dict(self._wrapped.model.cache_key),
             "prompt": self._prompt.name,
             "prompt_digest": self._prompt.digest,
             "overflow": self.overflow,

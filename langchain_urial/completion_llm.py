@@ -15,8 +15,8 @@ from langchain_urial.capabilities import capabilities_of
 from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread, worker_for
 from urial_core.completion import Completion, CompletionChunk, Usage
-from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
+from urial_core.structured.constraints import Constraint, JsonSchema
 
 __all__ = ["CompletionLLM"]
 
@@ -56,7 +56,7 @@ class CompletionLLM:
         return next((name for name in names if isinstance(name, str) and name), self._class_name)
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """The LLM's class, its identifying parameters and what is bound to it."""
         parameters = dict(self._llm._identifying_params)
         if not parameters:  # a class that does not tell its instances apart

@@ -37,5 +37,5 @@ def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> Mo
     )
     window = window or getattr(model, "context_window_at_hand", None)
     if window:
-        profile["max_input_tokens"] = max(window - estimate_tokens(prompt.page), 0)
+        profile["max_input_tokens"] = max(window - estimate_tokens(prompt.prefix), 0)
     return profile

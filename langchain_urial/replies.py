@@ -99,10 +99,10 @@ def _response_metadata(end: ReplyEnd, request: Request, model_name: str) -> dict
     }
     if end.stop is not None:
         metadata["stop_sequence"] = end.stop
-    if request.dropped:
-        metadata["dropped_messages"] = len(request.dropped)
-    if end.misfit:
-        metadata["misfit"] = end.misfit
+    if request.truncated:
+        metadata["truncated_messages"] = len(request.truncated)
+    if end.validation_error:
+        metadata["validation_error"] = end.validation_error
     return metadata
 
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from langchain_urial.tools import openai_tools
 from urial_core.errors import ParameterError
-from urial_core.openai_tools import output_schema
+from urial_core.openai_tools import parse_response_format
 
 __all__ = ["Method", "SchemaLike", "openai_format", "structured"]
 
@@ -48,7 +48,7 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
     """
     if isinstance(response_format, Mapping) and response_format.get("type") in _FORMATS:
         written = dict(response_format)
-        output_schema(written)  # so that what is wrong is an error here
+        parse_response_format(written)  # so that what is wrong is an error here
         return written
     schema = _json_schema(response_format)
     name = str(schema.get("title", "output"))
@@ -155,8 +155,10 @@ def _check(message: AIMessage, text: str) -> None:
         raise OutputParserException(
             "The reply reached max_tokens before its end: give it more.", llm_output=text
         )
-    if misfit := metadata.get("misfit"):
-        raise OutputParserException(f"The reply does not fit the schema: {misfit}", llm_output=text)
+    if validation_error := metadata.get("validation_error"):
+        raise OutputParserException(
+            f"The reply does not fit the schema: {validation_error}", llm_output=text
+        )
     if message.invalid_tool_calls and not isinstance(message, AIMessageChunk):
         [invalid, *_] = message.invalid_tool_calls
         raise OutputParserException(

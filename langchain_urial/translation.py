@@ -32,7 +32,7 @@ _ROLES: dict[str, Role] = {
     "tool": "tool",
     "user": "user",
 }
-_CALL_BLOCKS = ("tool_use", "tool_call", "function_call", "invalid_tool_call")
+_CALL_BLOCKS = ("parse_tools", "tool_call", "function_call", "invalid_tool_call")
 """Blocks that hold a call, in the words of Anthropic, LangChain and OpenAI."""
 _SILENT_BLOCKS = (*_CALL_BLOCKS, "thinking", "reasoning", "redacted_thinking", "tool_call_chunk")
 """Blocks that hold no part of what was said."""

@@ -93,7 +93,7 @@ def _llama(llm: Any, call: Mapping[str, Any]) -> LlamaModel:
     llama = Llama(
         model=llm.client,
         name=str(llm.model_path),
-        identity={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
+        cache_key={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
         settings={name: defaults[name] for name in settings if name in defaults},
     )
     return LlamaModel(llama, call)

@@ -13,7 +13,7 @@ from llamaindex_urial.translation import core_messages
 from urial_core import GenerationParameters, JsonSchema, Prompt, ToolUse, UrialChat
 from urial_core.backends.wrapped import SAMPLING, WrappedModel
 from urial_core.errors import ParameterError
-from urial_core.openai_tools import output_schema, tool_use
+from urial_core.openai_tools import parse_response_format, parse_tools
 from urial_core.request import Request
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ class Call:
             parameters,
             bool(value("prefill")),
             str(owner.model_name),
-            tool_use(
+            parse_tools(
                 given.get("tools"),
                 given.get("tool_choice"),
                 parallel=given.get("parallel_tool_calls"),
             ),
-            output_schema(given.get("response_format")),
+            parse_response_format(given.get("response_format")),
         )
 
     def request(self, messages: Sequence[ChatMessage]) -> Request:

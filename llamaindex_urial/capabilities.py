@@ -1,7 +1,7 @@
 """Capabilities: what each of LlamaIndex's LLM classes really does with a plain text.
 
 Every row was read from the class's source. What a row does not say is assumed of no class: the
-reply is cut, and an echoed prompt dropped, whatever the class does.
+reply is cut, and an echoed prompt truncated, whatever the class does.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.in_thread import worker_for
 from urial_core.backends.one_by_one import OneByOneModel
 from urial_core.completion import Completion, CompletionChunk, Usage
-from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
+from urial_core.structured.constraints import Constraint, JsonSchema
 
 __all__ = ["CompletionLLM", "usage_of"]
 
@@ -46,7 +46,7 @@ class CompletionLLM(OneByOneModel):
         return name if name != "unknown" else type(self._llm).__name__
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """The LLM's class and its fields, callables and what looks like a secret left out."""
         fields = self._llm.to_dict()
         return {

@@ -31,9 +31,9 @@ from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core import Prompt, Reply, UrialChat, load_prompt
-from urial_core.backends.naming import NamesModel, with_engine_options
+from urial_core.backends.naming import NamesModel, with_backend_options
 from urial_core.backends.wrapped import WrappedModel
-from urial_core.compose import Overflow
+from urial_core.composing import Overflow
 from urial_core.errors import UnsupportedModelError
 from urial_core.request import Request
 
@@ -58,8 +58,8 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
     ``complete`` puts a prompt on the page as one query; ``complete(..., formatted=True)`` hands the
     text to the base model as it is and returns what that writes, uncut. In a response, ``raw``
     holds ``usage`` (with ``cached_tokens``), ``finish_reason`` ("stop", "length" or
-    "tool_calls"), ``end_reason``, ``model``, ``dropped_messages`` if the conversation had to be
-    shortened, and ``misfit`` (what is wrong) if the answer does not fit its ``response_format``.
+    "tool_calls"), ``end_reason``, ``model``, ``truncated_messages`` if the conversation had to be
+    shortened, and ``validation_error`` (what is wrong) if the answer does not fit its ``response_format``.
     """
 
     model_config = ConfigDict(
@@ -75,14 +75,14 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
     """Without ``llm``: a hub id, folder or ``.gguf`` file to run in this process. Default:
     ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
 
-    engine_options: dict[str, Any] = Field(default_factory=dict)
+    backend_options: dict[str, Any] = Field(default_factory=dict)
     """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
 
     overflow: Overflow = "error"
-    """When a conversation does not fit the window: "error", or "trim" to drop its oldest turns."""
+    """When a conversation does not fit the window: "error", or "truncate" to drop its oldest turns."""
 
     prefill: bool = False
     """Whether a final assistant message is the beginning of the reply, to be continued."""
@@ -136,9 +136,9 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather_engine_options(cls, values: Any) -> Any:
+    def _collect_backend_options(cls, values: Any) -> Any:
         """Let the engine's options stand among the fields."""
-        return with_engine_options(values)
+        return with_backend_options(values)
 
     @model_validator(mode="after")
     def _set_up_urial(self) -> Self:
@@ -166,9 +166,9 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
         return self._call({}).chat
 
     @property
-    def prompt_tokens(self) -> int:
+    def prefix_tokens(self) -> int:
         """Tokens of the constant page that stands before every conversation."""
-        return self._wrapped.model.count_tokens(self._prompt.page)
+        return self._wrapped.model.count_tokens(self._prompt.prefix)
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:

@@ -15,8 +15,8 @@ from typing import Any
 from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.one_by_one import OneByOneModel
 from urial_core.completion import Completion, CompletionChunk, Usage
-from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
+from urial_core.structured.constraints import Constraint, JsonSchema
 
 __all__ = ["OllamaModel"]
 
@@ -48,7 +48,7 @@ class OllamaModel(OneByOneModel):
         return str(self._llm.model)
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """Server, model and options."""
         return {
             "engine": "Ollama",

@@ -91,10 +91,10 @@ def raw_of(end: ReplyEnd, request: Request, model_name: str) -> dict[str, Any]:
     }
     if end.stop is not None:
         raw["stop_sequence"] = end.stop
-    if request.dropped:
-        raw["dropped_messages"] = len(request.dropped)
-    if end.misfit:
-        raw["misfit"] = end.misfit
+    if request.truncated:
+        raw["truncated_messages"] = len(request.truncated)
+    if end.validation_error:
+        raw["validation_error"] = end.validation_error
     if end.usage is not None:
         raw["usage"] = {
             "prompt_tokens": end.usage.input_tokens,

@@ -107,6 +107,6 @@ def _in_event_loop() -> bool:
 
 def _scaffold(prompt: Prompt) -> str:
     """The page with all that is written around a system message, a query and an answer."""
-    frame = prompt.frame
-    empty = frame.section("system", "") + frame.section("user", "")
-    return prompt.page + empty + frame.open_section("assistant")
+    prompt_format = prompt.format
+    empty = prompt_format.turn("system", "") + prompt_format.turn("user", "")
+    return prompt.prefix + empty + prompt_format.open_turn("assistant")

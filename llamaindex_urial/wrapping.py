@@ -87,7 +87,7 @@ def _wrap_llama_cpp(llm: Any) -> WrappedModel:
     llama = Llama(
         model=llm._model,  # noqa: SLF001 - the class offers no other way to it
         name=str(llm.model_path),
-        identity={
+        cache_key={
             "engine": "LlamaCPP",
             "model_path": llm.model_path,
             "generate_kwargs": repr(llm.generate_kwargs),

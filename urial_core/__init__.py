@@ -14,8 +14,8 @@ from urial_core.completion import (
     TokenLogprob,
     Usage,
 )
-from urial_core.compose import compose
-from urial_core.constraint import Choice, ConstrainedModel, Constraint, JsonSchema
+from urial_core.composing import compose
+from urial_core.decoding import Reply, ReplyDecoder, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.errors import (
     ContextOverflowError,
     ConversationError,
@@ -33,15 +33,15 @@ from urial_core.errors import (
     UnsupportedSchemaError,
     UrialError,
 )
-from urial_core.frame import Frame
 from urial_core.messages import Message
-from urial_core.neutralise import neutralise, restore
 from urial_core.parameters import GenerationParameters
-from urial_core.presets import load_prompt, preset_names
-from urial_core.prompt import Example, Prompt
-from urial_core.reply import Reply, ReplyEnd, ReplyReader, TextDelta, ToolCallDelta
+from urial_core.prompts.escaping import escape, unescape
+from urial_core.prompts.loading import load_prompt, preset_names
+from urial_core.prompts.prompt import Example, Prompt
+from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.prompts.tool_examples import ToolExamples
 from urial_core.request import Request
-from urial_core.tool_lesson import ToolLesson
+from urial_core.structured.constraints import Choice, ConstrainedModel, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 from urial_core.version import __version__
 
@@ -55,7 +55,6 @@ __all__ = [
     "ContextOverflowError",
     "ConversationError",
     "Example",
-    "Frame",
     "GenerationError",
     "GenerationParameters",
     "InvalidToolCall",
@@ -67,9 +66,10 @@ __all__ = [
     "ParameterError",
     "Prompt",
     "PromptError",
+    "PromptFormat",
     "Reply",
+    "ReplyDecoder",
     "ReplyEnd",
-    "ReplyReader",
     "Request",
     "ServerError",
     "ServerUnreachableError",
@@ -78,7 +78,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
-    "ToolLesson",
+    "ToolExamples",
     "ToolUse",
     "UnknownPromptError",
     "UnsupportedContentError",
@@ -89,8 +89,8 @@ __all__ = [
     "Usage",
     "__version__",
     "compose",
+    "escape",
     "load_prompt",
-    "neutralise",
     "preset_names",
-    "restore",
+    "unescape",
 ]

@@ -15,12 +15,8 @@ from dataclasses import dataclass
 
 from urial_core.budget import TokenBudget
 from urial_core.completion import Completion, CompletionModel
-from urial_core.compose import Overflow, compose, compose_plain
-from urial_core.constraint import JsonSchema, constrains
-from urial_core.messages import Message
-from urial_core.parameters import GenerationParameters
-from urial_core.prompt import Prompt
-from urial_core.reply import (
+from urial_core.composing import Overflow, compose, compose_plain
+from urial_core.decoding import (
     Reply,
     ReplyEnd,
     ReplyMaker,
@@ -28,9 +24,13 @@ from urial_core.reply import (
     ToolCallDelta,
     start_reply,
 )
-from urial_core.reply.call_form import call_schema
+from urial_core.decoding.call_form import call_schema
+from urial_core.messages import Message
+from urial_core.parameters import GenerationParameters
+from urial_core.prompts.prompt import Prompt
 from urial_core.request import Request
-from urial_core.schema import check_schema
+from urial_core.structured.constraints import JsonSchema, constrains
+from urial_core.structured.json_schema import check_schema
 from urial_core.tools import ToolUse
 
 __all__ = ["UrialChat"]
@@ -61,7 +61,7 @@ class UrialChat:
         tools: ToolUse | None = None,
         output: JsonSchema | None = None,
     ) -> Request:
-        """Compose the request for a conversation; see ``urial_core.compose``.
+        """Compose the request for a conversation; see ``urial_core.composing``.
 
         The model is asked for its window and to count, which may load it or ask a server: within an
         event loop, call this in another thread (``asyncio.to_thread``).

@@ -96,7 +96,7 @@ class CompletionModel(Protocol):
         """The model's name, for metadata."""
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """What decides this model's output: part of every cache key, so no secrets."""
 
     @property

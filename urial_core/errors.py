@@ -93,7 +93,7 @@ class ContextOverflowError(UrialError):
             f"{prompt_tokens + max_tokens}, but the model's window is {window}. "
             f"{f'Largest parts: {largest}. ' if largest else ''}"
             "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as "
-            "'short'), or pass overflow='trim' to drop the oldest turns."
+            "'short'), or pass overflow='truncate' to drop the oldest turns."
         )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError
+from urial_core.structured.constraints import JsonSchema
 from urial_core.tools import Tool, ToolUse
 
-__all__ = ["output_schema", "tool_use"]
+__all__ = ["parse_response_format", "parse_tools"]
 
 
-def tool_use(
+def parse_tools(
     tools: Sequence[Mapping[str, Any]] | None,
     choice: str | Mapping[str, Any] | None = None,
     *,
@@ -45,7 +45,7 @@ def tool_use(
     return ToolUse(known, "required", wanted, together)
 
 
-def output_schema(response_format: Mapping[str, Any] | None) -> JsonSchema | None:
+def parse_response_format(response_format: Mapping[str, Any] | None) -> JsonSchema | None:
     """Read a request's ``response_format``: None for free text.
 
     Raises:

@@ -19,7 +19,7 @@ class GenerationParameters:
     """How a reply is sampled. ``None`` means that nobody has said.
 
     A wrapped model then keeps its own setting; ``resolved`` fills in this project's defaults, which
-    were chosen by measurement (docs/frames.md).
+    were chosen by measurement (docs/prompt_formats.md).
 
     Attributes:
         max_tokens: The reply's length limit, in tokens. Unsaid: ``DEFAULT_MAX_TOKENS``, or what the

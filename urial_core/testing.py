@@ -8,20 +8,20 @@ from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequen
 from typing import Any
 
 from urial_core.completion import Completion, CompletionChunk
-from urial_core.constraint import Constraint
 from urial_core.request import Request
+from urial_core.structured.constraints import Constraint
 
-__all__ = ["ScriptedModel"]
+__all__ = ["FakeModel"]
 
 
-class ScriptedModel:
+class FakeModel:
     r"""A completion model that replays given text instead of computing any.
 
     Each request takes the next script; after the last, it starts over. As many real engines do, it
     ignores stop strings and writes on: cutting the reply is the wrapper's work. A token is a word.
 
     Example:
-        >>> model = ScriptedModel(["Hello", " there!", "\n````\n"])
+        >>> model = FakeModel(["Hello", " there!", "\n````\n"])
 
     Attributes:
         requests: The requests received, in order.
@@ -65,7 +65,7 @@ class ScriptedModel:
         return self._name
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """The name and the scripts."""
         return {"name": self._name, "scripts": repr(self._scripts)}
 

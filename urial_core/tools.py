@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from urial_core.errors import ParameterError
-from urial_core.schema import compact
+from urial_core.structured.json_schema import compact
 
 __all__ = [
     "InvalidToolCall",
     "Tool",
     "ToolCall",
     "ToolUse",
-    "call_opening",
+    "call_start",
     "new_call_id",
     "quoted",
 ]
@@ -32,7 +32,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def call_opening(name: str | None = None) -> str:
+def call_start(name: str | None = None) -> str:
     """A call's beginning as it stands on the page, up to the tool's name or to the arguments."""
     if name is None:
         return '{"name": '

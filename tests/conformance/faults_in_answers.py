@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from fake_llm import FakeLLM, Source
 from llama_index.core.base.llms.types import (
     CompletionResponse,
     LLMMetadata,
     MessageRole,
 )
-from scripted_llm import ScriptedLLM, Source
 
 __all__ = [
     "HoldsAnObject",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class IgnoresStop(ScriptedLLM):
+class IgnoresStop(FakeLLM):
     """It writes on past a stop text."""
 
     fails: ClassVar[set[str]] = {"test_stop_ends_the_answer"}
@@ -40,7 +40,7 @@ class IgnoresStop(ScriptedLLM):
         return super().answer(text, ())
 
 
-class IgnoresFormatted(ScriptedLLM):
+class IgnoresFormatted(FakeLLM):
     """It wraps prompts that are formatted already."""
 
     fails: ClassVar[set[str]] = {"test_formatted_prompt_is_passed_on_as_it_is"}
@@ -49,7 +49,7 @@ class IgnoresFormatted(ScriptedLLM):
         return super().complete(f"user: {prompt}" if formatted else prompt, formatted, **kwargs)
 
 
-class RawIsText(ScriptedLLM):
+class RawIsText(FakeLLM):
     """``raw`` is a text."""
 
     fails: ClassVar[set[str]] = {"test_raw_can_be_read", "test_token_counting_handler"}
@@ -58,7 +58,7 @@ class RawIsText(ScriptedLLM):
         return CompletionResponse(text=text, delta=delta, raw=f"<{text}>")
 
 
-class RawIsAnObject(ScriptedLLM):
+class RawIsAnObject(FakeLLM):
     """``raw`` holds an object that is no data, as a tensor."""
 
     fails: ClassVar[set[str]] = {"test_responses_can_be_dumped"}
@@ -68,7 +68,7 @@ class RawIsAnObject(ScriptedLLM):
         return item.model_copy(update={"raw": {**(item.raw or {}), "tensor": object()}})
 
 
-class NoUsage(ScriptedLLM):
+class NoUsage(FakeLLM):
     """``raw`` says nothing of tokens."""
 
     fails: ClassVar[set[str]] = {"test_token_counting_handler"}
@@ -77,7 +77,7 @@ class NoUsage(ScriptedLLM):
         return CompletionResponse(text=text, delta=delta)
 
 
-class SpeaksAsUser(ScriptedLLM):
+class SpeaksAsUser(FakeLLM):
     """Its answers are the user's."""
 
     fails: ClassVar[set[str]] = {
@@ -92,7 +92,7 @@ class SpeaksAsUser(ScriptedLLM):
         return item.model_copy(update={"message": message})
 
 
-class Rambles(ScriptedLLM):
+class Rambles(FakeLLM):
     """It never answers twice the same."""
 
     fails: ClassVar[set[str]] = {
@@ -109,7 +109,7 @@ class Rambles(ScriptedLLM):
         return source
 
 
-class SaysNothing(ScriptedLLM):
+class SaysNothing(FakeLLM):
     """Its answers are blank."""
 
     fails: ClassVar[set[str]] = {"test_answers", "test_predicts", "test_deltas_make_up_the_text"}
@@ -120,7 +120,7 @@ class SaysNothing(ScriptedLLM):
         return source
 
 
-class NamesItsPromptOtherwise(ScriptedLLM):
+class NamesItsPromptOtherwise(FakeLLM):
     """Its parameter is not called ``prompt``."""
 
     fails: ClassVar[set[str]] = {"test_prompt_may_be_a_keyword"}
@@ -129,7 +129,7 @@ class NamesItsPromptOtherwise(ScriptedLLM):
         return super().complete(text, formatted, **kwargs)
 
 
-class ThinksOfItself(ScriptedLLM):
+class ThinksOfItself(FakeLLM):
     """Its metadata take long, and are untrue."""
 
     fails: ClassVar[set[str]] = {"test_metadata", "test_model_name", "test_metadata_is_cheap"}
@@ -140,7 +140,7 @@ class ThinksOfItself(ScriptedLLM):
         return LLMMetadata(num_output=4096, is_chat_model=True, is_function_calling_model=True)
 
 
-class OnlyCallsFunctions(ScriptedLLM):
+class OnlyCallsFunctions(FakeLLM):
     """It calls functions, but is no chat model; and has no name."""
 
     fails: ClassVar[set[str]] = {"test_function_calling_model_is_a_chat_model", "test_class_name"}
@@ -154,7 +154,7 @@ class OnlyCallsFunctions(ScriptedLLM):
         return super().metadata.model_copy(update={"is_chat_model": False})
 
 
-class HoldsAnObject(ScriptedLLM):
+class HoldsAnObject(FakeLLM):
     """Its dictionary is no JSON."""
 
     fails: ClassVar[set[str]] = {"test_dictionary_is_json"}
@@ -163,7 +163,7 @@ class HoldsAnObject(ScriptedLLM):
         return {**super().to_dict(**kwargs), "model": object()}
 
 
-class StoresItsKey(ScriptedLLM):
+class StoresItsKey(FakeLLM):
     """Its dictionary holds its key."""
 
     fails: ClassVar[set[str]] = {"test_dictionary_has_no_secret"}

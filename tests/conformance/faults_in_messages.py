@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from fake_llm import FakeLLM
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -13,7 +14,6 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 from llama_index.core.llms.callbacks import llm_chat_callback
-from scripted_llm import ScriptedLLM
 
 __all__ = [
     "ChangesMessages",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class ChangesMessages(ScriptedLLM):
+class ChangesMessages(FakeLLM):
     """It strips the texts it is given, in place."""
 
     fails: ClassVar[set[str]] = {"test_does_not_change_the_messages"}
@@ -39,7 +39,7 @@ class ChangesMessages(ScriptedLLM):
         return super().conversation_text(messages)
 
 
-class LosesImages(ScriptedLLM):
+class LosesImages(FakeLLM):
     """It leaves out what is not text, and does not say so."""
 
     fails: ClassVar[set[str]] = {"test_images_are_not_lost_silently"}
@@ -60,7 +60,7 @@ class LosesImages(ScriptedLLM):
         return super().conversation_text(texts)
 
 
-class SystemPromptTwice(ScriptedLLM):
+class SystemPromptTwice(FakeLLM):
     """It adds its system prompt, which the core has added."""
 
     fails: ClassVar[set[str]] = {"test_system_prompt_is_applied_once"}
@@ -70,7 +70,7 @@ class SystemPromptTwice(ScriptedLLM):
         return f"system: {self.system_prompt}\n{text}" if self.system_prompt else text
 
 
-class WritesNone(ScriptedLLM):
+class WritesNone(FakeLLM):
     """It writes the word None where a message has no text."""
 
     fails: ClassVar[set[str]] = {"test_no_text_is_not_the_text_none"}
@@ -80,7 +80,7 @@ class WritesNone(ScriptedLLM):
         return "\n".join([*texts, super().conversation_text(messages)])
 
 
-class SinglesBraces(ScriptedLLM):
+class SinglesBraces(FakeLLM):
     """It formats what is formatted already."""
 
     fails: ClassVar[set[str]] = {"test_the_model_sees_every_text"}
@@ -89,7 +89,7 @@ class SinglesBraces(ScriptedLLM):
         return super().conversation_text(messages).replace("{{", "{").replace("}}", "}")
 
 
-class Particular(ScriptedLLM):
+class Particular(FakeLLM):
     """It wants a user's message last, as many chat templates do."""
 
     fails: ClassVar[set[str]] = {
@@ -107,7 +107,7 @@ class Particular(ScriptedLLM):
         return super().conversation_text(messages)
 
 
-class DoubleEvents(ScriptedLLM):
+class DoubleEvents(FakeLLM):
     """Its chat is a call of its own ``complete``, which tells of itself as well."""
 
     fails: ClassVar[set[str]] = {
@@ -124,7 +124,7 @@ class DoubleEvents(ScriptedLLM):
         return ChatResponse(message=message, raw=answer.raw)
 
 
-class ForgetsTheEnd(ScriptedLLM):
+class ForgetsTheEnd(FakeLLM):
     """It tells of the start of a call only."""
 
     fails: ClassVar[set[str]] = {
@@ -140,7 +140,7 @@ class ForgetsTheEnd(ScriptedLLM):
         return self.whole(source, make)
 
 
-class TellsItsKey(ScriptedLLM):
+class TellsItsKey(FakeLLM):
     """Its description holds its key."""
 
     fails: ClassVar[set[str]] = {"test_nothing_secret", "test_payload_describes_the_llm"}

@@ -6,13 +6,13 @@ import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Any, ClassVar
 
+from fake_llm import FakeLLM, Source
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     CompletionResponse,
 )
 from llama_index.core.llms.callbacks import llm_chat_callback
-from scripted_llm import ScriptedLLM, Source
 
 __all__ = [
     "TIME_LIMIT",
@@ -39,7 +39,7 @@ def _text_of(item: ChatResponse | CompletionResponse) -> str:
     return item.text if isinstance(item, CompletionResponse) else item.message.content or ""
 
 
-class TextAsDelta(ScriptedLLM):
+class TextAsDelta(FakeLLM):
     """Its deltas are the text so far."""
 
     fails: ClassVar[set[str]] = {"test_deltas_make_up_the_text"}
@@ -49,7 +49,7 @@ class TextAsDelta(ScriptedLLM):
             yield item.model_copy(update={"delta": _text_of(item)})
 
 
-class DeltaAsText(ScriptedLLM):
+class DeltaAsText(FakeLLM):
     """Its items' texts are the deltas."""
 
     fails: ClassVar[set[str]] = {
@@ -66,7 +66,7 @@ class DeltaAsText(ScriptedLLM):
         yield from list(super().items(source, make))[:-1]
 
 
-class NoItems(ScriptedLLM):
+class NoItems(FakeLLM):
     """Its awaited streams are empty."""
 
     fails: ClassVar[set[str]] = {"test_has_an_item"}
@@ -78,7 +78,7 @@ class NoItems(ScriptedLLM):
         yield
 
 
-class OneItemForAll(ScriptedLLM):
+class OneItemForAll(FakeLLM):
     """It gives out the same object again and again."""
 
     fails: ClassVar[set[str]] = {"test_items_do_not_change_later"}
@@ -92,7 +92,7 @@ class OneItemForAll(ScriptedLLM):
             yield one
 
 
-class YieldsWhereItShouldReturn(ScriptedLLM):
+class YieldsWhereItShouldReturn(FakeLLM):
     """Its ``astream_chat`` is an async generator itself, and cannot be awaited."""
 
     fails: ClassVar[set[str]] = {"test_awaiting_gives_an_async_generator"}
@@ -102,7 +102,7 @@ class YieldsWhereItShouldReturn(ScriptedLLM):
             yield item
 
 
-class ListsWhereItShouldStream(ScriptedLLM):
+class ListsWhereItShouldStream(FakeLLM):
     """Its ``stream_chat`` gives a list iterator, not a generator."""
 
     fails: ClassVar[set[str]] = {"test_calling_gives_a_generator"}
@@ -111,7 +111,7 @@ class ListsWhereItShouldStream(ScriptedLLM):
         return iter(list(super().stream_chat(messages, **kwargs)))
 
 
-class SwallowsErrors(ScriptedLLM):
+class SwallowsErrors(FakeLLM):
     """When its source fails, the stream just ends."""
 
     fails: ClassVar[set[str]] = {"test_errors_reach_the_caller"}
@@ -123,7 +123,7 @@ class SwallowsErrors(ScriptedLLM):
             return
 
 
-class HangsOnErrors(ScriptedLLM):
+class HangsOnErrors(FakeLLM):
     """When its source fails, the caller waits on, and with it the whole event loop."""
 
     fails: ClassVar[set[str]] = {"test_errors_reach_the_caller"}
@@ -139,7 +139,7 @@ class HangsOnErrors(ScriptedLLM):
             yield item
 
 
-class RunsOn(ScriptedLLM):
+class RunsOn(FakeLLM):
     """Its source writes on when the stream is closed."""
 
     fails: ClassVar[set[str]] = {"test_closing_early_stops_the_source"}
@@ -149,7 +149,7 @@ class RunsOn(ScriptedLLM):
         source.running = source.left
 
 
-class ReportsClosing(ScriptedLLM):
+class ReportsClosing(FakeLLM):
     """It leaves a close to the core's decorators."""
 
     fails: ClassVar[set[str]] = {"test_closing_early_is_no_error"}
@@ -160,7 +160,7 @@ class ReportsClosing(ScriptedLLM):
         return self.items(source, make)
 
 
-class HatesBeingLeft(ScriptedLLM):
+class HatesBeingLeft(FakeLLM):
     """Its source raises when its stream is closed."""
 
     fails: ClassVar[set[str]] = {"test_closing_early"}
@@ -171,7 +171,7 @@ class HatesBeingLeft(ScriptedLLM):
             raise RuntimeError("Nobody listened to the end.")
 
 
-class BlocksTheLoop(ScriptedLLM):
+class BlocksTheLoop(FakeLLM):
     """Its awaited methods are not."""
 
     fails: ClassVar[set[str]] = {"test_event_loop_runs_on", "test_awaited_together_is_faster"}
@@ -185,7 +185,7 @@ class BlocksTheLoop(ScriptedLLM):
             yield item
 
 
-class MixesUp(ScriptedLLM):
+class MixesUp(FakeLLM):
     """It keeps what is asked in one place for all calls."""
 
     fails: ClassVar[set[str]] = {"test_answers_are_not_mixed_up"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from fake_llm import FakeLLM
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -12,7 +13,6 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms import LLM
 from llama_index.core.tools import FunctionTool
-from scripted_llm import ScriptedLLM
 
 __all__ = [
     "CallsInBlocksOnly",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class ChangesHistory(ScriptedLLM):
+class ChangesHistory(FakeLLM):
     """It appends to the history it is given."""
 
     fails: ClassVar[set[str]] = {"test_does_not_change_the_history"}
@@ -42,7 +42,7 @@ class ChangesHistory(ScriptedLLM):
         return super()._prepare_chat_with_tools(tools, None, messages, **kwargs)
 
 
-class CallsInBlocksOnly(ScriptedLLM):
+class CallsInBlocksOnly(FakeLLM):
     """It does not list its calls in ``additional_kwargs``."""
 
     fails: ClassVar[set[str]] = {"test_calls_are_in_additional_kwargs"}
@@ -53,7 +53,7 @@ class CallsInBlocksOnly(ScriptedLLM):
         return item
 
 
-class CallsInKwargsOnly(ScriptedLLM):
+class CallsInKwargsOnly(FakeLLM):
     """Its calls have ids that the blocks do not have."""
 
     fails: ClassVar[set[str]] = {"test_calls_are_blocks"}
@@ -63,7 +63,7 @@ class CallsInKwargsOnly(ScriptedLLM):
         return [call.model_copy(update={"tool_id": f"{call.tool_id}-0"}) for call in calls]
 
 
-class NameAsId(ScriptedLLM):
+class NameAsId(FakeLLM):
     """A call's id is the tool's name."""
 
     fails: ClassVar[set[str]] = {"test_ids_are_unique"}
@@ -76,7 +76,7 @@ class NameAsId(ScriptedLLM):
         return item
 
 
-class CallsTwice(ScriptedLLM):
+class CallsTwice(FakeLLM):
     """It calls several tools where one is asked for."""
 
     fails: ClassVar[set[str]] = {"test_one_call_if_not_parallel", "test_predict_and_call"}
@@ -87,7 +87,7 @@ class CallsTwice(ScriptedLLM):
         return {**prepared, "tools": list(tools) if several else prepared["tools"]}
 
 
-class ChoosesItself(ScriptedLLM):
+class ChoosesItself(FakeLLM):
     """It ignores ``tool_choice``."""
 
     fails: ClassVar[set[str]] = {"test_chosen_tool_is_called"}
@@ -101,7 +101,7 @@ class ChoosesItself(ScriptedLLM):
         )
 
 
-class RaisesOnEveryItem(ScriptedLLM):
+class RaisesOnEveryItem(FakeLLM):
     """It cannot be asked for calls where there are none."""
 
     fails: ClassVar[set[str]] = {
@@ -115,7 +115,7 @@ class RaisesOnEveryItem(ScriptedLLM):
         return super().get_tool_calls_from_response(response)
 
 
-class NeedsPlainTools(ScriptedLLM):
+class NeedsPlainTools(FakeLLM):
     """It takes functions for tools, and no tools that agents have made asynchronous."""
 
     fails: ClassVar[set[str]] = {"test_takes_async_tools"}
@@ -126,7 +126,7 @@ class NeedsPlainTools(ScriptedLLM):
         return super()._prepare_chat_with_tools(tools, *args, **kwargs)
 
 
-class NeverRequires(ScriptedLLM):
+class NeverRequires(FakeLLM):
     """It ignores ``tool_required``, and does not say that it calls functions."""
 
     fails: ClassVar[set[str]] = {
@@ -147,7 +147,7 @@ class NeverRequires(ScriptedLLM):
         return super()._prepare_chat_with_tools(tools, *args, **kwargs)
 
 
-class LeavesObjectsToTheCore(ScriptedLLM):
+class LeavesObjectsToTheCore(FakeLLM):
     """It has the structured methods of the core."""
 
     fails: ClassVar[set[str]] = {
@@ -161,7 +161,7 @@ class LeavesObjectsToTheCore(ScriptedLLM):
     _structured_astream_call = LLM._structured_astream_call
 
 
-class TellsNothingOfObjects(ScriptedLLM):
+class TellsNothingOfObjects(FakeLLM):
     """Its ``structured_predict`` tells the dispatcher nothing."""
 
     fails: ClassVar[set[str]] = {"test_events_of_structured_predict"}

@@ -11,9 +11,9 @@ import faults_in_answers
 import faults_in_messages
 import faults_in_streams
 import faults_in_tools
+from fake_llm import FakeLLM
+from fake_suite import FakeSuite
 from faults_in_streams import TIME_LIMIT
-from scripted_llm import ScriptedLLM
-from scripted_suite import ScriptedSuite
 
 __all__ = ["FAULTS"]
 
@@ -21,14 +21,14 @@ FAULTS: dict[str, set[str]] = {}
 """The tests that each faulty class must fail."""
 
 
-def _suite_on(faulty: type[ScriptedLLM]) -> type[ScriptedSuite]:
+def _suite_on(faulty: type[FakeLLM]) -> type[FakeSuite]:
     """Make the suite's class for this LLM, with those tests only that it must fail."""
-    left_out = {name for name in dir(ScriptedSuite) if name.startswith("test_")} - faulty.fails
+    left_out = {name for name in dir(FakeSuite) if name.startswith("test_")} - faulty.fails
     members: dict[str, Any] = dict.fromkeys(left_out)
     members["llm_class"] = faulty
     members["options"] = {} if "delay" in faulty.__annotations__ else {"delay": 0.0}
     members["time_limit"] = TIME_LIMIT
-    return type(f"Test{faulty.__name__}", (ScriptedSuite,), members)
+    return type(f"Test{faulty.__name__}", (FakeSuite,), members)
 
 
 for _module in (faults_in_answers, faults_in_messages, faults_in_streams, faults_in_tools):

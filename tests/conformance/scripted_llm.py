@@ -30,13 +30,13 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
 from llama_index.core.tools import BaseTool
 
-__all__ = ["ScriptedLLM", "Source"]
+__all__ = ["FakeLLM", "Source"]
 
 
 class Source:
     """Writes the answer to one text, word by word; stops when told so."""
 
-    def __init__(self, llm: ScriptedLLM, seen: str, stop: Sequence[str] = ()) -> None:
+    def __init__(self, llm: FakeLLM, seen: str, stop: Sequence[str] = ()) -> None:
         llm.seen.append(seen)
         llm.sources.append(self)
         self.running = True
@@ -87,7 +87,7 @@ class Source:
             rest = rest[len(piece) :]
 
 
-class ScriptedLLM(FunctionCallingLLM):
+class FakeLLM(FunctionCallingLLM):
     """Repeats what it was told.
 
     Attributes:
@@ -113,7 +113,7 @@ class ScriptedLLM(FunctionCallingLLM):
 
     @classmethod
     def class_name(cls) -> str:
-        return "ScriptedLLM"
+        return "FakeLLM"
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -182,7 +182,7 @@ class ScriptedLLM(FunctionCallingLLM):
         source = self.answer(_page(prompt, formatted), kwargs.get("stop", ()))
 
         @llm_completion_callback()
-        def told(llm: ScriptedLLM, prompt: str, **kwargs: Any) -> Any:
+        def told(llm: FakeLLM, prompt: str, **kwargs: Any) -> Any:
             return llm.items(source, llm.completion)
 
         return _left_quietly(told(self, prompt, **kwargs), source)
@@ -193,7 +193,7 @@ class ScriptedLLM(FunctionCallingLLM):
         source = self.answer(_page(prompt, formatted), kwargs.get("stop", ()))
 
         @llm_completion_callback()
-        async def told(llm: ScriptedLLM, prompt: str, **kwargs: Any) -> Any:
+        async def told(llm: FakeLLM, prompt: str, **kwargs: Any) -> Any:
             return llm.aitems(source, llm.completion)
 
         return _aleft_quietly(await told(self, prompt, **kwargs), source)
@@ -214,7 +214,7 @@ class ScriptedLLM(FunctionCallingLLM):
         source, make = self._conversation(messages, kwargs)
 
         @llm_chat_callback()
-        def told(llm: ScriptedLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        def told(llm: FakeLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
             return llm.items(source, make)
 
         return _left_quietly(told(self, messages, **kwargs), source)
@@ -225,7 +225,7 @@ class ScriptedLLM(FunctionCallingLLM):
         source, make = self._conversation(messages, kwargs)
 
         @llm_chat_callback()
-        async def told(llm: ScriptedLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        async def told(llm: FakeLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
             return llm.aitems(source, make)
 
         return _aleft_quietly(await told(self, messages, **kwargs), source)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
+from fake_llm import FakeLLM
 from llama_index.core.llms import LLM
-from scripted_llm import ScriptedLLM
 
 from llamaindex_urial.conformance import LLMConformanceTests
 
-__all__ = ["ScriptedSuite"]
+__all__ = ["FakeSuite"]
 
 
-class ScriptedSuite(LLMConformanceTests):
+class FakeSuite(LLMConformanceTests):
     """All tests.
 
     Attributes:
@@ -22,7 +22,7 @@ class ScriptedSuite(LLMConformanceTests):
         options: What it is made with.
     """
 
-    llm_class: ClassVar[type[ScriptedLLM]] = ScriptedLLM
+    llm_class: ClassVar[type[FakeLLM]] = FakeLLM
     options: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture
@@ -55,12 +55,12 @@ class ScriptedSuite(LLMConformanceTests):
 
     @property
     def secrets(self) -> Sequence[str]:
-        return [ScriptedLLM().api_key]
+        return [FakeLLM().api_key]
 
     def seen_by_model(self, llm: LLM) -> str | None:
-        assert isinstance(llm, ScriptedLLM)
+        assert isinstance(llm, FakeLLM)
         return llm.seen[-1]
 
     def source_stopped(self, llm: LLM) -> bool:
-        assert isinstance(llm, ScriptedLLM)
+        assert isinstance(llm, FakeLLM)
         return not llm.sources[-1].running

@@ -45,7 +45,7 @@ class TestIntegration(ChatUrialClaims):
     def chat_model_params(self) -> dict[str, Any]:
         return {
             "model": self.demo_model.name,
-            "engine_options": {"dtype": "float32"},
+            "backend_options": {"dtype": "float32"},
             "max_tokens": 100,
         }
 

@@ -9,10 +9,10 @@ from llamaindex_urial import UrialLLM
 from llamaindex_urial.conformance import LLMConformanceTests
 from urial_core.errors import GenerationError
 from urial_core.request import Request
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 
-class AnsweringModel(ScriptedModel):
+class AnsweringModel(FakeModel):
     """Answers each question with words of its own, and then runs on."""
 
     def _next_script(self, request: Request) -> list[str | Exception]:
@@ -25,16 +25,16 @@ class TestUrialLLM(LLMConformanceTests):
     """Around a model that is far away: it takes its time, and serves many at once."""
 
     @pytest.fixture
-    def model(self) -> ScriptedModel:
+    def model(self) -> FakeModel:
         return AnsweringModel(delay=0.02)
 
     @pytest.fixture
-    def llm(self, model: ScriptedModel) -> LLM:
+    def llm(self, model: FakeModel) -> LLM:
         return UrialLLM(llm=model, api_key="hf_secret")
 
     @pytest.fixture
     def failing_llm(self) -> LLM:
-        return UrialLLM(llm=ScriptedModel(["Bees ", GenerationError("the model broke")]))
+        return UrialLLM(llm=FakeModel(["Bees ", GenerationError("the model broke")]))
 
     @property
     def returns_usage(self) -> bool:

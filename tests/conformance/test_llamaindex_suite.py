@@ -9,15 +9,15 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from fake_suite import FakeSuite
 from faulty_llms import FAULTS
-from scripted_suite import ScriptedSuite
 
 from llamaindex_urial.conformance import LLMConformanceTests
 
 HERE = Path(__file__).parent
 
 
-class TestScriptedLLM(ScriptedSuite):
+class TestFakeLLM(FakeSuite):
     """An LLM that keeps every rule, and claims everything, passes every test."""
 
 

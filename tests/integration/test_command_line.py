@@ -17,7 +17,7 @@ pytestmark = [
 
 def urial(*arguments: str, stdin: str) -> subprocess.CompletedProcess[str]:
     """Run ``urial chat --demo``; the first run puts the model together and converts it."""
-    command = [sys.executable, "-m", "urial_core.command_line", "chat", "--demo", *arguments]
+    command = [sys.executable, "-m", "urial_core.cli", "chat", "--demo", *arguments]
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, timeout=540, check=False
     )

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from urial_core import GenerationParameters, Message, TextDelta, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
-from urial_core.constraint import Choice, Constraint, JsonSchema
+from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 
 if TYPE_CHECKING:
     from urial_core.request import Request

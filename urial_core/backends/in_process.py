@@ -17,9 +17,9 @@ from urial_core.backends.llama_cpp import NEEDED_PACKAGES, LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import ParameterError
 
-__all__ = ["ENGINES", "ENGINE_OPTIONS", "InProcessModel", "model_in_process", "shared_model"]
+__all__ = ["BACKENDS", "BACKEND_OPTIONS", "InProcessModel", "model_in_process", "shared_model"]
 
-ENGINES = ("auto", "llama.cpp", "transformers")
+BACKENDS = ("auto", "llama.cpp", "transformers")
 """What the option ``engine`` may be."""
 
 InProcessModel = LlamaCppModel | TransformersModel
@@ -28,7 +28,7 @@ InProcessModel = LlamaCppModel | TransformersModel
 _OF_LLAMA_CPP = inspect.signature(LlamaCppModel).parameters.keys() - {"model"}
 _OF_TRANSFORMERS = inspect.signature(TransformersModel).parameters.keys() - {"model", "tokenizer"}
 
-ENGINE_OPTIONS = frozenset({"engine", *_OF_LLAMA_CPP, *_OF_TRANSFORMERS})
+BACKEND_OPTIONS = frozenset({"engine", *_OF_LLAMA_CPP, *_OF_TRANSFORMERS})
 """Names of the options of a model that runs in this process."""
 
 _SHARED = WeakValueDictionary[str, InProcessModel]()
@@ -52,10 +52,10 @@ def model_in_process(model_id: str, options: Mapping[str, Any]) -> InProcessMode
     """
     own = dict(options)
     engine = own.pop("engine", "auto")
-    if engine not in ENGINES:
-        raise ParameterError(f"engine is {engine!r}: use one of {', '.join(ENGINES)}.")
+    if engine not in BACKENDS:
+        raise ParameterError(f"engine is {engine!r}: use one of {', '.join(BACKENDS)}.")
     if engine == "auto":
-        engine = _engine_for(model_id, own)
+        engine = _backend_for(model_id, own)
     if engine == "llama.cpp":
         own.pop("token", None)  # the hub's, for what is no file
         _check(engine, own, _OF_LLAMA_CPP)
@@ -79,7 +79,7 @@ def shared_model(model_id: str, options: Mapping[str, Any]) -> InProcessModel:
         return model
 
 
-def _engine_for(model_id: str, options: Mapping[str, Any]) -> str:
+def _backend_for(model_id: str, options: Mapping[str, Any]) -> str:
     if not model_id.lower().endswith(".gguf"):
         return "transformers"
     said = options.keys() - {"token"}

@@ -16,8 +16,8 @@ from urial_core.backends.in_thread import worker_for
 from urial_core.backends.llama_grammar import llama_grammar
 from urial_core.backends.one_by_one import OneByOneModel
 from urial_core.completion import Completion, CompletionChunk
-from urial_core.constraint import Constraint, JsonSchema
 from urial_core.request import Request
+from urial_core.structured.constraints import Constraint, JsonSchema
 
 __all__ = ["Llama", "LlamaModel"]
 
@@ -40,13 +40,13 @@ class Llama:
     Attributes:
         model: The object.
         name: The model file.
-        identity: What decides its output.
+        cache_key: What decides its output.
         settings: Keyword arguments of each call; a request's own go before them.
     """
 
     model: Any
     name: str
-    identity: Mapping[str, Any]
+    cache_key: Mapping[str, Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,9 +71,9 @@ class LlamaModel(OneByOneModel):
         return self._llama.name
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """The model file and how it is run."""
-        return {**self._llama.identity, "call": sorted(self._call.items())}
+        return {**self._llama.cache_key, "call": sorted(self._call.items())}
 
     @property
     def context_window(self) -> int:

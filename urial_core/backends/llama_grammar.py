@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from urial_core.constraint import JsonSchema
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["llama_grammar"]
 

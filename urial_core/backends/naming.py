@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import SecretStr
 
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.in_process import ENGINE_OPTIONS, shared_model
+from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapped import WrappedModel
 from urial_core.errors import ParameterError, UnsupportedModelError
 
-__all__ = ["NamesModel", "with_engine_options"]
+__all__ = ["NamesModel", "with_backend_options"]
 
 _ALIASES = ("model", "stop_sequences")
 
@@ -30,7 +30,7 @@ class NamesModel:
     if TYPE_CHECKING:
         llm: Any
         model_name: str | None
-        engine_options: dict[str, Any]
+        backend_options: dict[str, Any]
         api_key: SecretStr | None
 
         @property
@@ -45,7 +45,7 @@ class NamesModel:
         model_id: Any,
         tokenizer: Any = None,
         *,
-        engine_options: Mapping[str, Any] | None = None,
+        backend_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Self:
         """Run a model in this process. Nothing is loaded before it is needed.
@@ -54,7 +54,7 @@ class NamesModel:
             model_id: A hub id, a local folder or a ``.gguf`` file; or a causal language model of
                 transformers that is loaded already.
             tokenizer: A loaded model's fast tokenizer.
-            engine_options: ``engine`` ("auto", "transformers" or "llama.cpp") and that engine's
+            backend_options: ``engine`` ("auto", "transformers" or "llama.cpp") and that engine's
                 options: those of ``urial_core.backends.transformers.TransformersModel``, such as
                 ``dtype``, ``device_map``, ``quantization_config``; or those of
                 ``urial_core.backends.llama_cpp.LlamaCppModel``, such as ``n_ctx``, ``n_parallel``.
@@ -63,10 +63,10 @@ class NamesModel:
             **kwargs: Fields of this class; the engine's options may stand among them too.
         """
         known = {*_fields_of(cls), *_ALIASES}
-        options = dict(engine_options or {})
+        options = dict(backend_options or {})
         options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
         if isinstance(model_id, (str, Path)):
-            return cls(model_name=str(model_id), engine_options=options, **kwargs)
+            return cls(model_name=str(model_id), backend_options=options, **kwargs)
         return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
 
     @classmethod
@@ -104,10 +104,10 @@ class NamesModel:
         return cls(llm=server, **present, **kwargs)
 
     @property
-    def engine_settings(self) -> dict[str, Any]:
+    def backend_settings(self) -> dict[str, Any]:
         """The engine's options, the hub token among them; not for showing."""
         token = {"token": self.api_key.get_secret_value()} if self.api_key else {}
-        return {**token, **self.engine_options}
+        return {**token, **self.backend_options}
 
     def _named_model(self, wrap: Callable[[Any], WrappedModel]) -> WrappedModel:
         """The completion model that the fields name; they are put in order on the way.
@@ -119,12 +119,12 @@ class NamesModel:
             ParameterError: There are options for a model that was given set up already.
             UnsupportedModelError: No model is named, or ``llm`` cannot serve as one.
         """
-        if isinstance(token := self.engine_options.get("token"), str):  # options are shown
+        if isinstance(token := self.backend_options.get("token"), str):  # options are shown
             self.api_key = SecretStr(token)
-            self.engine_options = {k: v for k, v in self.engine_options.items() if k != "token"}
-        if self.llm is not None and self.engine_options:
+            self.backend_options = {k: v for k, v in self.backend_options.items() if k != "token"}
+        if self.llm is not None and self.backend_options:
             raise ParameterError(
-                f"{', '.join(self.engine_options)}: options of a model that "
+                f"{', '.join(self.backend_options)}: options of a model that "
                 f"{type(self).__name__} loads by its id. The llm given is set up already; set them "
                 "there."
             )
@@ -134,20 +134,20 @@ class NamesModel:
                 self.model_name = wrapped.model.name  # and not $URIAL_MODEL
             return wrapped
         if self.model_name:
-            return WrappedModel(shared_model(self.model_name, self.engine_settings))
+            return WrappedModel(shared_model(self.model_name, self.backend_settings))
         raise UnsupportedModelError(
             "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
             ".gguf file), or set URIAL_MODEL."
         )
 
 
-def with_engine_options(values: Any) -> Any:
-    """A class's arguments, with the engine's options among them gathered in ``engine_options``."""
-    if not isinstance(values, dict) or not (found := ENGINE_OPTIONS & values.keys()):
+def with_backend_options(values: Any) -> Any:
+    """A class's arguments, with the engine's options among them gathered in ``backend_options``."""
+    if not isinstance(values, dict) or not (found := BACKEND_OPTIONS & values.keys()):
         return values
-    options = {**(values.get("engine_options") or {}), **{name: values[name] for name in found}}
+    options = {**(values.get("backend_options") or {}), **{name: values[name] for name in found}}
     rest = {name: value for name, value in values.items() if name not in found}
-    return {**rest, "engine_options": options}
+    return {**rest, "backend_options": options}
 
 
 def _fields_of(cls: type) -> Mapping[str, Any]:

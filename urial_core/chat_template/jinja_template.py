@@ -9,41 +9,41 @@ from functools import cache
 from importlib.resources import files
 from typing import get_args
 
-from urial_core.frame import LINE_BREAKS, LONGEST_FENCE, Frame, SectionKind
-from urial_core.prompt import Prompt
+from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat, TurnKind
 
 __all__ = ["chat_template"]
 
 
 def chat_template(prompt: Prompt, *, tools: bool = False, bos: bool = True) -> str:
-    """Write a prompt and its frame as a Jinja chat template.
+    """Write a prompt and its format as a Jinja chat template.
 
-    Rendered with ``add_generation_prompt=True``, it is the page that ``urial_core.compose`` writes,
+    Rendered with ``add_generation_prompt=True``, it is the page that ``urial_core.composing`` writes,
     byte for byte, behind the token that begins texts. Servers cut replies at nothing but the
-    ``stop`` strings of each request: send ``prompt.frame.stop``.
+    ``stop`` strings of each request: send ``prompt.format.stop``.
 
     Args:
         prompt: The prompt.
         tools: Whether requests may list tools. The page then ends where the model writes the header
-            of an answer or of a call, so the stop strings are ``prompt.frame.stop_behind_opening``
+            of an answer or of a call, so the stop strings are ``prompt.format.stop_after_header``
             and whoever asked reads header and calls. Without, a request with tools is refused.
         bos: Whether the page begins with ``bos_token``. Right for models whose tokenizer puts that
             token before every text (Llama, Gemma, Mistral): transformers and vLLM leave it to the
             template, and llama.cpp takes care that there is one. False for all others.
     """
-    frame = prompt.frame
+    prompt_format = prompt.format
     values = {
-        "page": _literal(prompt.page, newline="\n"),
+        "page": _literal(prompt.prefix, newline="\n"),
         "with_tools": "true" if tools else "false",
-        "lesson": _literal(prompt.lesson.written(frame) if tools else "", newline="\n"),
-        "headers": f"[{', '.join(map(_literal, frame.headers))}]",
-        "openings": _openings(frame),
-        "closing": _literal(frame.closing),
-        "before": _literal(frame.before),
-        "strip_newlines": "true" if frame.strip_newlines else "false",
-        "fence": _literal(frame.fence),
-        "fence_mark": _literal(frame.fence[:1]),
-        "tracks_blocks": "true" if len(frame.fence) == 3 else "false",
+        "lesson": _literal(prompt.lesson.written(prompt_format) if tools else "", newline="\n"),
+        "headers": f"[{', '.join(map(_literal, prompt_format.headers))}]",
+        "openings": _openings(prompt_format),
+        "closing": _literal(prompt_format.turn_end),
+        "before": _literal(prompt_format.separator),
+        "strip_newlines": "true" if prompt_format.strip_newlines else "false",
+        "fence": _literal(prompt_format.fence),
+        "fence_mark": _literal(prompt_format.fence[:1]),
+        "tracks_blocks": "true" if len(prompt_format.fence) == 3 else "false",
         "longest_fence": str(LONGEST_FENCE),
         "other_breaks": f"[{', '.join(_literal(mark) for mark in LINE_BREAKS if mark != chr(10))}]",
     }
@@ -57,10 +57,10 @@ def _conversation() -> str:
     return (files(__name__.rpartition(".")[0]) / "conversation.jinja").read_text("utf-8")
 
 
-def _openings(frame: Frame) -> str:
+def _openings(prompt_format: PromptFormat) -> str:
     """What stands before the text of each kind of section, as a dictionary."""
-    kinds: tuple[SectionKind, ...] = get_args(SectionKind)
-    pairs = (f"{_literal(kind)}: {_literal(frame.open_section(kind))}" for kind in kinds)
+    kinds: tuple[TurnKind, ...] = get_args(TurnKind)
+    pairs = (f"{_literal(kind)}: {_literal(prompt_format.open_turn(kind))}" for kind in kinds)
     return f"{{{', '.join(pairs)}}}"
 
 

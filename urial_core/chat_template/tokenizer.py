@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from urial_core.chat_template.jinja_template import chat_template
-from urial_core.prompt import Prompt
+from urial_core.prompts.prompt import Prompt
 
 __all__ = ["begins_texts_with_bos", "set_chat_template"]
 
@@ -15,7 +15,7 @@ def set_chat_template(tokenizer: Any, prompt: Prompt, *, tools: bool = False) ->
 
     Then ``tokenizer.apply_chat_template(messages, add_generation_prompt=True)`` gives the same
     tokens as the page itself. ``save_pretrained`` keeps the template. Generate with
-    ``stop_strings=list(prompt.frame.stop), tokenizer=tokenizer``.
+    ``stop_strings=list(prompt.format.stop), tokenizer=tokenizer``.
 
     Args:
         tokenizer: A tokenizer of transformers.

@@ -68,7 +68,7 @@ def test_warming_copies_the_page_from_slot_to_slot(tmp_path: Path) -> None:
     server = LlamaServer(tmp_path, options=["--slots", "4"])
     try:
         model, prompt = server.model(), unseen_prompt()
-        page = model.count_tokens(prompt.page)
+        page = model.count_tokens(prompt.prefix)
         assert model.server().slots == 4
         model.warm(prompt)
         assert list(tmp_path.glob("urial-*.bin"))

@@ -106,7 +106,7 @@ def is_clean(text: str) -> bool:
 
 async def test_any_client_of_langchain_chats(server: RunningServer, openai: dict[str, Any]) -> None:
     """LangChain's OpenAI class gets a reply that ended by itself, whole and streamed."""
-    chat = ChatOpenAI(base_url=server.base_url, stop=list(PROMPT.frame.stop), **openai)
+    chat = ChatOpenAI(base_url=server.base_url, stop=list(PROMPT.format.stop), **openai)
     for reply in (chat.invoke(QUESTION), await chat.ainvoke(QUESTION)):
         assert reply.response_metadata["finish_reason"] == "stop"
         assert is_clean(reply.text)
@@ -119,7 +119,7 @@ async def test_any_client_of_llamaindex_chats(
     server: RunningServer, openai: dict[str, Any]
 ) -> None:
     """LlamaIndex's class for such servers does, too."""
-    stop = {"stop": list(PROMPT.frame.stop)}
+    stop = {"stop": list(PROMPT.format.stop)}
     llm = OpenAILike(api_base=server.base_url, is_chat_model=True, additional_kwargs=stop, **openai)
     messages = [ChatMessage(role="user", content=QUESTION)]
     for response in (llm.chat(messages), await llm.achat(messages)):

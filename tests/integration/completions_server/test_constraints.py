@@ -11,7 +11,7 @@ from running_server import is_json_on_one_line
 from langchain_urial import ChatUrial
 from urial_core import Message, Request
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.constraint import Choice, JsonSchema
+from urial_core.structured.constraints import Choice, JsonSchema
 
 pytestmark = [pytest.mark.server, pytest.mark.model]
 

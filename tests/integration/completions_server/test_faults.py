@@ -89,10 +89,10 @@ def test_a_page_beyond_the_window(model: CompletionsServerModel, way: str) -> No
 
 def test_a_conversation_beyond_the_window_is_trimmed(chat: ChatUrial) -> None:
     """With the server's window and tokenizer, oldest turns go, and the rest is answered."""
-    trimming = ChatUrial(llm=chat.llm, prompt="short", max_tokens=8, overflow="trim")
+    trimming = ChatUrial(llm=chat.llm, prompt="short", max_tokens=8, overflow="truncate")
     talk = [("human", "word " * 1800), ("ai", "Yes."), ("human", "Say hello.")]
     reply = trimming.invoke(talk)
-    assert reply.response_metadata["dropped_messages"] == 2
+    assert reply.response_metadata["truncated_messages"] == 2
     assert reply.text
 
 

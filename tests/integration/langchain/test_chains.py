@@ -77,7 +77,7 @@ def test_a_conversation_reuses_what_was_read_before(chat: ChatUrial) -> None:
         assert usage["input_tokens"] - known < 40
         read.append(known)
     assert read == sorted(set(read))
-    assert read[0] >= chat.prompt_tokens - 5
+    assert read[0] >= chat.prefix_tokens - 5
     assert len(history.messages) == 6
 
 

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
 from urial_core.backends.completions_server.exchange import Ask, Exchange
 from urial_core.backends.llama_cpp import LlamaCppModel
-from urial_core.constraint import Choice, JsonSchema
+from urial_core.decoding import Reply, ReplyEnd, TextDelta
 from urial_core.errors import ContextOverflowError
 from urial_core.parameters import GenerationParameters
-from urial_core.reply import Reply, ReplyEnd, TextDelta
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice, JsonSchema
 
 pytestmark = pytest.mark.model
 
@@ -92,7 +92,7 @@ async def test_the_page_is_warm_in_every_slot(llama: LlamaCppModel) -> None:
     requests = [asked(chat, f"Tell me about the number {n}.", max_tokens=8) for n in range(8)]
     for [reply] in await asyncio.gather(*(chat.areply([request]) for request in requests)):
         assert reply.end.usage is not None
-        assert reply.end.usage.cached_tokens > 0.9 * llama.count_tokens(prompt.page)
+        assert reply.end.usage.cached_tokens > 0.9 * llama.count_tokens(prompt.prefix)
 
 
 def test_a_batch_comes_in_order(chat: UrialChat) -> None:

@@ -12,7 +12,7 @@ import httpx
 
 from urial_core import CompletionChunk, GenerationParameters, Message, Prompt, Request, compose
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.constraint import Constraint
+from urial_core.structured.constraints import Constraint
 
 WINDOW = 4096
 BEGIN = 2

@@ -23,10 +23,10 @@ from pretend_server import (
 from urial_core import TokenLogprob, UrialChat, Usage
 from urial_core.backends.completions_server import DIALECTS, VLLM, completion_of
 from urial_core.backends.completions_server.answer import StreamReader
-from urial_core.backends.completions_server.one_line_json import OneLineJson
-from urial_core.constraint import JsonSchema
 from urial_core.errors import GenerationError
 from urial_core.messages import Message
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.one_line_json import OneLineJson
 
 USAGE = {
     "prompt_tokens": 1195,

@@ -9,7 +9,7 @@ import pytest
 from pretend_server import WAYS, PretendServer, asked, request_for
 
 from urial_core.backends.completions_server.choice import MOST_SCORED
-from urial_core.constraint import Choice
+from urial_core.structured.constraints import Choice
 
 SCORES = {"# Answer:\n": -0.75, "# Call:\n": -2.0, "はい": -3.5}
 TOKENS = {

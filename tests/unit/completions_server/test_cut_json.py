@@ -10,8 +10,8 @@ from jsonschema import validate
 from pretend_server import DONE, WAYS, Pieces, PretendServer, asked, piece, request_for
 
 from urial_core.backends.completions_server import DIALECTS, completion_of
-from urial_core.backends.completions_server.cut_json import rest_of
-from urial_core.constraint import JsonSchema
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.cut_json import rest_of
 
 CALL = {
     "type": "object",

@@ -92,7 +92,7 @@ def test_a_call_may_name_another_model_of_the_server() -> None:
     one = chat.llm.with_model("adapter")
     assert one is chat.llm.with_model("adapter") is one.with_model("adapter")
     assert one._connection is chat.llm._connection
-    assert one.identity != chat.llm.identity
+    assert one.cache_key != chat.llm.cache_key
 
 
 def test_from_endpoint_sets_up_the_server() -> None:
@@ -201,13 +201,13 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_key_goes_to_the_server_and_nowhere_else(way: str) -> None:
-    """It is in the header only: in no text form, no identity and no error."""
+    """It is in the header only: in no text form, no cache_key and no error."""
     pretend = PretendServer("vllm", lambda _: refusal(401, message="wrong key sk-secret"))
     model = pretend.model(api_key="sk-secret")
     with pytest.raises(ServerError, match="api_key=") as caught:
         await asked(model, way, request_for())
     assert {seen.headers["authorization"] for seen in pretend.seen} == {"Bearer sk-secret"}
-    shown = (repr(model), str(model.identity), str(caught.value), repr(model._connection))
+    shown = (repr(model), str(model.cache_key), str(caught.value), repr(model._connection))
     assert [text for text in shown if "sk-secret" in text] == []
 
 
@@ -223,10 +223,10 @@ async def test_the_users_key_for_openai_goes_to_no_other_server() -> None:
 
 
 def test_a_login_in_the_url_is_not_shown() -> None:
-    """It is no part of the identity, which goes into cache keys."""
+    """It is no part of the cache_key, which goes into cache keys."""
     model = CompletionsServerModel("http://ann:secret@server.test/v1", "m")
     assert "secret" not in repr(model)
-    assert model.identity["base_url"] == "http://server.test/v1"
+    assert model.cache_key["base_url"] == "http://server.test/v1"
 
 
 def test_models_can_be_copied_and_pickled() -> None:
@@ -234,7 +234,7 @@ def test_models_can_be_copied_and_pickled() -> None:
     model = CompletionsServerModel("http://server.test", "m", api_key="k", extra_body={"a": 1})
     for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):  # noqa: S301
         assert copied is not model
-        assert copied.identity == model.identity
+        assert copied.cache_key == model.cache_key
         assert copied._connection._endpoint == model._connection._endpoint
 
 
@@ -242,9 +242,9 @@ def test_identities_tell_models_apart() -> None:
     """Server, model and extra fields decide the output; the key does not."""
     one = {"base_url": "http://a.test", "model": "m"}
     others = [{"base_url": "http://b.test"}, {"model": "n"}, {"extra_body": {"top_a": 1}}]
-    identities = [CompletionsServerModel(**{**one, **other}).identity for other in [{}, *others]]
-    assert all(identities.count(identity) == 1 for identity in identities)
-    assert CompletionsServerModel(**one, api_key="k").identity == identities[0]
+    identities = [CompletionsServerModel(**{**one, **other}).cache_key for other in [{}, *others]]
+    assert all(identities.count(cache_key) == 1 for cache_key in identities)
+    assert CompletionsServerModel(**one, api_key="k").cache_key == identities[0]
 
 
 def test_the_sdk_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:

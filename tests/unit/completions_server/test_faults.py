@@ -23,7 +23,6 @@ from pretend_server import (
 )
 
 from langchain_urial import ChatUrial
-from urial_core.constraint import JsonSchema
 from urial_core.errors import (
     ContextOverflowError,
     ConversationError,
@@ -33,6 +32,7 @@ from urial_core.errors import (
     UnsupportedSchemaError,
     UrialError,
 )
+from urial_core.structured.constraints import JsonSchema
 
 ASK = httpx.Request("POST", "http://server.test/v1/completions")
 

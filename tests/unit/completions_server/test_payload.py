@@ -29,8 +29,8 @@ from urial_core.backends.completions_server import (
     chat_payload,
     completion_payload,
 )
-from urial_core.compose import compose_plain
-from urial_core.constraint import Choice, JsonSchema
+from urial_core.composing import compose_plain
+from urial_core.structured.constraints import Choice, JsonSchema
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 FRAME_STOPS = ["\n````", "\n# Query:\n"]
@@ -98,7 +98,7 @@ def test_what_was_said_is_sent(kind: str, penalty: str) -> None:
     stream=st.sampled_from([True, False]),
 )
 def test_payloads_are_json_and_within_limits(kind: str, stop: list[str], *, stream: bool) -> None:
-    """Whatever the stops, the frame's come first, and no more go than the server takes."""
+    """Whatever the stops, the format's come first, and no more go than the server takes."""
     dialect = DIALECTS[kind]
     payload = completion_payload(request_for(stop=tuple(stop)), "m", dialect, stream=stream)
     assert json.loads(json.dumps(payload)) == payload

@@ -140,7 +140,7 @@ def test_what_is_no_response_is_an_error(response: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("behind", ["", "\n````\n# Query:\nMore", " And more."])
 def test_json_that_fits_is_the_reply(kind: str, behind: str) -> None:
-    """What stands behind the value is dropped, and a value in another type is put right."""
+    """What stands behind the value is truncated, and a value in another type is put right."""
     for written, a in (('{"a": 3}', 3), ('{"a": "4"}', 4)):
         reply = reply_of(responded(written + behind), request(output=SCHEMA), DIALECTS[kind])
         assert json.loads(reply.text) == {"a": a}

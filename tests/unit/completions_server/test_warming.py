@@ -15,9 +15,9 @@ async def test_one_request_warms_a_shared_cache(kind: str, way: str) -> None:
     if way == "sync":
         model.warm(PROMPT)
     else:
-        await model.awarm(PROMPT.page)
+        await model.awarm(PROMPT.prefix)
     [body] = pretend.completions
-    assert (body["prompt"], body["max_tokens"]) == (PROMPT.page, 1)
+    assert (body["prompt"], body["max_tokens"]) == (PROMPT.prefix, 1)
 
 
 def test_every_slot_of_llama_cpp_is_warmed_by_the_first() -> None:
@@ -31,13 +31,13 @@ def test_every_slot_of_llama_cpp_is_warmed_by_the_first() -> None:
     assert [(each.path, each.body.get("id_slot")) for each in seen] == [
         ("/v1/completions", 0),
         ("/slots/0?action=save", None),
-        ("/slots/1?action=restore", None),
+        ("/slots/1?action=unescape", None),
         ("/v1/completions", 1),
-        ("/slots/2?action=restore", None),
+        ("/slots/2?action=unescape", None),
         ("/v1/completions", 2),
     ]
     assert len({each.body["filename"] for each in seen if "action" in each.path}) == 1
-    assert {each.body["prompt"] for each in seen if "prompt" in each.body} == {PROMPT.page}
+    assert {each.body["prompt"] for each in seen if "prompt" in each.body} == {PROMPT.prefix}
 
 
 def test_slots_that_cannot_be_saved_read_the_page_each() -> None:
@@ -46,4 +46,4 @@ def test_slots_that_cannot_be_saved_read_the_page_each() -> None:
     pretend.overrides["/slots/0?action=save"] = refusal(501, message="not supported")
     pretend.model().warm(PROMPT)
     assert [body["id_slot"] for body in pretend.completions] == [0, 1, 2]
-    assert not [path for path in pretend.paths if "restore" in path]
+    assert not [path for path in pretend.paths if "unescape" in path]

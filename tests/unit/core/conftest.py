@@ -17,4 +17,4 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `hostile`, which several files here share
+sys.path.insert(0, str(Path(__file__).parent))  # for `adversarial`, which several files here share

@@ -1,4 +1,4 @@
-"""Texts that try to break the page, and the frames they are tried on."""
+"""Texts that try to break the page, and the formats they are tried on."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ from typing import TYPE_CHECKING
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from urial_core import Frame
-from urial_core.frame import LINE_BREAKS
+from urial_core import PromptFormat
+from urial_core.prompts.prompt_format import LINE_BREAKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FRAMES = {
-    "none": Frame(fence=""),
-    "3 backticks": Frame(fence="```"),
-    "4 backticks": Frame(fence="````"),
-    "3 tildes": Frame(fence="~~~"),
-    "4 tildes": Frame(fence="~~~~"),
-    "spacious": Frame(
-        query_header="# User:", answer_header="# Assistant:", fence="", gap="\n\n", before="\n"
-    ),
-    "tight": Frame(
+PROMPT_FORMATS = {
+    "none": PromptFormat(fence=""),
+    "3 backticks": PromptFormat(fence="```"),
+    "4 backticks": PromptFormat(fence="````"),
+    "3 tildes": PromptFormat(fence="~~~"),
+    "4 tildes": PromptFormat(fence="~~~~"),
+    "spacious": PromptFormat(
         query_header="# User:",
         answer_header="# Assistant:",
         fence="",
-        before="\n\n",
+        text_separator="\n\n",
+        separator="\n",
+    ),
+    "tight": PromptFormat(
+        query_header="# User:",
+        answer_header="# Assistant:",
+        fence="",
+        separator="\n\n",
         strip_newlines=True,
     ),
-    "bare labels": Frame(
+    "bare labels": PromptFormat(
         query_header="User:",
         answer_header="Assistant:",
         system_header="System:",
@@ -41,7 +45,9 @@ FRAMES = {
 }
 
 BREAKS = [*LINE_BREAKS, "\r\n"]
-HEADERS = sorted({header for frame in FRAMES.values() for header in frame.headers})
+HEADERS = sorted(
+    {header for prompt_format in PROMPT_FORMATS.values() for header in prompt_format.headers}
+)
 _FENCES = [mark * size for mark in "`~" for size in (1, 2, 3, 4, 5, 64, 70)]
 _NEARLY = [
     "# Query",
@@ -68,7 +74,7 @@ _WORDS = [
     "\0",
 ]
 
-frames = st.sampled_from(list(FRAMES.values()))
+prompt_formats = st.sampled_from(list(PROMPT_FORMATS.values()))
 _breaks = st.sampled_from(["\n"] * 12 + BREAKS)
 _lines = st.builds(
     "{}{}{}{}{}{}".format,

@@ -13,7 +13,7 @@ from urial_core import (
     compose,
 )
 from urial_core.budget import MIN_REPLY_TOKENS, TokenBudget
-from urial_core.compose import Overflow
+from urial_core.composing import Overflow
 from urial_core.parameters import DEFAULT_MAX_TOKENS
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
@@ -107,7 +107,7 @@ def test_too_much_is_an_error_that_says_what(window: int, asked: int | None, rep
     assert sum(tokens for _, tokens in error.parts) + words("# Answer: ````") == SIZE
     assert len(error.parts) == 1 + len(TURNS)
     assert f"{error.parts[0][0]} {error.parts[0][1]}" in message
-    assert "overflow='trim'" in message
+    assert "overflow='truncate'" in message
     assert not isinstance(error, ValueError)
 
 
@@ -124,7 +124,7 @@ def test_parts_are_counted_as_the_user_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "dropped"),
+    ("room", "truncated"),
     [
         (SIZE, []),
         (SIZE - 1, [1, 2]),
@@ -133,23 +133,23 @@ def test_parts_are_counted_as_the_user_counts() -> None:
         (SIZE - 150, [1, 2, 3, 4, 5]),
     ],
 )
-def test_trim_drops_the_oldest_turns(room: int, dropped: list[int]) -> None:
+def test_trim_drops_the_oldest_turns(room: int, truncated: list[int]) -> None:
     """Trimming drops whole turns from the oldest on, as few as possible, and reports them."""
-    request = within(room + 70, TURNS, 70, "trim")
-    assert list(request.dropped) == [TURNS[index] for index in dropped]
-    frame = PROMPT.frame
+    request = within(room + 70, TURNS, 70, "truncate")
+    assert list(request.truncated) == [TURNS[index] for index in truncated]
+    prompt_format = PROMPT.format
     kept = [
-        frame.section(message.role, message.text)
+        prompt_format.turn(message.role, message.text)
         for index, message in enumerate(TURNS)
-        if index not in dropped
+        if index not in truncated
     ]
-    assert request.prompt == PROMPT.page + "".join(kept) + frame.open_section("assistant")
+    assert request.prompt == PROMPT.prefix + "".join(kept) + prompt_format.open_turn("assistant")
 
 
 def test_trim_never_drops_rules_or_the_last_query() -> None:
     """Where instruction, system messages and the last query do not fit, trimming is an error."""
     with pytest.raises(ContextOverflowError) as caught:
-        within(100, TURNS, 70, "trim")
+        within(100, TURNS, 70, "truncate")
     names = " ".join(name for name, _ in caught.value.parts)
     assert names.count("system") == 2
     assert names.count("user") == 1
@@ -157,29 +157,29 @@ def test_trim_never_drops_rules_or_the_last_query() -> None:
 
 
 def test_trim_makes_room_for_a_useful_reply() -> None:
-    """Turns are dropped until the reply has its least room, not until the page just fits."""
-    request = within(SIZE + MIN_REPLY_TOKENS - 1, TURNS, None, "trim")
-    assert request.dropped
+    """Turns are truncated until the reply has its least room, not until the page just fits."""
+    request = within(SIZE + MIN_REPLY_TOKENS - 1, TURNS, None, "truncate")
+    assert request.truncated
     assert request.max_tokens >= MIN_REPLY_TOKENS
 
 
 def test_trim_keeps_a_merged_message_whole() -> None:
-    """Messages that share a section are dropped together, and every one is reported."""
+    """Messages that share a section are truncated together, and every one is reported."""
     messages = [
         said("user", 50, "a"),
         said("user", 50, "b"),
         said("assistant", 9, "c"),
         said("user", 2, "d"),
     ]
-    request = within(100, messages, 64, "trim")
-    assert list(request.dropped) == messages[:3]
+    request = within(100, messages, 64, "truncate")
+    assert list(request.truncated) == messages[:3]
 
 
 def test_trim_keeps_the_query_that_a_prefill_answers() -> None:
     """The last turn stays with its prefill."""
     messages = [*TURNS, said("assistant", 3, "well")]
-    request = within(SIZE - 100 + 70, messages, 70, "trim", prefill=True)
-    assert list(request.dropped) == TURNS[1:6]
+    request = within(SIZE - 100 + 70, messages, 70, "truncate", prefill=True)
+    assert list(request.truncated) == TURNS[1:6]
     assert request.prompt.endswith("````\nwell well well")
     assert "three three" in request.prompt
 
@@ -198,7 +198,7 @@ def test_trim_counts_rather_than_guesses() -> None:
         turns,
         GenerationParameters(max_tokens=10),
         budget=TokenBudget(200, count),
-        overflow="trim",
+        overflow="truncate",
     )
-    assert request.dropped
+    assert request.truncated
     assert sum(calls) < 6 * len(compose(PROMPT, turns).prompt)

@@ -23,13 +23,13 @@ from urial_core import (
     Usage,
 )
 from urial_core.completion import CompletionModel
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 END = "\n````\n"
 
 
-class ReportingModel(ScriptedModel):
+class ReportingModel(FakeModel):
     """Replays whole chunks: what ends them, their tokens and log-probabilities."""
 
     def __init__(self, *scripts: list[CompletionChunk]) -> None:
@@ -90,7 +90,7 @@ async def every_way(
 ) -> list[tuple[str, ReplyEnd]]:
     """Get a reply by all four methods, each from a fresh model."""
     return [
-        await answer(way, ScriptedModel(*scripts), parameters)
+        await answer(way, FakeModel(*scripts), parameters)
         for way in ("stream", "astream", "reply", "areply")
     ]
 
@@ -120,7 +120,7 @@ async def test_four_ways_to_one_reply(
 
 def test_every_event_has_text_and_the_end_comes_last() -> None:
     """A stream is one or more deltas, none of them empty, and exactly one end."""
-    chat, request = request_of(ScriptedModel(["", " ", "Hi", " ", "\n", "you", END]))
+    chat, request = request_of(FakeModel(["", " ", "Hi", " ", "\n", "you", END]))
     *deltas, end = chat.stream(request)
     assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == ["Hi", " \nyou"]
     assert isinstance(end, ReplyEnd)
@@ -128,7 +128,7 @@ def test_every_event_has_text_and_the_end_comes_last() -> None:
 
 def test_the_model_is_stopped_at_the_delimiter() -> None:
     """The stream is closed as soon as the end was seen; nothing behind it is generated."""
-    model = ScriptedModel(["Hi", "\n`", "```", "\n", "# Query:\n", "x"])
+    model = FakeModel(["Hi", "\n`", "```", "\n", "# Query:\n", "x"])
     chat, request = request_of(model)
     list(chat.stream(request))
     assert (model.chunks_sent, model.closed, len(model.requests)) == (3, 1, 1)
@@ -136,7 +136,7 @@ def test_the_model_is_stopped_at_the_delimiter() -> None:
 
 async def test_the_model_is_stopped_at_a_stop_string_async() -> None:
     """As soon as a user's stop string was seen, too, and when read asynchronously."""
-    model = ScriptedModel(["Hi E", "ND", "more", "more"])
+    model = FakeModel(["Hi E", "ND", "more", "more"])
     chat, request = request_of(model, GenerationParameters(stop=("END",)))
     events = [event async for event in chat.astream(request)]
     assert events[0] == TextDelta("Hi")
@@ -145,7 +145,7 @@ async def test_the_model_is_stopped_at_a_stop_string_async() -> None:
 
 def test_leaving_early_stops_the_model() -> None:
     """A caller that closes the stream closes the model's, and no further piece is made."""
-    model = ScriptedModel(["one", " two", " three", " four"])
+    model = FakeModel(["one", " two", " three", " four"])
     chat, request = request_of(model)
     events = chat.stream(request)
     assert next(events) == TextDelta("one")
@@ -155,7 +155,7 @@ def test_leaving_early_stops_the_model() -> None:
 
 async def test_leaving_early_stops_the_model_async() -> None:
     """A caller that closes the asynchronous stream closes the model's as well."""
-    model = ScriptedModel(["one", " two", " three", " four"])
+    model = FakeModel(["one", " two", " three", " four"])
     chat, request = request_of(model)
     events = chat.astream(request)
     assert await anext(events) == TextDelta("one")
@@ -173,7 +173,7 @@ async def test_an_empty_reply_is_asked_for_again(empty: list[str | Exception]) -
 async def test_a_second_empty_reply_is_final() -> None:
     """The second attempt is the last, even if it is empty as well."""
     assert {text for text, _ in await every_way([[END], [END], ["Hi"]])} == {""}
-    model = ScriptedModel([END], [END], ["Hi"])
+    model = FakeModel([END], [END], ["Hi"])
     chat, request = request_of(model)
     list(chat.stream(request))
     assert len(model.requests) == 2
@@ -181,7 +181,7 @@ async def test_a_second_empty_reply_is_final() -> None:
 
 def test_the_second_attempt_is_sampled() -> None:
     """The second attempt differs by a higher temperature and another seed only."""
-    model = ScriptedModel([END], ["Hi"])
+    model = FakeModel([END], ["Hi"])
     chat, request = request_of(model, GenerationParameters(seed=5, top_p=0.9, stop=("X",)))
     list(chat.stream(request))
     first, second = model.requests
@@ -192,7 +192,7 @@ def test_the_second_attempt_is_sampled() -> None:
 
 def test_usage_of_both_attempts_is_summed() -> None:
     """Usage counts what both attempts read and wrote."""
-    chat, request = request_of(ScriptedModel([END], ["Hi you", END]))
+    chat, request = request_of(FakeModel([END], ["Hi you", END]))
     *_, end = chat.stream(request)
     page = len(request.prompt.split())
     assert isinstance(end, ReplyEnd)
@@ -201,7 +201,7 @@ def test_usage_of_both_attempts_is_summed() -> None:
 
 def test_usage_in_a_batch_is_each_requests_own() -> None:
     """In a batch, a second attempt for one request costs the others nothing."""
-    chat, request = request_of(ScriptedModel(["Hi you" + END], [END], ["Again" + END]))
+    chat, request = request_of(FakeModel(["Hi you" + END], [END], ["Again" + END]))
     page = len(request.prompt.split())
     good, retried = chat.reply([request, request])
     assert (good.text, good.end.usage) == ("Hi you", Usage(page, 3))
@@ -211,7 +211,7 @@ def test_usage_in_a_batch_is_each_requests_own() -> None:
 async def test_a_batch_keeps_its_order() -> None:
     """Replies come in the order of the requests."""
     scripts = [[f"Reply {number}{END}"] for number in range(4)]
-    chat, request = request_of(ScriptedModel(*scripts))
+    chat, request = request_of(FakeModel(*scripts))
     assert [reply.text for reply in chat.reply([request] * 4)] == [f"Reply {i}" for i in range(4)]
     assert len(await chat.areply([request] * 4)) == 4
     assert chat.reply([]) == []
@@ -220,7 +220,7 @@ async def test_a_batch_keeps_its_order() -> None:
 @pytest.mark.parametrize("way", ["stream", "astream", "reply", "areply"])
 async def test_an_error_in_the_stream_surfaces(way: str) -> None:
     """What the model raises reaches the caller as it is, and the stream is closed."""
-    model = ScriptedModel(["Hello", GenerationError("out of memory"), "more"])
+    model = FakeModel(["Hello", GenerationError("out of memory"), "more"])
     with pytest.raises(GenerationError, match="out of memory"):
         await answer(way, model)
     assert (model.chunks_sent, model.closed, len(model.requests)) == (1, 1, 1)
@@ -269,30 +269,30 @@ def test_the_models_window_is_the_budget() -> None:
         Message("assistant", "ok " * 50),
         Message("user", "new"),
     ]
-    model = ScriptedModel(context_window=100)
+    model = FakeModel(context_window=100)
     with pytest.raises(ContextOverflowError):
         UrialChat(model, PROMPT).request(turns)
-    assert UrialChat(model, PROMPT, overflow="trim").request(turns).dropped == tuple(turns[:2])
+    assert UrialChat(model, PROMPT, overflow="truncate").request(turns).truncated == tuple(
+        turns[:2]
+    )
 
 
 def test_a_prefill_is_continued() -> None:
     """The reply to a prefill is what comes behind it, its first space included."""
-    chat = UrialChat(ScriptedModel([" it is.", END]), PROMPT)
+    chat = UrialChat(FakeModel([" it is.", END]), PROMPT)
     request = chat.request([Message("user", "Hi"), Message("assistant", "Well,")], prefill=True)
     assert [reply.text for reply in chat.reply([request])] == [" it is."]
 
 
 def test_an_echoing_engine_is_seen_through() -> None:
     """An engine that repeats the page before its completion gives the same reply."""
-    chat, request = request_of(ScriptedModel("unused"))
-    echoing = UrialChat(
-        ScriptedModel([request.prompt[:30], request.prompt[30:], "Hi", END]), PROMPT
-    )
+    chat, request = request_of(FakeModel("unused"))
+    echoing = UrialChat(FakeModel([request.prompt[:30], request.prompt[30:], "Hi", END]), PROMPT)
     assert [reply.text for reply in echoing.reply([request])] == ["Hi"]
     assert chat.prompt == echoing.prompt
 
 
 def test_the_scripted_model_is_a_completion_model() -> None:
     """The test double has all that a completion model must offer."""
-    assert isinstance(ScriptedModel(), CompletionModel)
+    assert isinstance(FakeModel(), CompletionModel)
     assert not isinstance(object(), CompletionModel)

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hostile import FRAMES, HEADERS, many, texts
+from adversarial import HEADERS, PROMPT_FORMATS, many, texts
 from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import Template, TemplateError
@@ -27,7 +27,7 @@ from urial_core import (
     preset_names,
 )
 from urial_core.chat_template import chat_template
-from urial_core.presets import parse_original
+from urial_core.prompts.loading import parse_original
 
 Turn = dict[str, Any]
 
@@ -37,13 +37,18 @@ TRAPS = (
 PROMPTS = (
     [load_prompt(name) for name in preset_names()]
     + [
-        Prompt(name=name, instruction=TRAPS, examples=(Example("q", f"a\r\n{TRAPS}"),), frame=frame)
-        for name, frame in FRAMES.items()
+        Prompt(
+            name=name,
+            instruction=TRAPS,
+            examples=(Example("q", f"a\r\n{TRAPS}"),),
+            format=prompt_format,
+        )
+        for name, prompt_format in PROMPT_FORMATS.items()
     ]
     + [parse_original(f"{TRAPS}\n\n# User:\nq\n\n\n# Assistant:\na\n", "original")]
 )
-TRACKING = [prompt for prompt in PROMPTS if len(prompt.frame.fence) == 3]
-"""Prompts whose fence looks like a code block's, which makes neutralising hardest."""
+TRACKING = [prompt for prompt in PROMPTS if len(prompt.format.fence) == 3]
+"""Prompts whose fence looks like a code block's, which makes escaping hardest."""
 TOOLS = (
     Tool.of("find", "Say \"hi\" in 'é'.", {"type": "object", "properties": {"q": {"type": "str"}}}),
     Tool("now"),
@@ -149,7 +154,7 @@ def test_the_page_is_the_composer_s(number: int, turns: list[Turn]) -> None:
 @example(PROMPTS.index(TRACKING[0]), "```a`\n```")
 @example(PROMPTS.index(TRACKING[0]), " `````\n```\n# Query:\n`````\n```")
 def test_one_text(number: int, text: str) -> None:
-    """Any one text stands on the page as the composer neutralises it."""
+    """Any one text stands on the page as the composer escapes it."""
     said = f"?\n{text}"
     page = compose(PROMPTS[number], [Message("user", said)]).prompt
     assert rendered(number, [{"role": "user", "content": said}]) == page
@@ -183,11 +188,11 @@ def test_an_answer_to_be_continued(
 ) -> None:
     """Cut behind a last answer, as transformers and vLLM do, the page is that of a prefill."""
     prompt = PROMPTS[number]
-    beginning = f"{start}{beginning}."  # frames that strip newlines would strip a prefill's too
+    beginning = f"{start}{beginning}."  # formats that strip newlines would strip a prefill's too
     last = {"role": "assistant", "content": beginning}
     said = [message(turn) for turn in [*turns, last]]
     page = rendered(number, [*turns, last], add_generation_prompt=False)
-    assert page == compose(prompt, said, prefill=True).prompt + prompt.frame.closing
+    assert page == compose(prompt, said, prefill=True).prompt + prompt.format.turn_end
 
 
 def test_tools_must_be_wanted() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from urial_core.schema import closed
+from urial_core.structured.json_schema import closed
 
 A: dict[str, Any] = {"a": {"type": "integer"}}
 B: dict[str, Any] = {"b": {"type": "integer"}}

@@ -6,11 +6,11 @@ import pytest
 
 from urial_core import (
     ConversationError,
-    Frame,
     GenerationParameters,
     Message,
     ParameterError,
     Prompt,
+    PromptFormat,
     compose,
 )
 
@@ -64,14 +64,14 @@ def written(*turns: str) -> str:
 def test_sections(messages: list[str], sections: list[str]) -> None:
     """Messages become sections in their order; neighbours of one role share one, empty ones go."""
     request = compose(PROMPT, conversation(*messages))
-    assert request.prompt == PROMPT.page + written(*sections)
-    assert request.prompt[: request.constant] == PROMPT.page
+    assert request.prompt == PROMPT.prefix + written(*sections)
+    assert request.prompt[: request.constant] == PROMPT.prefix
 
 
 def test_only_tools_have_their_names_written() -> None:
     """A tool result begins with the tool's name; the names of others are not written."""
     messages = [Message("user", "Hi", name="Ann"), Message("tool", "42", name="sum")]
-    assert compose(PROMPT, messages).prompt == PROMPT.page + written("user: Hi", "tool: sum\n42")
+    assert compose(PROMPT, messages).prompt == PROMPT.prefix + written("user: Hi", "tool: sum\n42")
 
 
 @pytest.mark.parametrize("messages", [[], ["user: "], ["system:  ", "user: \n\t"]])
@@ -93,7 +93,7 @@ def test_prefill_opens_the_reply() -> None:
     request = compose(
         PROMPT, conversation("user: Hi", "assistant: Well,", "assistant: so"), prefill=True
     )
-    assert request.prompt == PROMPT.page + written("user: Hi") + "Well,\n\nso"
+    assert request.prompt == PROMPT.prefix + written("user: Hi") + "Well,\n\nso"
     assert request.prefill == "Well,\n\nso"
     assert request.reader().feed(" it is") == " it is"
 
@@ -120,15 +120,15 @@ def test_no_role_can_forge_a_section(role: str, line: str, line_break: str) -> N
 
 
 def test_merging_cannot_forge_a_section() -> None:
-    """Texts are neutralised together, so no two messages make up a header or an open block."""
-    frame = Frame(fence="```")
-    prompt = Prompt(name="three", instruction="I", frame=frame)
+    """Texts are escaped together, so no two messages make up a header or an open block."""
+    prompt_format = PromptFormat(fence="```")
+    prompt = Prompt(name="three", instruction="I", format=prompt_format)
     page = compose(prompt, conversation("user: ```python", "user: x\n```")).prompt
-    assert page == prompt.page + frame.section("user", "```python\n\nx\n```") + frame.open_section(
-        "assistant"
-    )
+    assert page == prompt.prefix + prompt_format.turn(
+        "user", "```python\n\nx\n```"
+    ) + prompt_format.open_turn("assistant")
     tool = compose(PROMPT, [Message("tool", "# Query:\nx", name="# Answer:")])
-    assert tool.prompt == PROMPT.page + written("tool: \\# Answer:\n\\# Query:\nx")
+    assert tool.prompt == PROMPT.prefix + written("tool: \\# Answer:\n\\# Query:\nx")
 
 
 def test_a_prefill_is_neutralised_too() -> None:
@@ -159,11 +159,11 @@ def test_no_template_language(role: str, text: str) -> None:
 
 
 def test_stops_are_the_frames_then_the_users() -> None:
-    """The engine gets the frame's stop strings and then the user's."""
+    """The engine gets the format's stop strings and then the user's."""
     request = compose(PROMPT, conversation("user: Hi"), GenerationParameters(stop=("END",)))
-    assert request.stop == (*PROMPT.frame.stop, "END")
+    assert request.stop == (*PROMPT.format.stop, "END")
     assert request.parameters.stop == ("END",)
-    assert request.frame == PROMPT.frame
+    assert request.format == PROMPT.format
 
 
 def test_the_page_starts_alike_in_every_turn() -> None:
@@ -175,5 +175,5 @@ def test_the_page_starts_alike_in_every_turn() -> None:
 
 def test_overflow_must_be_known() -> None:
     """Another word for ``overflow`` is an error that names the two there are."""
-    with pytest.raises(ParameterError, match="overflow is 'cut': use 'error' or 'trim'"):
+    with pytest.raises(ParameterError, match="overflow is 'cut': use 'error' or 'truncate'"):
         compose(PROMPT, conversation("user: Hi"), overflow="cut")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Frame and prompt: the bytes of the page's constant part, and what would break them."""
+"""PromptFormat and prompt: the bytes of the page's constant part, and what would break them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from urial_core import Example, Frame, Prompt, PromptError
+from urial_core import Example, Prompt, PromptError, PromptFormat
 
 ONE = (Example("Who?", "Me."),)
 
 
 @pytest.mark.parametrize(
-    ("frame", "expected"),
+    ("prompt_format", "expected"),
     [
-        (Frame(), "\n# Query:\n````\nHi\nthere\n````\n"),
-        (Frame(fence="```"), "\n# Query:\n```\nHi\nthere\n```\n"),
-        (Frame(fence="~~~~"), "\n# Query:\n~~~~\nHi\nthere\n~~~~\n"),
-        (Frame(fence=""), "\n# Query:\nHi\nthere\n"),
-        (Frame(fence="", gap="\n\n"), "\n# Query:\n\nHi\nthere\n\n"),
-        (Frame(fence="", before="\n\n"), "\n\n# Query:\nHi\nthere\n"),
+        (PromptFormat(), "\n# Query:\n````\nHi\nthere\n````\n"),
+        (PromptFormat(fence="```"), "\n# Query:\n```\nHi\nthere\n```\n"),
+        (PromptFormat(fence="~~~~"), "\n# Query:\n~~~~\nHi\nthere\n~~~~\n"),
+        (PromptFormat(fence=""), "\n# Query:\nHi\nthere\n"),
+        (PromptFormat(fence="", text_separator="\n\n"), "\n# Query:\n\nHi\nthere\n\n"),
+        (PromptFormat(fence="", separator="\n\n"), "\n\n# Query:\nHi\nthere\n"),
     ],
 )
-def test_section_bytes(frame: Frame, expected: str) -> None:
+def test_section_bytes(prompt_format: PromptFormat, expected: str) -> None:
     """A section is ``before + header + opening + text + closing``, byte for byte."""
-    assert frame.section("user", "Hi\nthere") == expected
-    assert expected.startswith(frame.open_section("user"))
+    assert prompt_format.turn("user", "Hi\nthere") == expected
+    assert expected.startswith(prompt_format.open_turn("user"))
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,16 @@ def test_section_bytes(frame: Frame, expected: str) -> None:
 )
 def test_every_role_has_its_header(role: Any, header: str) -> None:
     """Each role's section stands under its own header."""
-    assert Frame().header(role) == header
-    assert Frame().open_section(role) == f"\n{header}\n````\n"
+    assert PromptFormat().header(role) == header
+    assert PromptFormat().open_turn(role) == f"\n{header}\n````\n"
 
 
 @pytest.mark.parametrize(
     ("strip", "expected"), [(True, "\n# Query:\n  Hi \n"), (False, "\n# Query:\n\n\n  Hi \n\n\n")]
 )
 def test_newlines_around_a_text(strip: bool, expected: str) -> None:
-    """Newlines around a text stay, unless the frame strips them; other blanks always stay."""
-    assert Frame(fence="", strip_newlines=strip).section("user", "\n\n  Hi \n\n") == expected
+    """Newlines around a text stay, unless the format strips them; other blanks always stay."""
+    assert PromptFormat(fence="", strip_newlines=strip).turn("user", "\n\n  Hi \n\n") == expected
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_newlines_around_a_text(strip: bool, expected: str) -> None:
 )
 def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:
     """Only a fence of four or more is an engine's stop; a code block's own has three."""
-    frame = Frame(fence=fence)
-    assert frame.fence_ends_answer is ends
-    assert frame.stop == stop
+    prompt_format = PromptFormat(fence=fence)
+    assert prompt_format.fence_ends_turn is ends
+    assert prompt_format.stop == stop
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:
     ],
 )
 def test_bad_frames_are_refused(fields: dict[str, Any], message: str) -> None:
-    """A frame whose sections could not be told apart is refused, with the reason."""
+    """A format whose sections could not be told apart is refused, with the reason."""
     with pytest.raises(PromptError, match=message):
-        Frame(**fields)
+        PromptFormat(**fields)
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,15 @@ def test_bad_frames_are_refused(fields: dict[str, Any], message: str) -> None:
     ids=["endless fence", "backslash", "header in a header"],
 )
 def test_frames_nobody_can_read_back_are_refused(fields: dict[str, Any]) -> None:
-    """A frame that the escapes or the reader could not handle is refused, not misread later."""
+    """A format that the escapes or the reader could not handle is refused, not misread later."""
     with pytest.raises(PromptError):
-        Frame(**fields)
+        PromptFormat(**fields)
 
 
 def test_page_bytes() -> None:
     """A page is the instruction, then each example as two sections; nothing else."""
     prompt = Prompt(name="p", instruction="Be kind.", examples=ONE)
-    assert prompt.page == (
+    assert prompt.prefix == (
         "# Instruction\n\nBe kind.\n\n# Query:\n````\nWho?\n````\n\n# Answer:\n````\nMe.\n````\n"
     )
 
@@ -117,7 +117,7 @@ def test_page_bytes() -> None:
 def test_verbatim_page_is_kept() -> None:
     """A prompt with a verbatim text has exactly that page, whatever else it holds."""
     text = "Raw \r\n{page} %s\n# Query:\n"
-    assert Prompt(name="p", instruction="", examples=ONE, verbatim=text).page == text
+    assert Prompt(name="p", instruction="", examples=ONE, verbatim=text).prefix == text
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,10 @@ def test_examples_that_would_break_the_page_are_refused(fence: str, line: str, p
     texts = {"query": "Q", "answer": "A", part: f"Before\n{line}\nafter"}
     with pytest.raises(PromptError, match=f"Example 2 of prompt 'p': its {part} holds a line"):
         Prompt(
-            name="p", instruction="I", examples=(*ONE, Example(**texts)), frame=Frame(fence=fence)
+            name="p",
+            instruction="I",
+            examples=(*ONE, Example(**texts)),
+            format=PromptFormat(fence=fence),
         )
 
 
@@ -158,9 +161,9 @@ def test_examples_that_would_break_the_page_are_refused(fence: str, line: str, p
 def test_harmless_examples_are_kept_as_they_are(fence: str, text: str) -> None:
     """Code blocks, comments and backslashes that break nothing stand on the page unchanged."""
     prompt = Prompt(
-        name="p", instruction="I", examples=(Example("Q", text),), frame=Frame(fence=fence)
+        name="p", instruction="I", examples=(Example("Q", text),), format=PromptFormat(fence=fence)
     )
-    assert f"\n{text}\n" in prompt.page
+    assert f"\n{text}\n" in prompt.prefix
 
 
 @pytest.mark.parametrize(
@@ -179,15 +182,15 @@ def test_incomplete_prompts_are_refused(fields: dict[str, Any], message: str) ->
 
 
 def test_digest_follows_page_and_frame() -> None:
-    """Two prompts share a digest exactly if they share the page and the frame."""
+    """Two prompts share a digest exactly if they share the page and the format."""
     prompt = Prompt(name="p", instruction="I", examples=ONE)
     assert prompt.digest == replace(prompt, name="q", description="other", language="de").digest
     others = [
         replace(prompt, instruction="J"),
         replace(prompt, examples=()),
-        replace(prompt, frame=Frame(fence="`````")),
-        replace(prompt, verbatim=prompt.page, frame=Frame(tool_header="# Tool:")),
-        replace(prompt, verbatim=prompt.page + "\n"),
+        replace(prompt, format=PromptFormat(fence="`````")),
+        replace(prompt, verbatim=prompt.prefix, format=PromptFormat(tool_header="# Tool:")),
+        replace(prompt, verbatim=prompt.prefix + "\n"),
     ]
     assert len({prompt.digest, *(other.digest for other in others)}) == len(others) + 1
-    assert replace(prompt, verbatim=prompt.page).digest == prompt.digest
+    assert replace(prompt, verbatim=prompt.prefix).digest == prompt.digest

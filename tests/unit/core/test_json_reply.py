@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hostile import cut, many, sizes
+from adversarial import cut, many, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ from urial_core import (
     TokenLogprob,
     UrialChat,
 )
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 FORM = JsonSchema.of(
@@ -47,7 +47,7 @@ CASES: dict[str, tuple[JsonSchema, list[str], str]] = {
 
 def ask(form: JsonSchema, *scripts: Any, **more: Any) -> tuple[str, ReplyEnd]:
     """Get a reply as a stream."""
-    chat = UrialChat(ScriptedModel(*scripts, **more), PROMPT)
+    chat = UrialChat(FakeModel(*scripts, **more), PROMPT)
     *deltas, end = chat.stream(chat.request([Message("user", "How many?")], output=form))
     assert isinstance(end, ReplyEnd)
     assert all(isinstance(delta, TextDelta) and delta.text for delta in deltas)
@@ -57,7 +57,7 @@ def ask(form: JsonSchema, *scripts: Any, **more: Any) -> tuple[str, ReplyEnd]:
 def test_an_attempt_that_failed_takes_nothing_from_the_limit() -> None:
     """The value that is written anew may be as long as the first; the window bounds it, too."""
     for window in (None, 75):
-        model = ScriptedModel(f'"m": 4}}{END}', f'"n": 5}}{END}', context_window=window)
+        model = FakeModel(f'"m": 4}}{END}', f'"n": 5}}{END}', context_window=window)
         chat = UrialChat(model, PROMPT)
         parameters = GenerationParameters(max_tokens=30)
         request = chat.request([Message("user", "How many?")], parameters, output=FORM)
@@ -77,22 +77,22 @@ def test_replies(case: str, lengths: list[int]) -> None:
     form, scripts, expected = CASES[case]
     text, end = ask(form, *(cut(script, lengths) for script in scripts))
     assert text == expected
-    assert bool(end.misfit) == (case in NOT_MENDED)
+    assert bool(end.validation_error) == (case in NOT_MENDED)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_whole_replies(case: str) -> None:
     """The same comes as a whole reply."""
     form, scripts, expected = CASES[case]
-    chat = UrialChat(ScriptedModel(*scripts), PROMPT)
+    chat = UrialChat(FakeModel(*scripts), PROMPT)
     [reply] = chat.reply([chat.request([Message("user", "?")], output=form)])
     assert reply.text == expected
-    assert bool(reply.end.misfit) == (case in NOT_MENDED)
+    assert bool(reply.end.validation_error) == (case in NOT_MENDED)
 
 
 def test_a_held_model_streams() -> None:
     """What a model held to the form writes is given out at once, and nothing behind its end."""
-    model = ScriptedModel(['{"n"', ": 4", "}", END, "more"], constrained=True)
+    model = FakeModel(['{"n"', ": 4", "}", END, "more"], constrained=True)
     chat = UrialChat(model, PROMPT)
     request = chat.request([Message("user", "How many?")], output=FORM)
     texts = [event.text for event in chat.stream(request) if isinstance(event, TextDelta)]
@@ -113,7 +113,7 @@ BROKEN_PROMISES = {
 def test_a_model_that_only_says_that_it_holds_streaming(case: str) -> None:
     """What was given out stands; the end says what is wrong with it, and it is asked for once."""
     written, wrong = BROKEN_PROMISES[case]
-    model = ScriptedModel([written[:4], written[4:]], constrained=True)
+    model = FakeModel([written[:4], written[4:]], constrained=True)
     chat = UrialChat(model, PROMPT)
     *deltas, end = chat.stream(chat.request([Message("user", "How many?")], output=FORM))
     assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == [
@@ -121,7 +121,7 @@ def test_a_model_that_only_says_that_it_holds_streaming(case: str) -> None:
         written[4:],
     ]
     assert isinstance(end, ReplyEnd)
-    assert end.misfit.startswith(wrong)
+    assert end.validation_error.startswith(wrong)
     assert len(model.requests) == 1
 
 
@@ -129,14 +129,14 @@ def test_a_model_that_only_says_that_it_holds_streaming(case: str) -> None:
 @pytest.mark.parametrize("second", ['"n": 5}', '"m": 5}'])
 def test_a_model_that_only_says_that_it_holds(case: str, second: str) -> None:
     """A whole reply is written anew once where putting a value right is not enough."""
-    model = ScriptedModel(BROKEN_PROMISES[case][0], second, constrained=True)
+    model = FakeModel(BROKEN_PROMISES[case][0], second, constrained=True)
     chat = UrialChat(model, PROMPT)
     [reply] = chat.reply([chat.request([Message("user", "How many?")], output=FORM)])
     if case == "another type":
-        assert (reply.text, reply.end.misfit) == ('{"n": 4}', "")
+        assert (reply.text, reply.end.validation_error) == ('{"n": 4}', "")
         return
     assert reply.text == "{" + second
-    assert reply.end.misfit == ("" if "n" in second else "'n' is a required property")
+    assert reply.end.validation_error == ("" if "n" in second else "'n' is a required property")
     assert [asked.constraint for asked in model.requests] == [FORM.closed, None]
 
 
@@ -144,17 +144,17 @@ def test_a_model_that_only_says_that_it_holds(case: str, second: str) -> None:
 def test_prose_of_a_model_that_should_be_held(form: JsonSchema) -> None:
     """What cannot become JSON is not given out, even live: the model is stopped and asked again."""
     second = f'{"" if form == FORM else "{"}"n": 4}}'
-    model = ScriptedModel(["Well", ", there", " are"], second, constrained=True)
+    model = FakeModel(["Well", ", there", " are"], second, constrained=True)
     chat = UrialChat(model, PROMPT)
     *deltas, end = chat.stream(chat.request([Message("user", "How many?")], output=form))
     assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == ['{"n": 4}']
     assert isinstance(end, ReplyEnd)
-    assert end.misfit == ""
+    assert end.validation_error == ""
     assert model.chunks_sent == 2
     assert "\nWell\n````\n\n# System:\n````\nThis is not JSON" in model.requests[1].prompt
 
 
-class CutOff(ScriptedModel):
+class CutOff(FakeModel):
     """Says that its completions were cut off."""
 
     def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
@@ -174,7 +174,7 @@ def test_a_value_that_is_cut_off(held: bool) -> None:
     for ended in (end, reply.end):
         assert isinstance(ended, ReplyEnd)
         assert ended.reason == "length"
-        assert ended.misfit.startswith("This is not JSON")
+        assert ended.validation_error.startswith("This is not JSON")
     assert reply.text == '{"n":'
     assert len(chat.model.requests) == 2  # type: ignore[attr-defined]
 
@@ -182,7 +182,7 @@ def test_a_value_that_is_cut_off(held: bool) -> None:
 def test_log_probabilities_of_a_whole_reply() -> None:
     """A value that is given out as it came keeps those of its tokens."""
 
-    class Scoring(ScriptedModel):
+    class Scoring(FakeModel):
         def complete(self, requests: Sequence[Request]) -> list[Any]:
             logprobs = (TokenLogprob('{"n": 4}', -0.5),)
             return [replace(done, logprobs=logprobs) for done in super().complete(requests)]
@@ -194,7 +194,7 @@ def test_log_probabilities_of_a_whole_reply() -> None:
 
 def test_the_beginning_is_written_for_it() -> None:
     """A model that is not held finds the opening brace on the page, and what was wrong."""
-    model = ScriptedModel(f'"m": 4}}{END}', f'"n": 4}}{END}')
+    model = FakeModel(f'"m": 4}}{END}', f'"n": 4}}{END}')
     chat = UrialChat(model, PROMPT)
     request = chat.request([Message("user", "How many?")], output=FORM)
     chat.reply([request])
@@ -210,7 +210,7 @@ def test_the_beginning_is_written_for_it() -> None:
 
 def test_a_prefill_is_continued() -> None:
     """A prefilled beginning is part of the value, and not given out again."""
-    chat = UrialChat(ScriptedModel(' 4, "m": 1}'), PROMPT)
+    chat = UrialChat(FakeModel(' 4, "m": 1}'), PROMPT)
     messages = [Message("user", "How many?"), Message("assistant", '{"n":')]
     request = chat.request(messages, output=FORM, prefill=True)
     text = chat.reply([request])[0].text

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from hostile import cut, many, sizes
+from adversarial import cut, many, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from urial_core.reply.json_value import JsonValue
+from urial_core.structured.json_scanner import JsonValue
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8)

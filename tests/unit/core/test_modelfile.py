@@ -7,7 +7,15 @@ import re
 
 import pytest
 
-from urial_core import Example, Frame, Prompt, PromptError, compose, load_prompt, preset_names
+from urial_core import (
+    Example,
+    Prompt,
+    PromptError,
+    PromptFormat,
+    compose,
+    load_prompt,
+    preset_names,
+)
 from urial_core.chat_template import modelfile
 from urial_core.messages import Message
 
@@ -15,7 +23,7 @@ ODD = Prompt(
     name="odd",
     instruction='{{ .System }} {{{ """ """" \t\u3000 \\ end',
     examples=(Example("q", 'a"""'),),
-    frame=Frame(fence="~~~"),
+    format=PromptFormat(fence="~~~"),
 )
 PROMPTS = [ODD, *map(load_prompt, preset_names())]
 
@@ -45,15 +53,17 @@ def test_the_page_and_its_end(prompt: Prompt) -> None:
     values = re.findall(
         r'^(\S+(?: stop)?) """(.*?)"""$', modelfile(prompt, "m"), re.MULTILINE | re.DOTALL
     )
-    assert [value for name, value in values if name == "PARAMETER stop"] == list(prompt.frame.stop)
+    assert [value for name, value in values if name == "PARAMETER stop"] == list(prompt.format.stop)
     [template] = [value for name, value in values if name == "TEMPLATE"]
     assert page(template, "Hi?") == compose(prompt, [Message("user", "Hi?")]).prompt
     assert all(mark == "\n" or mark.isprintable() for mark in template)
 
 
 def test_what_ollama_cannot() -> None:
-    """A frame that strips texts, and a name that would add lines, are refused."""
-    tight = Prompt(name="tight", instruction="x", frame=Frame(fence="", strip_newlines=True))
+    """A format that strips texts, and a name that would add lines, are refused."""
+    tight = Prompt(
+        name="tight", instruction="x", format=PromptFormat(fence="", strip_newlines=True)
+    )
     with pytest.raises(PromptError, match="newlines around texts"):
         modelfile(tight, "m")
     with pytest.raises(PromptError, match="one line"):

@@ -7,14 +7,14 @@ from itertools import pairwise
 from time import process_time
 
 import pytest
-from hostile import FRAMES, frames, many, texts
+from adversarial import PROMPT_FORMATS, many, prompt_formats, texts
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from urial_core import Frame, neutralise, restore
-from urial_core.frame import LINE_BREAKS
+from urial_core import PromptFormat, escape, unescape
+from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.messages import Role
-from urial_core.reply.section import SectionReader
+from urial_core.prompts.prompt_format import LINE_BREAKS
 
 LINE_START = re.compile(f"(?:^|[{LINE_BREAKS}])")
 
@@ -43,12 +43,12 @@ LINE_START = re.compile(f"(?:^|[{LINE_BREAKS}])")
 )
 def test_what_is_escaped(fence: str, text: str, expected: str) -> None:
     """A line that could pass for a header or close the section gets one backslash before it."""
-    frame = Frame(fence=fence)
-    assert neutralise(text, frame) == expected
-    assert restore(expected, frame) == text
+    prompt_format = PromptFormat(fence=fence)
+    assert escape(text, prompt_format) == expected
+    assert unescape(expected, prompt_format) == text
 
 
-@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("prompt_format", PROMPT_FORMATS.values(), ids=PROMPT_FORMATS)
 @pytest.mark.parametrize(
     "text",
     [
@@ -62,84 +62,96 @@ def test_what_is_escaped(fence: str, text: str, expected: str) -> None:
         "a\r\nb\x0bc\u2028d",
     ],
 )
-def test_harmless_text_is_unchanged(frame: Frame, text: str) -> None:
+def test_harmless_text_is_unchanged(prompt_format: PromptFormat, text: str) -> None:
     """Text in which no line begins with a header or fence comes back unchanged."""
-    assert neutralise(text, frame) == text
-    assert restore(text, frame) == text
+    assert escape(text, prompt_format) == text
+    assert unescape(text, prompt_format) == text
 
 
 @many
-@given(texts, frames)
-def test_every_text_can_be_had_back(text: str, frame: Frame) -> None:
-    """``restore`` undoes ``neutralise``, for every text and frame."""
-    assert restore(neutralise(text, frame), frame) == text
+@given(texts, prompt_formats)
+def test_every_text_can_be_had_back(text: str, prompt_format: PromptFormat) -> None:
+    """``unescape`` undoes ``escape``, for every text and format."""
+    assert unescape(escape(text, prompt_format), prompt_format) == text
 
 
 @many
-@given(texts, frames)
-def test_nothing_suspicious_means_nothing_changed(text: str, frame: Frame) -> None:
+@given(texts, prompt_formats)
+def test_nothing_suspicious_means_nothing_changed(text: str, prompt_format: PromptFormat) -> None:
     """Neutralising only ever adds backslashes before headers and fences at the start of lines."""
-    targets = [*frame.headers, *([frame.fence] if frame.fence else [])]
+    targets = [*prompt_format.headers, *([prompt_format.fence] if prompt_format.fence else [])]
     suspicious = any(
         part.lstrip(" \t").lstrip("\\").startswith(tuple(targets))
         for part in LINE_START.split(text)
     )
-    changed = neutralise(text, frame)
+    changed = escape(text, prompt_format)
     assert suspicious or changed == text
     assert len(changed) - len(text) == changed.count("\\") - text.count("\\")
 
 
 @many
-@given(texts, frames)
-def test_no_line_begins_with_a_header(text: str, frame: Frame) -> None:
-    """After neutralising, no line begins with a header, indented or not, whatever ends a line."""
-    for part in LINE_START.split(neutralise(text, frame)):
-        assert not part.lstrip(" \t").startswith(frame.headers)
+@given(texts, prompt_formats)
+def test_no_line_begins_with_a_header(text: str, prompt_format: PromptFormat) -> None:
+    """After escaping, no line begins with a header, indented or not, whatever ends a line."""
+    for part in LINE_START.split(escape(text, prompt_format)):
+        assert not part.lstrip(" \t").startswith(prompt_format.headers)
 
 
 @many
-@given(texts, frames, st.sampled_from(range(4)))
-@example("```python\nx\n```" + " " * 9, Frame(fence="```"), 0)
-@example(" ```\nx\n" + "`" * 65, Frame(fence="```"), 0)
-def test_a_written_section_reads_back_exactly(text: str, frame: Frame, next_role: int) -> None:
-    """A section written with neutralised text ends where it was ended, and reads back exactly.
+@given(texts, prompt_formats, st.sampled_from(range(4)))
+@example("```python\nx\n```" + " " * 9, PromptFormat(fence="```"), 0)
+@example(" ```\nx\n" + "`" * 65, PromptFormat(fence="```"), 0)
+def test_a_written_section_reads_back_exactly(
+    text: str, prompt_format: PromptFormat, next_role: int
+) -> None:
+    """A section written with escaped text ends where it was ended, and reads back exactly.
 
     This is what keeps users, documents and tools from forging the page.
     """
-    page = neutralise(text, frame) + frame.closing + frame.before + frame.headers[next_role] + "\n"
-    reader = SectionReader(frame)
+    page = (
+        escape(text, prompt_format)
+        + prompt_format.turn_end
+        + prompt_format.separator
+        + prompt_format.headers[next_role]
+        + "\n"
+    )
+    reader = TurnDecoder(prompt_format)
     read = reader.feed(page)
     assert reader.ended
-    written = text + ("\n" if frame.fence else frame.gap + frame.before)
+    written = text + (
+        "\n" if prompt_format.fence else prompt_format.text_separator + prompt_format.separator
+    )
     assert read == written
 
 
 @many
-@given(texts, texts, frames)
-def test_a_conversation_reads_back_section_by_section(one: str, two: str, frame: Frame) -> None:
+@given(texts, texts, prompt_formats)
+def test_a_conversation_reads_back_section_by_section(
+    one: str, two: str, prompt_format: PromptFormat
+) -> None:
     """A page of several sections has exactly as many headers as were written, in their order."""
     roles: tuple[Role, ...] = ("user", "assistant", "tool", "system")
     page = "".join(
-        frame.section(role, neutralise(text, frame))
+        prompt_format.turn(role, escape(text, prompt_format))
         for role, text in zip(roles, (one, two, two, one), strict=True)
     )
     lines = [part for part in re.split(f"[{LINE_BREAKS}]", page) if part.lstrip(" \t")]
-    found = [line for line in lines if line.lstrip(" \t").startswith(frame.headers)]
-    assert found == [frame.header(role) for role in roles]
+    found = [line for line in lines if line.lstrip(" \t").startswith(prompt_format.headers)]
+    assert found == [prompt_format.header(role) for role in roles]
 
 
-@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize("prompt_format", PROMPT_FORMATS.values(), ids=PROMPT_FORMATS)
 @pytest.mark.parametrize(
     "unit",
     ["\n", "\\", " ", "`", "~", "`\n", "```\n", " ```x\n", "# Query:\n", "\\\\ # Query:", "#\n"],
 )
-def test_work_is_linear(frame: Frame, unit: str) -> None:
-    """Neutralising and restoring take time in proportion to the text, even for hostile ones."""
+def test_work_is_linear(prompt_format: PromptFormat, unit: str) -> None:
+    """Neutralising and restoring take time in proportion to the text, even for adversarial ones."""
     times = []
     for size in (5_000, 40_000):
         text = (unit * size)[:size]
         start = process_time()
-        restore(neutralise(text, frame), frame)
+        unescape(escape(text, prompt_format), prompt_format)
         times.append(process_time() - start)
     short, long = times
     assert long < 30 * max(short, 0.002)
@@ -148,6 +160,6 @@ def test_work_is_linear(frame: Frame, unit: str) -> None:
 def test_two_headers_never_merge() -> None:
     """Escaping a line leaves the lines around it alone."""
     text = "a\n# Query:\nb\n\n# Answer:\nc"
-    lines = neutralise(text, Frame()).split("\n")
+    lines = escape(text, PromptFormat()).split("\n")
     assert lines == ["a", "\\# Query:", "b", "", "\\# Answer:", "c"]
     assert all(one != two for one, two in pairwise(lines))

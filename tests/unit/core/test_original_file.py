@@ -1,7 +1,7 @@
 """Prompt files in the formats of the original URIAL repository: their bytes decide everything.
 
 The texts are this project's own. The pages expected are written by the tiny renderers below, from
-the formulas of the original code, not by ``Frame``.
+the formulas of the original code, not by ``PromptFormat``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from urial_core import Example, Message, Prompt, PromptError, compose, load_prompt
-from urial_core.presets.original_file import PromptWarning, parse_original
+from urial_core.prompts.original_file import PromptWarning, parse_original
 
 INTRO = "# Instruction\n\nA talk between a guest and the staff of a hotel.\n"
 BACKTICKS = INTRO + (
@@ -129,7 +129,7 @@ def test_labels_without_a_mark() -> None:
     """Labels without '#' are used as the file has them, for an app's rules and tools too."""
     prompt = parse(BARE)
     labels = ("User:", "Assistant:", "System:", "Tool result:", "Tools:", "Tool call:")
-    assert prompt.frame.headers == labels
+    assert prompt.format.headers == labels
     assert page(BARE, [("user", "Pool?")]) == BARE + "\n\nUser:\nPool?\n\n\nAssistant:\n"
 
 
@@ -148,7 +148,7 @@ def test_labels_without_a_mark() -> None:
 def test_parts_are_recognised(text: str, examples: tuple[Example, ...]) -> None:
     """Instruction and examples are found in every format, and the page is the file's text."""
     prompt = parse(text)
-    assert prompt.page == text
+    assert prompt.prefix == text
     assert prompt.examples == examples
     assert prompt.instruction.startswith("# Instruction\n\nA talk between")
     assert "Query:\n" not in prompt.instruction
@@ -162,7 +162,7 @@ def test_an_instruction_without_examples_names_its_labels(
     word: str, labels: tuple[str, str]
 ) -> None:
     """Without examples, the labels are those that the instruction speaks of."""
-    assert parse(f"Guests write under {word}.\n").frame.headers[:2] == labels
+    assert parse(f"Guests write under {word}.\n").format.headers[:2] == labels
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_sound_files_give_no_warning(text: str) -> None:
     """A file without defects is read without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert parse_original(text, "original").page == text
+        assert parse_original(text, "original").prefix == text
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_defects_are_warned_about(text: str, message: str) -> None:
     """A defect of the data is a warning that says what it is; the bytes are kept all the same."""
     with pytest.warns(PromptWarning, match=message):
         prompt = parse_original(text, "flawed")
-    assert prompt.page == text
+    assert prompt.prefix == text
     assert prompt.examples
 
 

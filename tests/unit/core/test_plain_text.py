@@ -1,32 +1,32 @@
-"""Plain text is continued as it is: no page, no frame, nothing trimmed."""
+"""Plain text is continued as it is: no page, no format, nothing trimmed."""
 
 from __future__ import annotations
 
 import pytest
-from hostile import cut, sizes, texts
+from adversarial import cut, sizes, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core import (
     ContextOverflowError,
     GenerationParameters,
-    ReplyReader,
+    ReplyDecoder,
     UrialChat,
     load_prompt,
 )
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 
-def chat_of(*scripts: str, window: int | None = None) -> tuple[UrialChat, ScriptedModel]:
+def chat_of(*scripts: str, window: int | None = None) -> tuple[UrialChat, FakeModel]:
     """A chat behind the default page, and its model."""
-    model = ScriptedModel(*([script] for script in scripts), context_window=window)
+    model = FakeModel(*([script] for script in scripts), context_window=window)
     return UrialChat(model, load_prompt()), model
 
 
 @given(texts, st.data())
 def test_every_character_is_kept(text: str, data: st.DataObject) -> None:
     """Headers, fences and whitespace mean nothing, however the text is cut into pieces."""
-    reader = ReplyReader(None)
+    reader = ReplyDecoder(None)
     pieces = cut(text, data.draw(sizes))
     assert "".join(map(reader.feed, pieces)) + reader.flush() == text
     assert reader.end_reason(None) == "end_of_text"
@@ -43,7 +43,7 @@ def test_the_model_sees_the_text_alone() -> None:
 
 
 def test_stop_strings_and_echoes_are_dealt_with() -> None:
-    """The user's stop cuts, and one copy of the text is dropped, as on a page."""
+    """The user's stop cuts, and one copy of the text is truncated, as on a page."""
     chat, _ = chat_of("Once upon a time END more")
     reply = chat.reply([chat.plain_request("Once upon", GenerationParameters(stop=("END",)))])[0]
     assert reply.text == " a time "

@@ -9,16 +9,16 @@ import pytest
 
 from urial_core import (
     Example,
-    Frame,
     Message,
     Prompt,
     PromptError,
+    PromptFormat,
     UnknownPromptError,
     compose,
     load_prompt,
     preset_names,
 )
-from urial_core.presets import MAX_PROMPT_BYTES
+from urial_core.prompts.loading import MAX_PROMPT_BYTES
 
 EXAMPLES_OF = {
     "default": 3,
@@ -44,14 +44,14 @@ instruction = '''
 Sei nett.
 Immer.'''
 
-[frame]
+[format]
 query_header = "Frage:"
 answer_header = "Antwort:"
 system_header = "Regeln:"
 tool_header = "Ergebnis:"
 fence = ""
-before = "\\n\\n"
-gap = "\\n"
+separator = "\\n\\n"
+text_separator = "\\n"
 strip_newlines = true
 
 [[examples]]
@@ -79,17 +79,17 @@ def test_every_preset_loads(name: str, count: int) -> None:
 def test_every_preset_renders_one_section_for_each_text(name: str) -> None:
     """A preset's page heads each example's two texts once, and is the start of every request."""
     prompt = load_prompt(name)
-    lines = prompt.page.splitlines()
+    lines = prompt.prefix.splitlines()
     assert lines.count("# Query:") == lines.count("# Answer:") == len(prompt.examples)
     request = compose(prompt, [Message("user", "Hi")])
-    assert request.prompt == prompt.page + ("\n# Query:\n````\nHi\n````\n\n# Answer:\n````\n")
-    assert request.constant == len(prompt.page)
+    assert request.prompt == prompt.prefix + ("\n# Query:\n````\nHi\n````\n\n# Answer:\n````\n")
+    assert request.constant == len(prompt.prefix)
 
 
 @pytest.mark.parametrize("name", EXAMPLES_OF)
 def test_presets_hold_no_control_characters(name: str) -> None:
     """A preset's page holds no control characters but newlines, and no blanks before those."""
-    page = load_prompt(name).page
+    page = load_prompt(name).prefix
     odd = {char for char in page if unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn"}}
     assert odd == {"\n"}
     assert all(line == line.rstrip() for line in page.split("\n"))
@@ -144,14 +144,14 @@ def test_a_file_round_trips(tmp_path: Path, as_text: bool) -> None:
         description="All keys.",
         language="de",
         instruction="Sei nett.\nImmer.",
-        frame=Frame(
+        format=PromptFormat(
             query_header="Frage:",
             answer_header="Antwort:",
             system_header="Regeln:",
             tool_header="Ergebnis:",
             fence="",
-            before="\n\n",
-            gap="\n",
+            separator="\n\n",
+            text_separator="\n",
             strip_newlines=True,
         ),
         examples=(Example("Wie geht's?", "Gut! ü \\ {x}"),),
@@ -159,7 +159,7 @@ def test_a_file_round_trips(tmp_path: Path, as_text: bool) -> None:
 
 
 def test_a_file_may_leave_out_what_has_a_default(tmp_path: Path) -> None:
-    """Only format, name and instruction are needed; the frame is the default one."""
+    """Only format, name and instruction are needed; the format is the default one."""
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     assert load_prompt(path) == Prompt(name="small", instruction="Be brief.")
@@ -170,22 +170,22 @@ def test_a_preset_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "short").write_text("Something else.\n")
     monkeypatch.chdir(tmp_path)
     assert len(load_prompt("short").examples) == 1
-    assert load_prompt(Path("short")).page == "Something else.\n"
+    assert load_prompt(Path("short")).prefix == "Something else.\n"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (SMALL + "author = 'me'\n", "author: Extra inputs"),
-        (SMALL + "[frame]\nquote = '>'\n", "frame.quote: Extra inputs"),
+        (SMALL + "[format]\nquote = '>'\n", "format.quote: Extra inputs"),
         (SMALL + "[[examples]]\nquery='q'\nanswer='a'\nid=1\n", "examples.0.id: Extra inputs"),
         (SMALL + "[[examples]]\nquery='q'\n", "examples.0.answer: Field required"),
         (SMALL + "[[examples]]\nquery=1\nanswer='a'\n", "examples.0.query: .*string"),
         (SMALL + "[[examples]]\nquery=''\nanswer='a'\n", "examples.0.query: .*at least 1"),
         (SMALL + "examples = 'none'\n", "examples: .*list"),
         (SMALL + "language = 1\n", "language: .*string"),
-        (SMALL + "[frame]\nstrip_newlines = 'yes'\n", "frame.strip_newlines: .*boolean"),
-        (SMALL + "[frame]\nfence = '``'\n", "fence '``' must be"),
+        (SMALL + "[format]\nstrip_newlines = 'yes'\n", "format.strip_newlines: .*boolean"),
+        (SMALL + "[format]\nfence = '``'\n", "fence '``' must be"),
         (SMALL.replace("format = 1", "format = 2"), "format: .*1"),
         (SMALL.replace("format = 1", "format = '1'"), "format: .*1"),
         (SMALL.replace("format = 1\n", ""), "format: Field required"),
@@ -216,7 +216,7 @@ def test_too_large_a_file_is_refused(tmp_path: Path, name: str) -> None:
     """A file above the limit is refused whatever its format; one at the limit is read."""
     path = tmp_path / name
     path.write_text(SMALL + "#" * (MAX_PROMPT_BYTES - len(SMALL) - 1) + "\n")
-    assert load_prompt(path).page
+    assert load_prompt(path).prefix
     path.write_text(path.read_text() + "\n")
     with pytest.raises(PromptError, match=f"larger than {MAX_PROMPT_BYTES} bytes"):
         load_prompt(path)

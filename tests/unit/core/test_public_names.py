@@ -25,7 +25,7 @@ NAMES = [
     "ContextOverflowError",
     "ConversationError",
     "Example",
-    "Frame",
+    "PromptFormat",
     "GenerationError",
     "GenerationParameters",
     "InvalidToolCall",
@@ -39,7 +39,7 @@ NAMES = [
     "PromptError",
     "Reply",
     "ReplyEnd",
-    "ReplyReader",
+    "ReplyDecoder",
     "Request",
     "ServerError",
     "ServerUnreachableError",
@@ -48,7 +48,7 @@ NAMES = [
     "Tool",
     "ToolCall",
     "ToolCallDelta",
-    "ToolLesson",
+    "ToolExamples",
     "ToolUse",
     "UnknownPromptError",
     "UnsupportedContentError",
@@ -60,9 +60,9 @@ NAMES = [
     "__version__",
     "compose",
     "load_prompt",
-    "neutralise",
+    "escape",
     "preset_names",
-    "restore",
+    "unescape",
 ]
 
 

@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from urial_core import Frame, ReplyReader
+from urial_core import PromptFormat, ReplyDecoder
 
 SIZE = 200_000
 PROSE = "It was a dark and stormy night, and the rain fell in torrents.\n"
@@ -25,10 +25,10 @@ HOSTILE = {
 }
 
 
-def seconds(unit: str, frame: Frame, size: int, *, pieces: bool) -> float:
+def seconds(unit: str, prompt_format: PromptFormat, size: int, *, pieces: bool) -> float:
     """Measure how long reading takes; headers and ends of replies do not cut it short."""
     raw = (unit * (size // len(unit) + 1))[:size]
-    reader = ReplyReader(frame, stop=("END", "STOP"), prompt=raw[: size // 4] + "!")
+    reader = ReplyDecoder(prompt_format, stop=("END", "STOP"), prompt=raw[: size // 4] + "!")
     start = process_time()
     for piece in raw if pieces else [raw]:
         reader.feed(piece)
@@ -39,30 +39,32 @@ def seconds(unit: str, frame: Frame, size: int, *, pieces: bool) -> float:
 @pytest.fixture(scope="module")
 def prose() -> float:
     """Measure ordinary text, character by character."""
-    return max(0.02, min(seconds(PROSE, Frame(), SIZE // 4, pieces=True) for _ in range(2)) * 4)
+    return max(
+        0.02, min(seconds(PROSE, PromptFormat(), SIZE // 4, pieces=True) for _ in range(2)) * 4
+    )
 
 
 @pytest.mark.parametrize("fence", ["````", "```", ""], ids=["four", "three", "none"])
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
 def test_single_characters(unit: str, fence: str, prose: float) -> None:
     """Hostile text fed character by character takes no more than a few times as long as prose."""
-    assert seconds(unit, Frame(fence=fence), SIZE, pieces=True) < 8 * prose
+    assert seconds(unit, PromptFormat(fence=fence), SIZE, pieces=True) < 8 * prose
 
 
 @pytest.mark.parametrize("fence", ["````", "```", ""], ids=["four", "three", "none"])
 @pytest.mark.parametrize("unit", [*HOSTILE.values(), PROSE], ids=[*HOSTILE, "prose"])
 def test_one_piece(unit: str, fence: str) -> None:
     """A whole text fed at once takes time in proportion to its length."""
-    frame = Frame(fence=fence)
-    short = min(seconds(unit, frame, SIZE // 2, pieces=False) for _ in range(2))
-    assert seconds(unit, frame, SIZE * 2, pieces=False) < 8 * max(short, 0.01)
+    prompt_format = PromptFormat(fence=fence)
+    short = min(seconds(unit, prompt_format, SIZE // 2, pieces=False) for _ in range(2))
+    assert seconds(unit, prompt_format, SIZE * 2, pieces=False) < 8 * max(short, 0.01)
 
 
 def test_a_long_stop_string() -> None:
     """A long stop string makes each piece's work no more than in proportion to its length."""
     times = []
     for size in (500, 4_000):
-        reader = ReplyReader(Frame(), stop=("ab" * (size // 2) + "!",))
+        reader = ReplyDecoder(PromptFormat(), stop=("ab" * (size // 2) + "!",))
         start = process_time()
         for _ in range(1_000):
             reader.feed("c")

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pytest
-from hostile import FRAMES, cut, frames, many, sizes, texts
+from adversarial import PROMPT_FORMATS, cut, many, prompt_formats, sizes, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from urial_core import Frame, ReplyReader, neutralise, restore
-from urial_core.frame import LINE_BREAKS
+from urial_core import PromptFormat, ReplyDecoder, escape, unescape
+from urial_core.prompts.prompt_format import LINE_BREAKS
 
-ALL = pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
+ALL = pytest.mark.parametrize("prompt_format", PROMPT_FORMATS.values(), ids=PROMPT_FORMATS)
 stops = st.lists(
     st.one_of(
         st.sampled_from(
@@ -35,88 +35,100 @@ class Read(NamedTuple):
     reason: str
 
 
-def read(frame: Frame, pieces: Iterable[str], stop: Sequence[str] = (), **how: str) -> Read:
+def read(
+    prompt_format: PromptFormat, pieces: Iterable[str], stop: Sequence[str] = (), **how: str
+) -> Read:
     """Feed the pieces to a new reader."""
-    reader = ReplyReader(frame, stop=stop, **how)
+    reader = ReplyDecoder(prompt_format, stop=stop, **how)
     text = "".join([reader.feed(piece) for piece in pieces])
     text += reader.flush()
     return Read(text, reader.stop, reader.ended, reader.end_reason("stop"))
 
 
-def end_of(frame: Frame) -> str:
+def end_of(prompt_format: PromptFormat) -> str:
     """Write what a model writes behind its answer, and a line too many."""
-    return frame.closing + frame.before + frame.query_header + "\nMore?" + frame.closing
+    return (
+        prompt_format.turn_end
+        + prompt_format.separator
+        + prompt_format.query_header
+        + "\nMore?"
+        + prompt_format.turn_end
+    )
 
 
 @many
-@given(texts, frames, sizes, stops)
+@given(texts, prompt_formats, sizes, stops)
 def test_any_split_gives_the_same_reply(
-    raw: str, frame: Frame, lengths: list[int], stop: list[str]
+    raw: str, prompt_format: PromptFormat, lengths: list[int], stop: list[str]
 ) -> None:
     """A text at once, in pieces or character by character gives the same reply and the same end."""
-    whole = read(frame, [raw], stop)
-    assert read(frame, cut(raw, lengths), stop) == whole
-    assert read(frame, raw, stop) == whole
+    whole = read(prompt_format, [raw], stop)
+    assert read(prompt_format, cut(raw, lengths), stop) == whole
+    assert read(prompt_format, raw, stop) == whole
 
 
 @many
-@given(texts, texts, texts, frames, sizes)
+@given(texts, texts, texts, prompt_formats, sizes)
 def test_any_split_is_read_alike_behind_echo_and_prefill(
-    raw: str, prompt: str, prefill: str, frame: Frame, lengths: list[int]
+    raw: str, prompt: str, prefill: str, prompt_format: PromptFormat, lengths: list[int]
 ) -> None:
     """The same holds where the engine repeats the prompt, or part of it, and behind a prefill."""
     for echo in (prompt, prompt[: len(prompt) // 2], ""):
         pieces = cut(echo + raw, lengths)
-        whole = read(frame, [echo + raw], prompt=prompt, prefill=prefill)
-        assert read(frame, pieces, prompt=prompt, prefill=prefill) == whole
-        assert read(frame, echo + raw, prompt=prompt, prefill=prefill) == whole
+        whole = read(prompt_format, [echo + raw], prompt=prompt, prefill=prefill)
+        assert read(prompt_format, pieces, prompt=prompt, prefill=prefill) == whole
+        assert read(prompt_format, echo + raw, prompt=prompt, prefill=prefill) == whole
 
 
 @many
-@given(texts, frames, stops)
-def test_a_stop_string_is_never_shown(raw: str, frame: Frame, stop: list[str]) -> None:
+@given(texts, prompt_formats, stops)
+def test_a_stop_string_is_never_shown(
+    raw: str, prompt_format: PromptFormat, stop: list[str]
+) -> None:
     """No reply holds a stop string, and one that ended the reply is named as the reason."""
-    reply = read(frame, raw, stop)
+    reply = read(prompt_format, raw, stop)
     assert not any(unwanted in reply.text for unwanted in stop)
     assert (reply.reason == "stop_string") == (reply.stop in stop)
 
 
 @many
-@given(texts, frames)
-def test_no_header_leaks(raw: str, frame: Frame) -> None:
+@given(texts, prompt_formats)
+def test_no_header_leaks(raw: str, prompt_format: PromptFormat) -> None:
     """A line is a header only where the raw text had it escaped, or eight blanks behind it."""
-    reply = read(frame, f"x\n{raw}\nx").text  # so that no blanks around a line are trimmed
-    for header in frame.headers:
+    reply = read(prompt_format, f"x\n{raw}\nx").text  # so that no blanks around a line are trimmed
+    for header in prompt_format.headers:
         if not re.search(rf"\\{header}|{header}[ \t]{{8}}", raw):
             assert header not in re.split(f"[{LINE_BREAKS}]", reply)
 
 
 @many
-@given(texts, frames, sizes)
-def test_a_quoted_text_comes_out_as_it_was(text: str, frame: Frame, lengths: list[int]) -> None:
-    """A neutralised text that the model repeats reaches the user as it was, trimmed at the ends."""
-    raw = neutralise(text, frame) + end_of(frame)
-    assert read(frame, cut(raw, lengths)) == (text.strip(), None, True, "delimiter")
+@given(texts, prompt_formats, sizes)
+def test_a_quoted_text_comes_out_as_it_was(
+    text: str, prompt_format: PromptFormat, lengths: list[int]
+) -> None:
+    """A escaped text that the model repeats reaches the user as it was, trimmed at the ends."""
+    raw = escape(text, prompt_format) + end_of(prompt_format)
+    assert read(prompt_format, cut(raw, lengths)) == (text.strip(), None, True, "delimiter")
 
 
 @many
-@given(texts, texts, frames)
-def test_text_behind_the_end_is_ignored(raw: str, more: str, frame: Frame) -> None:
+@given(texts, texts, prompt_formats)
+def test_text_behind_the_end_is_ignored(raw: str, more: str, prompt_format: PromptFormat) -> None:
     """Once the end was found, further text changes nothing."""
-    reader = ReplyReader(frame)
-    text = reader.feed(raw + end_of(frame))
+    reader = ReplyDecoder(prompt_format)
+    text = reader.feed(raw + end_of(prompt_format))
     before = (reader.stop, reader.ended)
     assert reader.feed(more) + reader.flush() + reader.feed("x") == ""
     if reader.ended:
         assert (reader.stop, reader.ended) == before
-        assert read(frame, raw + end_of(frame) + more).text == text
+        assert read(prompt_format, raw + end_of(prompt_format) + more).text == text
 
 
-def naive(raw: str, frame: Frame) -> tuple[str, bool]:
-    """Read a whole reply line by line, for frames whose fence is empty or ends the answer."""
+def naive(raw: str, prompt_format: PromptFormat) -> tuple[str, bool]:
+    """Read a whole reply line by line, for formats whose fence is empty or ends the answer."""
     kept: list[str] = []
-    heads = "|".join(map(re.escape, frame.headers))
-    fence = re.escape(frame.fence)
+    heads = "|".join(map(re.escape, prompt_format.headers))
+    fence = re.escape(prompt_format.fence)
     targets = "|".join([heads, *([fence] if fence else [])])
     for line in re.findall(f"[^{LINE_BREAKS}]*[{LINE_BREAKS}]|[^{LINE_BREAKS}]+$", raw):
         if re.fullmatch(f"(?:{heads})[ \t]{{0,7}}[{LINE_BREAKS}]?", line):
@@ -131,30 +143,30 @@ def naive(raw: str, frame: Frame) -> tuple[str, bool]:
 @given(texts, st.sampled_from(["none", "4 backticks", "4 tildes", "spacious", "tight"]))
 def test_the_reader_agrees_with_a_naive_one(raw: str, name: str) -> None:
     """The incremental reader gives what a plain reading of the whole text, line by line, gives."""
-    reply = read(FRAMES[name], raw)
-    assert (reply.text, reply.ended) == naive(raw, FRAMES[name])
+    reply = read(PROMPT_FORMATS[name], raw)
+    assert (reply.text, reply.ended) == naive(raw, PROMPT_FORMATS[name])
 
 
 @many
-@given(st.text(alphabet="ab .,'é日\n", max_size=300), frames)
-def test_prose_is_passed_on_at_once(raw: str, frame: Frame) -> None:
+@given(st.text(alphabet="ab .,'é日\n", max_size=300), prompt_formats)
+def test_prose_is_passed_on_at_once(raw: str, prompt_format: PromptFormat) -> None:
     """Of prose, only whitespace at the end of what has come so far is held back."""
-    reader, shown = ReplyReader(frame), ""
+    reader, shown = ReplyDecoder(prompt_format), ""
     for at, char in enumerate(raw, 1):
         shown += reader.feed(char)
         assert shown == raw[:at].strip()
 
 
 @many
-@given(texts, frames)
-def test_little_is_held_back(raw: str, frame: Frame) -> None:
+@given(texts, prompt_formats)
+def test_little_is_held_back(raw: str, prompt_format: PromptFormat) -> None:
     """Whatever comes, what is shown is at most 140 characters behind, whitespace apart."""
-    whole, reader, shown = read(frame, raw), ReplyReader(frame), ""
+    whole, reader, shown = read(prompt_format, raw), ReplyDecoder(prompt_format), ""
     for at, char in enumerate(raw, 1):
         shown += reader.feed(char)
         if reader.ended:
             break
-        sure = restore(raw[:at], frame).strip()[:-140].rstrip()
+        sure = unescape(raw[:at], prompt_format).strip()[:-140].rstrip()
         assert len(shown) >= min(len(sure), len(whole.text)) - sure.count("\\")
     assert whole.text.startswith(shown)
 
@@ -176,23 +188,27 @@ def test_little_is_held_back(raw: str, frame: Frame) -> None:
         "## Query:\n\n  # Query:\n\nUser\nUser: no\nAnd so on.",
     ],
 )
-def test_text_that_only_resembles_the_end(frame: Frame, text: str) -> None:
-    """Code blocks, comments and near misses are part of the reply, in every frame."""
-    if frame.fence == "````" and "````" in text:
-        text = neutralise(text, frame)
-    expected = (restore(text, frame), None, True, "delimiter")
-    raw = text + end_of(frame)
-    assert read(frame, [raw]) == expected
-    assert read(frame, raw) == expected
+def test_text_that_only_resembles_the_end(prompt_format: PromptFormat, text: str) -> None:
+    """Code blocks, comments and near misses are part of the reply, in every format."""
+    if prompt_format.fence == "````" and "````" in text:
+        text = escape(text, prompt_format)
+    expected = (unescape(text, prompt_format), None, True, "delimiter")
+    raw = text + end_of(prompt_format)
+    assert read(prompt_format, [raw]) == expected
+    assert read(prompt_format, raw) == expected
 
 
 @ALL
 @pytest.mark.parametrize("role", ["user", "assistant", "system", "tool"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "  \n", "\t\u2028", ""])
-def test_a_header_alone_on_its_line_ends_the_reply(frame: Frame, role: str, ending: str) -> None:
+def test_a_header_alone_on_its_line_ends_the_reply(
+    prompt_format: PromptFormat, role: str, ending: str
+) -> None:
     """Each header ends the reply where it stands alone on its line, whatever ends that line."""
-    raw = f"Yes.\n{frame.header(role)}{ending}"  # type: ignore[arg-type]
-    assert read(frame, [raw]) == read(frame, raw) == ("Yes.", None, True, "delimiter")
+    raw = f"Yes.\n{prompt_format.header(role)}{ending}"  # type: ignore[arg-type]
+    assert (
+        read(prompt_format, [raw]) == read(prompt_format, raw) == ("Yes.", None, True, "delimiter")
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,25 +235,25 @@ def test_a_header_alone_on_its_line_ends_the_reply(frame: Frame, role: str, endi
 def test_which_fences_end_the_reply(fence: str, raw: str, text: str, reason: str) -> None:
     """A fence of four ends the reply alone; one of three only outside code and before a header."""
     for pieces in ([raw], raw):
-        reply = read(Frame(fence=fence), pieces)
+        reply = read(PromptFormat(fence=fence), pieces)
         assert (reply.text, reply.reason) == (text, reason)
 
 
 @ALL
-def test_whitespace_is_trimmed_at_the_ends_only(frame: Frame) -> None:
+def test_whitespace_is_trimmed_at_the_ends_only(prompt_format: PromptFormat) -> None:
     """Whitespace goes at the reply's two ends and stays everywhere else."""
     raw = " \n\n  One  two\t\n\n\n    three \u3000 four \n \n"
-    assert read(frame, raw).text == raw.strip()
+    assert read(prompt_format, raw).text == raw.strip()
 
 
 @ALL
-def test_an_echoed_prompt_is_dropped_once(frame: Frame) -> None:
-    """One copy of the prompt before the reply is dropped; a second is what the model wrote."""
+def test_an_echoed_prompt_is_dropped_once(prompt_format: PromptFormat) -> None:
+    """One copy of the prompt before the reply is truncated; a second is what the model wrote."""
     prompt = "# Instruction\n\nBe kind.\n"
-    assert read(frame, prompt + "Hi", prompt=prompt).text == "Hi"
-    assert read(frame, prompt + prompt + "Hi", prompt=prompt).text == prompt + "Hi"
-    assert read(frame, prompt[:9] + "Hi", prompt=prompt).text == prompt[:9] + "Hi"
-    assert read(frame, "Hi" + prompt, prompt=prompt).text == "Hi" + prompt.strip()
+    assert read(prompt_format, prompt + "Hi", prompt=prompt).text == "Hi"
+    assert read(prompt_format, prompt + prompt + "Hi", prompt=prompt).text == prompt + "Hi"
+    assert read(prompt_format, prompt[:9] + "Hi", prompt=prompt).text == prompt[:9] + "Hi"
+    assert read(prompt_format, "Hi" + prompt, prompt=prompt).text == "Hi" + prompt.strip()
 
 
 @ALL
@@ -253,16 +269,16 @@ def test_an_echoed_prompt_is_dropped_once(frame: Frame) -> None:
         "```\n",
     ],
 )
-def test_a_prefill_is_text_whatever_it_holds(frame: Frame, prefill: str) -> None:
+def test_a_prefill_is_text_whatever_it_holds(prompt_format: PromptFormat, prefill: str) -> None:
     """A prefill never ends the reply that continues it, and space before the reply is kept."""
-    assert read(frame, " it is so.\nYes.", prefill=prefill).text == " it is so.\nYes."
+    assert read(prompt_format, " it is so.\nYes.", prefill=prefill).text == " it is so.\nYes."
 
 
 @ALL
-def test_a_code_block_open_in_the_prefill_is_continued(frame: Frame) -> None:
+def test_a_code_block_open_in_the_prefill_is_continued(prompt_format: PromptFormat) -> None:
     """A code block that the prefill opened is closed by the reply, which goes on behind it."""
     raw = "x = 1\n```\nDone."
-    assert read(frame, raw + end_of(frame), prefill="See:\n```python\n").text == raw
+    assert read(prompt_format, raw + end_of(prompt_format), prefill="See:\n```python\n").text == raw
 
 
 @pytest.mark.parametrize(
@@ -281,7 +297,7 @@ def test_a_code_block_open_in_the_prefill_is_continued(frame: Frame) -> None:
 def test_stop_strings(stop: list[str], raw: str, text: str, found: str | None) -> None:
     """The stop string complete first ends the reply; of two complete at once, the longer one."""
     for pieces in ([raw], raw):
-        reply = read(Frame(), pieces, stop)
+        reply = read(PromptFormat(), pieces, stop)
         assert (reply.text, reply.stop) == (text, found)
 
 
@@ -297,7 +313,7 @@ def test_stop_strings(stop: list[str], raw: str, text: str, found: str | None) -
 )
 def test_end_reasons(raw: str, engine: str | None, reason: str) -> None:
     """What the text shows comes before what the engine says."""
-    reader = ReplyReader(Frame(), stop=["END"])
+    reader = ReplyDecoder(PromptFormat(), stop=["END"])
     reader.feed(raw)
     reader.flush()
     assert reader.end_reason(engine) == reason
@@ -308,12 +324,12 @@ def test_an_end_that_was_cut_is_left_out(begun: str) -> None:
     """At ``max_tokens`` an end that had begun is none of the reply; otherwise it is text."""
     for is_cut, expected in ((True, "It is Oslo."), (False, "It is Oslo." + begun)):
         for pieces in (["It is Oslo." + begun], "It is Oslo." + begun):
-            reader = ReplyReader(Frame())
+            reader = ReplyDecoder(PromptFormat())
             text = "".join([reader.feed(piece) for piece in pieces])
             assert text + reader.flush(cut=is_cut) == expected
 
 
 def test_what_was_cut_amid_an_escape_is_text() -> None:
     """A backslash that may stand before a header is given out, as any text that is no end."""
-    reader = ReplyReader(Frame())
+    reader = ReplyDecoder(PromptFormat())
     assert reader.feed("See:\n\\# Qu") + reader.flush(cut=True) == "See:\n\\# Qu"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from urial_core import Tool, UnsupportedSchemaError
-from urial_core.reply.call_form import call_schema
-from urial_core.schema import check_schema, closed, compact, fitted
+from urial_core.decoding.call_form import call_schema
+from urial_core.structured.json_schema import check_schema, closed, compact, fitted
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 

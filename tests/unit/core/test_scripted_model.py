@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
-from urial_core.constraint import Choice, Constraint, JsonSchema, constrains
-from urial_core.testing import ScriptedModel
+from urial_core.structured.constraints import Choice, Constraint, JsonSchema, constrains
+from urial_core.testing import FakeModel
 
 
 @pytest.mark.parametrize("constraint", [Choice(("yes", "no")), JsonSchema.of({})])
 def test_constraints(constraint: Constraint) -> None:
     """It promises constraints if told to, and its scripts answer constrained requests in turn."""
-    assert not constrains(ScriptedModel(), constraint)
-    model = ScriptedModel("yes", "{}", constrained=True)
+    assert not constrains(FakeModel(), constraint)
+    model = FakeModel("yes", "{}", constrained=True)
     assert constrains(model, constraint)
     request = replace(
         UrialChat(model, load_prompt("short")).request(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hostile import FRAMES, frames, many, texts
+from adversarial import PROMPT_FORMATS, many, prompt_formats, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,24 +15,24 @@ from urial_core import (
     Choice,
     ContextOverflowError,
     ConversationError,
-    Frame,
     GenerationParameters,
     JsonSchema,
     Message,
     ParameterError,
     Prompt,
     PromptError,
+    PromptFormat,
     Tool,
     ToolCall,
     ToolUse,
     compose,
     load_prompt,
     preset_names,
-    restore,
+    unescape,
 )
 from urial_core.budget import TokenBudget
-from urial_core.presets import default_tool_lesson
-from urial_core.tool_lesson import ToolLesson
+from urial_core.prompts.loading import default_tool_examples
+from urial_core.prompts.tool_examples import ToolExamples
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 WEATHER = Tool.of("get_weather", "The weather.", {"properties": {"city": {"type": "string"}}})
@@ -54,7 +54,7 @@ CALL_SECTION = (
 def behind(prompt: Prompt, *messages: Message, use: ToolUse | None = USE) -> str:
     """The part of a page with tools behind the constant one."""
     request = compose(prompt, messages, tools=use)
-    constant = prompt.tool_page if use and use.tools else prompt.page
+    constant = prompt.prefix_with_tools if use and use.tools else prompt.prefix
     assert request.prompt[: request.constant] == constant
     return request.prompt[request.constant :]
 
@@ -62,15 +62,15 @@ def behind(prompt: Prompt, *messages: Message, use: ToolUse | None = USE) -> str
 def test_without_tools_the_page_is_the_plain_one() -> None:
     """No tools, or an empty list of them, leave the page as it was, byte for byte."""
     assert behind(PROMPT, ASKED, use=None) == behind(PROMPT, ASKED, use=ToolUse(()))
-    assert compose(PROMPT, [ASKED]).prompt.startswith(f"{PROMPT.page}\n# Query:")
+    assert compose(PROMPT, [ASKED]).prompt.startswith(f"{PROMPT.prefix}\n# Query:")
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_the_tool_page_begins_with_the_plain_one(name: str) -> None:
     """Both constant pages share their beginning, so an engine computes that once."""
     prompt = load_prompt(name)
-    assert prompt.tool_page.startswith(prompt.page)
-    assert len(prompt.tool_page) > len(prompt.page)
+    assert prompt.prefix_with_tools.startswith(prompt.prefix)
+    assert len(prompt.prefix_with_tools) > len(prompt.prefix)
 
 
 def test_the_app_s_tools_stand_before_its_conversation() -> None:
@@ -99,8 +99,8 @@ def test_the_page_ends_where_the_model_decides(use: ToolUse, end: str) -> None:
 
 def test_the_choice() -> None:
     """The first step is a choice between the headers, with the lesson's offset."""
-    lesson = replace(default_tool_lesson(), call_offset=1.5)
-    request = compose(replace(PROMPT, tool_lesson=lesson), [ASKED], tools=USE)
+    lesson = replace(default_tool_examples(), call_offset=1.5)
+    request = compose(replace(PROMPT, tool_examples=lesson), [ASKED], tools=USE)
     headers = ("# Answer:\n````\n", "# Tool call:\n````\n")
     assert request.constraint == Choice(headers, (0.0, 1.5))
 
@@ -156,9 +156,9 @@ def test_unicode_is_written_as_it_is() -> None:
 
 
 @many
-@given(frames, texts, texts, texts, texts)
+@given(prompt_formats, texts, texts, texts, texts)
 def test_no_text_forges_a_section(
-    frame: Frame, description: str, argument: str, name: str, result: str
+    prompt_format: PromptFormat, description: str, argument: str, name: str, result: str
 ) -> None:
     """Whatever a tool, a call or a result says, the page has just the sections it should have."""
     tool = Tool.of("t", description, {"description": description})
@@ -168,13 +168,13 @@ def test_no_text_forges_a_section(
         Message("assistant", "", tool_calls=(call,)),
         Message("tool", result, name=name, failed=True),
     ]
-    prompt = replace(PROMPT, frame=frame)
+    prompt = replace(PROMPT, format=prompt_format)
     request = compose(prompt, messages, tools=ToolUse((tool,)))
     page = request.prompt[request.constant :]
-    lines = [line for line in page.splitlines() if line.rstrip(" \t") in frame.headers]
+    lines = [line for line in page.splitlines() if line.rstrip(" \t") in prompt_format.headers]
     kinds = ("tools", "user", "call", "tool")
-    assert lines == [frame.header(kind) for kind in kinds]
-    assert restore(page, frame).count(
+    assert lines == [prompt_format.header(kind) for kind in kinds]
+    assert unescape(page, prompt_format).count(
         f'"description": {json.dumps(description, ensure_ascii=False)}'
     )
 
@@ -182,7 +182,7 @@ def test_no_text_forges_a_section(
 @many
 @given(st.integers(10, 400), st.booleans())
 def test_trimming_keeps_calls_and_results_together(window: int, parallel: bool) -> None:
-    """However small the window, calls and their results are kept or dropped together."""
+    """However small the window, calls and their results are kept or truncated together."""
     turns = list[Message]()
     for number in range(6):
         calls = tuple(ToolCall("f", "{}", f"{number}.{i}") for i in range(2 if parallel else 1))
@@ -190,24 +190,24 @@ def test_trimming_keeps_calls_and_results_together(window: int, parallel: bool) 
         turns += [Message("user", f"Q{number}"), Message("assistant", "", tool_calls=calls)]
         turns += [*results, Message("assistant", f"A{number}")]
     messages = [*turns, Message("user", "Last")]
-    lesson = ToolLesson("", (), ())
+    lesson = ToolExamples("", (), ())
     budget = TokenBudget(window, lambda text: len(text.split()))
     try:
         request = compose(
-            replace(PROMPT, tool_lesson=lesson),
+            replace(PROMPT, tool_examples=lesson),
             messages,
             GenerationParameters(max_tokens=1),
             budget=budget,
-            overflow="trim",
+            overflow="truncate",
             tools=USE,
         )
     except ContextOverflowError:
         return
-    dropped = [message.tool_calls for message in request.dropped]
-    called = {call.id for calls in dropped for call in calls}
-    answered = {message.tool_call_id for message in request.dropped if message.role == "tool"}
+    truncated = [message.tool_calls for message in request.truncated]
+    called = {call.id for calls in truncated for call in calls}
+    answered = {message.tool_call_id for message in request.truncated if message.role == "tool"}
     assert called == answered
-    kept = [message for message in messages if message not in request.dropped]
+    kept = [message for message in messages if message not in request.truncated]
     assert kept[-1].text == "Last"
     assert kept[0].role == "user"
 
@@ -249,15 +249,15 @@ def test_a_form_is_shown() -> None:
 
 def test_a_lesson_that_breaks_the_page() -> None:
     """A lesson with a line that looks like structure is refused."""
-    lesson = ToolLesson("", (), ((Message("user", "Hi\n# Answer:"),),))
+    lesson = ToolExamples("", (), ((Message("user", "Hi\n# Answer:"),),))
     with pytest.raises(PromptError, match="looks like"):
-        _ = replace(PROMPT, tool_lesson=lesson).tool_page
+        _ = replace(PROMPT, tool_examples=lesson).prefix_with_tools
 
 
-@pytest.mark.parametrize("name", FRAMES)
+@pytest.mark.parametrize("name", PROMPT_FORMATS)
 def test_the_shared_lesson_fits_every_frame(name: str) -> None:
-    """The lesson that all prompts share can be written in any frame."""
-    assert replace(PROMPT, frame=FRAMES[name]).tool_page
+    """The lesson that all prompts share can be written in any format."""
+    assert replace(PROMPT, format=PROMPT_FORMATS[name]).prefix_with_tools
 
 
 def test_a_lesson_of_one_s_own(tmp_path: Path) -> None:
@@ -286,8 +286,8 @@ messages = [
     )
     prompt = load_prompt(path)
     assert prompt.lesson.call_offset == -0.5
-    assert prompt.tool_page == (
-        prompt.page
+    assert prompt.prefix_with_tools == (
+        prompt.prefix
         + "\n# System:\n````\nUse tools.\n````\n"
         + "\n# Tools:\n````\n"
         + '{"name": "f", "description": "", "parameters": {"type": "object"}}\n````\n'

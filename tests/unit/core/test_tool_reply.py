@@ -8,18 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hostile import cut, frames, many, sizes
+from adversarial import cut, many, prompt_formats, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core import (
     Choice,
     CompletionChunk,
-    Frame,
     GenerationParameters,
     JsonSchema,
     Message,
     Prompt,
+    PromptFormat,
     Reply,
     ReplyEnd,
     Request,
@@ -32,12 +32,12 @@ from urial_core import (
     UrialChat,
     Usage,
 )
-from urial_core.constraint import Constraint
-from urial_core.reply.call_form import call_schema
-from urial_core.testing import ScriptedModel
-from urial_core.tool_lesson import ToolLesson
+from urial_core.decoding.call_form import call_schema
+from urial_core.prompts.tool_examples import ToolExamples
+from urial_core.structured.constraints import Constraint
+from urial_core.testing import FakeModel
 
-PROMPT = Prompt(name="tiny", instruction="Be kind.", tool_lesson=ToolLesson("", (), ()))
+PROMPT = Prompt(name="tiny", instruction="Be kind.", tool_examples=ToolExamples("", (), ()))
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 WEATHER = Tool.of("get_weather", "The weather.", CITY)
@@ -54,7 +54,7 @@ Summary = tuple[str, list[tuple[str, Any]], list[str | None], str]
 
 def chat_of(*scripts: Iterable[str] | str, held: bool = False) -> UrialChat:
     """A chat with a scripted model, which says that it holds to constraints, or not."""
-    return UrialChat(ScriptedModel(*scripts, constrained=held), PROMPT)
+    return UrialChat(FakeModel(*scripts, constrained=held), PROMPT)
 
 
 def request_of(chat: UrialChat, use: ToolUse | None, **more: Any) -> Request:
@@ -62,9 +62,9 @@ def request_of(chat: UrialChat, use: ToolUse | None, **more: Any) -> Request:
     return chat.request([Message("user", "Rain in Lyon?")], tools=use, **more)
 
 
-def model_of(chat: UrialChat) -> ScriptedModel:
+def model_of(chat: UrialChat) -> FakeModel:
     """The chat's model."""
-    assert isinstance(chat.model, ScriptedModel)
+    assert isinstance(chat.model, FakeModel)
     return chat.model
 
 
@@ -303,13 +303,16 @@ async def test_async_is_the_same(case: str) -> None:
 
 
 @many
-@given(frames, st.text(max_size=30), sizes)
-def test_arguments_of_any_text(frame: Frame, said: str, lengths: list[int]) -> None:
-    """Any text comes through as an argument, in any frame, and never as text of the reply."""
+@given(prompt_formats, st.text(max_size=30), sizes)
+def test_arguments_of_any_text(prompt_format: PromptFormat, said: str, lengths: list[int]) -> None:
+    """Any text comes through as an argument, in any format, and never as text of the reply."""
     call = json.dumps({"name": "get_weather", "arguments": {"city": said}}, ensure_ascii=False)
-    opened = frame.open_section("call").removeprefix(frame.before)
-    script = cut(f"{opened}{call}{frame.closing}{frame.before}{frame.tool_header}\n", lengths)
-    chat = UrialChat(ScriptedModel(script), replace(PROMPT, frame=frame))
+    opened = prompt_format.open_turn("call").removeprefix(prompt_format.separator)
+    script = cut(
+        f"{opened}{call}{prompt_format.turn_end}{prompt_format.separator}{prompt_format.tool_header}\n",
+        lengths,
+    )
+    chat = UrialChat(FakeModel(script), replace(PROMPT, format=prompt_format))
     expected = ("", [("get_weather", {"city": said})], [], "tool_calls")
     assert summary_of_stream(list(chat.stream(request_of(chat, ONE)))) == expected
 
@@ -446,7 +449,7 @@ def test_tokens_left() -> None:
     assert limits == [30, 30 - spent]
 
 
-class Leaning(ScriptedModel):
+class Leaning(FakeModel):
     """Scores choices: by so much it would rather call, where the query holds a word."""
 
     scores_choices = True
@@ -476,14 +479,14 @@ class Leaning(ScriptedModel):
 )
 def test_a_leaning_does_not_count(said: float, neutral: tuple[float, float], calls: int) -> None:
     """What a model would rather do where nothing is asked is taken off its decision, unbilled."""
-    lesson = ToolLesson("", (), (), neutral=("neutral one", "neutral two"))
+    lesson = ToolExamples("", (), (), neutral=("neutral one", "neutral two"))
     model = Leaning(one=neutral[0], two=neutral[1], Lyon=said)
-    chat = UrialChat(model, replace(PROMPT, tool_lesson=lesson))
+    chat = UrialChat(model, replace(PROMPT, tool_examples=lesson))
     request = request_of(chat, replace(ONE, parallel=False))
     reply = chat.reply([request])[0]
     assert len(reply.tool_calls) == calls
     assert [asked.prompt for asked in model.requests[:3]] == [
-        *request.neutral_pages,
+        *request.content_free_prompts,
         request.prompt,
     ]
     assert reply.end.usage is not None
@@ -492,15 +495,15 @@ def test_a_leaning_does_not_count(said: float, neutral: tuple[float, float], cal
 
 def test_no_leaning_is_asked_where_none_is_told() -> None:
     """A model that does not score choices is asked for the decision alone."""
-    lesson = ToolLesson("", (), (), neutral=("neutral one", "neutral two"))
+    lesson = ToolExamples("", (), (), neutral=("neutral one", "neutral two"))
     chat = UrialChat(
-        ScriptedModel(ANSWER, "Yes.", constrained=True), replace(PROMPT, tool_lesson=lesson)
+        FakeModel(ANSWER, "Yes.", constrained=True), replace(PROMPT, tool_examples=lesson)
     )
     assert chat.reply([request_of(chat, ONE)])[0].text == "Yes."
     assert len(model_of(chat).requests) == 2
 
 
-class CutOff(ScriptedModel):
+class CutOff(FakeModel):
     """Says that its completions were cut off."""
 
     def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
@@ -528,7 +531,7 @@ def test_an_answer_in_a_form() -> None:
     assert ask(ONE, f"{CALL}{LYON}", output=form) == call
 
 
-class Strict(ScriptedModel):
+class Strict(FakeModel):
     """Cannot hold to any schema."""
 
     def constrains(self, constraint: Constraint) -> bool:

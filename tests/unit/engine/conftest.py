@@ -61,7 +61,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator([load_prompt(name).page for name in ("default", "ja")], trainer)
+    backend.train_from_iterator([load_prompt(name).prefix for name in ("default", "ja")], trainer)
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 0)]
     )

@@ -12,8 +12,8 @@ import torch
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import Completion
-from urial_core.constraint import Choice, constrains
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice, constrains
 
 MakeEngine = Callable[..., TransformersModel]
 OPTIONS = ("# Answer:", "# Tool call:", " why", "日本語で", "x")

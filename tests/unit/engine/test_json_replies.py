@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
-from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import ParameterError, UnsupportedSchemaError
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice, JsonSchema
 
 MakeEngine = Callable[..., TransformersModel]
 PERSON: dict[str, Any] = {
@@ -220,7 +220,7 @@ def sentencepiece() -> PreTrainedTokenizerFast:
     )
     special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=special, show_progress=False)
-    backend.train_from_iterator([load_prompt("default").page.replace("\n", " ")], trainer)
+    backend.train_from_iterator([load_prompt("default").prefix.replace("\n", " ")], trainer)
     plain = json.loads(backend.to_str())
     plain["added_tokens"] = plain["added_tokens"][:3]  # bytes are ordinary tokens
     return PreTrainedTokenizerFast(

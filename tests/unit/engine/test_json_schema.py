@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from urial_core.backends.llguidance_schema import check_schema
 from urial_core.backends.transformers import TransformersModel
-from urial_core.constraint import JsonSchema, constrains
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.structured.constraints import JsonSchema, constrains
+from urial_core.structured.grammar import check_schema
 
 STRING = {"type": "string"}
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}

@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from urial_core.backends.transformers.json_grammar import JsonGrammars, JsonText
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.constraint import JsonSchema
 from urial_core.errors import ParameterError
+from urial_core.structured.constraints import JsonSchema
 
 VOCABULARY = 608  # a few more than the tokenizer has, as many models
 ANYTHING = settings(

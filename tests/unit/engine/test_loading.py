@@ -47,7 +47,7 @@ def test_nothing_loads_before_it_is_needed(folder: Path) -> None:
     """Creating a model and asking its name loads neither torch nor transformers."""
     code = (
         "import sys; from urial_core.backends.transformers import TransformersModel as T; "
-        f"m = T({str(folder)!r}); m.name; m.identity; m.context_window_at_hand; "
+        f"m = T({str(folder)!r}); m.name; m.cache_key; m.context_window_at_hand; "
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from urial_core.backends.transformers.prefix_cache import PrefixCache, common_prefix
-from urial_core.backends.transformers.slab_cache import Segment
+from urial_core.backends.transformers.slab_cache import CachedPrefix
 
 BYTES_PER_TOKEN = 2 * 4 * 4  # keys and values, four float32 each
 
 
-def segment(*ids: int) -> Segment:
+def segment(*ids: int) -> CachedPrefix:
     tensor = torch.zeros(1, 1, len(ids), 4)
-    return Segment(ids, ((tensor, tensor.clone()),))
+    return CachedPrefix(ids, ((tensor, tensor.clone()),))
 
 
 def test_longest_match() -> None:

@@ -69,18 +69,18 @@ def test_one_for_all_who_name_it() -> None:
 
 
 def test_llama_cpps_identity() -> None:
-    """What decides the text is part of the identity; how many threads compute it is not."""
-    identity = LlamaCppModel("a.gguf", n_threads=1).identity
-    assert LlamaCppModel("a.gguf", n_threads=2).identity == identity
-    assert LlamaCppModel("b.gguf").identity != identity
-    assert LlamaCppModel("a.gguf", params={"rope_freq_base": 1.0}).identity != identity
+    """What decides the text is part of the cache_key; how many threads compute it is not."""
+    cache_key = LlamaCppModel("a.gguf", n_threads=1).cache_key
+    assert LlamaCppModel("a.gguf", n_threads=2).cache_key == cache_key
+    assert LlamaCppModel("b.gguf").cache_key != cache_key
+    assert LlamaCppModel("a.gguf", params={"rope_freq_base": 1.0}).cache_key != cache_key
 
 
 @pytest.mark.parametrize("kind", [ChatUrial, UrialLLM])
 def test_in_both_frameworks(kind: type[ChatUrial | UrialLLM]) -> None:
     """The engine and its options may stand among the fields, and nothing is loaded for that."""
     chat = kind.from_model_id(Path("model.gguf"), n_parallel=2, max_tokens=7)
-    assert chat.engine_options == {"n_parallel": 2}
+    assert chat.backend_options == {"n_parallel": 2}
     model = chat._wrapped.model
     assert isinstance(model, LlamaCppModel)
     assert model.context_window_at_hand is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from doubles_of_models import PROMPT, EchoModel
+from fake_models import PROMPT, EchoModel
 from langchain_core.messages import AIMessage
 
 from langchain_urial import ChatUrial

@@ -3,4 +3,4 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `doubles_of_models`, which all files share
+sys.path.insert(0, str(Path(__file__).parent))  # for `fake_models`, which all files share

@@ -12,18 +12,18 @@ from langchain_core.outputs import GenerationChunk
 
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk, Prompt, Request
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 END = "\n````\n"
-"""What ends an answer section of the default frame."""
+"""What ends an answer section of the default format."""
 JUNK = "\n# Query:\n````\nAnd now?"
 """What a base model writes on after the end."""
 
 
 def chat_of(*scripts: Any, **fields: Any) -> ChatUrial:
     """A chat model around a scripted model; no scripts: "Hello!"."""
-    return ChatUrial(llm=ScriptedModel(*scripts), **{"prompt": PROMPT, **fields})
+    return ChatUrial(llm=FakeModel(*scripts), **{"prompt": PROMPT, **fields})
 
 
 def query_of(page: str) -> str:
@@ -31,7 +31,7 @@ def query_of(page: str) -> str:
     return page.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]
 
 
-class EchoModel(ScriptedModel):
+class EchoModel(FakeModel):
     """Answers "re: " and the last query, and remembers its calls."""
 
     def __init__(self, *, context_window: int | None = None, delay: float = 0.0) -> None:
@@ -73,7 +73,7 @@ class EchoModel(ScriptedModel):
         return f"re: {query_of(request.prompt)}{END}{JUNK}"
 
 
-class ReportingModel(ScriptedModel):
+class ReportingModel(FakeModel):
     """Replays whole chunks, with what they report of tokens and log-probabilities."""
 
     def __init__(self, *chunks: CompletionChunk, name: str = "reporting") -> None:

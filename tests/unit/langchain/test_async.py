@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
-from doubles_of_models import (
+from fake_models import (
     END,
     PROMPT,
     AsyncStreamingLLM,
@@ -22,7 +22,7 @@ from doubles_of_models import (
 
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk, Request
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -78,7 +78,7 @@ async def test_calls_of_a_remote_model_overlap() -> None:
 
 async def test_streams_of_a_remote_model_overlap() -> None:
     """Two streams take turns; neither waits for the other's end."""
-    chat = ChatUrial(llm=ScriptedModel(["a", "b", "c", "d"], delay=0.03), prompt=PROMPT)
+    chat = ChatUrial(llm=FakeModel(["a", "b", "c", "d"], delay=0.03), prompt=PROMPT)
     order = list[int]()
 
     async def read(number: int) -> None:
@@ -91,7 +91,7 @@ async def test_streams_of_a_remote_model_overlap() -> None:
 
 async def test_chunks_come_when_they_are_written() -> None:
     """A stream gives out each piece at once, and not all at the end."""
-    chat = ChatUrial(llm=ScriptedModel(["one", " two", " three"], delay=0.1), prompt=PROMPT)
+    chat = ChatUrial(llm=FakeModel(["one", " two", " three"], delay=0.1), prompt=PROMPT)
     before = time.perf_counter()
     times = [time.perf_counter() - before async for _ in chat.astream("Hi")]
     assert times[0] < 0.2
@@ -169,7 +169,7 @@ async def test_cancelling_a_call_cancels_the_models() -> None:
     """``ainvoke`` passes a cancellation on to the model."""
     cancelled = list[bool]()
 
-    class Waiting(ScriptedModel):
+    class Waiting(FakeModel):
         async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
             try:
                 await asyncio.sleep(10)
@@ -187,7 +187,7 @@ async def test_cancelling_a_call_cancels_the_models() -> None:
 async def test_an_error_in_a_stream_comes_after_what_was_written() -> None:
     """A stream that breaks gives out what it had, then raises."""
 
-    class Breaking(ScriptedModel):
+    class Breaking(FakeModel):
         def stream(self, request: Request) -> Generator[CompletionChunk]:
             yield CompletionChunk("Hel")
             yield CompletionChunk("lo")

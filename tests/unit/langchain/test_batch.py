@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from batches import WAYS, echo, run, texts
-from doubles_of_models import PROMPT, EchoModel, query_of
+from fake_models import PROMPT, EchoModel, query_of
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import FakeListLLM
 from langchain_core.output_parsers import StrOutputParser

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from batches import WAYS, echo, run, texts
-from doubles_of_models import PROMPT, EchoModel
+from fake_models import PROMPT, EchoModel
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.rate_limiters import BaseRateLimiter
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(30)  # what could go wrong here is waiting for 
 @pytest.mark.parametrize("way", WAYS)
 async def test_one_bad_input_does_not_spoil_the_batch(way: str) -> None:
     """With ``return_exceptions`` the input that does not fit has its error, the rest replies."""
-    model, chat = echo(context_window=len(PROMPT.page.split()) + 80)
+    model, chat = echo(context_window=len(PROMPT.prefix.split()) + 80)
     inputs = ["a", "word " * 200, "c"]
     first, error, last = texts(await run(way, chat, inputs, return_exceptions=True))
     assert (first, last) == ("re: a", "re: c")

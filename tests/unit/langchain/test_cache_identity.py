@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doubles_of_models import PROMPT, EchoModel, PlainLLM
+from fake_models import PROMPT, EchoModel, PlainLLM
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import FakeListLLM
 
 from langchain_urial import ChatUrial
 from urial_core import Prompt, load_prompt
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 OTHER_PROMPT = Prompt(name="tiny", instruction="Be brief.")
 """Other text under the same name."""
@@ -30,7 +30,7 @@ def shares_entries(first: ChatUrial, second: ChatUrial, **kwargs: Any) -> bool:
 
 def chat(llm: Any = None, **fields: Any) -> ChatUrial:
     """A chat model around an LLM, by default the same for all."""
-    return ChatUrial(llm=llm or ScriptedModel("same"), **{"prompt": PROMPT, **fields})
+    return ChatUrial(llm=llm or FakeModel("same"), **{"prompt": PROMPT, **fields})
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_what_answers_alike_shares_its_entries(first: ChatUrial, second: ChatUri
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (chat(ScriptedModel("one")), chat(ScriptedModel("two"))),
+        (chat(FakeModel("one")), chat(FakeModel("two"))),
         (chat(PlainLLM(reply="one")), chat(PlainLLM(reply="two"))),
-        (chat(ScriptedModel("same", name="x")), chat(ScriptedModel("same", name="y"))),
+        (chat(FakeModel("same", name="x")), chat(FakeModel("same", name="y"))),
         (chat(FakeListLLM(responses=["a"])), chat(PlainLLM())),
         (chat(), chat(prompt=OTHER_PROMPT)),
         (chat(), chat(prompt="short")),
@@ -77,7 +77,7 @@ def test_what_answers_alike_shares_its_entries(first: ChatUrial, second: ChatUri
                 "logprobs": True,
                 "top_logprobs": 3,
                 "prefill": True,
-                "overflow": "trim",
+                "overflow": "truncate",
                 "context_window": 4000,
                 "model": "other",
             }.items()

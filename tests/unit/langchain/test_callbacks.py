@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doubles_of_models import (
+from fake_models import (
     END,
     JUNK,
     PROMPT,
@@ -123,7 +123,7 @@ async def test_events_tell_the_reply_alone(kind: type[PlainLLM]) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*is in beta")
 async def test_protocol_events_tell_the_reply_alone() -> None:
-    """Version 3 of the events, sync and async, has the reply's text, usage and no frame."""
+    """Version 3 of the events, sync and async, has the reply's text, usage and no format."""
     chat = chat_of(SCRIPT)
     stream = chat.stream_events("Hi", version="v3")
     assert "".join(stream.text) == "Hello!"

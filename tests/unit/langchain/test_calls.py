@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doubles_of_models import END, PROMPT, EchoModel, PlainLLM, StreamingLLM, chat_of
+from fake_models import END, PROMPT, EchoModel, PlainLLM, StreamingLLM, chat_of
 from langchain_core.messages import AIMessageChunk
 
 from langchain_urial import ChatUrial
 from urial_core.errors import ConversationError, ParameterError, UnsupportedModelError
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_another_model_can_be_named_where_there_can_be_one() -> None:
     assert chat._call({"model": "some/model"}).chat.model is chat.urial.model
     wrapped = chat_of()
     assert wrapped.invoke("Hi", model="scripted").content == "Hello!"
-    with pytest.raises(UnsupportedModelError, match="ScriptedModel serves one model"):
+    with pytest.raises(UnsupportedModelError, match="FakeModel serves one model"):
         wrapped.invoke("Hi", model="other/model")
     with pytest.raises(UnsupportedModelError, match="PlainLLM serves one model"):
         ChatUrial(llm=PlainLLM()).invoke("Hi", model="other/model")
@@ -149,7 +149,7 @@ def test_what_was_set_on_the_llm_is_kept_until_something_else_is_said() -> None:
 
 def test_a_stream_of_an_empty_answer_still_ends_properly() -> None:
     """Even where the model has nothing to say, the stream has a last chunk with the reason."""
-    chunks = list(ChatUrial(llm=ScriptedModel([END]), prompt=PROMPT).stream("Hi"))
+    chunks = list(ChatUrial(llm=FakeModel([END]), prompt=PROMPT).stream("Hi"))
     whole = sum(chunks[1:], chunks[0])
     assert isinstance(whole, AIMessageChunk)
     assert (whole.content, whole.response_metadata["finish_reason"]) == ("", "stop")

@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import pytest
-from doubles_of_models import PROMPT, PlainLLM, StreamingLLM
+from fake_models import PROMPT, PlainLLM, StreamingLLM
 from langchain_core.language_models import BaseLLM
 
 from langchain_urial import ChatUrial

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT, AsyncStreamingLLM, PlainLLM, StreamingLLM, query_of
+from fake_models import END, JUNK, PROMPT, AsyncStreamingLLM, PlainLLM, StreamingLLM, query_of
 from langchain_core.language_models import BaseLLM, FakeListLLM, FakeStreamingListLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
@@ -102,7 +102,7 @@ async def test_every_llm_gives_the_same_reply_in_every_way(way: str, llm: Any) -
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_stop_strings_hold_even_where_the_llm_ignores_them(way: str) -> None:
-    """A user's stop string cuts the reply, and the LLM gets it beside the frame's own."""
+    """A user's stop string cuts the reply, and the LLM gets it beside the format's own."""
     llm = RefusesTwoStops(reply="one two three", stop=["three"])
     chat = ChatUrial(llm=llm, prompt=PROMPT)
     assert await reply_of(way, chat, stop=["two"]) == "one"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles_of_models import PROMPT, PlainLLM, chat_of
+from fake_models import PROMPT, PlainLLM, chat_of
 from langchain_core.language_models import FakeListChatModel, FakeListLLM
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import ConfigurableField, RunnableLambda
@@ -18,7 +18,7 @@ from langchain_urial import ChatUrial
 from urial_core import load_prompt
 from urial_core.backends.estimate import estimate_tokens
 from urial_core.errors import ParameterError, UnknownPromptError, UnsupportedModelError
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 SECRET = "hf_very_secret"
 
@@ -92,7 +92,7 @@ def test_a_prompt_is_a_name_a_file_or_an_object(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text((folder / "short.toml").read_text("utf-8"), "utf-8")
     pages = {
-        chat_of(prompt=prompt).urial.prompt.page
+        chat_of(prompt=prompt).urial.prompt.prefix
         for prompt in ("short", file, str(file), load_prompt("short"))
     }
     assert len(pages) == 1
@@ -104,8 +104,8 @@ def test_from_model_id_tells_fields_from_options_of_the_engine() -> None:
     """Fields go to the chat model, the engine's options to the engine, the rest is an error."""
     chat = ChatUrial.from_model_id("some/model", dtype="float32", temperature=0.5, model_kwargs={})
     assert chat.temperature == 0.5
-    assert chat.engine_options == {"dtype": "float32", "model_kwargs": {}}
-    assert chat.urial.model.identity["dtype"] == "float32"
+    assert chat.backend_options == {"dtype": "float32", "model_kwargs": {}}
+    assert chat.urial.model.cache_key["dtype"] == "float32"
     with pytest.raises(ParameterError, match=r"Unknown option temprature.*dtype"):
         ChatUrial.from_model_id("some/model", temprature=0.5)
 
@@ -124,7 +124,7 @@ def test_chat_models_of_one_id_share_the_model() -> None:
         ChatUrial(model="some/model", api_key=SecretStr(SECRET)),
         ChatUrial(model="some/model", api_key=SECRET),
         ChatUrial.from_model_id("some/model", token=SECRET),
-        ChatUrial(model="some/model", engine_options={"token": SECRET}),
+        ChatUrial(model="some/model", backend_options={"token": SECRET}),
     ],
     ids=["secret", "string", "option", "options"],
 )
@@ -146,7 +146,7 @@ def test_a_key_is_shown_nowhere(chat: ChatUrial) -> None:
         repr(chat.metadata),
     )
     assert [text for text in shown if SECRET in text] == []
-    assert chat.engine_settings["token"] == SECRET
+    assert chat.backend_settings["token"] == SECRET
 
 
 def test_copies_of_a_chat_model_share_its_model() -> None:
@@ -170,7 +170,7 @@ def test_a_chat_model_named_by_id_can_be_pickled() -> None:
 
 def test_fields_can_be_configured_later() -> None:
     """``configurable_fields`` and ``with_config`` change a call and load nothing anew."""
-    model = ScriptedModel()
+    model = FakeModel()
     chat = ChatUrial(llm=model, prompt=PROMPT).configurable_fields(
         temperature=ConfigurableField("heat"), stop=ConfigurableField("ends")
     )
@@ -208,7 +208,7 @@ def test_the_profile_tells_what_the_model_can_do() -> None:
         "structured_output",
         "mid_conversation_system_messages",
     ]
-    assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.page)
+    assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.prefix)
     own = {"max_input_tokens": 5}
     assert chat_of(profile=own).profile == own
 
@@ -229,14 +229,14 @@ def test_a_configured_chat_model_still_streams() -> None:
 
 def test_engine_options_among_the_fields() -> None:
     """The engine's options may stand beside the fields, as `init_chat_model` passes them on."""
-    chat = ChatUrial(model="some/model", dtype="float32", engine_options={"max_batch_size": 2})
-    assert chat.engine_options == {"dtype": "float32", "max_batch_size": 2}
+    chat = ChatUrial(model="some/model", dtype="float32", backend_options={"max_batch_size": 2})
+    assert chat.backend_options == {"dtype": "float32", "max_batch_size": 2}
 
 
 def test_engine_options_need_a_model_to_load() -> None:
     """Options for loading are refused beside an LLM that is set up already."""
     with pytest.raises(ParameterError, match="dtype"):
-        ChatUrial(llm=ScriptedModel(), dtype="float32")
+        ChatUrial(llm=FakeModel(), dtype="float32")
 
 
 def test_a_loaded_model_needs_its_tokenizer() -> None:

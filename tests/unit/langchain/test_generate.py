@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from batches import echo
-from doubles_of_models import EchoModel
+from fake_models import EchoModel
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, HumanMessage

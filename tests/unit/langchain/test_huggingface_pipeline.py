@@ -9,12 +9,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("langchain_huggingface")
 
-from doubles_of_models import PROMPT
+from fake_models import PROMPT
 
 from langchain_urial import ChatUrial
 from urial_core.backends.transformers import TransformersModel
 
-WORDS = ["<end>", "<unknown>", *PROMPT.page.split(), "Hi", "Ho", "Query:", "Answer:", "````"]
+WORDS = ["<end>", "<unknown>", *PROMPT.prefix.split(), "Hi", "Ho", "Query:", "Answer:", "````"]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT
+from fake_models import END, JUNK, PROMPT
 from stub_server import StubServer, serving
 
 from langchain_urial import ChatUrial

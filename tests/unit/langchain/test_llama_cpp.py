@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT
+from fake_models import END, JUNK, PROMPT
 
 from langchain_urial import ChatUrial
 from urial_core.backends.llama_cpp_python import LlamaModel
@@ -58,7 +58,7 @@ def test_what_was_set_on_it_and_said_reaches_llama_cpp(llm: Any) -> None:
     message = chat.invoke("Hi", stop=["MINE"], top_p=0.8, seed=4, frequency_penalty=0.1)
     assert message.text == "Hello!"
     [call] = llm.client.calls
-    assert call["prompt"].startswith(PROMPT.page)
+    assert call["prompt"].startswith(PROMPT.prefix)
     assert call["stop"] == ["\n````", "\n# Query:\n", "MINE", "OWN"]
     said = ("max_tokens", "temperature", "repeat_penalty", "top_p", "seed", "frequency_penalty")
     assert [call[name] for name in said] == [33, 0.3, 1.1, 0.8, 4, 0.1]

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT
+from fake_models import END, JUNK, PROMPT
 from stub_server import StubServer, serving
 
 from langchain_urial import ChatUrial
@@ -67,7 +67,7 @@ async def test_the_page_is_sent_raw_with_all_options(server: StubServer, way: st
     assert await ask(way, chat, **kwargs) == "Hello!"
     [body] = server.bodies
     assert body["raw"] is True
-    assert body["prompt"].startswith(PROMPT.page)
+    assert body["prompt"].startswith(PROMPT.prefix)
     expected = {
         "temperature": 0.5,
         "seed": 3,

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT, query_of
+from fake_models import END, JUNK, PROMPT, query_of
 from stub_server import StubServer, serving
 
 from langchain_urial import ChatUrial

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from doubles_of_models import chat_of
+from fake_models import chat_of
 from langchain_core.runnables import RunnableSequence
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field
@@ -13,7 +13,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_urial.structured_output import Method, openai_format
 from urial_core.errors import ParameterError
-from urial_core.openai_tools import output_schema
+from urial_core.openai_tools import parse_response_format
 
 
 class Fruit(BaseModel):
@@ -72,14 +72,14 @@ def test_any_schema_is_bound_by_any_method(schema: Any, method: Method, strict: 
         assert kwargs["parallel_tool_calls"] is False
         assert set(written["function"]["parameters"]["properties"]) == {"name", "colour"}
     else:
-        form = output_schema(kwargs["response_format"])
+        form = parse_response_format(kwargs["response_format"])
         assert form is not None
         assert set(form.schema["properties"]) == {"name", "colour"}
 
 
 def test_references_in_a_schema_are_kept() -> None:
     """A class that holds itself keeps its definition, which LangChain's own conversion loses."""
-    form = output_schema(openai_format(Tree))
+    form = parse_response_format(openai_format(Tree))
     assert form is not None
     assert form.schema["$defs"]["Tree"]["properties"]["branches"]["items"] == {
         "$ref": "#/$defs/Tree"
@@ -102,7 +102,7 @@ def test_references_in_a_schema_are_kept() -> None:
 )
 def test_a_form_is_given_as_to_the_openai_api(response_format: Any, expected: Any) -> None:
     """OpenAI's three types, and any schema, are forms."""
-    form = output_schema(openai_format(response_format))
+    form = parse_response_format(openai_format(response_format))
     assert (form and form.schema) == expected
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doubles_of_models import PROMPT, PlainLLM, chat_of
+from fake_models import PROMPT, PlainLLM, chat_of
 from langchain_core.exceptions import ContextOverflowError as LangChainContextOverflowError
 from langchain_core.messages import (
     AIMessage,
@@ -21,7 +21,7 @@ from langchain_urial import ChatUrial
 from urial_core import ContextOverflowError
 from urial_core.errors import UnsupportedContentError, UnsupportedModelError
 
-PAGE = len(PROMPT.page.split())
+PAGE = len(PROMPT.prefix.split())
 FRAME = 4
 """Words that a section's header and its two fences add."""
 
@@ -62,7 +62,7 @@ def test_an_llms_own_tokenizer_is_used_throughout() -> None:
     assert chat.get_token_ids("ab") == [97, 98]
     usage = chat.invoke("Hi").usage_metadata
     assert usage is not None
-    assert usage["input_tokens"] > len(PROMPT.page)
+    assert usage["input_tokens"] > len(PROMPT.prefix)
 
 
 def test_without_a_tokenizer_the_count_is_a_careful_guess() -> None:
@@ -81,7 +81,7 @@ def test_messages_are_counted_as_they_stand_on_the_page() -> None:
     assert chat.get_num_tokens_from_messages([HumanMessage("Hi there"), AIMessage("Yes")]) == (
         one + FRAME + 1
     )
-    assert chat.prompt_tokens == PAGE
+    assert chat.prefix_tokens == PAGE
     with pytest.raises(UnsupportedContentError):
         chat.get_num_tokens_from_messages([HumanMessage([{"type": "image", "url": "x"}])])
 
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_langchains_error_and_this_projects(way: str) -> No
         "stream": lambda: list(chat.stream(long)),
         "astream": lambda: asyncio.run(anext(chat.astream(long))),
     }
-    with pytest.raises(LangChainContextOverflowError, match="overflow='trim'") as caught:
+    with pytest.raises(LangChainContextOverflowError, match="overflow='truncate'") as caught:
         attempts[way]()
     assert isinstance(caught.value, ContextOverflowError)
     assert caught.value.window == PAGE + 100
@@ -127,15 +127,15 @@ def test_what_does_not_fit_is_langchains_error_and_this_projects(way: str) -> No
 
 
 def test_overflow_trim_drops_the_oldest_turns() -> None:
-    """With ``overflow="trim"`` whole turns go, oldest first; rules and the last question stay."""
-    chat = chat_of(context_window=PAGE + 130, overflow="trim", max_tokens=64)
+    """With ``overflow="truncate"`` whole turns go, oldest first; rules and the last question stay."""
+    chat = chat_of(context_window=PAGE + 130, overflow="truncate", max_tokens=64)
     message = chat.invoke(history(10))
     [request] = chat.llm.requests
     assert "Rule" in request.prompt
     assert "last" in request.prompt
     assert "question 9" in request.prompt
     assert "question 0" not in request.prompt
-    assert message.response_metadata["dropped_messages"] % 2 == 0
+    assert message.response_metadata["truncated_messages"] % 2 == 0
     assert len(request.prompt.split()) + 64 <= PAGE + 130
 
 

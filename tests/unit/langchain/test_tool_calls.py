@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT, EchoModel, ReportingModel, chat_of
+from fake_models import END, JUNK, PROMPT, EchoModel, ReportingModel, chat_of
 from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk
 from urial_core.errors import UnsupportedSchemaError
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 ADD = '{"name": "add", "arguments": {"a": 127, "b": 12}}'
 NOW = '{"name": "now", "arguments": {}}'
@@ -265,7 +265,7 @@ def test_a_reply_that_was_cut_is_no_object(way: str) -> None:
 def test_a_reply_that_does_not_fit_is_no_object(held: bool) -> None:
     """A dict too is held against the schema; the error says what is wrong and has the text."""
     unfit = '{"name": "fig"}' if held else '"name": "fig"}'
-    chat = ChatUrial(llm=ScriptedModel(unfit, '"name": "fig"}', constrained=held), prompt=PROMPT)
+    chat = ChatUrial(llm=FakeModel(unfit, '"name": "fig"}', constrained=held), prompt=PROMPT)
     for schema in (Fruit.model_json_schema(), Fruit):
         typed = chat.with_structured_output(schema)
         for way in (typed.invoke, lambda asked, typed=typed: list(typed.stream(asked))):
@@ -277,7 +277,7 @@ def test_a_reply_that_does_not_fit_is_no_object(held: bool) -> None:
     raw = chat.with_structured_output(Fruit, include_raw=True).invoke("A fruit?")
     assert raw["parsed"] is None
     assert raw["raw"].text == '{"name": "fig"}'
-    assert raw["raw"].response_metadata["misfit"] == "'colours' is a required property"
+    assert raw["raw"].response_metadata["validation_error"] == "'colours' is a required property"
     assert isinstance(raw["parsing_error"], OutputParserException)
 
 

@@ -13,8 +13,15 @@ from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_urial.replies import delta_chunk, end_chunk, generation
-from urial_core import Frame, GenerationParameters, InvalidToolCall, Reply, ReplyEnd, TextDelta
-from urial_core.reply import ToolCallDelta
+from urial_core import (
+    GenerationParameters,
+    InvalidToolCall,
+    PromptFormat,
+    Reply,
+    ReplyEnd,
+    TextDelta,
+)
+from urial_core.decoding import ToolCallDelta
 from urial_core.request import Request
 from urial_core.tools import ToolCall
 
@@ -23,7 +30,7 @@ REQUEST = Request(
     constant=0,
     stop=(),
     parameters=GenerationParameters(max_tokens=9),
-    frame=Frame(),
+    format=PromptFormat(),
 )
 END = ReplyEnd("tool_calls")
 CALLS = (ToolCall("add", '{"a": 1, "b": "é"}', "x"), ToolCall("now", "{}", "y"))

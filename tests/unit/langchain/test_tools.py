@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 import pytest
-from doubles_of_models import chat_of
+from fake_models import chat_of
 from langchain_core.prompts import PromptTemplate
 from langchain_core.runnables import RunnableBinding
 from langchain_core.tools import BaseTool, tool
@@ -14,7 +14,7 @@ from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_urial.tools import openai_choice, openai_tools
 from urial_core.errors import ParameterError
-from urial_core.openai_tools import tool_use
+from urial_core.openai_tools import parse_tools
 
 
 @tool
@@ -87,7 +87,7 @@ def test_whatever_describes_a_function_can_be_bound(given: Any) -> None:
     assert isinstance(bound, RunnableBinding)
     [written] = bound.kwargs["tools"]
     assert written["type"] == "function"
-    use = tool_use(bound.kwargs["tools"])
+    use = parse_tools(bound.kwargs["tools"])
     assert use is not None
     [known] = use.tools
     assert known.name.lower().endswith(("add", "plain"))
@@ -112,7 +112,7 @@ def test_what_cannot_be_called_is_refused_when_bound(tools: list[Any], said: str
 def test_one_tool_may_be_bound_twice_but_two_need_two_names() -> None:
     """The same tool again says nothing new; another of the same name could not be told apart."""
     bound = chat_of().bind_tools([add, add])
-    use = tool_use(bound.kwargs["tools"])
+    use = parse_tools(bound.kwargs["tools"])
     assert use is not None
     assert [known.name for known in use.tools] == ["add"]
     model = chat_of()
@@ -145,7 +145,7 @@ def test_every_way_to_choose_means_one_thing(
     bound = chat_of().bind_tools([add, plain], tool_choice=choice)
     assert isinstance(bound, RunnableBinding)
     assert bound.kwargs.get("tool_choice") == expected
-    use = tool_use(bound.kwargs["tools"], bound.kwargs.get("tool_choice"))
+    use = parse_tools(bound.kwargs["tools"], bound.kwargs.get("tool_choice"))
     assert use is not None
     assert (use.choice, use.forced) == (mode, forced)
 
@@ -182,14 +182,14 @@ def test_options_of_the_tools_are_bound_with_them() -> None:
     assert bound.kwargs["tools"][0]["function"]["parameters"]["additionalProperties"] is False
     assert bound.kwargs["response_format"]["json_schema"]["name"] == "Add"
     assert bound.kwargs["temperature"] == 0.5
-    use = tool_use(bound.kwargs["tools"], parallel=bound.kwargs["parallel_tool_calls"])
+    use = parse_tools(bound.kwargs["tools"], parallel=bound.kwargs["parallel_tool_calls"])
     assert use is not None
     assert not use.parallel
 
 
 def test_a_tool_without_parameters_takes_none() -> None:
     """A name alone is a tool; its arguments are an empty object."""
-    use = tool_use(openai_tools([{"name": "now"}]))
+    use = parse_tools(openai_tools([{"name": "now"}]))
     assert use is not None
     assert use.tools[0].schema == {"type": "object", "properties": {}}
     assert use.tools[0].description == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from doubles_of_models import END, JUNK, PROMPT, ReportingModel, chat_of
+from fake_models import END, JUNK, PROMPT, ReportingModel, chat_of
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -117,7 +117,7 @@ def test_a_conversation_stands_on_the_page_in_order() -> None:
         "# Answer:",
     ]
     assert "# Tool result:\n````\nadd\n7\n````" in request.prompt
-    assert request.prompt.startswith(PROMPT.page)
+    assert request.prompt.startswith(PROMPT.prefix)
 
 
 def test_a_reply_says_what_it_cost_and_how_it_ended() -> None:
@@ -160,7 +160,7 @@ def test_the_reason_of_the_end_is_reported_both_ways(
 
 
 def test_log_probabilities_have_the_shape_of_the_openai_api() -> None:
-    """Each token of the reply, and no token of its frame, stands in ``logprobs["content"]``."""
+    """Each token of the reply, and no token of its format, stands in ``logprobs["content"]``."""
     chat = ChatUrial(llm=ReportingModel(*CHUNKS), prompt=PROMPT, top_logprobs=2)
     content = chat.invoke("Hi").response_metadata["logprobs"]["content"]
     assert [item["token"] for item in content] == ["Hé", "llo"]
@@ -196,7 +196,9 @@ def test_metadata_comes_once_with_the_last_chunk() -> None:
 
 def test_dropped_messages_are_counted() -> None:
     """Where the conversation was shortened, the metadata says by how many messages."""
-    chat = chat_of(overflow="trim", context_window=len(PROMPT.page.split()) + 100, max_tokens=64)
+    chat = chat_of(
+        overflow="truncate", context_window=len(PROMPT.prefix.split()) + 100, max_tokens=64
+    )
     turns = [("human", "word " * 30), ("ai", "Yes"), ("human", "And?")]
-    assert chat.invoke(turns).response_metadata["dropped_messages"] == 2
-    assert "dropped_messages" not in chat.invoke("Hi").response_metadata
+    assert chat.invoke(turns).response_metadata["truncated_messages"] == 2
+    assert "truncated_messages" not in chat.invoke("Hi").response_metadata

@@ -3,4 +3,4 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `llm_doubles`, which several files share
+sys.path.insert(0, str(Path(__file__).parent))  # for `fake_llms`, which several files share

@@ -16,7 +16,7 @@ from urial_core import Prompt
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 END = "\n````\n"
-"""What ends an answer section of the default frame."""
+"""What ends an answer section of the default format."""
 JUNK = "\n# Query:\n````\nAnd now?"
 """What a base model writes on after the end."""
 PIECES = ["Hel", "lo", "!", END[:3], END[3:], JUNK]

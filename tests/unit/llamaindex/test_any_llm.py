@@ -6,8 +6,8 @@ import asyncio
 import time
 
 import pytest
+from fake_llms import PROMPT, WAYS, AsyncLLM, PlainLLM, ask
 from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
-from llm_doubles import PROMPT, WAYS, AsyncLLM, PlainLLM, ask
 
 from llamaindex_urial import UrialLLM
 
@@ -20,7 +20,7 @@ async def test_a_plain_llm_is_dealt_with(way: str, *, echoes: bool, cumulative: 
     llm = PlainLLM(echoes=echoes, cumulative=cumulative)
     assert await ask(way, UrialLLM(llm=llm, prompt=PROMPT)) == "Hello!"
     prompt, formatted, kwargs, _ = llm._seen[0]
-    assert prompt.startswith(PROMPT.page)
+    assert prompt.startswith(PROMPT.prefix)
     assert formatted
     assert kwargs == {}
 

@@ -68,7 +68,7 @@ def test_it_works_without_langchain() -> None:
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Missing())\n"
         "from llamaindex_urial import UrialLLM\n"
-        "from urial_core.testing import ScriptedModel\n"
-        "assert UrialLLM(llm=ScriptedModel(['Hi!'])).complete('Hello').text == 'Hi!'\n"
+        "from urial_core.testing import FakeModel\n"
+        "assert UrialLLM(llm=FakeModel(['Hi!'])).complete('Hello').text == 'Hi!'\n"
     )
     assert loaded_by(code, "langchain_core", "langchain_urial") == []

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from llamaindex_urial import UrialLLM
 from urial_core import ContextOverflowError, ParameterError, UnsupportedModelError, load_prompt
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 PROMPT = load_prompt("short")
 
 
 def llm_of(*scripts: Any, window: int | None = None, **fields: Any) -> UrialLLM:
     """An LLM around a scripted model."""
-    return UrialLLM(llm=ScriptedModel(*scripts, context_window=window), prompt=PROMPT, **fields)
+    return UrialLLM(llm=FakeModel(*scripts, context_window=window), prompt=PROMPT, **fields)
 
 
 def prompts_of(llm: UrialLLM) -> list[str]:
@@ -37,7 +37,7 @@ def test_a_prompt_is_one_query_on_the_page() -> None:
     llm.complete("Hello")
     llm.complete("Hello", formatted=True)
     page, plain = prompts_of(llm)
-    assert page.startswith(PROMPT.page)
+    assert page.startswith(PROMPT.prefix)
     assert page.endswith("# Query:\n````\nHello\n````\n\n# Answer:\n````\n")
     assert plain == "Hello"
 
@@ -110,7 +110,7 @@ def test_a_dictionary_makes_it_again() -> None:
     again = UrialLLM.from_dict(written)
     assert again.model_name == "some/model"
     assert again.temperature == 0.3
-    assert again.engine_options == {"dtype": "float32"}
+    assert again.backend_options == {"dtype": "float32"}
 
 
 def test_copies_share_the_model() -> None:
@@ -139,7 +139,7 @@ def test_a_system_prompt_stands_behind_the_page() -> None:
     llm = llm_of(["Hi!"], system_prompt="Be brief.")
     llm.predict(PromptTemplate("Hello"))
     page = prompts_of(llm)[0]
-    assert page.startswith(PROMPT.page)
+    assert page.startswith(PROMPT.prefix)
     assert page.count("Be brief.") == 1
 
 

@@ -7,9 +7,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_llms import END, JUNK, PIECES, PROMPT, WAYS, ask
 from langchain_core.language_models import FakeListChatModel, FakeListLLM
 from llama_index.core.llms import MockLLM
-from llm_doubles import END, JUNK, PIECES, PROMPT, WAYS, ask
 from pydantic import Field, PrivateAttr
 
 from llamaindex_urial import UrialLLM
@@ -63,10 +63,10 @@ async def test_llama_cpp_is_asked_by_the_object_inside(way: str) -> None:
     urial = UrialLLM(llm=llm, prompt=PROMPT)
     assert await ask(way, urial, top_p=0.8) == "Hello!"
     [call] = llm._model.calls
-    assert call["prompt"].startswith(PROMPT.page)
+    assert call["prompt"].startswith(PROMPT.prefix)
     assert call["stop"][0] == "\n````"
     assert (call["max_tokens"], call["top_p"], call["mirostat_mode"]) == (33, 0.8, 2)
-    assert urial.metadata.context_window < 2048 - len(PROMPT.page)
+    assert urial.metadata.context_window < 2048 - len(PROMPT.prefix)
     assert urial.tokenizer("ab") == [1, 97, 98]
 
 
@@ -112,7 +112,7 @@ async def test_vllm_in_this_process_answers_in_one_piece(
     urial = UrialLLM(llm=llm, prompt=PROMPT)
     assert await ask(way, urial, top_p=0.8) == "Hello!"
     [([prompt], parameters)] = seen
-    assert prompt.startswith(PROMPT.page)
+    assert prompt.startswith(PROMPT.prefix)
     assert parameters["stop"][0] == "\n````"
     assert (parameters["max_tokens"], parameters["top_p"]) == (33, 0.8)
 
@@ -123,7 +123,7 @@ def test_a_hugging_face_model_runs_in_the_engine() -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    words = ["<end>", "<unknown>", *PROMPT.page.split(), "Hi", "# Query:", "# Answer:", "````"]
+    words = ["<end>", "<unknown>", *PROMPT.prefix.split(), "Hi", "# Query:", "# Answer:", "````"]
     vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
     raw = Tokenizer(models.WordLevel(vocabulary, unk_token="<unknown>"))
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.WhitespaceSplit(), decoders.Fuse()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
-from llm_doubles import END, JUNK, PIECES, PROMPT, WAYS, ask
+from fake_llms import END, JUNK, PIECES, PROMPT, WAYS, ask
 from stub_server import StubServer, serving
 
 from llamaindex_urial import UrialLLM
@@ -123,7 +123,7 @@ async def test_the_reply_is_clean_and_the_server_gets_the_page(
     urial = urial_of(kind, server)
     assert await ask(way, urial, max_tokens=9, top_p=0.8, stop=["STOP"]) == "Hello!"
     [body] = server.bodies
-    assert body["prompt"].startswith(PROMPT.page)
+    assert body["prompt"].startswith(PROMPT.prefix)
     assert body["prompt"].endswith("# Answer:\n````\n")
     limit, top_p, stop = EXPECTED[kind]
     settings = body.get("options", body)
@@ -192,7 +192,7 @@ def test_what_the_owner_set_on_openai_like_is_kept(kind: str, server: StubServer
     assert body["stop"] == ["\n````", "\n# Query:\n", "OWN"]
     assert response.raw["usage"]["completion_tokens"] == 7
     assert server.headers[0]["authorization"] == "Bearer sk-secret"
-    assert "sk-secret" not in repr(urial) + str(urial.to_dict()) + str(urial.urial.model.identity)
+    assert "sk-secret" not in repr(urial) + str(urial.to_dict()) + str(urial.urial.model.cache_key)
 
 
 @pytest.mark.parametrize("kind", ["OpenAILike"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fake_llms import PROMPT
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.tools import FunctionTool
-from llm_doubles import PROMPT
 
 from llamaindex_urial import UrialLLM
 from urial_core import ParameterError, UnsupportedSchemaError
-from urial_core.testing import ScriptedModel
+from urial_core.testing import FakeModel
 
 CALL = "# Tool call:\n````\n"
 
@@ -26,7 +26,7 @@ TOOL = FunctionTool.from_defaults(add)
 
 def llm_of(*scripts: Any, **fields: Any) -> UrialLLM:
     """An LLM around a scripted model that nothing holds to a form."""
-    return UrialLLM(llm=ScriptedModel(*scripts), prompt=PROMPT, **fields)
+    return UrialLLM(llm=FakeModel(*scripts), prompt=PROMPT, **fields)
 
 
 def calls_in(response: Any) -> list[tuple[str, Any]]:

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from urial_core.backends.completions_server.cut_json import rest_of
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
-from urial_core.backends.completions_server.one_line_json import OneLineJson
 from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
-from urial_core.constraint import JsonSchema
 from urial_core.errors import GenerationError
 from urial_core.request import Request
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.cut_json import rest_of
+from urial_core.structured.one_line_json import OneLineJson
 
 __all__ = ["StreamReader", "completion_of", "completions_of", "usage_of"]
 

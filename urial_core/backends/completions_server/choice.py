@@ -13,8 +13,8 @@ from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Ex
 from urial_core.backends.completions_server.payload import completion_payload
 from urial_core.backends.completions_server.tokens import KnownTokens, token_ids_of
 from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
-from urial_core.constraint import Choice
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice
 
 __all__ = ["MOST_SCORED", "KnownChoices", "chosen"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import ParameterError
+from urial_core.structured.constraints import Choice, JsonSchema
 
 __all__ = ["DIALECTS", "GENERIC", "LLAMA_CPP", "VLLM", "Dialect", "dialect_named"]
 

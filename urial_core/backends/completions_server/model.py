@@ -19,10 +19,10 @@ from urial_core.backends.completions_server.urls import api_url, without_login
 from urial_core.backends.completions_server.warming import warmed
 from urial_core.backends.estimate import estimate_tokens
 from urial_core.completion import Completion, CompletionChunk
-from urial_core.constraint import Choice, Constraint
 from urial_core.errors import MissingDependencyError
-from urial_core.prompt import Prompt
+from urial_core.prompts.prompt import Prompt
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice, Constraint
 
 if TYPE_CHECKING:
     import httpx
@@ -135,7 +135,7 @@ class CompletionsServerModel:
         return self._model or self.server().model
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """The server's URL, the model's name and what is sent beside."""
         return {
             "engine": "completions server",
@@ -308,4 +308,4 @@ def _in_order(
 
 
 def _page(prompt: Prompt | str) -> str:
-    return prompt if isinstance(prompt, str) else prompt.page
+    return prompt if isinstance(prompt, str) else prompt.prefix

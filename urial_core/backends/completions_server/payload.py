@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
-from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import ParameterError
 from urial_core.messages import Message
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice, JsonSchema
 
 __all__ = ["chat_payload", "completion_payload", "constraint_fields", "group_payload"]
 

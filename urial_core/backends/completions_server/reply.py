@@ -11,13 +11,13 @@ from typing import Any
 
 from urial_core.backends.completions_server.answer import completion_of
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
-from urial_core.constraint import JsonSchema
+from urial_core.decoding import Reply, ReplyAssembler, ReplyEnd
+from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.errors import ConversationError, GenerationError, ServerError
-from urial_core.reply import Reply, ReplyAssembler, ReplyEnd
-from urial_core.reply.checked_json import checked_json
-from urial_core.reply.json_value import JsonValue
-from urial_core.reply.section import SectionReader
 from urial_core.request import Request
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.json_repair import checked_json
+from urial_core.structured.json_scanner import JsonValue
 
 __all__ = ["reply_of"]
 
@@ -96,7 +96,7 @@ def _with_text(choice: Any) -> Any:
 
 def _fitting(written: str, request: Request, output: JsonSchema, *, cut: bool) -> str:
     """The JSON text that was written, behind what the page already held of it, if it fits."""
-    section = SectionReader(request.frame, request.prefill)
+    section = TurnDecoder(request.format, request.prefill)
     value = JsonValue()
     value.feed(request.prefill + section.feed(written) + section.flush())
     text, wrong = checked_json(value.text.strip(), output.text)

@@ -33,7 +33,7 @@ def warmed(page: str, server: Server) -> Exchange[None]:
     saved = None
     for slot in range(server.slots):
         if saved is not None:
-            yield Ask(f"{server.root}/slots/{slot}?action=restore", state, optional=True)
+            yield Ask(f"{server.root}/slots/{slot}?action=unescape", state, optional=True)
         yield Ask(COMPLETIONS, {**body, "id_slot": slot})
         if slot == 0:
             saved = yield Ask(f"{server.root}/slots/0?action=save", state, optional=True)

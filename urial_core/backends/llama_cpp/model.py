@@ -17,12 +17,12 @@ from weakref import finalize
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
 from urial_core.backends.llama_cpp.private_server import PrivateServer, ServerSettings
 from urial_core.completion import Completion, CompletionChunk
-from urial_core.constraint import Constraint, JsonSchema
 from urial_core.errors import MissingDependencyError, ParameterError
 from urial_core.request import Request
+from urial_core.structured.constraints import Constraint, JsonSchema
 
 if TYPE_CHECKING:
-    from urial_core.prompt import Prompt
+    from urial_core.prompts.prompt import Prompt
 
 __all__ = ["DEFAULT_N_CTX", "DEFAULT_N_PARALLEL", "NEEDED_PACKAGES", "LlamaCppModel"]
 
@@ -128,7 +128,7 @@ class LlamaCppModel:
         return self._settings.n_threads
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """The file, and whatever else decides what it writes."""
         settings = asdict(self._settings)
         del settings["n_threads"]
@@ -176,7 +176,7 @@ class LlamaCppModel:
             UnsupportedSchemaError: The schema uses something that cannot be enforced.
         """
         if isinstance(constraint, JsonSchema):
-            from urial_core.backends.llguidance_schema import check_schema
+            from urial_core.structured.grammar import check_schema
 
             check_schema(constraint)
         return True
@@ -199,7 +199,7 @@ class LlamaCppModel:
         Args:
             prompt: The prompt, or its page's text.
         """
-        self._prepared(prompt if isinstance(prompt, str) else prompt.page)
+        self._prepared(prompt if isinstance(prompt, str) else prompt.prefix)
 
     async def awarm(self, prompt: Prompt | str) -> None:
         """As ``warm``, without blocking the event loop; but see above for loading."""
@@ -258,7 +258,7 @@ class LlamaCppModel:
 
 
 def _json_fields(schema: JsonSchema) -> dict[str, Any]:
-    from urial_core.backends.llguidance_schema import lark_grammar_of
+    from urial_core.structured.grammar import lark_grammar_of
 
     return {"grammar": lark_grammar_of(schema)}
 

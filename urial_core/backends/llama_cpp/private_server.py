@@ -104,7 +104,7 @@ class PrivateServer:
                 f"llama.cpp cannot load {settings.path}: the file is damaged, its architecture is "
                 "unknown to this build of llama.cpp, or the memory is too small for "
                 f"n_ctx={settings.n_ctx} and n_parallel={settings.n_parallel}. With "
-                "engine_options={'params': {'verbosity': 4}} it says more on stderr."
+                "backend_options={'params': {'verbosity': 4}} it says more on stderr."
             ) from error
 
 

@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import DynamicCache
 
-from urial_core.backends.transformers.json_row import JsonRow
+from urial_core.backends.transformers.json_row import JsonSequence
 from urial_core.backends.transformers.page import Page
 from urial_core.backends.transformers.prefix_cache import PrefixCache, common_prefix
 from urial_core.backends.transformers.row import Row
-from urial_core.backends.transformers.scored_page import ScoredPage
-from urial_core.backends.transformers.slab_cache import Segment, SlabCache, supports_slab
+from urial_core.backends.transformers.scored_page import ChoiceSequence
+from urial_core.backends.transformers.slab_cache import CachedPrefix, KVCache, supports_kv_cache
 from urial_core.backends.transformers.tokenization import Tokenization
 from urial_core.completion import CompletionChunk
-from urial_core.constraint import Choice, JsonSchema
 from urial_core.errors import UnsupportedModelError
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice, JsonSchema
 
 if TYPE_CHECKING:
     from urial_core.backends.transformers.json_grammar import JsonGrammars
@@ -79,7 +79,7 @@ class Engine:
         self._end_of_text = _end_of_text(model, tokenization)
         self._constant_ids = lru_cache(8)(lambda text: tuple(tokenization.encode(text)))
         self._too_long = inf if prefix_cache_bytes else 0  # tokens that do not fit what may be kept
-        self._reuses = supports_slab(self._config)
+        self._reuses = supports_kv_cache(self._config)
         self._max_batch_size = max_batch_size if self._reuses else 1
         accepted = inspect.signature(model.forward).parameters
         found = next((name for name in _CACHE_NAMES if name in accepted), None)
@@ -101,17 +101,17 @@ class Engine:
             if self._reuses:
                 for row in batch:
                     yield from self._keep_constant(row)
-            if choices := [row for row in batch if isinstance(row, ScoredPage)]:
+            if choices := [row for row in batch if isinstance(row, ChoiceSequence)]:
                 yield from self._choose(choices)
             if replies := [row for row in batch if isinstance(row, Row)]:
                 yield from self._write(replies)
 
-    def _row(self, number: int, request: Request) -> Row | ScoredPage:
+    def _row(self, number: int, request: Request) -> Row | ChoiceSequence:
         if isinstance(request.constraint, Choice):
-            return ScoredPage(number, request, self._tokenization)
+            return ChoiceSequence(number, request, self._tokenization)
         if isinstance(request.constraint, JsonSchema) and find_spec("llguidance"):
             text = self._json_grammars.text(request.constraint, request.max_tokens)
-            return JsonRow(number, request, self._tokenization, self._end_of_text, text)
+            return JsonSequence(number, request, self._tokenization, self._end_of_text, text)
         return Row(number, request, self._tokenization, self._end_of_text)
 
     @cached_property
@@ -131,10 +131,10 @@ class Engine:
                 self._too_long = length
 
     def _read(
-        self, ids: Sequence[int], segment: Segment | None, kept: int
-    ) -> Generator[Step, None, Segment]:
+        self, ids: Sequence[int], segment: CachedPrefix | None, kept: int
+    ) -> Generator[Step, None, CachedPrefix]:
         """Compute a token sequence's keys and values, from the first ``kept`` of a segment."""
-        cache = SlabCache(self._config)
+        cache = KVCache(self._config)
         if segment and kept:
             cache.load([segment], [kept])
         for start in range(kept, len(ids), _CHUNK):
@@ -142,7 +142,7 @@ class Engine:
             yield []
         return cache.segment(0, ids)
 
-    def _choose(self, rows: list[ScoredPage]) -> Generator[Step]:
+    def _choose(self, rows: list[ChoiceSequence]) -> Generator[Step]:
         """Score the options of choices behind their pages; keep the pages for what follows."""
         if not self._reuses:
             for row in rows:
@@ -171,7 +171,7 @@ class Engine:
                 self.prefixes.add(cache.segment(index, row.ids, padding[index]))
         yield [(row.number, row.choose()) for row in rows]
 
-    def _choose_plainly(self, row: ScoredPage) -> Generator[Step]:
+    def _choose_plainly(self, row: ChoiceSequence) -> Generator[Step]:
         for tail in row.tails:
             cache = DynamicCache(config=self._config)
             ids = row.ids + tail[:-1]
@@ -232,7 +232,7 @@ class Engine:
                 found[index], needed[index] = (read, len(row.ids) - usual), usual
         fed = max(needed)
         lengths = [max(len(row.ids) - fed, 0) for row in rows]
-        slab = SlabCache(self._config)
+        slab = KVCache(self._config)
         segments = [segment for segment, _ in found if segment]
         if max(lengths) > 0:
             slab.load([segment or segments[0] for segment, _ in found], lengths)

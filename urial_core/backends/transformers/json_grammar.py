@@ -15,11 +15,11 @@ import llguidance
 import numpy as np
 import torch
 
-from urial_core.backends.json_closing import Closer, Closing, Within
-from urial_core.backends.llguidance_schema import check_schema, grammar_of
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.constraint import JsonSchema
 from urial_core.errors import GenerationError, ParameterError, UnsupportedSchemaError
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.grammar import check_schema, grammar_of
+from urial_core.structured.json_closing import Closer, Closing, Within
 
 __all__ = ["JsonGrammars", "JsonText"]
 

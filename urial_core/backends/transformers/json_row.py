@@ -15,10 +15,10 @@ from urial_core.request import Request
 if TYPE_CHECKING:
     from urial_core.backends.transformers.json_grammar import JsonText
 
-__all__ = ["JsonRow"]
+__all__ = ["JsonSequence"]
 
 
-class JsonRow(Row):
+class JsonSequence(Row):
     """A reply held to a JSON schema.
 
     Penalties do not apply: they would punish the very quotes, commas and digits that JSON must

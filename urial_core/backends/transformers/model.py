@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urial_core.backends.transformers.source import Source
 from urial_core.backends.transformers.window import config_file_window, window_of
 from urial_core.completion import Completion, CompletionChunk
-from urial_core.constraint import Constraint, JsonSchema
 from urial_core.errors import (
     GenerationError,
     MissingDependencyError,
@@ -23,6 +22,7 @@ from urial_core.errors import (
     UrialError,
 )
 from urial_core.request import Request
+from urial_core.structured.constraints import Constraint, JsonSchema
 
 if TYPE_CHECKING:
     from urial_core.backends.transformers.engine import Engine, Step
@@ -147,7 +147,7 @@ class TransformersModel:
         return self._source.model_id
 
     @property
-    def identity(self) -> Mapping[str, Any]:
+    def cache_key(self) -> Mapping[str, Any]:
         """Model id, revision, precision, quantization; and which object, if one was handed over."""
         shown = (
             "model_id",
@@ -157,10 +157,10 @@ class TransformersModel:
             "attn_implementation",
             "model_kwargs",
         )
-        identity = {name: str(getattr(self._source, name)) for name in shown}
+        cache_key = {name: str(getattr(self._source, name)) for name in shown}
         if self._loaded is not None:
-            identity["object"] = hex(id(self._loaded))
-        return {"engine": "transformers", **identity}
+            cache_key["object"] = hex(id(self._loaded))
+        return {"engine": "transformers", **cache_key}
 
     @property
     def context_window(self) -> int | None:
@@ -253,7 +253,7 @@ class TransformersModel:
         if isinstance(constraint, JsonSchema):
             if find_spec("llguidance") is None:
                 return False
-            from urial_core.backends.llguidance_schema import check_schema
+            from urial_core.structured.grammar import check_schema
 
             check_schema(constraint)
         return True

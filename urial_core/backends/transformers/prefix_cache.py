@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urial_core.backends.transformers.slab_cache import Segment
+from urial_core.backends.transformers.slab_cache import CachedPrefix
 
 __all__ = ["PrefixCache", "common_prefix"]
 
@@ -20,8 +20,8 @@ class PrefixCache:
     def __init__(self, max_bytes: int) -> None:
         """Create an empty cache that holds at most ``max_bytes`` of keys and values."""
         self.max_bytes = max_bytes
-        self._constant = dict[tuple[int, ...], Segment]()  # oldest use first, as below
-        self._conversations = dict[tuple[int, ...], Segment]()
+        self._constant = dict[tuple[int, ...], CachedPrefix]()  # oldest use first, as below
+        self._conversations = dict[tuple[int, ...], CachedPrefix]()
 
     @property
     def nbytes(self) -> int:
@@ -33,9 +33,9 @@ class PrefixCache:
     def __len__(self) -> int:
         return len(self._constant) + len(self._conversations)
 
-    def match(self, ids: tuple[int, ...]) -> tuple[Segment | None, int]:
+    def match(self, ids: tuple[int, ...]) -> tuple[CachedPrefix | None, int]:
         """Find the sequence that shares the longest beginning with ``ids``, and its length."""
-        best: Segment | None = None
+        best: CachedPrefix | None = None
         length = 0
         for kept in (self._constant, self._conversations):
             for segment in kept.values():
@@ -48,7 +48,7 @@ class PrefixCache:
                     kept[best.ids] = kept.pop(best.ids)
         return best, length
 
-    def add(self, segment: Segment, *, constant: bool = False) -> bool:
+    def add(self, segment: CachedPrefix, *, constant: bool = False) -> bool:
         """Keep a sequence, in place of any conversation that it continues; say if it is kept."""
         if segment.nbytes > self.max_bytes:
             return False

@@ -8,13 +8,13 @@ from urial_core.backends.transformers.page import Page
 from urial_core.backends.transformers.prefix_cache import common_prefix
 from urial_core.backends.transformers.tokenization import Tokenization
 from urial_core.completion import CompletionChunk, TokenLogprob, Usage
-from urial_core.constraint import Choice
 from urial_core.request import Request
+from urial_core.structured.constraints import Choice
 
-__all__ = ["ScoredPage"]
+__all__ = ["ChoiceSequence"]
 
 
-class ScoredPage(Page):
+class ChoiceSequence(Page):
     """A page and the options of a choice.
 
     Page and option are encoded together, as the page of the next request will be. The last tokens

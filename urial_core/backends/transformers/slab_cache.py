@@ -22,14 +22,14 @@ from transformers.cache_utils import (
     DynamicSlidingWindowLayer,
 )
 
-__all__ = ["Segment", "SlabCache", "supports_slab"]
+__all__ = ["CachedPrefix", "KVCache", "supports_kv_cache"]
 
 _GROWTH = 256
 """Room is added for this many tokens at a time."""
 
 
 @dataclass(frozen=True)
-class Segment:
+class CachedPrefix:
     """Keys and values of a token sequence: per layer, two tensors [1, heads, tokens, dim]."""
 
     ids: tuple[int, ...]
@@ -41,14 +41,14 @@ class Segment:
         return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
 
 
-def supports_slab(config: Any) -> bool:
+def supports_kv_cache(config: Any) -> bool:
     """Whether all of a model's layers attend over plain keys and values."""
     layers = DynamicCache(config=config).layers
     plain = (DynamicLayer, DynamicSlidingWindowLayer)
     return bool(layers) and all(type(layer) in plain for layer in layers)
 
 
-class _SlabLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not typed here
+class _KVLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not typed here
     """One layer's storage, [rows, heads, capacity, dim], of which ``length`` columns are filled."""
 
     is_croppable = True
@@ -94,14 +94,14 @@ class _SlabLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not t
         return 0 if self.window is None else max(start - self.window + 1, 0)
 
 
-class SlabCache(Cache):  # type: ignore[misc] # as above
+class KVCache(Cache):  # type: ignore[misc] # as above
     """A cache for a fixed set of rows."""
 
     def __init__(self, config: Any) -> None:
         """Create an empty cache for a model's layers."""
         plain = DynamicCache(config=config).layers
         super().__init__(
-            layers=[_SlabLayer(getattr(layer, "sliding_window", None)) for layer in plain]
+            layers=[_KVLayer(getattr(layer, "sliding_window", None)) for layer in plain]
         )
 
     @property
@@ -109,7 +109,7 @@ class SlabCache(Cache):  # type: ignore[misc] # as above
         """Columns filled, padding included."""
         return int(self.layers[0].length)
 
-    def load(self, segments: Sequence[Segment], lengths: Sequence[int]) -> None:
+    def load(self, segments: Sequence[CachedPrefix], lengths: Sequence[int]) -> None:
         """Fill the empty cache: row i with the first ``lengths[i]`` tokens of segment i."""
         columns = max(lengths)
         for index, layer in enumerate(self.layers):
@@ -124,7 +124,7 @@ class SlabCache(Cache):  # type: ignore[misc] # as above
             layer.length = columns
             layer.is_initialized = True
 
-    def segment(self, row: int, ids: Sequence[int], padding: int = 0) -> Segment:
+    def segment(self, row: int, ids: Sequence[int], padding: int = 0) -> CachedPrefix:
         """Copy out a row's first ``len(ids)`` tokens, which stand behind its padding."""
         columns = slice(padding, padding + len(ids))
         layers = (
@@ -134,7 +134,7 @@ class SlabCache(Cache):  # type: ignore[misc] # as above
             )
             for layer in self.layers
         )
-        return Segment(tuple(ids), tuple(layers))
+        return CachedPrefix(tuple(ids), tuple(layers))
 
     def keep(self, rows: Sequence[int]) -> None:
         """Keep these rows only."""
@@ -143,7 +143,7 @@ class SlabCache(Cache):  # type: ignore[misc] # as above
             layer.keys = layer.keys.index_select(0, index)
             layer.values = layer.values.index_select(0, index)
 
-    def copy(self, rows: Sequence[int]) -> SlabCache:
+    def copy(self, rows: Sequence[int]) -> KVCache:
         """Make a cache of its own out of these rows; a row may come several times."""
         copied = copy(self)
         copied.layers = [copy(layer) for layer in self.layers]

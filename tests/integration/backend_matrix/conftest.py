@@ -1,0 +1,114 @@
+"""The one real server, the fronts before it, the models in this process, and the roads to them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules that all files share
+
+from backend_cases import FRONTS, ROADS, Kind
+from road import BackendCase
+from running_server import LlamaServer
+
+from urial_core.backends.llama_cpp import LlamaCppModel
+from urial_core.backends.transformers import TransformersModel
+from urial_core.demo import demo_model_file
+
+FIELDS = {"prompt": "short", "max_tokens": 24, "temperature": 0.0, "repetition_penalty": 1.0}
+"""Greedy, with a short page and no penalty anywhere: servers would count the page's tokens."""
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[LlamaServer]:
+    """A llama.cpp server with one slot and no store of earlier states.
+
+    So what it has computed when a request comes is what the request before it left, and nothing
+    else: greedy text depends on that.
+    """
+    pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
+    options = ["--slots", "1", "--cache-ram", "0"]
+    started = LlamaServer(tmp_path_factory.mktemp("slots"), options=options)
+    yield started
+    started.kill()
+
+
+@pytest.fixture(scope="session")
+def ollama(server: LlamaServer) -> Generator[str]:
+    """The URL of the front of Ollama's."""
+    with FRONTS["ollama"](server.url).running() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def tgi_front(server: LlamaServer) -> Generator[str]:
+    """The URL of the front of TGI's."""
+    with FRONTS["tgi"](server.url).running() as url:
+        yield url
+
+
+@pytest.fixture
+def tgi(tgi_front: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, let through: while offline, Hugging Face's client refuses the loopback too."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    return tgi_front
+
+
+@pytest.fixture(scope="session")
+def loaded(demo_model: TransformersModel) -> tuple[Any, Any]:
+    """The base model and its tokenizer as transformers' objects, in float32."""
+    return demo_model._ready_engine().model, demo_model._tokenization()._tokenizer
+
+
+@pytest.fixture(scope="session")
+def llama() -> Generator[LlamaCppModel]:
+    """The base model, run by this project's llama.cpp in this process."""
+    model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_parallel=1, n_threads=1)
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def langchain_llama_cpp() -> Any:
+    """LangChain's class around llama.cpp in this process."""
+    from langchain_community.llms import LlamaCpp
+
+    return LlamaCpp(model_path=str(demo_model_file()), n_ctx=2048, n_threads=1, verbose=False)
+
+
+@pytest.fixture(scope="session")
+def llamaindex_llama_cpp() -> Any:
+    """LlamaIndex's class around llama.cpp in this process."""
+    from llama_index.llms.llama_cpp import LlamaCPP
+
+    return LlamaCPP(
+        model_path=str(demo_model_file()),
+        context_window=2048,
+        model_kwargs={"n_threads": 1},
+        verbose=False,
+    )
+
+
+@pytest.fixture(params=ROADS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each kind of road in turn."""
+    found = ROADS[request.param]
+    if found.missing:
+        pytest.skip(f"needs the package {found.needs}, which must be compiled")
+    return found
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest) -> Callable[..., BackendCase]:
+    """Makes a road of a kind, with fields of the chat model that differ from the usual ones."""
+    return lambda kind, **fields: kind.make(request.getfixturevalue, **{**FIELDS, **fields})
+
+
+@pytest.fixture
+def road(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
+    """Each road in turn, greedy, with a short page and short replies."""
+    return make(kind)

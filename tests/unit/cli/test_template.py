@@ -1,0 +1,63 @@
+"""``urial template``: the template on stdout or in a file, how to use it on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from urial_core import load_prompt
+from urial_core.chat_template import chat_template, modelfile
+
+RunUrial = Callable[..., Result]
+
+
+def test_to_stdout(run_urial: RunUrial) -> None:
+    """The template alone is on stdout; stderr says how servers use it, and the stop strings."""
+    result = run_urial("template", "--prompt", "ja")
+    prompt = load_prompt("ja")
+    assert result.stdout_bytes == chat_template(prompt).encode()
+    assert "vllm serve MODEL --chat-template urial.jinja" in result.stderr
+    assert "llama-server -m MODEL.gguf --jinja --chat-template-file urial.jinja" in result.stderr
+    assert json.dumps(prompt.format.stop) in result.stderr
+    assert result.exit_code == 0
+
+
+def test_to_a_file(run_urial: RunUrial, tmp_path: Path) -> None:
+    """A file gets the template's exact bytes; for a GGUF file, without the first token.
+
+    llama.cpp puts that token there itself.
+    """
+    file = tmp_path / "chat.jinja"
+    result = run_urial("template", "--output", str(file), "--model", "m.gguf")
+    assert file.read_bytes() == chat_template(load_prompt(), bos=False).encode()
+    assert result.stdout == ""
+    assert f"-m m.gguf --jinja --chat-template-file {file}" in result.stderr
+
+
+def test_for_ollama(run_urial: RunUrial) -> None:
+    """A Modelfile names its model, and holds page and stop strings."""
+    result = run_urial("template", "--format", "modelfile", "--model", "llama3.1:8b-text")
+    prompt = load_prompt()
+    assert result.stdout == modelfile(prompt, "llama3.1:8b-text")
+    assert result.stdout.startswith('FROM llama3.1:8b-text\nPARAMETER stop """\n````"""\n')
+    assert prompt.prefix in result.stdout
+    assert "ollama create" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--prompt", "nope"], "No prompt 'nope'"),
+        (["--format", "modelfile"], "A Modelfile needs --model"),
+        (["--output", "/nowhere/at/all"], "Cannot write /nowhere/at/all"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], part: str, run_urial: RunUrial) -> None:
+    """What goes wrong is one line on stderr and exit code 1."""
+    result = run_urial("template", *arguments)
+    assert result.stderr.startswith(f"urial: {part}")
+    assert (result.stderr.count("\n"), result.exit_code, result.stdout) == (1, 1, "")

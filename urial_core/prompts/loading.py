@@ -1,0 +1,83 @@
+"""The project's own prompts, as data files, and how prompts are found and read."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from urial_core.errors import PromptError, UnknownPromptError
+from urial_core.prompts.original_file import parse_original
+from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.toml_file import parse_toml
+from urial_core.prompts.tool_examples import ToolExamples
+from urial_core.prompts.tool_examples_table import ToolExamplesTable
+
+__all__ = [
+    "MAX_PROMPT_BYTES",
+    "default_tool_examples",
+    "load_prompt",
+    "parse_original",
+    "parse_toml",
+    "preset_names",
+]
+
+MAX_PROMPT_BYTES = 256 * 1024
+"""Prompt files larger than this are refused: no window holds them."""
+
+_DATA = files(__name__)
+
+
+def preset_names() -> list[str]:
+    """Names of the project's own prompts, sorted."""
+    entries = (entry.name for entry in _DATA.iterdir())
+    return sorted(name.removesuffix(".toml") for name in entries if name.endswith(".toml"))
+
+
+@cache
+def default_tool_examples() -> ToolExamples:
+    """The tool lesson of every prompt that brings none of its own."""
+    text = (_DATA / "tools" / "default.toml").read_text("utf-8")
+    return ToolExamplesTable.model_validate(tomllib.loads(text)).value()
+
+
+def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
+    """Get a prompt.
+
+    Args:
+        source: A preset's name, the path of a prompt file (``.toml``: this project's format;
+            anything else: the original URIAL repository's), or a prompt, which is returned as is.
+
+    Raises:
+        UnknownPromptError: Neither a preset nor a file.
+        PromptError: The file is too large, not UTF-8, or not well formed.
+    """
+    if isinstance(source, Prompt):
+        return source
+    if isinstance(source, str) and source in preset_names():
+        return parse_toml((_DATA / f"{source}.toml").read_text("utf-8"), f"preset {source!r}")
+    path = Path(source)
+    if not _is_file(path):
+        raise UnknownPromptError(
+            f"No prompt {str(source)!r}: there is no such file, and the presets are "
+            f"{', '.join(preset_names())}."
+        )
+    if path.stat().st_size > MAX_PROMPT_BYTES:
+        raise PromptError(
+            f"{path} is larger than {MAX_PROMPT_BYTES} bytes: no prompt is that long."
+        )
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PromptError(f"{path} is not UTF-8 text: {error}.") from error
+    return (
+        parse_toml(text, str(path)) if path.suffix == ".toml" else parse_original(text, path.stem)
+    )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a whole text, say, is too long for a name
+        return False

@@ -1,0 +1,119 @@
+"""Read a prompt file of the original URIAL repository (``urial_prompts/*.txt``).
+
+Such a file is one text: instruction and examples already written out. Its bytes are kept, since
+they are what the paper measured. Labels, fences and spacing are read from the text itself; the
+file's name says nothing reliable about them.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from itertools import pairwise
+
+from urial_core.errors import PromptError
+from urial_core.prompts.prompt import Example, Prompt
+from urial_core.prompts.prompt_format import PromptFormat
+
+__all__ = ["PromptWarning", "parse_original"]
+
+_HEADER = re.compile(r"^(?P<mark># )?(?P<label>Query|Answer|User|Assistant):[ \t]*$", re.MULTILINE)
+_QUERIES = ("Query", "User")
+
+
+class PromptWarning(UserWarning):
+    """A prompt file works but holds something its author probably did not mean."""
+
+
+def parse_original(text: str, name: str) -> Prompt:
+    """Parse an original prompt file's text.
+
+    Defects of the data (examples out of order, a missing final newline) are warned about.
+
+    Args:
+        text: The file's text, whole.
+        name: What to call the prompt.
+
+    Raises:
+        PromptError: The text is empty.
+    """
+    text = text.replace("\r\n", "\n")  # a Windows checkout
+    if not text.strip():
+        raise PromptError(f"Prompt file {name!r} is empty.")
+    headers = list(_HEADER.finditer(text))
+    prompt_format = _frame(text, headers)
+    ends = [*(header.start() for header in headers), len(text)][1:]
+    sections = [
+        (header["label"] in _QUERIES, _unfenced(text[header.end() : end], prompt_format))
+        for header, end in zip(headers, ends, strict=True)
+    ]
+    _warn_of_defects(text, name, prompt_format, sections)
+    pairs = pairwise(sections)
+    return Prompt(
+        name=name,
+        description="A prompt of the original URIAL repository.",
+        instruction=text[: headers[0].start()].strip() if headers else text.strip(),
+        examples=tuple(
+            Example(query, answer)
+            for (first_asks, query), (second_asks, answer) in pairs
+            if first_asks and not second_asks
+        ),
+        format=prompt_format,
+        verbatim=text,
+    )
+
+
+def _frame(text: str, headers: list[re.Match[str]]) -> PromptFormat:
+    if headers:
+        labels = {header["label"] for header in headers}
+        mark = headers[0]["mark"] or ""
+    else:  # no examples: the instruction names the labels
+        labels = {"User"} if re.search(r"\bUser:", text) else {"Query"}
+        mark = "# "
+    query, answer = ("User", "Assistant") if "User" in labels else ("Query", "Answer")
+    first_answer = next((h for h in headers if h["label"] not in _QUERIES), None)
+    body = text[first_answer.end() :] if first_answer else "\n```"
+    fenced = body.lstrip().startswith("```")
+    spacious = body.startswith("\n\n")
+    return PromptFormat(
+        query_header=f"{mark}{query}:",
+        answer_header=f"{mark}{answer}:",
+        system_header=f"{mark}System:",
+        tool_header=f"{mark}Tool result:",
+        tools_header=f"{mark}Tools:",
+        call_header=f"{mark}Tool call:",
+        fence="```" if fenced else "",
+        separator="\n" if fenced or spacious else "\n\n",
+        text_separator="\n\n" if spacious else "\n",
+        strip_newlines=not fenced and not spacious,
+    )
+
+
+def _unfenced(section: str, prompt_format: PromptFormat) -> str:
+    text = section.strip()
+    return text.removeprefix("```").removesuffix("```").strip() if prompt_format.fence else text
+
+
+def _warn_of_defects(
+    text: str, name: str, prompt_format: PromptFormat, sections: list[tuple[bool, str]]
+) -> None:
+    for number, (asks, _) in enumerate(sections):
+        expected = number % 2 == 0
+        if asks != expected:
+            found, wanted = ("a query", "an answer") if asks else ("an answer", "a query")
+            warnings.warn(
+                f"Prompt file {name!r}: section {number + 1} is {found} where {wanted} was "
+                "expected; an example is out of place.",
+                PromptWarning,
+                stacklevel=4,
+            )
+            break
+    if sections and sections[-1][0]:
+        message = f"Prompt file {name!r}: the last query has no answer."
+        warnings.warn(message, PromptWarning, stacklevel=4)
+    if not text.endswith("\n") and prompt_format.separator == "\n":
+        message = (
+            f"Prompt file {name!r} has no final newline, so the first query follows its last "
+            "line without a blank line."
+        )
+        warnings.warn(message, PromptWarning, stacklevel=4)

@@ -1,0 +1,97 @@
+"""Prompt: the constant page that makes a base model an assistant."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from urial_core.errors import PromptError
+from urial_core.prompts.escaping import escape
+from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.prompts.tool_examples import ToolExamples
+
+__all__ = ["Example", "Prompt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question and the answer that shows the style wanted."""
+
+    query: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """Instruction, examples and format, bound together as one value (Lin et al. 2023, section 3).
+
+    Attributes:
+        name: What to call it.
+        instruction: What the assistant is and how it answers.
+        examples: Constant question-and-answer pairs, in order; they teach style, not facts.
+        format: How sections are written.
+        description: One line on what it is for.
+        language: Its language, as a BCP 47 tag.
+        verbatim: The page's exact text, for prompts whose bytes must be kept; otherwise the page
+            is written from instruction and examples.
+        tool_examples: How tools are used, for pages of requests with tools. None: this project's.
+    """
+
+    name: str
+    instruction: str
+    examples: tuple[Example, ...] = ()
+    format: PromptFormat = field(default_factory=PromptFormat)
+    description: str = ""
+    language: str = "en"
+    verbatim: str | None = None
+    tool_examples: ToolExamples | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise PromptError("A prompt needs a name.")
+        if self.verbatim is not None:
+            return
+        if not self.instruction.strip():
+            raise PromptError(f"Prompt {self.name!r} has an empty instruction.")
+        for number, example in enumerate(self.examples, 1):
+            for part in ("query", "answer"):
+                text = getattr(example, part)
+                if not text.strip():
+                    raise PromptError(f"Example {number} of prompt {self.name!r}: empty {part}.")
+                if escape(text, self.format) != text:
+                    raise PromptError(
+                        f"Example {number} of prompt {self.name!r}: its {part} holds a line that "
+                        f"looks like one of the page's headers {self.format.headers} or its fence "
+                        f"{self.format.fence!r}. Reword the line or choose another format."
+                    )
+
+    @cached_property
+    def prefix(self) -> str:
+        """The constant start of every page, byte for byte."""
+        if self.verbatim is not None:
+            return self.verbatim
+        sections = [
+            self.format.turn("user", example.query) + self.format.turn("assistant", example.answer)
+            for example in self.examples
+        ]
+        return f"# Instruction\n\n{self.instruction}\n{''.join(sections)}"
+
+    @cached_property
+    def lesson(self) -> ToolExamples:
+        """How tools are used: this prompt's own lesson, or the one that all share."""
+        from urial_core.prompts.loading import default_tool_examples
+
+        return self.tool_examples or default_tool_examples()
+
+    @cached_property
+    def prefix_with_tools(self) -> str:
+        """The constant start of every page with tools; it begins as ``page`` does."""
+        return self.prefix + self.lesson.written(self.format)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of both pages and the format: prompts with one digest give the same replies."""
+        return hashlib.sha256(
+            repr((self.prefix_with_tools, self.lesson.call_offset, self.format)).encode()
+        ).hexdigest()

@@ -1,0 +1,130 @@
+"""PromptFormat: how a section of the page is written, and by what its end is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from urial_core.errors import PromptError
+
+__all__ = ["LINE_BREAKS", "LONGEST_FENCE", "PromptFormat", "TurnKind"]
+
+TurnKind = Literal["system", "user", "assistant", "tool", "tools", "call"]
+"""What a section holds: what one of the roles says, the tools there are, or calls of them."""
+
+LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+"""Characters after which a new line starts, as ``str.splitlines`` has it."""
+LONGEST_FENCE = 64
+"""A longer run of fence characters, or of a fence and the blanks after it, is no fence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFormat:
+    r"""How sections are written: ``before + header + opening + text + closing``.
+
+    With a fence, opening and closing are the fence on a line of its own; without, they are ``gap``.
+    The page ends with an open answer section, and the model's text is the reply up to the closing
+    fence or to the next line that holds a header and nothing else.
+
+    Attributes:
+        query_header: Heads what the user says.
+        answer_header: Heads what the assistant says.
+        system_header: Heads an app's own rules.
+        tool_header: Heads a tool's result.
+        tools_header: Heads the list of tools.
+        call_header: Heads the assistant's calls of tools.
+        fence: Three or more backticks or tildes, or empty for none. With four or more, code blocks
+            inside an answer never look like its end.
+        separator: Written before each header.
+        text_separator: Written between header and text, and after the text, where there is no fence.
+        strip_newlines: Whether newlines around a text are left out.
+    """
+
+    query_header: str = "# Query:"
+    answer_header: str = "# Answer:"
+    system_header: str = "# System:"
+    tool_header: str = "# Tool result:"
+    tools_header: str = "# Tools:"
+    call_header: str = "# Tool call:"
+    fence: str = "````"
+    separator: str = "\n"
+    text_separator: str = "\n"
+    strip_newlines: bool = False
+
+    def __post_init__(self) -> None:
+        for header in self.headers:
+            if not header or header != header.strip() or len(header.splitlines()) != 1:
+                raise PromptError(
+                    f"The header {header!r} must be one line of text without spaces around it."
+                )
+            if header[0] == "\\":
+                raise PromptError(f"The header {header!r} must not begin with a backslash.")
+        if len(set(self.headers)) != len(self.headers):
+            raise PromptError(f"The headers {self.headers} must differ from one another.")
+        if any(a != b and b.startswith(a) for a in self.headers for b in self.headers):
+            raise PromptError(f"None of the headers {self.headers} may begin with another.")
+        if self.fence and (
+            not 3 <= len(self.fence) <= LONGEST_FENCE
+            or self.fence.strip(self.fence[0]) != ""
+            or (self.fence[0] not in "`~")
+        ):
+            raise PromptError(
+                f"The fence {self.fence!r} must be empty or three or more of one of ` and ~, "
+                f"at most {LONGEST_FENCE}."
+            )
+        if self.separator[-1:] != "\n" or self.text_separator[-1:] != "\n":
+            raise PromptError("A format's `before` and `gap` must end with a newline.")
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """All headers; a line that holds one of them alone begins a section."""
+        return (
+            self.query_header,
+            self.answer_header,
+            self.system_header,
+            self.tool_header,
+            self.tools_header,
+            self.call_header,
+        )
+
+    @property
+    def turn_end(self) -> str:
+        """What follows a turn's text; the same stands between its header and the text."""
+        return f"\n{self.fence}\n" if self.fence else self.text_separator
+
+    @property
+    def fence_ends_turn(self) -> bool:
+        """Whether the fence alone is proof of the end (a code block's own has three)."""
+        return len(self.fence) > 3
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The few strings at which an engine may stop; the exact cut is the reader's."""
+        query, answer = f"\n{self.query_header}\n", f"\n{self.answer_header}\n"
+        return (f"\n{self.fence}", query) if self.fence_ends_turn else (query, answer)
+
+    @property
+    def stop_after_header(self) -> tuple[str, ...]:
+        """As ``stop``, where the model writes the section's header and opening itself."""
+        query, result = f"\n{self.query_header}\n", f"\n{self.tool_header}\n"
+        return (self.turn_end + self.separator, query) if self.fence_ends_turn else (query, result)
+
+    def header(self, kind: TurnKind) -> str:
+        """The header of a kind of section."""
+        return {
+            "user": self.query_header,
+            "assistant": self.answer_header,
+            "system": self.system_header,
+            "tool": self.tool_header,
+            "tools": self.tools_header,
+            "call": self.call_header,
+        }[kind]
+
+    def open_turn(self, kind: TurnKind) -> str:
+        """A section's beginning, up to where its text starts."""
+        return f"{self.separator}{self.header(kind)}{self.turn_end}"
+
+    def turn(self, kind: TurnKind, text: str) -> str:
+        """A whole section. The text is written as it is: see ``urial_core.prompts.escaping``."""
+        body = text.strip("\n") if self.strip_newlines else text
+        return f"{self.open_turn(kind)}{body}{self.turn_end}"
