@@ -32,8 +32,8 @@ import torch
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel, json_grammar
+from urial_core.completion import CompletionRequest
 from urial_core.demo import demo_model_file
-from urial_core.request import Request
 from urial_core.structured.constraints import JsonSchema
 
 SHORT = {"type": "string", "maxLength": 20}
@@ -122,7 +122,7 @@ class Way:
     def __init__(
         self,
         model: TransformersModel,
-        request: Request,
+        request: CompletionRequest,
         around: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.steps = list[float]()

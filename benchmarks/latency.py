@@ -71,9 +71,9 @@ def main() -> None:
 def row(model_id: str, dtype: str, rounds: int) -> str:
     urial = TransformersModel(model_id, dtype=dtype)
     urial.load()
-    engine = urial._ready_engine()  # noqa: SLF001 - the plain peer must use the same weights
-    model, tokenize = engine.model, urial.token_ids
-    tokenizer = urial._tokenization()._tokenizer  # noqa: SLF001 - as above
+    engine = urial._ready_engine()
+    model, tokenize = engine.model, urial.tokenizer
+    tokenizer = urial._tokenization()._tokenizer
     bare = TransformersModel(model, tokenizer, prefix_cache_bytes=0)
     page = load_prompt("default")
     empty = Prompt(name="empty", instruction="-", verbatim="")
@@ -84,7 +84,7 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
         return UrialChat(engine, prompt).request([Message("user", text)], parameters)
 
     def plain(tokens: int, number: int) -> float:
-        ours = model.config._attn_implementation  # noqa: SLF001 - it has no public name
+        ours = model.config._attn_implementation
         model.set_attn_implementation("sdpa")  # as transformers loads it
         try:
             return generated(tokens, number)

@@ -44,7 +44,7 @@ from urial_core.demo import demo_model_file
 
 MAX_TOKENS = 8
 ROOM_FOR_JSON = 64
-SECRET = "key-very-secret"  # noqa: S105 - of a server that is none
+SECRET = "key-very-secret"
 WINDOW = 2048
 
 
@@ -73,7 +73,7 @@ class TestHuggingFaceLLM(LLMConformanceTests):
         return False  # it has `stopping_ids` instead
 
     def seen_by_model(self, llm: Any) -> str | None:
-        return str(llm._tokenizer.seen)  # noqa: SLF001 - there is no other way to see it
+        return str(llm._tokenizer.seen)
 
 
 class TestOpenAILike(LLMConformanceTests):

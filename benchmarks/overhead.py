@@ -158,7 +158,7 @@ class Asker(ABC):
 
     name: str
 
-    def prepare(self, questions: list[str], *, streams: bool) -> None:  # noqa: B027 - few need it
+    def prepare(self, questions: list[str], *, streams: bool) -> None:
         """Do what is no part of the time that counts."""
 
     def written(self, way: str, question: str) -> int:

@@ -24,12 +24,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: idle threads le
 
 from urial_core import (
     Completion,
+    CompletionRequest,
     GenerationParameters,
     Message,
     Prompt,
     PromptFormat,
     Reply,
-    Request,
     UrialChat,
     load_prompt,
 )
@@ -201,7 +201,7 @@ class Recorder:
         self.count_tokens = model.count_tokens
         self._model = model
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete pages as one batch."""
         completions = self._model.complete(requests)
         self.raw += [

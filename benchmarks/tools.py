@@ -25,10 +25,10 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: idle threads le
 
 from urial_core import (
     Choice,
+    CompletionRequest,
     GenerationParameters,
     Message,
     Prompt,
-    Request,
     Tool,
     ToolCall,
     ToolUse,
@@ -124,7 +124,7 @@ def decide(chat: UrialChat, requests: Sequence[Asked], batch: int) -> list[Decid
     return decided
 
 
-def weigh(chat: UrialChat, pages: Sequence[Request]) -> list[float]:
+def weigh(chat: UrialChat, pages: Sequence[CompletionRequest]) -> list[float]:
     """By how much the model would rather call than answer on each page."""
     weighed = list[float]()
     for page, done in zip(pages, chat.model.complete(pages), strict=True):
@@ -160,7 +160,7 @@ def ranked_right(decided: Sequence[Decided]) -> float:
 def own_prompt(arguments: argparse.Namespace) -> Prompt:
     """The prompt asked for."""
     prompt = load_prompt(arguments.prompt)
-    lesson = prompt.lesson
+    lesson = prompt.tool_examples
     if arguments.order:
         places = [int(number) - 1 for number in arguments.order.split(",")]
         lesson = replace(lesson, examples=tuple(lesson.examples[place] for place in places))
@@ -223,7 +223,7 @@ def main() -> None:
     best = best_offset(decided["tuning"])
     print(f"Tokens: {model.count_tokens(prompt.prefix)} without, ", end="")
     print(f"{model.count_tokens(prompt.prefix_with_tools)} with the tool lesson. ", end="")
-    offset = prompt.lesson.call_offset
+    offset = prompt.tool_examples.call_offset
     print(f"Offset: {offset}; best for the tuning half: {best:.2f}\n")
     for name, half in decided.items():
         if arguments.show:

@@ -38,14 +38,14 @@ class Animal(BaseModel):
 def demo_server() -> Generator[str]:
     """Serve the demo model with llama.cpp; give the address of its API."""
     print(DEMO_NOTICE, file=sys.stderr)
-    process = subprocess.Popen(  # noqa: S603 - our own script
+    process = subprocess.Popen(
         [sys.executable, str(LLAMA_SERVER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdout  # noqa: S101
+    assert process.stdout
     try:
         yield f"{process.stdout.readline().strip()}/v1"
     finally:

@@ -29,7 +29,14 @@ from typing import Any
 
 import pyarrow.dataset
 
-from urial_core import GenerationParameters, Message, Request, UrialError, compose, load_prompt
+from urial_core import (
+    CompletionRequest,
+    GenerationParameters,
+    Message,
+    UrialError,
+    compose,
+    load_prompt,
+)
 from urial_core.backends.completions_server import (
     CompletionsServerModel,
     Server,
@@ -45,7 +52,7 @@ TOPICS = ("bees", "bread", "clouds", "coffee", "honey", "maps", "paper", "rain",
 LLAMA_SERVER = Path(__file__).parents[1] / "tests" / "servers" / "llama_server.py"
 
 
-def request_of(row: dict[str, Any]) -> Request:
+def request_of(row: dict[str, Any]) -> CompletionRequest:
     """The request for a row's conversation: the same before sending and after."""
     messages = [Message(said["role"], said["content"]) for said in row["messages"]]
     return compose(PROMPT, messages, PARAMETERS)
@@ -127,7 +134,7 @@ def answer_all(
 
 def write_questions(file: Path, rows: int) -> None:
     """Write some easy questions, always the same."""
-    chosen = random.Random(0)  # noqa: S311 - nothing secret
+    chosen = random.Random(0)
     with file.open("w", encoding="utf-8") as out:
         for number in range(rows):
             topic, a, b = chosen.choice(TOPICS), chosen.randrange(100), chosen.randrange(100)
@@ -148,7 +155,7 @@ def write_questions(file: Path, rows: int) -> None:
 def demo_server() -> Generator[str]:
     """Serve the demo model with llama.cpp; give the address of its API."""
     command = [sys.executable, str(LLAMA_SERVER), "--slots", "4", "--window", "1024"]
-    process = subprocess.Popen(  # noqa: S603 - our own script
+    process = subprocess.Popen(
         [*command, "--threads", str(max(1, (os.cpu_count() or 1) // 2))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -156,7 +163,7 @@ def demo_server() -> Generator[str]:
         text=True,
     )
     try:
-        assert process.stdout  # noqa: S101
+        assert process.stdout
         yield f"{process.stdout.readline().strip()}/v1"
     finally:
         process.kill()

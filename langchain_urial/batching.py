@@ -22,7 +22,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 
 from urial_core import Reply
-from urial_core.request import Request
+from urial_core.composing import ReplyRequest
 
 __all__ = [
     "Gathering",
@@ -47,15 +47,15 @@ class Gathering:
         """Expect this many calls."""
         self.work: Any = None
         self._outstanding = calls
-        self._asked = dict[int, tuple[Sequence[Request], Future[list[Reply]]]]()
+        self._asked = dict[int, tuple[Sequence[ReplyRequest], Future[list[Reply]]]]()
         self._lock = threading.Lock()
 
     @property
-    def requests(self) -> list[Request]:
+    def requests(self) -> list[ReplyRequest]:
         """All requests of all calls, in the calls' order, whoever came first."""
         return [request for requests, _ in self._in_order() for request in requests]
 
-    def ask(self, number: int, requests: Sequence[Request], work: Any) -> Future[list[Reply]]:
+    def ask(self, number: int, requests: Sequence[ReplyRequest], work: Any) -> Future[list[Reply]]:
         """Bring the requests of a call, by its number, and what can answer them."""
         future = Future[list[Reply]]()
         with self._lock:
@@ -84,7 +84,7 @@ class Gathering:
             if not future.done():
                 future.set_exception(error)
 
-    def _in_order(self) -> list[tuple[Sequence[Request], Future[list[Reply]]]]:
+    def _in_order(self) -> list[tuple[Sequence[ReplyRequest], Future[list[Reply]]]]:
         return [self._asked[number] for number in sorted(self._asked)]
 
 
@@ -135,7 +135,7 @@ async def acall_of(gathering: Gathering, number: int) -> AsyncGenerator[None]:
 
 
 def answer(
-    requests: Sequence[Request], work: Callable[[Sequence[Request]], list[Reply]]
+    requests: Sequence[ReplyRequest], work: Callable[[Sequence[ReplyRequest]], list[Reply]]
 ) -> list[Reply]:
     """Answer requests, together with those of the batch that this call belongs to, if any."""
     call = _call.get()
@@ -147,7 +147,8 @@ def answer(
 
 
 async def aanswer(
-    requests: Sequence[Request], work: Callable[[Sequence[Request]], Awaitable[list[Reply]]]
+    requests: Sequence[ReplyRequest],
+    work: Callable[[Sequence[ReplyRequest]], Awaitable[list[Reply]]],
 ) -> list[Reply]:
     """As ``answer``."""
     call = _call.get()
@@ -162,7 +163,7 @@ def _work_if_last(gathering: Gathering) -> None:
     if gathering.arrived():
         try:
             gathering.settle(gathering.work(gathering.requests))
-        except BaseException as error:  # noqa: BLE001 - each call raises it
+        except BaseException as error:
             gathering.fail(error)
 
 

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_urial.completion_llm import CompletionLLM
 from langchain_urial.structured_output import openai_format
 from langchain_urial.tools import openai_choice, openai_tools
 from langchain_urial.translation import core_messages
 from urial_core import GenerationParameters, Prompt, UrialChat
-from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.in_process import shared_model
 from urial_core.backends.wrapped import SAMPLING, WrappedModel
+from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import parse_response_format, parse_tools
-from urial_core.request import Request
 from urial_core.structured.constraints import JsonSchema
 from urial_core.tools import ToolUse
 
@@ -42,7 +40,7 @@ class Call:
         prefill: Whether a final AI message is to be continued.
         model_name: What to call the model in metadata.
         tools: What the replies may call.
-        output: The form of replies in text.
+        response_format: The form of replies in text.
     """
 
     chat: UrialChat
@@ -50,7 +48,7 @@ class Call:
     prefill: bool
     model_name: str
     tools: ToolUse | None = None
-    output: JsonSchema | None = None
+    response_format: JsonSchema | None = None
 
     @classmethod
     def of(
@@ -81,12 +79,13 @@ class Call:
             model, name = _other_model(owner, model, str(other)), str(other)
         extra = {key: given.pop(key) for key in list(given) if key not in _OWN}
         if extra:
-            if not hasattr(model, "with_call"):
+            with_arguments = model.features.with_arguments
+            if with_arguments is None:
                 raise ParameterError(
                     f"Unknown parameter {', '.join(extra)}: the parameters are {', '.join(_OWN)} "
                     "and stop."
                 )
-            model = model.with_call(extra)
+            model = with_arguments(extra)
 
         def value(key: str) -> Any:
             return given.get(key, getattr(owner, key))
@@ -104,14 +103,14 @@ class Call:
             parse_response_format(openai_format(form) if form is not None else None),
         )
 
-    def requests(self, messages: Sequence[BaseMessage]) -> list[Request]:
+    def requests(self, messages: Sequence[BaseMessage]) -> list[ReplyRequest]:
         """Compose the requests for a conversation: ``n`` of them, with seeds of their own."""
         request = self.chat.request(
             core_messages(messages),
             self.parameters,
             prefill=self.prefill,
             tools=self.tools,
-            output=self.output,
+            response_format=self.response_format,
         )
         seed = self.parameters.seed
         if self.parameters.n == 1:
@@ -132,10 +131,9 @@ def _other_model(owner: ChatUrial, model: Any, name: str) -> Any:
         return model
     if owner.llm is None:
         return shared_model(name, owner.backend_settings)
-    if isinstance(model, CompletionLLM) and model.model_argument:
-        return model.with_call({model.model_argument: name})
-    if isinstance(model, CompletionsServerModel):
-        return model.with_model(name)
+    with_model = model.features.with_model
+    if with_model is not None:
+        return with_model(name)
     raise UnsupportedModelError(
         f"model={name!r}: {type(owner.llm).__name__} serves one model and cannot switch to "
         "another. Make a second ChatUrial for it."

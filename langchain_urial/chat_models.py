@@ -48,11 +48,9 @@ from urial_core import (
 )
 from urial_core.backends.naming import NamesModel, with_backend_options
 from urial_core.backends.wrapped import WrappedModel
-from urial_core.completion import schedules_requests
-from urial_core.composing import Overflow, conversation_text
+from urial_core.composing import Overflow, ReplyRequest, conversation_text
 from urial_core.errors import UnsupportedModelError, UrialError
 from urial_core.openai_tools import parse_tools
-from urial_core.request import Request
 
 __all__ = ["ChatUrial"]
 
@@ -236,13 +234,13 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         """
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        encode = getattr(self._wrapped.model, "token_ids", None)
+        encode = self._wrapped.model.tokenizer
         if encode is None:
             raise UnsupportedModelError(
                 f"The tokenizer of {self.model_name} is out of reach: pass "
                 "custom_get_token_ids=, a function from text to token ids."
             )
-        return list(encode(text))
+        return encode(text)
 
     def get_num_tokens(self, text: str) -> int:
         """Count a text's tokens; a careful guess where the tokenizer is out of reach."""
@@ -318,7 +316,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
 
     def _is_scheduled(self) -> bool:
         try:
-            return schedules_requests(self._wrapped.model)
+            return self._wrapped.model.features.schedules_requests
         except UrialError:  # out of reach: each input says so, where its caller looks for errors
             return False
 
@@ -330,7 +328,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         call = self._call(kwargs, stop)
@@ -345,7 +343,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         call = self._call(kwargs, stop)
@@ -435,7 +433,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         return Call.of(self, self._wrapped, self._prompt, kwargs, stop)
 
 
-def _result(call: Call, requests: Sequence[Request], replies: Sequence[Reply]) -> ChatResult:
+def _result(call: Call, requests: Sequence[ReplyRequest], replies: Sequence[Reply]) -> ChatResult:
     generations = [
         generation(reply, request, call.model_name)
         for reply, request in zip(replies, requests, strict=True)
@@ -444,7 +442,7 @@ def _result(call: Call, requests: Sequence[Request], replies: Sequence[Reply]) -
 
 
 def _chunk(
-    event: TextDelta | ToolCallDelta | ReplyEnd, call: Call, request: Request
+    event: TextDelta | ToolCallDelta | ReplyEnd, call: Call, request: ReplyRequest
 ) -> ChatGenerationChunk:
     if isinstance(event, ReplyEnd):
         return end_chunk(event, request, call.model_name)

@@ -12,11 +12,17 @@ from langchain_core.language_models import LLM, BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial.capabilities import capabilities_of
-from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread, worker_for
-from urial_core.completion import Completion, CompletionChunk, Usage
-from urial_core.request import Request
-from urial_core.structured.constraints import Constraint, JsonSchema
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Tokenizer,
+    Usage,
+    estimate_tokens,
+)
+from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["CompletionLLM"]
 
@@ -69,39 +75,36 @@ class CompletionLLM:
         return None
 
     @property
-    def counts_exactly(self) -> bool:
-        """Whether a tokenizer was given (``custom_get_token_ids``)."""
-        return self._encode is not None
+    def known_context_window(self) -> int | None:
+        """None: it is unknown, or made to fit."""
+        return None
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer that was given (``custom_get_token_ids``), if one was."""
+        return self._encode
 
     def count_tokens(self, text: str) -> int:
-        """Count with the tokenizer that was given, or guess from the length."""
+        """Count with the tokenizer that was given, or estimate from the length."""
         return len(self._encode(text)) if self._encode is not None else estimate_tokens(text)
 
     @property
-    def token_ids(self) -> Callable[[str], list[int]] | None:
-        """The tokenizer that was given, if one was."""
-        return self._encode
+    def features(self) -> ModelFeatures:
+        """JSON schemas and other models, where the class can; keyword arguments of its calls."""
+        name = self._can.model_argument
+        return ModelFeatures(
+            enforces_json=self._can.json_schema is not None,
+            with_arguments=self._with_arguments,
+            with_model=(lambda model: self._with_arguments({name: model})) if name else None,
+        )
 
-    @property
-    def model_argument(self) -> str | None:
-        """The keyword argument of a call that names another model, if the LLM takes one."""
-        return self._can.model_argument
-
-    def constrains(self, constraint: Constraint) -> bool:
-        """Whether the LLM holds a completion to this form: to JSON schemas, where its class can."""
-        return self._can.json_schema is not None and isinstance(constraint, JsonSchema)
-
-    def with_call(self, call: Mapping[str, Any]) -> CompletionLLM:
-        """The same with more keyword arguments for every call."""
-        return CompletionLLM(self._llm, {**self._call, **call}, self._encode)
-
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete pages: one call for all that share their parameters."""
         if self._worker is None:
             return self._complete_here(requests)
         return self._worker.submit(self._complete_here, requests).result()
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``, without blocking the event loop."""
         if not self._completes_async:
             loop = asyncio.get_running_loop()
@@ -116,19 +119,22 @@ class CompletionLLM:
             )
         return _in_order(groups, await asyncio.gather(*calls))
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece, as far as the LLM streams."""
         if self._worker is None:
             return self._stream_here(request)
         return iterate_in_thread(self._worker, lambda: self._stream_here(request))
 
-    def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         if type(self._llm)._astream is not BaseLLM._astream:
             return self._astream_here(request)
         if self._completes_async and not self._streams:
             return self._astream_whole(request)
         return aiterate_in_thread(self._worker, lambda: self._stream_here(request))
+
+    def _with_arguments(self, more: Mapping[str, Any]) -> CompletionLLM:
+        return CompletionLLM(self._llm, {**self._call, **more}, self._encode)
 
     @property
     def _class_name(self) -> str:
@@ -146,7 +152,7 @@ class CompletionLLM:
             return kind._acall is not LLM._acall
         return kind._agenerate is not BaseLLM._agenerate
 
-    def _complete_here(self, requests: Sequence[Request]) -> list[Completion]:
+    def _complete_here(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         groups = _alike(requests)
         results = []
         for numbers in groups:
@@ -157,7 +163,7 @@ class CompletionLLM:
             )
         return _in_order(groups, results)
 
-    def _stream_here(self, request: Request) -> Generator[CompletionChunk]:
+    def _stream_here(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         llm, stop = self._prepared([request], [0])
         kind, call = type(llm), self._arguments(request)
         source: Iterator[GenerationChunk] | Iterator[str]
@@ -172,17 +178,17 @@ class CompletionLLM:
             for item in source:
                 yield _chunk(item)
 
-    async def _astream_here(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def _astream_here(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         llm, stop = self._prepared([request], [0])
         source = llm._astream(request.prompt, stop=stop, **self._arguments(request))
         async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
             async for item in source:
                 yield _chunk(item)
 
-    async def _astream_whole(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def _astream_whole(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         yield (await self.acomplete([request]))[0]
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
+    def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
         """The keyword arguments of a call: those of every call, and its form's."""
         form, held = request.constraint, self._can.json_schema
         if held is None or not isinstance(form, JsonSchema):
@@ -190,7 +196,7 @@ class CompletionLLM:
         return {**self._call, **held(form)}
 
     def _prepared(
-        self, requests: Sequence[Request], numbers: Sequence[int]
+        self, requests: Sequence[CompletionRequest], numbers: Sequence[int]
     ) -> tuple[BaseLLM, list[str] | None]:
         """A copy of the LLM set to these requests' parameters, and the stop strings to pass."""
         group = [requests[number] for number in numbers]
@@ -215,14 +221,14 @@ class CompletionLLM:
         stop = list(group[0].stop)[: self._can.max_stops] if self._can.passes_stop else None
         return llm, stop
 
-    def _sufficient_window(self, group: Sequence[Request]) -> int:
+    def _sufficient_window(self, group: Sequence[CompletionRequest]) -> int:
         """The tokens that the longest page and its reply may need, in whole steps."""
         needed = max(self.count_tokens(r.prompt) + r.max_tokens for r in group)
         own = getattr(self._llm, self._can.window_field or "", None) or 0
         return max(int(own), -(-needed // _WINDOW_STEP) * _WINDOW_STEP)
 
 
-def _alike(requests: Sequence[Request]) -> list[list[int]]:
+def _alike(requests: Sequence[CompletionRequest]) -> list[list[int]]:
     """Group requests, by number, that can go into one call."""
     groups: dict[object, list[int]] = {}
     for number, request in enumerate(requests):

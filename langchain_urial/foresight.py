@@ -15,12 +15,12 @@ from contextvars import ContextVar
 from langchain_core.messages import BaseMessage
 
 from urial_core import Reply
+from urial_core.composing import ReplyRequest
 from urial_core.errors import UrialError
-from urial_core.request import Request
 
 __all__ = ["aanswer_ahead", "answer_ahead", "foreseeing"]
 
-_Compose = Callable[[Sequence[BaseMessage]], list[Request]]
+_Compose = Callable[[Sequence[BaseMessage]], list[ReplyRequest]]
 
 
 class _Foresight:
@@ -30,22 +30,22 @@ class _Foresight:
         self.answered = False
         self.turn = asyncio.Lock()
         self._conversations = conversations
-        self._replies = defaultdict[Request, deque[Reply]](deque)
+        self._replies = defaultdict[ReplyRequest, deque[Reply]](deque)
 
-    def requests(self, compose: _Compose) -> list[Request]:
+    def requests(self, compose: _Compose) -> list[ReplyRequest]:
         """All requests to come; a conversation that cannot be asked about fails in its own turn."""
-        requests = list[Request]()
+        requests = list[ReplyRequest]()
         for conversation in self._conversations:
             with suppress(UrialError):
                 requests += compose(conversation)
         return requests
 
-    def keep(self, requests: Sequence[Request], replies: Sequence[Reply]) -> None:
+    def keep(self, requests: Sequence[ReplyRequest], replies: Sequence[Reply]) -> None:
         """Keep the replies for when they are asked for."""
         for request, reply in zip(requests, replies, strict=True):
             self._replies[request].append(reply)
 
-    def take(self, requests: Sequence[Request]) -> list[Reply] | None:
+    def take(self, requests: Sequence[ReplyRequest]) -> list[Reply] | None:
         """Give out the replies to these requests; None if they were not foreseen."""
         counts = Counter(requests)
         if any(len(self._replies[request]) < count for request, count in counts.items()):
@@ -67,9 +67,9 @@ def foreseeing(conversations: Sequence[Sequence[BaseMessage]]) -> Generator[None
 
 
 def answer_ahead(
-    requests: Sequence[Request],
+    requests: Sequence[ReplyRequest],
     compose: _Compose,
-    work: Callable[[Sequence[Request]], list[Reply]],
+    work: Callable[[Sequence[ReplyRequest]], list[Reply]],
 ) -> list[Reply]:
     """Answer requests, and with the first ones all that are foreseen.
 
@@ -89,9 +89,9 @@ def answer_ahead(
 
 
 async def aanswer_ahead(
-    requests: Sequence[Request],
+    requests: Sequence[ReplyRequest],
     compose: _Compose,
-    work: Callable[[Sequence[Request]], Awaitable[list[Reply]]],
+    work: Callable[[Sequence[ReplyRequest]], Awaitable[list[Reply]]],
 ) -> list[Reply]:
     """As ``answer_ahead``; those that ask meanwhile wait."""
     foresight = _foresight.get()

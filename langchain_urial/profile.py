@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.language_models.model_profile import ModelProfile
 
 from urial_core import CompletionModel, Prompt
-from urial_core.backends.estimate import estimate_tokens
+from urial_core.completion import estimate_tokens
 
 __all__ = ["profile_of"]
 
@@ -35,7 +35,7 @@ def profile_of(model: CompletionModel, prompt: Prompt, window: int | None) -> Mo
         structured_output=True,
         mid_conversation_system_messages=True,
     )
-    window = window or getattr(model, "context_window_at_hand", None)
+    window = window or model.known_context_window
     if window:
         profile["max_input_tokens"] = max(window - estimate_tokens(prompt.prefix), 0)
     return profile

@@ -23,7 +23,7 @@ def register() -> None:
     try:
         from langchain.chat_models import base
 
-        table: dict[str, tuple[str, str, Any]] = base._BUILTIN_PROVIDERS  # noqa: SLF001
+        table: dict[str, tuple[str, str, Any]] = base._BUILTIN_PROVIDERS
     except (ImportError, AttributeError) as error:
         raise MissingDependencyError(
             "register() needs the langchain package, in a version with init_chat_model: "

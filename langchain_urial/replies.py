@@ -20,7 +20,7 @@ from urial_core import (
     ToolCallDelta,
     Usage,
 )
-from urial_core.request import Request
+from urial_core.composing import ReplyRequest
 
 __all__ = ["PROVIDER", "delta_chunk", "end_chunk", "generation"]
 
@@ -28,7 +28,7 @@ PROVIDER = "urial"
 """What this integration calls itself in metadata and traces."""
 
 
-def generation(reply: Reply, request: Request, model_name: str) -> ChatGeneration:
+def generation(reply: Reply, request: ReplyRequest, model_name: str) -> ChatGeneration:
     """Translate a whole reply."""
     invalid = reply.end.invalid_tool_calls
     metadata = _response_metadata(reply.end, request, model_name)
@@ -66,7 +66,7 @@ def delta_chunk(delta: TextDelta | ToolCallDelta) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content=delta.text), generation_info=info)
 
 
-def end_chunk(end: ReplyEnd, request: Request, model_name: str) -> ChatGenerationChunk:
+def end_chunk(end: ReplyEnd, request: ReplyRequest, model_name: str) -> ChatGenerationChunk:
     """Translate a reply's end: the one chunk with metadata, since strings add up in a merge."""
     message = AIMessageChunk(
         content="",
@@ -90,7 +90,7 @@ def _invalid_chunk(call: InvalidToolCall) -> ToolCallChunk:
     )
 
 
-def _response_metadata(end: ReplyEnd, request: Request, model_name: str) -> dict[str, Any]:
+def _response_metadata(end: ReplyEnd, request: ReplyRequest, model_name: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "finish_reason": end.finish_reason,
         "end_reason": end.reason,

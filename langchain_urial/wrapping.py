@@ -88,12 +88,12 @@ def _own(llm: BaseLLM) -> dict[str, Any]:
 
 def _llama(llm: Any, call: Mapping[str, Any]) -> LlamaModel:
     """Call the object inside: the class tells neither why a text ended nor what it took."""
-    defaults = {**llm._default_params}  # noqa: SLF001 - LangChain's extension point
+    defaults = {**llm._default_params}
     settings = ("temperature", "top_p", "top_k", "repeat_penalty", "grammar")
     llama = Llama(
         model=llm.client,
         name=str(llm.model_path),
-        cache_key={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
+        cache_key={"engine": "LlamaCpp", **llm._identifying_params},
         settings={name: defaults[name] for name in settings if name in defaults},
     )
     return LlamaModel(llama, call)

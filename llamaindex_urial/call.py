@@ -12,9 +12,9 @@ from llamaindex_urial.template_stops import template_stops
 from llamaindex_urial.translation import core_messages
 from urial_core import GenerationParameters, JsonSchema, Prompt, ToolUse, UrialChat
 from urial_core.backends.wrapped import SAMPLING, WrappedModel
+from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format, parse_tools
-from urial_core.request import Request
 
 if TYPE_CHECKING:
     from llamaindex_urial.llm import UrialLLM
@@ -45,7 +45,7 @@ class Call:
         prefill: Whether a final assistant message is to be continued.
         model_name: What to call the model in metadata.
         tools: What may be called, and whether it must be.
-        output: The form that an answer must have.
+        response_format: The form that an answer must have.
     """
 
     chat: UrialChat
@@ -53,7 +53,7 @@ class Call:
     prefill: bool
     model_name: str
     tools: ToolUse | None = None
-    output: JsonSchema | None = None
+    response_format: JsonSchema | None = None
 
     @classmethod
     def of(
@@ -74,11 +74,12 @@ class Call:
         model = wrapped.model
         extra = {key: given.pop(key) for key in list(given) if key not in _OWN}
         if extra:
-            if not hasattr(model, "with_call"):
+            with_arguments = model.features.with_arguments
+            if with_arguments is None:
                 raise ParameterError(
                     f"Unknown parameter {', '.join(extra)}: the parameters are {', '.join(_OWN)}."
                 )
-            model = model.with_call(extra)
+            model = with_arguments(extra)
 
         def value(key: str) -> Any:
             return given.get(key, getattr(owner, key, None))
@@ -97,7 +98,7 @@ class Call:
             parse_response_format(given.get("response_format")),
         )
 
-    def request(self, messages: Sequence[ChatMessage]) -> Request:
+    def request(self, messages: Sequence[ChatMessage]) -> ReplyRequest:
         """Compose the request for a conversation."""
         parameters = self.parameters
         if stops := template_stops(messages):
@@ -107,9 +108,9 @@ class Call:
             parameters,
             prefill=self.prefill,
             tools=self.tools,
-            output=self.output,
+            response_format=self.response_format,
         )
 
-    def plain_request(self, text: str) -> Request:
+    def plain_request(self, text: str) -> ReplyRequest:
         """Compose the request that has a text continued as it is."""
         return self.chat.plain_request(text, self.parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from typing import Any
 
 from llama_index.core.base.llms.types import CompletionResponse
@@ -10,12 +10,18 @@ from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import capabilities_of
 from llamaindex_urial.leaving import aending, ending
-from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.in_thread import worker_for
 from urial_core.backends.one_by_one import OneByOneModel
-from urial_core.completion import Completion, CompletionChunk, Usage
-from urial_core.request import Request
-from urial_core.structured.constraints import Constraint, JsonSchema
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Tokenizer,
+    Usage,
+    estimate_tokens,
+)
+from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["CompletionLLM", "usage_of"]
 
@@ -61,41 +67,41 @@ class CompletionLLM(OneByOneModel):
         return self._llm.metadata.context_window if self._can.knows_window else None
 
     @property
-    def counts_exactly(self) -> bool:
-        """Whether the LLM has its model's tokenizer at hand."""
-        return self.token_ids is not None
+    def known_context_window(self) -> int | None:
+        """The context window in the LLM's metadata."""
+        return self.context_window
 
     @property
-    def token_ids(self) -> Callable[[str], list[int]] | None:
-        """The encoding of the LLM's own tokenizer, if it was given one."""
+    def tokenizer(self) -> Tokenizer | None:
+        """The LLM's own tokenizer, if it was given one."""
         if "tokenizer" not in type(self._llm).model_fields:
             return None
         return getattr(getattr(self._llm, "_tokenizer", None), "encode", None)
 
     def count_tokens(self, text: str) -> int:
-        """Count with the LLM's tokenizer, or guess from the length."""
-        encode = self.token_ids
-        return len(encode(text)) if encode is not None else estimate_tokens(text)
+        """Count with the LLM's tokenizer, or estimate from the length."""
+        tokenizer = self.tokenizer
+        return len(tokenizer(text)) if tokenizer is not None else estimate_tokens(text)
 
-    def constrains(self, constraint: Constraint) -> bool:
-        """Whether the LLM holds a completion to this form: to JSON schemas, where its class can."""
-        return self._can.json_schema is not None and isinstance(constraint, JsonSchema)
+    @property
+    def features(self) -> ModelFeatures:
+        """JSON schemas, where the class can; keyword arguments of its calls."""
+        return ModelFeatures(
+            enforces_json=self._can.json_schema is not None,
+            with_arguments=lambda more: CompletionLLM(self._llm, {**self._call, **more}),
+        )
 
-    def with_call(self, call: Mapping[str, Any]) -> CompletionLLM:
-        """The same with more keyword arguments for every call."""
-        return CompletionLLM(self._llm, {**self._call, **call})
-
-    def complete_one(self, request: Request) -> Completion:
+    def complete_one(self, request: CompletionRequest) -> Completion:
         """Complete a page."""
         llm, call = self._prepared(request)
         return _whole(llm.complete(request.prompt, formatted=True, **call))
 
-    async def acomplete_one(self, request: Request) -> Completion:
+    async def acomplete_one(self, request: CompletionRequest) -> Completion:
         """As ``complete_one``, without blocking the event loop."""
         llm, call = self._prepared(request)
         return _whole(await llm.acomplete(request.prompt, formatted=True, **call))
 
-    def stream_one(self, request: Request) -> Generator[CompletionChunk]:
+    def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece, or in one piece where the class does not stream."""
         llm, call = self._prepared(request)
         pieces = _Pieces()
@@ -107,7 +113,7 @@ class CompletionLLM(OneByOneModel):
             for item in items:
                 yield pieces.take(item)
 
-    async def astream_one(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream_one(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream_one``, without blocking the event loop."""
         llm, call = self._prepared(request)
         pieces = _Pieces()
@@ -119,7 +125,7 @@ class CompletionLLM(OneByOneModel):
             async for item in items:
                 yield pieces.take(item)
 
-    def _prepared(self, request: Request) -> tuple[LLM, dict[str, Any]]:
+    def _prepared(self, request: CompletionRequest) -> tuple[LLM, dict[str, Any]]:
         """A copy of the LLM set to this request's parameters, and the call's arguments."""
         said = request.parameters
         changes = {

@@ -93,7 +93,7 @@ async def aending(decorated: object) -> AsyncGenerator[None]:
 
 def _leave_quietly(decorated: Generator[_T], source: Generator[_T]) -> Generator[_T]:
     try:
-        for item in decorated:  # noqa: UP028 - `yield from` would close `decorated` first
+        for item in decorated:
             yield item
     except GeneratorExit:
         source.close()

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -33,9 +33,8 @@ from llamaindex_urial.wrapping import wrap
 from urial_core import Prompt, Reply, UrialChat, load_prompt
 from urial_core.backends.naming import NamesModel, with_backend_options
 from urial_core.backends.wrapped import WrappedModel
-from urial_core.composing import Overflow
+from urial_core.composing import Overflow, ReplyRequest
 from urial_core.errors import UnsupportedModelError
-from urial_core.request import Request
 
 __all__ = ["UrialLLM"]
 
@@ -179,10 +178,10 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
         Raises:
             UnsupportedModelError: The tokenizer is out of reach.
         """
-        encode = getattr(self._wrapped.model, "token_ids", None)
+        encode = self._wrapped.model.tokenizer
         if encode is None:
             raise UnsupportedModelError(f"The tokenizer of {self.model_name} is out of reach.")
-        return cast("Callable[[str], list[int]]", encode)
+        return encode
 
     def use_tokenizer(self) -> None:
         """Have all of LlamaIndex count with this model's tokenizer, from now on.
@@ -315,27 +314,27 @@ class UrialLLM(NamesModel, StructuredPredictionLLM):
         return Call.of(self, self._wrapped, self._prompt, kwargs)
 
 
-def _completion_request(call: Call, prompt: str, *, formatted: bool) -> Request:
+def _completion_request(call: Call, prompt: str, *, formatted: bool) -> ReplyRequest:
     if formatted:
         return call.plain_request(prompt)
     return call.request([ChatMessage(role=MessageRole.USER, content=prompt)])
 
 
-def _reply(call: Call, request: Request) -> Reply:
+def _reply(call: Call, request: ReplyRequest) -> Reply:
     return call.chat.reply([request])[0]
 
 
-async def _areply(call: Call, request: Request) -> Reply:
+async def _areply(call: Call, request: ReplyRequest) -> Reply:
     return (await call.chat.areply([request]))[0]
 
 
-def _stream(call: Call, request: Request, responses: Any) -> Generator[Any]:
+def _stream(call: Call, request: ReplyRequest, responses: Any) -> Generator[Any]:
     with closing(call.chat.stream(request)) as events:
         for event in events:
             yield responses.add(event)
 
 
-async def _astream(call: Call, request: Request, responses: Any) -> AsyncGenerator[Any]:
+async def _astream(call: Call, request: ReplyRequest, responses: Any) -> AsyncGenerator[Any]:
     async with aclosing(call.chat.astream(request)) as events:
         async for event in events:
             yield responses.add(event)

@@ -12,11 +12,16 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing
 from typing import Any
 
-from urial_core.backends.estimate import estimate_tokens
 from urial_core.backends.one_by_one import OneByOneModel
-from urial_core.completion import Completion, CompletionChunk, Usage
-from urial_core.request import Request
-from urial_core.structured.constraints import Constraint, JsonSchema
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Usage,
+    estimate_tokens,
+)
+from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["OllamaModel"]
 
@@ -65,44 +70,39 @@ class OllamaModel(OneByOneModel):
         return int(self._llm.get_context_window())
 
     @property
-    def context_window_at_hand(self) -> int | None:
+    def known_context_window(self) -> int | None:
         """The window, if the server need not be asked."""
         window = int(self._llm.context_window)
         return window if window > 0 else None
 
-    @property
-    def counts_exactly(self) -> bool:
-        """No: the server offers no tokenizer."""
-        return False
-
     def count_tokens(self, text: str) -> int:
-        """Guess from the length."""
+        """Estimate from the length: the server offers no tokenizer."""
         return estimate_tokens(text)
 
-    def constrains(self, constraint: Constraint) -> bool:
-        """Whether the server holds a completion to this form: to JSON schemas, by ``format``."""
-        return isinstance(constraint, JsonSchema)
+    @property
+    def features(self) -> ModelFeatures:
+        """JSON schemas, by ``format``; keyword arguments of the clients' calls."""
+        return ModelFeatures(
+            enforces_json=True,
+            with_arguments=lambda more: OllamaModel(self._llm, {**self._call, **more}),
+        )
 
-    def with_call(self, call: Mapping[str, Any]) -> OllamaModel:
-        """The same with more keyword arguments for every call."""
-        return OllamaModel(self._llm, {**self._call, **call})
-
-    def complete_one(self, request: Request) -> Completion:
+    def complete_one(self, request: CompletionRequest) -> Completion:
         """Complete a page."""
         return _chunk(self._llm.client.generate(**self._arguments(request), stream=False))
 
-    async def acomplete_one(self, request: Request) -> Completion:
+    async def acomplete_one(self, request: CompletionRequest) -> Completion:
         """As ``complete_one``, without blocking the event loop."""
         arguments = await asyncio.to_thread(self._arguments, request)
         return _chunk(await self._llm.async_client.generate(**arguments, stream=False))
 
-    def stream_one(self, request: Request) -> Generator[CompletionChunk]:
+    def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece."""
         with closing(self._llm.client.generate(**self._arguments(request), stream=True)) as parts:
             for part in parts:
                 yield _chunk(part)
 
-    async def astream_one(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream_one(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream_one``, without blocking the event loop."""
         arguments = await asyncio.to_thread(self._arguments, request)
         parts = await self._llm.async_client.generate(**arguments, stream=True)
@@ -110,7 +110,7 @@ class OllamaModel(OneByOneModel):
             async for part in parts:
                 yield _chunk(part)
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
+    def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
         """The arguments of a call; the server may have to be asked for the window, blocking."""
         own = {key: value for key, value in self._llm.additional_kwargs.items() if key != "stop"}
         said = {

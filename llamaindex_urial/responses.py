@@ -13,7 +13,7 @@ from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from llamaindex_urial.translation import logprobs_of, raw_of, reply_message
 from urial_core import Reply, ReplyEnd, TextDelta, ToolCall, ToolCallDelta
 from urial_core.completion import TokenLogprob
-from urial_core.request import Request
+from urial_core.composing import ReplyRequest
 
 __all__ = ["ChatResponses", "CompletionResponses"]
 
@@ -23,7 +23,7 @@ _Response = TypeVar("_Response", ChatResponse, CompletionResponse)
 class _Responses(Generic[_Response]):
     """Makes responses of a reply's events. Pure: the caller moves the events, sync or async."""
 
-    def __init__(self, request: Request, model_name: str) -> None:
+    def __init__(self, request: ReplyRequest, model_name: str) -> None:
         self._request = request
         self._model_name = model_name
         self._text = ""

@@ -21,9 +21,9 @@ from llama_index.core.base.llms.types import (
 )
 
 from urial_core import Message, ReplyEnd, TokenLogprob, ToolCall
+from urial_core.composing import ReplyRequest
 from urial_core.errors import UnsupportedContentError
 from urial_core.messages import Role
-from urial_core.request import Request
 from urial_core.tools import new_call_id
 
 __all__ = ["core_messages", "logprobs_of", "raw_of", "reply_message"]
@@ -82,7 +82,7 @@ def reply_message(text: str, calls: Sequence[ToolCall] = ()) -> ChatMessage:
     )
 
 
-def raw_of(end: ReplyEnd, request: Request, model_name: str) -> dict[str, Any]:
+def raw_of(end: ReplyEnd, request: ReplyRequest, model_name: str) -> dict[str, Any]:
     """What is known of a whole reply, in the OpenAI API's words, which LlamaIndex looks for."""
     raw: dict[str, Any] = {
         "model": model_name,

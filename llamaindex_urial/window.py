@@ -8,7 +8,7 @@ import warnings
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 
 from urial_core import CompletionModel, Prompt
-from urial_core.backends.estimate import estimate_tokens
+from urial_core.completion import estimate_tokens
 from urial_core.parameters import DEFAULT_MAX_TOKENS
 
 __all__ = ["Window", "num_output", "warn_if_too_small"]
@@ -63,11 +63,7 @@ class Window:
         """As ``room``, but estimated and without loading anything; None if unknown."""
         if self._exact is not None:
             return self._exact
-        window = self._stated
-        if window is None and hasattr(self._model, "context_window_at_hand"):
-            window = self._model.context_window_at_hand
-        elif window is None:
-            window = self._model.context_window
+        window = self._stated or self._model.known_context_window
         return max(window - estimate_tokens(self._page), 0) if window else None
 
 

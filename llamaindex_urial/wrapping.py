@@ -79,13 +79,13 @@ def _wrap_huggingface(llm: Any) -> WrappedModel:
     parameters["max_tokens"] = options.get("max_new_tokens", llm.max_new_tokens)
     if options.get("do_sample") is False:
         parameters["temperature"] = 0.0
-    return WrappedModel(TransformersModel(llm._model, llm._tokenizer), parameters)  # noqa: SLF001
+    return WrappedModel(TransformersModel(llm._model, llm._tokenizer), parameters)
 
 
 def _wrap_llama_cpp(llm: Any) -> WrappedModel:
     """Call the object inside: the class drops a call's arguments and streams by changing itself."""
     llama = Llama(
-        model=llm._model,  # noqa: SLF001 - the class offers no other way to it
+        model=llm._model,
         name=str(llm.model_path),
         cache_key={
             "engine": "LlamaCPP",

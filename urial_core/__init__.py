@@ -11,10 +11,12 @@ from urial_core.completion import (
     Completion,
     CompletionChunk,
     CompletionModel,
+    CompletionRequest,
+    ModelFeatures,
     TokenLogprob,
     Usage,
 )
-from urial_core.composing import compose
+from urial_core.composing import ReplyRequest, compose
 from urial_core.decoding import Reply, ReplyDecoder, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.errors import (
     ContextOverflowError,
@@ -40,8 +42,7 @@ from urial_core.prompts.loading import load_prompt, preset_names
 from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples
-from urial_core.request import Request
-from urial_core.structured.constraints import Choice, ConstrainedModel, Constraint, JsonSchema
+from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 from urial_core.version import __version__
 
@@ -50,7 +51,7 @@ __all__ = [
     "Completion",
     "CompletionChunk",
     "CompletionModel",
-    "ConstrainedModel",
+    "CompletionRequest",
     "Constraint",
     "ContextOverflowError",
     "ConversationError",
@@ -62,6 +63,7 @@ __all__ = [
     "Message",
     "MissingDependencyError",
     "ModelError",
+    "ModelFeatures",
     "ModelLoadError",
     "ParameterError",
     "Prompt",
@@ -70,7 +72,7 @@ __all__ = [
     "Reply",
     "ReplyDecoder",
     "ReplyEnd",
-    "Request",
+    "ReplyRequest",
     "ServerError",
     "ServerUnreachableError",
     "TextDelta",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from urial_core.budget import TokenBudget
 from urial_core.completion import Completion, CompletionModel
-from urial_core.composing import Overflow, compose, compose_plain
+from urial_core.composing import Overflow, ReplyRequest, compose, compose_plain
 from urial_core.decoding import (
     Reply,
     ReplyEnd,
@@ -28,8 +28,7 @@ from urial_core.decoding.call_form import call_schema
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Prompt
-from urial_core.request import Request
-from urial_core.structured.constraints import JsonSchema, constrains
+from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_schema import check_schema
 from urial_core.tools import ToolUse
 
@@ -59,8 +58,8 @@ class UrialChat:
         *,
         prefill: bool = False,
         tools: ToolUse | None = None,
-        output: JsonSchema | None = None,
-    ) -> Request:
+        response_format: JsonSchema | None = None,
+    ) -> ReplyRequest:
         """Compose the request for a conversation; see ``urial_core.composing``.
 
         The model is asked for its window and to count, which may load it or ask a server: within an
@@ -73,10 +72,10 @@ class UrialChat:
         for schema in [tool.parameters for tool in tools.tools] if tools else []:
             check_schema(schema)
         if tools and tools.callable:
-            constrains(self.model, call_schema(tuple(tools.callable)))
-        if output is not None:
-            check_schema(output.text)
-            constrains(self.model, output.closed)
+            self.model.features.enforces(call_schema(tuple(tools.callable)))
+        if response_format is not None:
+            check_schema(response_format.text)
+            self.model.features.enforces(response_format.with_additional_properties_forbidden())
         return compose(
             self.prompt,
             messages,
@@ -85,10 +84,12 @@ class UrialChat:
             overflow=self.overflow,
             prefill=prefill,
             tools=tools,
-            output=output,
+            response_format=response_format,
         )
 
-    def plain_request(self, text: str, parameters: GenerationParameters | None = None) -> Request:
+    def plain_request(
+        self, text: str, parameters: GenerationParameters | None = None
+    ) -> ReplyRequest:
         """Compose the request that has a text continued as it is, without the page."""
         return compose_plain(text, parameters, budget=self._budget)
 
@@ -97,7 +98,7 @@ class UrialChat:
         window = self.context_window or self.model.context_window
         return TokenBudget(window, self.model.count_tokens) if window else None
 
-    def stream(self, request: Request) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
+    def stream(self, request: ReplyRequest) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
         """Yield the reply's text and calls as they are written, then its end.
 
         Leaving early stops the model.
@@ -112,7 +113,7 @@ class UrialChat:
         yield from reply.finish()
 
     async def astream(
-        self, request: Request
+        self, request: ReplyRequest
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """As ``stream``, without blocking the event loop."""
         reply = start_reply(self.model, request, live=True)
@@ -127,7 +128,7 @@ class UrialChat:
         for event in reply.finish():
             yield event
 
-    def reply(self, requests: Sequence[Request]) -> list[Reply]:
+    def reply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
         """Answer several requests, as one batch where the engine can; in order."""
         replies = [start_reply(self.model, request, live=False) for request in requests]
         while attempts := _attempts(replies):
@@ -135,7 +136,7 @@ class UrialChat:
             _feed(attempts, completions)
         return [reply.whole() for reply in replies]
 
-    async def areply(self, requests: Sequence[Request]) -> list[Reply]:
+    async def areply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
         """As ``reply``, without blocking the event loop."""
         replies = [start_reply(self.model, request, live=False) for request in requests]
         while attempts := await asyncio.to_thread(_attempts, replies):
@@ -144,13 +145,13 @@ class UrialChat:
         return [reply.whole() for reply in replies]
 
 
-def _attempts(replies: Sequence[ReplyMaker]) -> list[tuple[ReplyMaker, Request]]:
+def _attempts(replies: Sequence[ReplyMaker]) -> list[tuple[ReplyMaker, ReplyRequest]]:
     found = ((reply, reply.next_attempt()) for reply in replies)
     return [(reply, attempt) for reply, attempt in found if attempt is not None]
 
 
 def _feed(
-    attempts: Sequence[tuple[ReplyMaker, Request]], completions: Sequence[Completion]
+    attempts: Sequence[tuple[ReplyMaker, ReplyRequest]], completions: Sequence[Completion]
 ) -> None:
     for (reply, _), completion in zip(attempts, completions, strict=True):
         reply.feed(completion)

@@ -1,35 +1,76 @@
-"""Completion: what an engine gives back, and what a model must offer to be wrapped."""
+"""Completion: what an engine is asked for, what it returns, and what a model must offer."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import getattr_static
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
-if TYPE_CHECKING:
-    from urial_core.request import Request
+from urial_core.parameters import GenerationParameters
+from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 
 __all__ = [
     "Completion",
     "CompletionChunk",
     "CompletionModel",
+    "CompletionRequest",
+    "ModelFeatures",
     "TokenLogprob",
+    "Tokenizer",
     "Usage",
-    "counted_usage",
+    "estimate_tokens",
     "is_completion_model",
-    "schedules_requests",
 ]
+
+_ASCII_PER_TOKEN = 3
+"""ASCII characters per token: a careful guess, since common tokenizers take four or more."""
+
+Tokenizer = Callable[[str], list[int]]
+"""Encodes a text as token ids, the begin-of-text token included where the model has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """One prompt to be continued: all that an engine needs.
+
+    Attributes:
+        prompt: The text to continue.
+        prefix_length: How many of the prompt's characters, from its start, are the same in every
+            request of this URIAL prompt: an engine caches their keys and values.
+        stop: Strings at which an engine may stop: the prompt format's few, then the user's.
+        parameters: How to sample; ``max_tokens`` is always set.
+        constraint: What the completion must match. An engine that cannot enforce it ignores it
+            (see ``ModelFeatures``).
+        format: How the prompt is written: an engine that decodes the completion token by token
+            can stop exactly where the turn ends. None for a plain text, which has no turns.
+        prefill: What the prompt already holds of the reply.
+    """
+
+    prompt: str
+    prefix_length: int
+    stop: tuple[str, ...]
+    parameters: GenerationParameters
+    constraint: Constraint | None = None
+    format: PromptFormat | None = None
+    prefill: str = ""
+
+    @property
+    def max_tokens(self) -> int:
+        """The completion's length limit, in tokens."""
+        assert self.parameters.max_tokens is not None
+        return self.parameters.max_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one completion.
+    """Token counts of one completion.
 
     Attributes:
-        input_tokens: Tokens of the page.
+        input_tokens: Tokens of the prompt.
         output_tokens: Tokens generated, the delimiter's included.
-        cached_tokens: Of the input tokens, those whose attention state was reused.
+        cached_tokens: Of the input tokens, those found in the prefix cache.
     """
 
     input_tokens: int
@@ -37,7 +78,7 @@ class Usage:
     cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together."""
+        """Add up both."""
         return Usage(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
@@ -52,7 +93,7 @@ class TokenLogprob:
     Attributes:
         token: The token's text.
         logprob: Its log-probability.
-        top: The most probable tokens at this place with theirs, best first, if asked for.
+        top: The most probable tokens at this position with theirs, best first, if asked for.
     """
 
     token: str
@@ -67,7 +108,7 @@ class CompletionChunk:
     Attributes:
         text: The text; may be empty.
         finish: On the last chunk, why the engine ended: "stop" or "length".
-        usage: Tokens so far, if the engine counts them. The latest one counts.
+        usage: Tokens so far, if the engine counts them. The latest one is the completion's.
         logprobs: Of the tokens in this piece, if asked for.
     """
 
@@ -78,17 +119,59 @@ class CompletionChunk:
 
 
 Completion = CompletionChunk
-"""A whole completion is a stream of one piece."""
+"""A whole completion is a stream of one chunk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFeatures:
+    """What a model can do besides continuing text. The defaults promise nothing.
+
+    Attributes:
+        enforces_choices: Whether a completion with a ``Choice`` is one of its options.
+        scores_choices: Whether it also reports every option's log-probability (see ``Choice``).
+        enforces_json: Whether a completion with a ``JsonSchema`` matches the schema. Replies are
+            validated anyway, but streamed before that: promise it only where it is certain.
+        check_schema: Raises ``UnsupportedSchemaError`` for a schema that cannot be enforced; None
+            where that shows only in use.
+        schedules_requests: Whether requests are best sent one by one as they come, since the
+            engine itself batches them (continuous batching). Requests that are collected for one
+            ``complete`` would only wait for the longest of them.
+        with_arguments: Returns the model with additional keyword arguments for every call of the
+            wrapped object; None where it takes none.
+        with_model: Returns another model of the same server by its name; None where there is one.
+    """
+
+    enforces_choices: bool = False
+    scores_choices: bool = False
+    enforces_json: bool = False
+    check_schema: Callable[[JsonSchema], None] | None = None
+    schedules_requests: bool = False
+    with_arguments: Callable[[Mapping[str, Any]], CompletionModel] | None = None
+    with_model: Callable[[str], CompletionModel] | None = None
+
+    def enforces(self, constraint: Constraint) -> bool:
+        """Return whether completions are guaranteed to match a constraint.
+
+        Raises:
+            UnsupportedSchemaError: JSON schemas are enforced, but this one uses something that
+                cannot be; the message names it.
+        """
+        if isinstance(constraint, Choice):
+            return self.enforces_choices
+        if self.enforces_json and self.check_schema is not None:
+            self.check_schema(constraint)
+        return self.enforces_json
 
 
 @runtime_checkable
 class CompletionModel(Protocol):
-    """A base model that continues text. Implement this to have any engine wrapped.
+    """A base model that continues text. Implement this to wrap any engine.
 
-    Raw text is all it owes: echoed prompts, ignored stop strings and text behind the end are dealt
-    with by the caller. It must end by ``request.parameters.max_tokens``, and should end at
-    ``request.stop``. ``request.parameters.n`` is the caller's affair. Closing a stream must stop
-    the model.
+    Raw text is all it owes: echoed prompts, ignored stop sequences and text after the end are dealt
+    with by the caller. It must end by ``request.max_tokens``, and should end at ``request.stop``.
+    ``request.parameters.n`` is the caller's affair. Closing a stream must stop the model.
+
+    Subclasses inherit the optional members: ``known_context_window``, ``features``, ``tokenizer``.
     """
 
     @property
@@ -101,49 +184,56 @@ class CompletionModel(Protocol):
 
     @property
     def context_window(self) -> int | None:
-        """Tokens the model can attend to, prompt and reply together; None if unknown."""
+        """Tokens of the context window, prompt and reply together; None if unknown.
+
+        It may load the model or ask a server.
+        """
 
     @property
-    def counts_exactly(self) -> bool:
-        """Whether ``count_tokens`` asks the model's own tokenizer, or makes a careful guess."""
+    def known_context_window(self) -> int | None:
+        """The context window, if it is known without loading or asking anything."""
+        return None
+
+    @property
+    def features(self) -> ModelFeatures:
+        """What the model can do besides; a server may have to be asked."""
+        return ModelFeatures()
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's own tokenizer; None if it is out of reach, and counts are estimates."""
+        return None
 
     def count_tokens(self, text: str) -> int:
-        """Count a text's tokens."""
+        """Count a text's tokens, with the model's own tokenizer or by a careful guess."""
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
-        """Complete several pages, as one batch where the engine can; in order."""
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
+        """Complete several prompts, as one batch where the engine can; in order."""
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
-        """Complete a page piece by piece."""
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
+        """Complete a prompt piece by piece."""
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
-        """As ``complete``, without blocking the event loop."""
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
+        """Complete several prompts without blocking the event loop."""
 
-    def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
-        """As ``stream``, without blocking the event loop."""
-
-
-def counted_usage(model: CompletionModel, prompt: str, written: str) -> Usage:
-    """Count with a model's own tokenizer what an engine did not report."""
-    begin_of_text = model.count_tokens("")  # which stands before the page alone
-    return Usage(model.count_tokens(prompt), model.count_tokens(written) - begin_of_text)
+    def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
+        """Complete a prompt piece by piece without blocking the event loop."""
 
 
 def is_completion_model(value: object) -> TypeGuard[CompletionModel]:
-    """Whether an object has all that the protocol asks for.
+    """Return whether an object has every member of the protocol.
 
-    Unlike ``isinstance`` before Python 3.12, it does not ask for the properties' values, which may
-    load a model or ask a server.
+    Unlike ``isinstance`` before Python 3.12, it does not evaluate properties, which may load a
+    model or ask a server.
     """
     members = (name for name in vars(CompletionModel) if not name.startswith("_"))
     return all(getattr_static(value, name, None) is not None for name in members)
 
 
-def schedules_requests(model: CompletionModel) -> bool:
-    """Whether a model is best sent each request as it comes, and writes it beside the others.
+def estimate_tokens(text: str) -> int:
+    """Estimate a text's tokens from its length, where no tokenizer is available.
 
-    Servers with continuous batching are such. Requests that are brought together for one
-    ``complete`` would only wait for the longest among them. Such a model has an attribute
-    ``schedules_requests`` that is true.
+    Three ASCII characters count as one token, and each other character as one.
     """
-    return bool(getattr(model, "schedules_requests", False))
+    ascii_characters = sum(map(str.isascii, text))
+    return len(text) - ascii_characters + ascii_characters // _ASCII_PER_TOKEN + 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from urial_core.budget import TokenBudget, reply_tokens
+from urial_core.completion import CompletionRequest
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
@@ -23,14 +24,37 @@ from urial_core.prompts.turns import (
     write_tools,
     write_turns,
 )
-from urial_core.request import Request
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import Tool, ToolUse, call_start
 
-__all__ = ["Overflow", "compose", "compose_plain", "conversation_text"]
+__all__ = ["Overflow", "ReplyRequest", "compose", "compose_plain", "conversation_text", "format_of"]
 
 Overflow = Literal["error", "truncate"]
 """What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyRequest(CompletionRequest):
+    """The completion that begins a reply, and what decoding the reply needs besides.
+
+    Attributes:
+        tools: What the reply may call; None for no tools.
+        response_format: The JSON schema that a reply in text must match.
+        content_free_prompt: The same prompt with a query without content, to calibrate the choice
+            between answer and call (contextual calibration, Zhao et al. 2021).
+        truncated: Messages left out because the context window is too small.
+    """
+
+    tools: ToolUse | None = None
+    response_format: JsonSchema | None = None
+    content_free_prompt: str = ""
+    truncated: tuple[Message, ...] = ()
+
+
+def format_of(request: CompletionRequest) -> PromptFormat:
+    """Return how a request's prompt is written."""
+    assert request.format is not None
+    return request.format
 
 
 def conversation_text(
@@ -49,8 +73,8 @@ def compose(
     overflow: Overflow = "error",
     prefill: bool = False,
     tools: ToolUse | None = None,
-    output: JsonSchema | None = None,
-) -> Request:
+    response_format: JsonSchema | None = None,
+) -> ReplyRequest:
     """Write the page for a conversation and decide what its reply may take.
 
     Args:
@@ -63,7 +87,7 @@ def compose(
             messages, tools and the last query always stay, and no call loses its result.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
         tools: What the reply may call; None for no tools.
-        output: The form that a reply in text must have.
+        response_format: The form that a reply in text must have.
 
     Raises:
         ConversationError: Nothing to answer: no text, an assistant message last without
@@ -80,13 +104,13 @@ def compose(
         raise ConversationError("There is nothing to answer: no message has any text.")
     beginning = _beginning(sections, prefill=prefill, must_call=bool(tools and tools.must_call))
     tools = tools if tools and tools.tools else None
-    constant = prompt.prefix_with_tools if tools else prompt.prefix
-    listed = write_tools(tools.tools, prompt_format) if tools else ""
-    ending = _ending(prompt, parameters, beginning, tools, output)
+    prefix = prompt.prefix_with_tools if tools else prompt.prefix
+    tool_list = write_tools(tools.tools, prompt_format) if tools else ""
+    ending = _ending(prompt, parameters, beginning, tools, response_format)
     written = [section.written(prompt_format) for section in sections]
 
     def page(kept: Sequence[int]) -> str:
-        return constant + listed + "".join(written[index] for index in kept) + ending.opened
+        return prefix + tool_list + "".join(written[index] for index in kept) + ending.opened
 
     kept = list(range(len(sections)))
     max_tokens = reply_tokens(parameters.max_tokens, None)
@@ -100,9 +124,9 @@ def compose(
                 break
             if not turns:
                 parts = [
-                    (f"prompt {prompt.name!r}", budget.count(constant)),
-                    ("tools", budget.count(listed)),
-                ][: 2 if listed else 1] + [
+                    (f"prompt {prompt.name!r}", budget.count(prefix)),
+                    ("tools", budget.count(tool_list)),
+                ][: 2 if tool_list else 1] + [
                     (f"{sections[i].name} {sections[i].number}", budget.count(written[i]))
                     for i in kept
                 ]
@@ -119,19 +143,23 @@ def compose(
         if index not in kept
         for message in section.messages
     )
-    return Request(
+    return ReplyRequest(
         prompt=page(kept),
-        constant=len(constant),
+        prefix_length=len(prefix),
         stop=ending.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
         format=prompt_format,
         prefill=beginning,
         constraint=ending.constraint,
         tools=tools,
-        output=output,
-        content_free_prompts=tuple(
-            f"{constant}{listed}{prompt_format.turn('user', escape(query, prompt_format))}{prompt_format.separator}"
-            for query in (prompt.lesson.neutral if ending.decides else ())
+        response_format=response_format,
+        content_free_prompt=(
+            prefix
+            + tool_list
+            + prompt_format.turn("user", escape(query, prompt_format))
+            + prompt_format.separator
+            if ending.decides and (query := prompt.tool_examples.content_free_query)
+            else ""
         ),
         truncated=tuple({id(message): message for message in truncated}.values()),
     )
@@ -142,7 +170,7 @@ def compose_plain(
     parameters: GenerationParameters | None = None,
     *,
     budget: TokenBudget | None = None,
-) -> Request:
+) -> ReplyRequest:
     """Have a text continued as it is, with no page around it.
 
     Args:
@@ -160,13 +188,11 @@ def compose_plain(
         max_tokens = reply_tokens(parameters.max_tokens, budget.window - tokens)
         if tokens + max_tokens > budget.window:
             raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
-    return Request(
+    return ReplyRequest(
         prompt=text,
-        constant=0,
+        prefix_length=0,
         stop=parameters.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
-        format=PromptFormat(),
-        plain=True,
     )
 
 
@@ -197,15 +223,19 @@ def _ending(
     parameters: GenerationParameters,
     beginning: str,
     tools: ToolUse | None,
-    output: JsonSchema | None,
+    response_format: JsonSchema | None,
 ) -> _Ending:
     prompt_format = prompt.format
-    form = write_response_format(output, prompt_format)
+    form = write_response_format(response_format, prompt_format)
     answer, call = prompt_format.open_turn("assistant"), prompt_format.open_turn("call")
     if not tools or not tools.callable or beginning:
         stop = (*prompt_format.stop, *parameters.stop)
         opened = form + answer + escape(beginning, prompt_format)
-        whole = output.closed if output and not beginning else None  # a rest is no whole value
+        whole = (
+            response_format.with_additional_properties_forbidden()
+            if response_format and not beginning
+            else None
+        )  # a rest is no whole value
         return _Ending(opened, stop, whole)
     # A rule for answers would draw the decision: it is written when an answer was decided.
     reserve = form + call + call_start(max((tool.name for tool in tools.callable), key=len))
@@ -215,7 +245,7 @@ def _ending(
         answer.removeprefix(prompt_format.separator),
         call.removeprefix(prompt_format.separator),
     )
-    decision = Choice(headers, (0.0, prompt.lesson.call_offset))
+    decision = Choice(headers)
     return _Ending(prompt_format.separator, prompt_format.stop_after_header, decision, reserve)
 
 

@@ -6,10 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
-from urial_core.completion import Completion, CompletionChunk
-from urial_core.request import Request
-from urial_core.structured.constraints import Constraint
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Tokenizer,
+)
 
 __all__ = ["FakeModel"]
 
@@ -35,7 +40,7 @@ class FakeModel:
         name: str = "scripted",
         context_window: int | None = None,
         delay: float = 0.0,
-        constrained: bool = False,
+        features: ModelFeatures | None = None,
     ) -> None:
         """Create the model.
 
@@ -45,10 +50,10 @@ class FakeModel:
             name: The model's name.
             context_window: Its window, in words.
             delay: Seconds to wait before each piece.
-            constrained: Whether it says that it holds to constraints. Its scripts, the one for a
-                constrained request too, are sent as they are: see to it that they fit.
+            features: What it says that it can do besides. Its responses, those to constrained
+                requests too, are sent as they are given: make sure that they match.
         """
-        self.requests = list[Request]()
+        self.requests = list[CompletionRequest]()
         self.chunks_sent = 0
         self.closed = 0
         self._scripts: list[list[str | Exception]] = [
@@ -57,7 +62,7 @@ class FakeModel:
         self._name = name
         self._window = context_window
         self._delay = delay
-        self._constrained = constrained
+        self._features = features or ModelFeatures()
 
     @property
     def name(self) -> str:
@@ -75,23 +80,29 @@ class FakeModel:
         return self._window
 
     @property
-    def counts_exactly(self) -> bool:
-        """Yes: its tokens are words."""
-        return True
+    def known_context_window(self) -> int | None:
+        """The window given, in words."""
+        return self._window
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Words as tokens, each with a number of its own."""
+        return lambda text: [crc32(word.encode()) for word in text.split()]
 
     def count_tokens(self, text: str) -> int:
         """Count words."""
         return len(text.split())
 
-    def constrains(self, constraint: Constraint) -> bool:  # noqa: ARG002 - as the protocol has it
-        """What was said when it was created."""
-        return self._constrained
+    @property
+    def features(self) -> ModelFeatures:
+        """What was given when the model was created."""
+        return self._features
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Replay one script for each request."""
         return [self._joined(list(self.stream(request))) for request in requests]
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Replay the next script, piece by piece."""
         script = self._next_script(request)
         try:
@@ -101,12 +112,12 @@ class FakeModel:
         finally:
             self.closed += 1
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``; all requests wait out their delays together."""
         streams = [self._collected(request) for request in requests]
         return list(await asyncio.gather(*streams))
 
-    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``."""
         script = self._next_script(request)
         try:
@@ -116,10 +127,10 @@ class FakeModel:
         finally:
             self.closed += 1
 
-    async def _collected(self, request: Request) -> Completion:
+    async def _collected(self, request: CompletionRequest) -> Completion:
         return self._joined([chunk async for chunk in self.astream(request)])
 
-    def _next_script(self, request: Request) -> list[str | Exception]:
+    def _next_script(self, request: CompletionRequest) -> list[str | Exception]:
         self.requests.append(request)
         return self._scripts[(len(self.requests) - 1) % len(self._scripts)]
 

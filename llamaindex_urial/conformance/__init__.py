@@ -11,6 +11,6 @@ import pytest
 # Before they are imported: failures of their assertions show the values.
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
-from llamaindex_urial.conformance.suite import LLMConformanceTests  # noqa: E402
+from llamaindex_urial.conformance.suite import LLMConformanceTests
 
 __all__ = ["LLMConformanceTests"]

@@ -199,7 +199,7 @@ class LLMClaims:
         def work() -> None:
             try:
                 results.append(function())
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller
+            except BaseException as error:
                 errors.append(error)
 
         context = contextvars.copy_context()

@@ -105,7 +105,7 @@ class Rambles(FakeLLM):
 
     def answer(self, text: str, stop: Sequence[str]) -> Source:
         source = super().answer(text, stop)
-        source.text = f"{random.random()} {source.text}"  # noqa: S311 - any number does
+        source.text = f"{random.random()} {source.text}"
         return source
 
 

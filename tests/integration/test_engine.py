@@ -12,10 +12,11 @@ from jsonschema import Draft202012Validator
 
 from urial_core import GenerationParameters, Message, TextDelta, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
+from urial_core.completion import CompletionRequest
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 
 if TYPE_CHECKING:
-    from urial_core.request import Request
+    pass
 
 pytestmark = pytest.mark.model
 
@@ -28,7 +29,7 @@ QUESTIONS = (
 GREEDY = GenerationParameters(max_tokens=24, repetition_penalty=1.0)
 
 
-def requests_for(model: TransformersModel) -> list[Request]:
+def requests_for(model: TransformersModel) -> list[CompletionRequest]:
     chat = UrialChat(model, load_prompt("default"))
     return [chat.request([Message("user", question)], GREEDY) for question in QUESTIONS]
 
@@ -38,7 +39,7 @@ def test_greedy_equals_plain_generate(demo_model: TransformersModel) -> None:
     model = demo_model._ready_engine().model
     for request in requests_for(demo_model):
         reply = demo_model.complete([request])[0].text
-        ids = torch.tensor([demo_model.token_ids(request.prompt)])
+        ids = torch.tensor([demo_model.tokenizer(request.prompt)])
         made = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
@@ -124,7 +125,7 @@ ORDER = {
 
 def constrained(
     model: TransformersModel, text: str, constraint: Constraint, max_tokens: int = 120
-) -> Request:
+) -> CompletionRequest:
     parameters = GenerationParameters(max_tokens=max_tokens)
     chat = UrialChat(model, load_prompt("short"))
     return replace(chat.request([Message("user", text)], parameters), constraint=constraint)

@@ -109,7 +109,9 @@ def test_a_typed_answer(chat: UrialChat) -> None:
         }
     )
     parameters = GenerationParameters(max_tokens=60, temperature=0.0)
-    request = chat.request([Message("user", "Describe a spider.")], parameters, output=form)
+    request = chat.request(
+        [Message("user", "Describe a spider.")], parameters, response_format=form
+    )
     answer = json.loads(chat.reply([request])[0].text)
     assert set(answer) == {"name", "legs"}
     assert isinstance(answer["legs"], int)

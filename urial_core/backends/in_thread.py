@@ -53,7 +53,7 @@ class _Work(Generic[_T]):
             finally:
                 if isinstance(items, Generator):
                     items.close()
-        except BaseException as error:  # noqa: BLE001 - it is raised again, in the consumer
+        except BaseException as error:
             self._put(_Done(error))
         else:
             self._put(_Done())

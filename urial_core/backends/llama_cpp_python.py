@@ -7,7 +7,7 @@ call at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,14 @@ from urial_core.backends.completions_server.answer import usage_of
 from urial_core.backends.in_thread import worker_for
 from urial_core.backends.llama_grammar import llama_grammar
 from urial_core.backends.one_by_one import OneByOneModel
-from urial_core.completion import Completion, CompletionChunk
-from urial_core.request import Request
-from urial_core.structured.constraints import Constraint, JsonSchema
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Tokenizer,
+)
+from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["Llama", "LlamaModel"]
 
@@ -81,32 +86,27 @@ class LlamaModel(OneByOneModel):
         return int(self._model.n_ctx())
 
     @property
-    def counts_exactly(self) -> bool:
-        """Yes: the object has its model's tokenizer."""
-        return True
-
-    @property
-    def token_ids(self) -> Callable[[str], list[int]]:
-        """The model's own encoding."""
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
         return self._encode
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, the begin-of-text token included."""
         return len(self._encode(text))
 
-    def constrains(self, constraint: Constraint) -> bool:
-        """Whether the object holds a completion to this form: to JSON schemas, by ``grammar``."""
-        return isinstance(constraint, JsonSchema)
+    @property
+    def features(self) -> ModelFeatures:
+        """JSON schemas, by ``grammar``; keyword arguments of the object's call."""
+        return ModelFeatures(
+            enforces_json=True,
+            with_arguments=lambda more: LlamaModel(self._llama, {**self._call, **more}),
+        )
 
-    def with_call(self, call: Mapping[str, Any]) -> LlamaModel:
-        """The same with more keyword arguments for every call."""
-        return LlamaModel(self._llama, {**self._call, **call})
-
-    def complete_one(self, request: Request) -> Completion:
+    def complete_one(self, request: CompletionRequest) -> Completion:
         """Complete a page."""
         return _chunk(self._model(request.prompt, **self._arguments(request), stream=False))
 
-    def stream_one(self, request: Request) -> Generator[CompletionChunk]:
+    def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece."""
         for part in self._model(request.prompt, **self._arguments(request), stream=True):
             yield _chunk(part)
@@ -114,7 +114,7 @@ class LlamaModel(OneByOneModel):
     def _encode(self, text: str) -> list[int]:
         return list(self._model.tokenize(text.encode(), add_bos=True, special=False))
 
-    def _arguments(self, request: Request) -> dict[str, Any]:
+    def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
         said = {
             theirs: value
             for ours, theirs in _ARGUMENTS.items()

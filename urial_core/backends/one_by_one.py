@@ -9,8 +9,7 @@ from concurrent.futures import Executor
 from contextlib import closing
 
 from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread
-from urial_core.completion import Completion, CompletionChunk
-from urial_core.request import Request
+from urial_core.completion import Completion, CompletionChunk, CompletionRequest, Tokenizer
 
 __all__ = ["OneByOneModel", "joined"]
 
@@ -30,28 +29,38 @@ class OneByOneModel(ABC):
     is_async: bool = False
 
     @abstractmethod
-    def complete_one(self, request: Request) -> Completion:
+    def complete_one(self, request: CompletionRequest) -> Completion:
         """Complete a page, blocking."""
 
     @abstractmethod
-    def stream_one(self, request: Request) -> Generator[CompletionChunk]:
+    def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece, blocking."""
 
-    async def acomplete_one(self, request: Request) -> Completion:
+    @property
+    def known_context_window(self) -> int | None:
+        """The context window, if it is known without loading or asking anything."""
+        return None
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's own tokenizer, if it is available."""
+        return None
+
+    async def acomplete_one(self, request: CompletionRequest) -> Completion:
         """As ``complete_one``; for engines that are async."""
         raise NotImplementedError
 
-    def astream_one(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    def astream_one(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream_one``; for engines that are async."""
         raise NotImplementedError
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete pages, one after the other."""
         if self.worker is None:
             return [self.complete_one(request) for request in requests]
         return list(self.worker.map(self.complete_one, requests))
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete pages, side by side where calls may overlap."""
         if self.is_async:
             return list(await asyncio.gather(*map(self.acomplete_one, requests)))
@@ -61,13 +70,13 @@ class OneByOneModel(ABC):
         )
         return list(await asyncio.gather(*jobs))
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece."""
         if self.worker is None:
             return self.stream_one(request)
         return iterate_in_thread(self.worker, lambda: self.stream_one(request))
 
-    def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         if self.is_async:
             return self.astream_one(request)

@@ -35,7 +35,9 @@ def chat_template(prompt: Prompt, *, tools: bool = False, bos: bool = True) -> s
     values = {
         "page": _literal(prompt.prefix, newline="\n"),
         "with_tools": "true" if tools else "false",
-        "lesson": _literal(prompt.lesson.written(prompt_format) if tools else "", newline="\n"),
+        "lesson": _literal(
+            prompt.tool_examples.written(prompt_format) if tools else "", newline="\n"
+        ),
         "headers": f"[{', '.join(map(_literal, prompt_format.headers))}]",
         "openings": _openings(prompt_format),
         "closing": _literal(prompt_format.turn_end),

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer passes a flag's value so
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"urial {__version__}")
         raise typer.Exit

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.json_schema import closed, fitted
+from urial_core.structured.json_schema import fitted, forbid_additional_properties
 from urial_core.tools import InvalidToolCall, Tool, ToolCall
 
 __all__ = ["call_of", "call_schema"]
@@ -21,7 +21,7 @@ def call_schema(tools: tuple[Tool, ...]) -> JsonSchema:
     """The form of a call of one of the tools."""
     forms, definitions = list[dict[str, Any]](), dict[str, Any]()
     for number, tool in enumerate(tools):
-        arguments = _with_own_definitions(closed(tool.schema), number)
+        arguments = _with_own_definitions(forbid_additional_properties(tool.schema), number)
         definitions |= arguments.pop("$defs", {})
         properties = {"name": {"const": tool.name}, "arguments": arguments}
         forms.append(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel
+from urial_core.composing import ReplyRequest, format_of
 from urial_core.decoding.call_decoder import CallDecoder
 from urial_core.decoding.call_form import call_schema
 from urial_core.decoding.making import Delta
@@ -14,11 +14,8 @@ from urial_core.decoding.stepped import SteppedReply, Steps
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.turns import result_text
-from urial_core.structured.constraints import Choice, constrains
+from urial_core.structured.constraints import Choice
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_start
-
-if TYPE_CHECKING:
-    from urial_core.request import Request
 
 __all__ = ["CallSteps"]
 
@@ -31,8 +28,8 @@ _LEAST_TOKENS = 16
 class CallSteps(SteppedReply, ABC):
     """Has calls written and reads them. The page must end in an open section for calls."""
 
-    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
-        assert request.tools is not None  # noqa: S101 - `start_reply` looked
+    def __init__(self, model: CompletionModel, request: ReplyRequest, *, live: bool) -> None:
+        assert request.tools is not None
         self._use: ToolUse = request.tools
         self._tools: tuple[Tool, ...] = tuple(self._use.callable)
         self._calls = list[ToolCall]()
@@ -42,7 +39,7 @@ class CallSteps(SteppedReply, ABC):
         self._several = False
         self._has_read = False
         self._reader = CallDecoder(self._tools, 0)
-        self._section = TurnDecoder(request.format)
+        self._section = TurnDecoder(format_of(request))
         self._wrong: InvalidToolCall | None = None
         self._wrong_text = ""
         super().__init__(model, request, live=live)
@@ -50,14 +47,14 @@ class CallSteps(SteppedReply, ABC):
     @property
     def _call_opening(self) -> str:
         """What the page still needs for a call's text to follow."""
-        prompt_format = self._request.format
+        prompt_format = format_of(self._request)
         opened = prompt_format.open_turn("call")
         return "" if self._use.must_call else opened.removeprefix(prompt_format.separator)
 
     def _write_calls(self) -> Steps:
         """Have the calls written in their section, which is open."""
         form = call_schema(self._tools)
-        if not constrains(self._model, form):
+        if not self._model.features.enforces(form):
             yield from self._write_freely(self._tools)
             return
         goes_on = True
@@ -68,15 +65,15 @@ class CallSteps(SteppedReply, ABC):
             yield from self._after_reading()
             goes_on = len(self._calls) > number and (yield from self._goes_on())
 
-    def _goes_on(self) -> Generator[Request, None, bool]:
+    def _goes_on(self) -> Generator[ReplyRequest, None, bool]:
         """Have it decided whether another call follows the last one."""
-        prompt_format = self._request.format
+        prompt_format = format_of(self._request)
         another = "\n" + call_start().rstrip()
         end = f"{prompt_format.turn_end}{prompt_format.separator}{prompt_format.tool_header}"
         choice = Choice((end, another), (0.0, _ANOTHER_OFFSET))
         if not self._use.parallel or self._tokens_left < _LEAST_TOKENS:
             return False
-        if not constrains(self._model, choice):
+        if not self._model.features.enforces(choice):
             return False
         self._written = self._call_opening + self._lines
         if (yield from self._ask(self._step(constraint=choice), choice)) != another:
@@ -94,8 +91,8 @@ class CallSteps(SteppedReply, ABC):
 
     def _mend(self) -> Steps:
         """Show what was wrong with a call, and have it written anew."""
-        assert self._wrong is not None  # noqa: S101 - the caller looked
-        prompt_format, wrong, self._wrong = self._request.format, self._wrong, None
+        assert self._wrong is not None
+        prompt_format, wrong, self._wrong = format_of(self._request), self._wrong, None
         error = result_text(wrong.name, wrong.error, failed=True)
         lines = "\n".join(filter(None, (self._lines, self._wrong_text)))
         self._written = (
@@ -116,7 +113,9 @@ class CallSteps(SteppedReply, ABC):
 
     # Reading
 
-    def _ask(self, request: Request, choice: Choice) -> Generator[Request, None, str | None]:
+    def _ask(
+        self, request: ReplyRequest, choice: Choice
+    ) -> Generator[ReplyRequest, None, str | None]:
         """Ask for one of a few texts; return it, or None where something else was written."""
         pieces = list[str]()
 
@@ -130,7 +129,7 @@ class CallSteps(SteppedReply, ABC):
         written = "".join(pieces)
         return written if written in choice.options else None
 
-    def _read_step(self, request: Request) -> Steps:
+    def _read_step(self, request: ReplyRequest) -> Steps:
         yield from self._read(request, lambda text, _: self._read_calls(text))
 
     def _start_reading(
@@ -143,7 +142,7 @@ class CallSteps(SteppedReply, ABC):
     ) -> None:
         """Be ready for the text of calls, behind what the page already holds of the first."""
         self._several = self._use.parallel if parallel is None else parallel
-        self._section = TurnDecoder(self._request.format, written)
+        self._section = TurnDecoder(format_of(self._request), written)
         self._reader = CallDecoder(
             tools or self._tools, len(self._calls), live=live, written=written
         )

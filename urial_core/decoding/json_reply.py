@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel
+from urial_core.composing import ReplyRequest, format_of
 from urial_core.decoding.stepped import SteppedReply, Steps
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.prompts.escaping import escape
 from urial_core.replies import EndReason, Reply, ReplyEnd, TextDelta
-from urial_core.structured.constraints import JsonSchema, constrains
+from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_repair import checked_json
 from urial_core.structured.json_scanner import JsonValue
-
-if TYPE_CHECKING:
-    from urial_core.request import Request
 
 __all__ = ["JsonReply"]
 
@@ -33,9 +30,9 @@ class JsonReply(SteppedReply):
     only if ``live``.
     """
 
-    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
-        assert request.output is not None  # noqa: S101 - `start_reply` looked
-        self._output: JsonSchema = request.output
+    def __init__(self, model: CompletionModel, request: ReplyRequest, *, live: bool) -> None:
+        assert request.response_format is not None
+        self._output: JsonSchema = request.response_format
         self._opening = _OPENING.get(self._output.schema.get("type", ""), "")
         self._deltas = list[TextDelta]()
         self._held = list[TextDelta]()
@@ -58,7 +55,9 @@ class JsonReply(SteppedReply):
 
     def _run(self) -> Steps:
         prefill = self._request.prefill
-        if not prefill and constrains(self._model, self._output.closed):
+        if not prefill and self._model.features.enforces(
+            self._output.with_additional_properties_forbidden()
+        ):
             yield from self._write("", live=self._live)
         else:
             yield from self._write_behind(prefill or self._opening)
@@ -81,7 +80,7 @@ class JsonReply(SteppedReply):
 
         Live, it is given out while it is written, from when it begins as the form wants it to.
         """
-        section = TurnDecoder(self._request.format, written)
+        section = TurnDecoder(format_of(self._request), written)
         self._held = []
         self._value = JsonValue()
         self._value.feed(written)
@@ -105,7 +104,7 @@ class JsonReply(SteppedReply):
                 self.over = True  # the model is not held after all
             return ()
 
-        constraint = None if written else self._output.closed
+        constraint = None if written else self._output.with_additional_properties_forbidden()
         yield from self._read(self._step(constraint=constraint), take)
         self._unsent += pass_on(section.flush(), CompletionChunk(""))
         cut = self._finish == "length" and not self.over
@@ -126,7 +125,7 @@ class JsonReply(SteppedReply):
 
     def _show_validation_error(self) -> None:
         """Put what is wrong with the value on the page, and open another answer."""
-        prompt_format = self._request.format
+        prompt_format = format_of(self._request)
         self._written += self._value.text.removeprefix(self._written)
         self._written += prompt_format.turn_end + prompt_format.turn(
             "system", escape(self._validation_error, prompt_format)

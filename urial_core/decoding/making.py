@@ -5,14 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from urial_core.completion import CompletionChunk, CompletionModel, Usage, counted_usage
+from urial_core.completion import CompletionChunk, CompletionModel, CompletionRequest, Usage
+from urial_core.composing import ReplyRequest
 from urial_core.errors import GenerationError
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
-
-if TYPE_CHECKING:
-    from urial_core.request import Request
 
 __all__ = ["Delta", "ReplyMaker"]
 
@@ -30,7 +27,7 @@ class ReplyMaker(ABC):
         over: Whether the attempt under way is complete and the engine may be stopped.
     """
 
-    def __init__(self, model: CompletionModel | None, request: Request) -> None:
+    def __init__(self, model: CompletionModel | None, request: ReplyRequest) -> None:
         """Start a reply.
 
         Args:
@@ -47,7 +44,7 @@ class ReplyMaker(ABC):
         self._spent: Usage | None = None
 
     @abstractmethod
-    def next_attempt(self) -> Request | None:
+    def next_attempt(self) -> ReplyRequest | None:
         """The request to send now, or None when the reply is done."""
 
     @abstractmethod
@@ -95,8 +92,10 @@ class ReplyMaker(ABC):
         self._finish = chunk.finish or self._finish
         self._usage = chunk.usage or self._usage
 
-    def _usage_of(self, attempt: Request) -> Usage | None:
+    def _usage_of(self, attempt: CompletionRequest) -> Usage | None:
         """Tokens of the attempt: those told by the engine, or counted with its own tokenizer."""
-        if self._usage is not None or self._model is None or not self._model.counts_exactly:
+        if self._usage is not None or self._model is None or self._model.tokenizer is None:
             return self._usage
-        return counted_usage(self._model, attempt.prompt, "".join(self._raw))
+        begin_of_text = self._model.count_tokens("")  # which the prompt alone begins with
+        written = self._model.count_tokens("".join(self._raw)) - begin_of_text
+        return Usage(self._model.count_tokens(attempt.prompt), written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from urial_core.completion import CompletionRequest
 from urial_core.decoding.echo import EchoDecoder
 from urial_core.decoding.stops import StopDecoder
 from urial_core.decoding.turn_decoder import TurnDecoder
@@ -11,7 +12,22 @@ from urial_core.decoding.whitespace import WhitespaceTrimmer
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import EndReason
 
-__all__ = ["ReplyDecoder"]
+__all__ = ["ReplyDecoder", "reply_decoder"]
+
+
+def reply_decoder(request: CompletionRequest, *, may_echo: bool = False) -> ReplyDecoder:
+    """Return a fresh decoder for the completion of a request.
+
+    Args:
+        request: The request.
+        may_echo: Whether the completion may begin with a copy of the prompt, to be dropped.
+    """
+    return ReplyDecoder(
+        request.format,
+        stop=request.parameters.stop,
+        prompt=request.prompt if may_echo else "",
+        prefill=request.prefill,
+    )
 
 
 class ReplyDecoder:

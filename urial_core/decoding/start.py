@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from urial_core.completion import CompletionModel
+from urial_core.composing import ReplyRequest
 from urial_core.decoding.json_reply import JsonReply
 from urial_core.decoding.making import ReplyMaker
 from urial_core.decoding.text_reply import ReplyAssembler
 from urial_core.decoding.tool_reply import ToolReply
 
-if TYPE_CHECKING:
-    from urial_core.request import Request
-
 __all__ = ["start_reply"]
 
 
-def start_reply(model: CompletionModel, request: Request, *, live: bool) -> ReplyMaker:
+def start_reply(model: CompletionModel, request: ReplyRequest, *, live: bool) -> ReplyMaker:
     """Start the reply to a request.
 
     Args:
@@ -26,6 +22,6 @@ def start_reply(model: CompletionModel, request: Request, *, live: bool) -> Repl
     """
     if request.tools and request.tools.callable and not request.prefill:
         return ToolReply(model, request, live=live)
-    if request.output:
+    if request.response_format:
         return JsonReply(model, request, live=live)
     return ReplyAssembler(model, request)

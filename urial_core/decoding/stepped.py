@@ -5,19 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel, Usage
+from urial_core.composing import ReplyRequest, format_of
 from urial_core.decoding.echo import EchoDecoder
 from urial_core.decoding.making import Delta, ReplyMaker
 from urial_core.structured.constraints import Constraint
 
-if TYPE_CHECKING:
-    from urial_core.request import Request
-
 __all__ = ["SteppedReply", "Steps"]
 
-Steps = Generator["Request", None, None]
+Steps = Generator["ReplyRequest", None, None]
 """What is asked for next, until the reply is done."""
 
 
@@ -32,7 +29,7 @@ class SteppedReply(ReplyMaker, ABC):
 
     _model: CompletionModel
 
-    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
+    def __init__(self, model: CompletionModel, request: ReplyRequest, *, live: bool) -> None:
         """Start a reply.
 
         Args:
@@ -46,10 +43,10 @@ class SteppedReply(ReplyMaker, ABC):
         self._discarded = 0  # how many characters of it are no part of the reply
         self._steps = self._run()
         self._take: Callable[[CompletionChunk], Sequence[Delta]]
-        self._asked: Request | None = None
+        self._asked: ReplyRequest | None = None
         self._is_counted = True  # whether the step under way counts as the reply's usage
 
-    def next_attempt(self) -> Request | None:
+    def next_attempt(self) -> ReplyRequest | None:
         """The request to send now, or None when the reply is done."""
         self._account()
         self._asked = next(self._steps, None)
@@ -68,7 +65,7 @@ class SteppedReply(ReplyMaker, ABC):
         """Ask for one thing after the other."""
 
     def _read(
-        self, request: Request, take: Callable[[str, CompletionChunk], Sequence[Delta]]
+        self, request: ReplyRequest, take: Callable[[str, CompletionChunk], Sequence[Delta]]
     ) -> Steps:
         """Ask for something and pass its text on, without an echo of the page."""
         echo = EchoDecoder(request.prompt)
@@ -77,7 +74,7 @@ class SteppedReply(ReplyMaker, ABC):
         if rest := echo.flush():
             self._unsent += take(rest, CompletionChunk(""))
 
-    def _step(self, *, constraint: Constraint | None = None) -> Request:
+    def _step(self, *, constraint: Constraint | None = None) -> ReplyRequest:
         """A request for structure, not for text: nothing penalised, greedy where nobody says."""
         parameters = replace(
             self._request.parameters,
@@ -92,7 +89,7 @@ class SteppedReply(ReplyMaker, ABC):
             self._request,
             prompt=self._request.prompt + self._written,
             parameters=parameters,
-            stop=self._request.format.stop,
+            stop=format_of(self._request).stop,
             constraint=constraint,
         )
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from urial_core.completion import Completion, CompletionChunk, CompletionModel, TokenLogprob
+from urial_core.composing import ReplyRequest
 from urial_core.decoding.making import Delta, ReplyMaker
-from urial_core.decoding.reply_decoder import ReplyDecoder
+from urial_core.decoding.reply_decoder import ReplyDecoder, reply_decoder
 from urial_core.replies import Reply, ReplyEnd, TextDelta
-
-if TYPE_CHECKING:
-    from urial_core.request import Request
 
 __all__ = ["ReplyAssembler"]
 
@@ -27,7 +24,7 @@ class ReplyAssembler(ReplyMaker):
     user wants an empty answer.
     """
 
-    def __init__(self, model: CompletionModel | None, request: Request) -> None:
+    def __init__(self, model: CompletionModel | None, request: ReplyRequest) -> None:
         super().__init__(model, request)
         self._attempt = 0
         self._done = False
@@ -36,7 +33,7 @@ class ReplyAssembler(ReplyMaker):
         self._logprobs = deque[TokenLogprob]()
         self._owed = 0  # characters given out whose tokens' log-probabilities were not yet
 
-    def next_attempt(self) -> Request | None:
+    def next_attempt(self) -> ReplyRequest | None:
         """The request to send now, or None when the reply is done."""
         if self._done:
             return None
@@ -55,7 +52,7 @@ class ReplyAssembler(ReplyMaker):
             )
             request = replace(request, parameters=sampled)
         self._begin_attempt()
-        self._reader = request.reader(may_echo=True)
+        self._reader = reply_decoder(request, may_echo=True)
         self._logprobs.clear()
         return request
 

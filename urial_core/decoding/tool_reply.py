@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob
+from urial_core.composing import ReplyRequest, format_of
 from urial_core.decoding.call_steps import CallSteps
 from urial_core.decoding.header_decoder import HeaderDecoder
 from urial_core.decoding.json_reply import JsonReply
@@ -23,10 +23,7 @@ from urial_core.decoding.stepped import Steps
 from urial_core.decoding.text_reply import ReplyAssembler
 from urial_core.prompts.turns import write_response_format
 from urial_core.replies import Reply, ReplyEnd
-from urial_core.structured.constraints import Choice, constrains, scores_choices
-
-if TYPE_CHECKING:
-    from urial_core.request import Request
+from urial_core.structured.constraints import Choice
 
 __all__ = ["ToolReply"]
 
@@ -34,7 +31,7 @@ __all__ = ["ToolReply"]
 class ToolReply(CallSteps):
     """Makes the events of a reply that may call tools."""
 
-    def __init__(self, model: CompletionModel, request: Request, *, live: bool) -> None:
+    def __init__(self, model: CompletionModel, request: ReplyRequest, *, live: bool) -> None:
         self._answer: ReplyAssembler | JsonReply | None = None
         super().__init__(model, request, live=live)
 
@@ -62,10 +59,10 @@ class ToolReply(CallSteps):
         else:
             yield from self._decide()
 
-    def _calibrate(self) -> Generator[Request, None, Choice]:
+    def _calibrate(self) -> Generator[ReplyRequest, None, Choice]:
         """Find how the model leans where nothing is asked, and take that off the decision."""
         decision = self._request.constraint
-        assert isinstance(decision, Choice)  # noqa: S101 - `compose` made it
+        assert isinstance(decision, Choice)
         leanings = list[float]()
         answer, call = decision.options
 
@@ -75,22 +72,21 @@ class ToolReply(CallSteps):
                 leanings.append(scores[call] - scores[answer])
             return ()
 
-        if scores_choices(self._model):
+        if self._model.features.scores_choices:
             self._is_counted = False
-            for page in self._request.content_free_prompts:
+            if page := self._request.content_free_prompt:
                 self._take = take
                 yield replace(self._step(constraint=Choice(decision.options)), prompt=page)
             self._is_counted = True
         if not leanings:
             return decision
-        leaning = sum(leanings) / len(leanings)
-        return Choice(decision.options, (0.0, decision.offsets[1] - leaning))
+        return Choice(decision.options, (0.0, -leanings[0]))
 
     def _decide(self) -> Steps:
         """Have an answer or a call chosen and written."""
         decision = yield from self._calibrate()
         chosen = None
-        if constrains(self._model, decision):
+        if self._model.features.enforces(decision):
             chosen = yield from self._ask(replace(self._request, constraint=decision), decision)
         if chosen is None:
             yield from self._open_freely()
@@ -102,7 +98,7 @@ class ToolReply(CallSteps):
 
     def _open_freely(self) -> Steps:
         """Let the model open an answer or a call, and go on with what it opened."""
-        opening = HeaderDecoder(self._request.format)
+        opening = HeaderDecoder(format_of(self._request))
         answer = ReplyAssembler(self._model, replace(self._request, prompt="", constraint=None))
         answer.next_attempt()
         logprobs = list[TokenLogprob]()
@@ -114,7 +110,7 @@ class ToolReply(CallSteps):
         def pass_on(text: str, chunk: CompletionChunk) -> Sequence[Delta]:
             if opening.kind == "call" and text:
                 return self._read_calls(text)
-            if opening.kind == "assistant" and self._request.output:
+            if opening.kind == "assistant" and self._request.response_format:
                 self.over = True  # the answer is asked for by itself, to be held to its form
             elif opening.kind == "assistant":
                 self._answer = answer
@@ -132,28 +128,32 @@ class ToolReply(CallSteps):
         if opening.kind == "call":
             self._written = self._call_opening
             yield from self._after_reading() if self._has_read else self._write_calls()
-        elif self._request.output or answer.next_attempt() is not None:  # none yet, or a blank one
+        elif (
+            self._request.response_format or answer.next_attempt() is not None
+        ):  # none yet, or a blank one
             yield from self._write_answer()
         else:
             self._unsent += answer.held_back()
 
     def _write_answer(self) -> Steps:
         """Have the answer written in a section that we open."""
-        prompt_format, parameters = self._request.format, self._request.parameters
+        prompt_format, parameters = format_of(self._request), self._request.parameters
         self._written = prompt_format.open_turn("assistant").removeprefix(prompt_format.separator)
-        rule = write_response_format(self._request.output, prompt_format)
+        rule = write_response_format(self._request.response_format, prompt_format)
         opened = (rule + prompt_format.open_turn("assistant")).removeprefix(prompt_format.separator)
         request = replace(
             self._request,
             prompt=self._request.prompt + opened,
             stop=(*prompt_format.stop, *parameters.stop),
             parameters=replace(parameters, max_tokens=max(self._tokens_left, 1)),
-            constraint=self._request.output.closed if self._request.output else None,
+            constraint=self._request.response_format.with_additional_properties_forbidden()
+            if self._request.response_format
+            else None,
             tools=None,
         )
         answer = self._answer = (
             JsonReply(self._model, request, live=self._live)
-            if request.output
+            if request.response_format
             else ReplyAssembler(self._model, request)
         )
 

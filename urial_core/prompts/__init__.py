@@ -1,0 +1,1 @@
+"""Prompts: instruction, few-shot examples and format, and how they and turns are written."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,12 +9,9 @@ from urial_core.errors import PromptError, UnknownPromptError
 from urial_core.prompts.original_file import parse_original
 from urial_core.prompts.prompt import Prompt
 from urial_core.prompts.toml_file import parse_toml
-from urial_core.prompts.tool_examples import ToolExamples
-from urial_core.prompts.tool_examples_table import ToolExamplesTable
 
 __all__ = [
     "MAX_PROMPT_BYTES",
-    "default_tool_examples",
     "load_prompt",
     "parse_original",
     "parse_toml",
@@ -26,20 +21,13 @@ __all__ = [
 MAX_PROMPT_BYTES = 256 * 1024
 """Prompt files larger than this are refused: no window holds them."""
 
-_DATA = files(__name__)
+_DATA = files(__package__) / "presets"
 
 
 def preset_names() -> list[str]:
     """Names of the project's own prompts, sorted."""
     entries = (entry.name for entry in _DATA.iterdir())
     return sorted(name.removesuffix(".toml") for name in entries if name.endswith(".toml"))
-
-
-@cache
-def default_tool_examples() -> ToolExamples:
-    """The tool lesson of every prompt that brings none of its own."""
-    text = (_DATA / "tools" / "default.toml").read_text("utf-8")
-    return ToolExamplesTable.model_validate(tomllib.loads(text)).value()
 
 
 def load_prompt(source: str | Path | Prompt = "default") -> Prompt:

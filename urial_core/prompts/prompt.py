@@ -9,7 +9,7 @@ from functools import cached_property
 from urial_core.errors import PromptError
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt_format import PromptFormat
-from urial_core.prompts.tool_examples import ToolExamples
+from urial_core.prompts.tool_examples import ToolExamples, default_tool_examples
 
 __all__ = ["Example", "Prompt"]
 
@@ -45,7 +45,7 @@ class Prompt:
     description: str = ""
     language: str = "en"
     verbatim: str | None = None
-    tool_examples: ToolExamples | None = None
+    tool_examples: ToolExamples = field(default_factory=default_tool_examples)
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -78,20 +78,11 @@ class Prompt:
         return f"# Instruction\n\n{self.instruction}\n{''.join(sections)}"
 
     @cached_property
-    def lesson(self) -> ToolExamples:
-        """How tools are used: this prompt's own lesson, or the one that all share."""
-        from urial_core.prompts.loading import default_tool_examples
-
-        return self.tool_examples or default_tool_examples()
-
-    @cached_property
     def prefix_with_tools(self) -> str:
         """The constant start of every page with tools; it begins as ``page`` does."""
-        return self.prefix + self.lesson.written(self.format)
+        return self.prefix + self.tool_examples.written(self.format)
 
     @cached_property
     def digest(self) -> str:
         """A hash of both pages and the format: prompts with one digest give the same replies."""
-        return hashlib.sha256(
-            repr((self.prefix_with_tools, self.lesson.call_offset, self.format)).encode()
-        ).hexdigest()
+        return hashlib.sha256(repr((self.prefix_with_tools, self.format)).encode()).hexdigest()

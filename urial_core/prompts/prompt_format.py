@@ -73,7 +73,7 @@ class PromptFormat:
                 f"at most {LONGEST_FENCE}."
             )
         if self.separator[-1:] != "\n" or self.text_separator[-1:] != "\n":
-            raise PromptError("A format's `before` and `gap` must end with a newline.")
+            raise PromptError("`separator` and `text_separator` must end with a newline.")
 
     @property
     def headers(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from urial_core.errors import PromptError
 from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
-from urial_core.prompts.tool_examples_table import ToolExamplesTable
+from urial_core.prompts.tool_examples import ToolExamplesTable, default_tool_examples
 
 __all__ = ["parse_toml"]
 
@@ -77,5 +77,5 @@ def parse_toml(text: str, source: str) -> Prompt:
         instruction=data.instruction,
         examples=tuple(Example(example.query, example.answer) for example in data.examples),
         format=PromptFormat(**data.format.model_dump()),
-        tool_examples=data.tools.value() if data.tools else None,
+        tool_examples=data.tools.value() if data.tools else default_tool_examples(),
     )

@@ -1,0 +1,1 @@
+"""JSON that matches a schema: checked, constrained, repaired, closed."""

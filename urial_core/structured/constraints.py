@@ -1,7 +1,6 @@
-"""Constraint: what form a completion must have, in no engine's dialect.
+"""Constraints: what a completion must match, in no engine's dialect.
 
-A completion model that can hold itself to a form offers ``constrains``; see ``constrains`` here for
-asking any model. What comes is checked all the same: the reply's readers mend what does not fit.
+``ModelFeatures`` says which of them a model enforces. Replies are validated all the same.
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any
 
 from urial_core.errors import ParameterError
-from urial_core.structured.json_schema import closed
+from urial_core.structured.json_schema import forbid_additional_properties
 
-if TYPE_CHECKING:
-    from urial_core.completion import CompletionModel
-
-__all__ = ["Choice", "ConstrainedModel", "Constraint", "JsonSchema", "constrains", "scores_choices"]
+__all__ = ["Choice", "Constraint", "JsonSchema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +22,26 @@ class Choice:
 
     A model that can score all of them takes the most probable one and reports it as one
     ``TokenLogprob`` (on its last chunk) whose ``top`` holds every option with the log-probability
-    of its whole text, best first, offsets left out. Temperature, penalties and ``max_tokens`` do
+    of its whole text, best first, biases left out. Temperature, penalties and ``max_tokens`` do
     not apply: nothing is drawn, and the option is written whole. To draw one, use those
     log-probabilities.
 
     Attributes:
         options: The texts. None is the beginning of another.
-        offsets: For each option, what is added to its log-probability before the best is taken;
+        biases: For each option, what is added to its log-probability before the best is taken;
             empty for none. A model that cannot score ignores them.
     """
 
     options: tuple[str, ...]
-    offsets: tuple[float, ...] = ()
+    biases: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.options or "" in self.options:
             raise ParameterError("A choice needs options, none of them empty.")
         if any(a != b and b.startswith(a) for a in self.options for b in self.options):
             raise ParameterError(f"Of the options {self.options}, one begins with another.")
-        if self.offsets and len(self.offsets) != len(self.options):
-            raise ParameterError("A choice needs one offset for each option, or none at all.")
+        if self.biases and len(self.biases) != len(self.options):
+            raise ParameterError("A choice needs one bias for each option, or none at all.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +68,13 @@ class JsonSchema:
         loaded: dict[str, Any] = json.loads(self.text)
         return loaded
 
-    @property
-    def closed(self) -> JsonSchema:
-        """The schema whose objects hold nothing undeclared; see ``urial_core.structured.json_schema.closed``."""
-        return JsonSchema.of(closed(self.schema))
+    def with_additional_properties_forbidden(self) -> JsonSchema:
+        """Return the schema whose objects hold declared properties only.
+
+        Small models make up additional ones where a schema allows them, as it does by default.
+        """
+        return JsonSchema.of(forbid_additional_properties(self.schema))
 
 
 Constraint = Choice | JsonSchema
 """Any of them."""
-
-
-@runtime_checkable
-class ConstrainedModel(Protocol):
-    """A completion model that can hold its completions to a form."""
-
-    def constrains(self, constraint: Constraint) -> bool:
-        """Whether requests with this constraint will be held to it.
-
-        What comes is checked anyway, but streamed before that: say no rather than perhaps.
-
-        Raises:
-            UnsupportedSchemaError: The model constrains to JSON schemas, but this one uses
-                something it cannot enforce; the message names it.
-        """
-
-
-def constrains(model: CompletionModel, constraint: Constraint) -> bool:
-    """Whether a model will hold a completion to a constraint; see ``ConstrainedModel``."""
-    return isinstance(model, ConstrainedModel) and model.constrains(constraint)
-
-
-def scores_choices(model: CompletionModel) -> bool:
-    """Whether a model scores the options of a choice and reports it; see ``Choice``.
-
-    Such a model has an attribute ``scores_choices`` that is true. Others are not asked for scores.
-    """
-    return bool(getattr(model, "scores_choices", False))

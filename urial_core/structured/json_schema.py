@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-__all__ = ["check_schema", "closed", "compact", "fitted"]
+__all__ = ["check_schema", "compact", "fitted", "forbid_additional_properties"]
 
 _NAMES_OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 _KINDS: dict[type, tuple[str, ...]] = {
@@ -34,13 +34,13 @@ def compact(schema: Any) -> str:
     return json.dumps(_without_titles(schema), ensure_ascii=False)
 
 
-def closed(schema: Any) -> Any:
+def forbid_additional_properties(schema: Any) -> Any:
     """A schema whose objects hold what they declare and nothing else, where it does not say.
 
     JSON schema lets an object hold anything besides; a model that is held to that alone makes
     members up. Parts of an ``allOf`` describe one object together, so a schema with such is left.
     """
-    return schema if _has_parts(schema) else _closed(schema)
+    return schema if _has_parts(schema) else _forbidding(schema)
 
 
 def check_schema(schema: str) -> None:
@@ -145,12 +145,12 @@ def _has_parts(schema: Any) -> bool:
     return (isinstance(parts, list) and len(parts) > 1) or any(map(_has_parts, schema.values()))
 
 
-def _closed(schema: Any) -> Any:
+def _forbidding(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_closed(item) for item in schema]
+        return [_forbidding(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    inner = _with_inner_schemas(schema, _closed)
+    inner = _with_inner_schemas(schema, _forbidding)
     if "properties" not in schema:
         return inner
     # Branches describe the object together with what stands here, and know nothing of it.

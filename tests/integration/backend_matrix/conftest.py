@@ -11,8 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules that all files share
 
-from backend_cases import FRONTS, ROADS, Kind
-from road import BackendCase
+from backend_case import BackendCase
+from backend_cases import BACKENDS, FRONTS, Kind
 from running_server import LlamaServer
 
 from urial_core.backends.llama_cpp import LlamaCppModel
@@ -45,17 +45,17 @@ def ollama(server: LlamaServer) -> Generator[str]:
 
 
 @pytest.fixture(scope="session")
-def tgi_front(server: LlamaServer) -> Generator[str]:
+def fake_tgi(server: LlamaServer) -> Generator[str]:
     """The URL of the front of TGI's."""
     with FRONTS["tgi"](server.url).running() as url:
         yield url
 
 
 @pytest.fixture
-def tgi(tgi_front: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def tgi(fake_tgi: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same, let through: while offline, Hugging Face's client refuses the loopback too."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    return tgi_front
+    return fake_tgi
 
 
 @pytest.fixture(scope="session")
@@ -93,10 +93,10 @@ def llamaindex_llama_cpp() -> Any:
     )
 
 
-@pytest.fixture(params=ROADS)
+@pytest.fixture(params=BACKENDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Each kind of road in turn."""
-    found = ROADS[request.param]
+    """Each kind of backend_case in turn."""
+    found = BACKENDS[request.param]
     if found.missing:
         pytest.skip(f"needs the package {found.needs}, which must be compiled")
     return found
@@ -104,11 +104,11 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Callable[..., BackendCase]:
-    """Makes a road of a kind, with fields of the chat model that differ from the usual ones."""
+    """Makes a backend_case of a kind, with fields of the chat model that differ from the usual ones."""
     return lambda kind, **fields: kind.make(request.getfixturevalue, **{**FIELDS, **fields})
 
 
 @pytest.fixture
-def road(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
-    """Each road in turn, greedy, with a short page and short replies."""
+def backend_case(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
+    """Each backend_case in turn, greedy, with a short page and short replies."""
     return make(kind)

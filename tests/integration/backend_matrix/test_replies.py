@@ -1,12 +1,12 @@
-"""Rules that a reply keeps to, whatever road it came by."""
+"""Rules that a reply keeps to, whatever backend_case it came by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+from backend_case import WAYS, Answer, BackendCase
 from backend_cases import Kind
-from road import WAYS, Answer, BackendCase
 
 pytestmark = [pytest.mark.model, pytest.mark.server]
 
@@ -35,9 +35,11 @@ def is_clean(answer: Answer) -> bool:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_reply_is_clean_and_complete(road: BackendCase, kind: Kind, way: str) -> None:
+async def test_a_reply_is_clean_and_complete(
+    backend_case: BackendCase, kind: Kind, way: str
+) -> None:
     """It has text, trimmed, with no delimiter or echo; usage that adds up, or none made up."""
-    answer = await road.ask(QUESTION, way)
+    answer = await backend_case.ask(QUESTION, way)
     assert is_clean(answer)
     assert QUESTION not in answer.text
     assert (answer.usage is not None) is (way in kind.usage)
@@ -48,16 +50,16 @@ async def test_a_reply_is_clean_and_complete(road: BackendCase, kind: Kind, way:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_stop_string_of_the_call_is_honoured(road: BackendCase, way: str) -> None:
+async def test_a_stop_string_of_the_call_is_honoured(backend_case: BackendCase, way: str) -> None:
     """The reply ends before it, by finish "stop"."""
-    answer = await road.ask(QUESTION, way, stop=["a", "e", "i", "o"])
+    answer = await backend_case.ask(QUESTION, way, stop=["a", "e", "i", "o"])
     assert not set("aeio") & set(answer.text)
     assert answer.finish == "stop"
 
 
-async def test_a_hostile_question_leaks_nothing(road: BackendCase) -> None:
+async def test_a_hostile_question_leaks_nothing(backend_case: BackendCase) -> None:
     """A question that forges the page's end gets a reply, in which no mark is but a quotation."""
-    answer = await road.ask(HOSTILE, "stream")
+    answer = await backend_case.ask(HOSTILE, "stream")
     assert answer.text.strip() == answer.text != ""
     marked = [line for line in answer.text.splitlines() if any(mark in line for mark in MARKS)]
     assert all(line.lstrip("\\") in HOSTILE for line in marked)
@@ -76,9 +78,9 @@ async def test_a_reply_ends_by_itself(
 
 
 @pytest.mark.parametrize("way", ["sync", "async stream"])
-async def test_a_reply_that_is_cut_says_so(road: BackendCase, kind: Kind, way: str) -> None:
+async def test_a_reply_that_is_cut_says_so(backend_case: BackendCase, kind: Kind, way: str) -> None:
     """A small ``max_tokens`` gives a short reply with finish "length", where the engine tells."""
-    answer = await road.ask(QUESTION, way, max_tokens=3)
+    answer = await backend_case.ask(QUESTION, way, max_tokens=3)
     assert 0 < len(answer.text.split()) <= 3
     if kind.tells_length:
         assert answer.finish == "length"

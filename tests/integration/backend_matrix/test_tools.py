@@ -1,14 +1,14 @@
-"""Typed answers and tool calls by every road: constrained where it can be, repaired where not."""
+"""Typed answers and tool calls by every backend_case: constrained where it can be, repaired where not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
+from backend_case import BackendCase, NoCallError
 from backend_cases import Kind
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, ValidationError
-from road import BackendCase, NoCallError
 
 pytestmark = [pytest.mark.model, pytest.mark.server]
 
@@ -27,18 +27,18 @@ class GetWeather(BaseModel):
 
 
 @pytest.fixture
-def road(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
-    """Each road in turn, with room for JSON."""
+def backend_case(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
+    """Each backend_case in turn, with room for JSON."""
     return make(kind, max_tokens=100)
 
 
-def test_a_typed_answer_is_an_object_of_its_class(road: BackendCase, kind: Kind) -> None:
+def test_a_typed_answer_is_an_object_of_its_class(backend_case: BackendCase, kind: Kind) -> None:
     """It fits its class; where nothing holds the model to that, it fits or is refused as unfit.
 
     A model this small copies the schema when it is left alone, and again when told what is wrong.
     """
     try:
-        answer = road.typed(Capital, "What is the capital of France?")
+        answer = backend_case.typed(Capital, "What is the capital of France?")
     except (OutputParserException, ValidationError):
         assert not kind.constrains
         return
@@ -47,10 +47,10 @@ def test_a_typed_answer_is_an_object_of_its_class(road: BackendCase, kind: Kind)
     assert answer.capital
 
 
-def test_a_call_that_must_be_made_fits_its_tool(road: BackendCase, kind: Kind) -> None:
+def test_a_call_that_must_be_made_fits_its_tool(backend_case: BackendCase, kind: Kind) -> None:
     """It names the tool, and its arguments are the tool's; left alone, as above."""
     try:
-        arguments = road.call(GetWeather, "What is the weather in Paris?")
+        arguments = backend_case.call(GetWeather, "What is the weather in Paris?")
     except NoCallError:
         assert not kind.constrains
         return

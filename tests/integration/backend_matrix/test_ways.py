@@ -1,4 +1,4 @@
-"""The ways to ask, by whatever road: they differ in how text comes, and not in the text."""
+"""The ways to ask, by whatever backend_case: they differ in how text comes, and not in the text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import gc
 from collections.abc import Callable
 
 import pytest
-from backend_cases import ROADS, Kind
-from road import WAYS, BackendCase
+from backend_case import WAYS, BackendCase
+from backend_cases import BACKENDS, Kind
 from running_server import LlamaServer
 
 pytestmark = [pytest.mark.model, pytest.mark.server]
@@ -21,14 +21,14 @@ ENDLESS = "List 100 animals."
 LIMIT = 500
 
 
-async def test_every_way_gives_the_same_text(road: BackendCase) -> None:
+async def test_every_way_gives_the_same_text(backend_case: BackendCase) -> None:
     """Streaming and async change nothing about a greedy reply, and its pieces add up to it.
 
     llama.cpp's kernels differ with the number of tokens that they are given at once. So the page
     is asked about once before: from then on each request finds all but its last token computed.
     """
-    await road.ask(QUESTIONS[0])
-    answers = [await road.ask(QUESTIONS[0], way) for way in WAYS]
+    await backend_case.ask(QUESTIONS[0])
+    answers = [await backend_case.ask(QUESTIONS[0], way) for way in WAYS]
     assert {answer.text for answer in answers} == {answers[0].text}
     assert {answer.finish for answer in answers} == {answers[0].finish}
     for answer in answers:
@@ -38,17 +38,17 @@ async def test_every_way_gives_the_same_text(road: BackendCase) -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_several_together_get_the_replies_that_each_gets(
-    road: BackendCase, kind: Kind, *, asynchronous: bool
+    backend_case: BackendCase, kind: Kind, *, asynchronous: bool
 ) -> None:
     """Replies to a batch are in order, and those that the questions get one by one.
 
     The server has one slot, so it answers a batch in some order, one by one; and each question
     comes after another one, so that what is computed of its page is always the constant part.
     """
-    await road.ask(BETWEEN)
-    single = [(await road.ask(question)).text for question in QUESTIONS]
-    await road.ask(BETWEEN)
-    together = await road.several(QUESTIONS, asynchronous=asynchronous)
+    await backend_case.ask(BETWEEN)
+    single = [(await backend_case.ask(question)).text for question in QUESTIONS]
+    await backend_case.ask(BETWEEN)
+    together = await backend_case.several(QUESTIONS, asynchronous=asynchronous)
     assert [answer.text for answer in together] == single
     if "several" in kind.usage:
         assert all(answer.usage and answer.usage.written <= 24 for answer in together)
@@ -58,7 +58,7 @@ async def test_the_stream_that_is_left_below_would_be_long(
     make: Callable[..., BackendCase],
 ) -> None:
     """Unless it is left, it goes on to its limit: else the next test would show nothing."""
-    long = make(ROADS["LangChain from_endpoint"], max_tokens=LIMIT)
+    long = make(BACKENDS["LangChain from_endpoint"], max_tokens=LIMIT)
     assert (await long.ask(ENDLESS)).finish == "length"
 
 
@@ -86,9 +86,9 @@ def test_all_roads_to_one_server_give_the_same_text(make: Callable[..., BackendC
     This holds where the server has one slot, keeps no store of earlier states, and has just been
     asked the same: then each request computes one token of the page, and the same one.
     """
-    roads = {name: make(kind) for name, kind in ROADS.items() if kind.server}
+    roads = {name: make(kind) for name, kind in BACKENDS.items() if kind.server}
     assert len(roads) >= 8
     for question in QUESTIONS:
         roads["LangChain from_endpoint"].whole(question)
-        texts = {name: road.whole(question).text for name, road in roads.items()}
+        texts = {name: backend_case.whole(question).text for name, backend_case in roads.items()}
         assert set(texts.values()) == {texts["LangChain from_endpoint"]}, texts

@@ -75,8 +75,8 @@ def test_the_same_page(server: RunningServer, model: CompletionsServerModel) -> 
         assert written == page  # the server puts the first token there itself
         return
     asked = {"model": NAMES[0], "messages": TURNS, "add_generation_prompt": True}
-    assert model.token_ids is not None
-    assert server.post("/tokenize", asked)["tokens"] == model.token_ids(page)
+    assert model.tokenizer is not None
+    assert server.post("/tokenize", asked)["tokens"] == model.tokenizer(page)
 
 
 def test_chat_is_the_same_as_the_page(server: RunningServer) -> None:

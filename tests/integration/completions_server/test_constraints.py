@@ -9,7 +9,7 @@ import pytest
 from running_server import is_json_on_one_line
 
 from langchain_urial import ChatUrial
-from urial_core import Message, Request
+from urial_core import CompletionRequest, Message
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.structured.constraints import Choice, JsonSchema
 
@@ -28,18 +28,18 @@ SCHEMA = {
 
 
 @pytest.fixture
-def request_(chat: ChatUrial) -> Request:
+def request_(chat: ChatUrial) -> CompletionRequest:
     """A question about Paris."""
     return chat.urial.request([Message("user", "Describe Paris.")])
 
 
 @pytest.mark.parametrize("way", ["complete", "acomplete", "stream", "astream"])
 async def test_json_fits_its_schema(
-    model: CompletionsServerModel, request_: Request, way: str
+    model: CompletionsServerModel, request_: CompletionRequest, way: str
 ) -> None:
     """It is whole, on one line, with the schema's keys in their order, and ends by itself."""
     constraint = JsonSchema.of(SCHEMA)
-    assert model.constrains(constraint)
+    assert model.features.enforces(constraint)
     request = replace(request_, constraint=constraint)
     match way:
         case "complete":
@@ -58,11 +58,11 @@ async def test_json_fits_its_schema(
     assert chunks[-1].finish == "stop"
 
 
-def test_options_are_scored(model: CompletionsServerModel, request_: Request) -> None:
+def test_options_are_scored(model: CompletionsServerModel, request_: CompletionRequest) -> None:
     """The most probable is taken; an offset turns that; scores are log-probabilities."""
     options = ("The capital of France.", "Zebra", "はい")
     choice = Choice(options)
-    assert model.constrains(choice)
+    assert model.features.enforces(choice)
     [plain] = model.complete([replace(request_, constraint=choice)])
     [taken] = plain.logprobs
     scores = dict(taken.top)
@@ -75,7 +75,9 @@ def test_options_are_scored(model: CompletionsServerModel, request_: Request) ->
     assert turned.text == worst
 
 
-def test_scores_are_the_models_own(model: CompletionsServerModel, request_: Request) -> None:
+def test_scores_are_the_models_own(
+    model: CompletionsServerModel, request_: CompletionRequest
+) -> None:
     """An option of one token scores what the unconstrained model gives that token."""
     free = replace(request_, parameters=request_.parameters.replace(logprobs=5, max_tokens=1))
     [completion] = model.complete([free])

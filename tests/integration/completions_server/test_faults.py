@@ -13,7 +13,7 @@ from fault_proxy import FaultProxy
 from running_server import LlamaServer, RunningServer
 
 from langchain_urial import ChatUrial
-from urial_core import Message, Request, UrialChat, load_prompt
+from urial_core import CompletionRequest, Message, UrialChat, load_prompt
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.errors import (
     ContextOverflowError,
@@ -27,7 +27,7 @@ FOREVER = {"ignore_eos": True}
 PROMPT = load_prompt("short")
 
 
-def endless(model: CompletionsServerModel) -> Request:
+def endless(model: CompletionsServerModel) -> CompletionRequest:
     """A request that runs until somebody stops it."""
     request = UrialChat(model, PROMPT).request([Message("user", "Tell me a very long story.")])
     return replace(request, stop=(), parameters=request.parameters.replace(max_tokens=1500))
@@ -111,14 +111,14 @@ async def test_a_connection_cut_amid_the_reply(proxy: FaultProxy, way: str) -> N
 
 
 async def _collect(
-    model: CompletionsServerModel, request: Request, way: str, got: list[str]
+    model: CompletionsServerModel, request: CompletionRequest, way: str, got: list[str]
 ) -> None:
     if way == "stream":
         for chunk in model.stream(request):
-            got.append(chunk.text)  # noqa: PERF401 - what came before the error counts
+            got.append(chunk.text)
     else:
         async for chunk in model.astream(request):
-            got.append(chunk.text)  # noqa: PERF401
+            got.append(chunk.text)
 
 
 def test_a_connection_that_fails_at_first_is_made_again(proxy: FaultProxy) -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
 from urial_core.backends.completions_server.exchange import Ask, Exchange
 from urial_core.backends.llama_cpp import LlamaCppModel
+from urial_core.completion import CompletionRequest
 from urial_core.decoding import Reply, ReplyEnd, TextDelta
 from urial_core.errors import ContextOverflowError
 from urial_core.parameters import GenerationParameters
-from urial_core.request import Request
 from urial_core.structured.constraints import Choice, JsonSchema
 
 pytestmark = pytest.mark.model
@@ -30,12 +30,12 @@ def greedy(**said: object) -> GenerationParameters:
     return GenerationParameters(**{"temperature": 0.0, "max_tokens": 32, **said})  # type: ignore[arg-type]
 
 
-def asked(chat: UrialChat, question: str = QUESTION, **said: object) -> Request:
+def asked(chat: UrialChat, question: str = QUESTION, **said: object) -> CompletionRequest:
     """A request of one question."""
     return chat.request([Message("user", question)], greedy(**said))
 
 
-def answered(chat: UrialChat, request: Request) -> Reply:
+def answered(chat: UrialChat, request: CompletionRequest) -> Reply:
     """Its reply."""
     return chat.reply([request])[0]
 
@@ -145,7 +145,7 @@ def test_json_is_held_to_its_schema(chat: UrialChat) -> None:
     request = chat.request(
         [Message("user", "Tell me about a place.")],
         greedy(max_tokens=120),
-        output=JsonSchema.of(SCHEMA),
+        response_format=JsonSchema.of(SCHEMA),
     )
     reply = answered(chat, request)
     value = json.loads(reply.text)
@@ -158,7 +158,7 @@ def test_schemas_that_cannot_be_enforced_are_named(llama: LlamaCppModel) -> None
     """A keyword that cannot be enforced is refused with its place, before the model runs."""
     schema = JsonSchema.of({"type": "object", "properties": {"a": {"not": {"type": "string"}}}})
     with pytest.raises(UnsupportedSchemaError, match="#/properties/a"):
-        llama.constrains(schema)
+        llama.features.enforces(schema)
 
 
 @settings(

@@ -176,7 +176,7 @@ def test_tokens_are_counted_as_the_model_counts_them(demo_model: TransformersMod
         llm=demo_model, prompt="short", max_tokens=8, callback_manager=CallbackManager([counter])
     )
     usage = llm.complete("Name a fruit.").raw["usage"]
-    assert counter.prompt_llm_token_count == usage["prompt_tokens"] > llm.prompt_tokens
+    assert counter.prompt_llm_token_count == usage["prompt_tokens"] > llm.prefix_tokens
     assert counter.completion_llm_token_count == usage["completion_tokens"]
     list(llm.stream_chat([ChatMessage(role="user", content="Name a fruit.")]))
     assert len(counter.llm_token_counts) == 2

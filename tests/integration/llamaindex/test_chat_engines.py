@@ -101,4 +101,4 @@ def test_the_context_of_each_turn_keeps_the_page_computed(
         root.event_handlers.remove(counting)
     cached = [raw["usage"]["prompt_tokens_details"]["cached_tokens"] for raw in raws]
     assert len(cached) == 2
-    assert cached[1] >= llm.prompt_tokens - 16
+    assert cached[1] >= llm.prefix_tokens - 16

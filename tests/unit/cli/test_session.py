@@ -144,4 +144,4 @@ def test_warming_up_says_nothing() -> None:
     assert session.messages == []
     assert model.requests[0].max_tokens == 1
     assert answer(session, "First?") == "One."
-    assert "Hello" not in model.requests[1].prompt[model.requests[1].constant :]
+    assert "Hello" not in model.requests[1].prompt[model.requests[1].prefix_length :]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from urial_core import CompletionChunk, GenerationError, Message, Request, load_prompt
+from urial_core import CompletionChunk, CompletionRequest, GenerationError, Message, load_prompt
 from urial_core.cli.control_characters import visible
 from urial_core.cli.growing_markdown import GrowingMarkdown
 from urial_core.cli.session import ChatSession
@@ -20,7 +20,7 @@ from urial_core.testing import FakeModel
 class InterruptedModel(FakeModel):
     """Ctrl-C comes after its first pieces."""
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Replay the script, then be interrupted."""
         for chunk in super().stream(request):
             yield chunk

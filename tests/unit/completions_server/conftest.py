@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `pretend_server`, which all files share
+sys.path.insert(0, str(Path(__file__).parent))  # for `fake_server`, which all files share
 
 
 @pytest.fixture(autouse=True)

@@ -6,19 +6,19 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pretend_server import (
+from fake_server import (
     DONE,
     PROMPT,
     WAYS,
+    FakeServer,
     Pieces,
-    PretendServer,
     asked,
     event,
     piece,
     request_for,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from urial_core import TokenLogprob, UrialChat, Usage
 from urial_core.backends.completions_server import DIALECTS, VLLM, completion_of
@@ -83,10 +83,10 @@ SEEN: dict[str, tuple[Any, list[bytes]]] = {
 async def test_every_server_gives_the_same_completion(kind: str, way: str) -> None:
     """Text with the end that was met, reason and usage come out of whatever shape they came in."""
     whole_answer, pieces = SEEN[kind]
-    pretend = PretendServer(
+    fake_server = FakeServer(
         kind, lambda body: Pieces(pieces) if body.get("stream") else whole_answer
     )
-    chunks = await asked(pretend.model(), way, request_for())
+    chunks = await asked(fake_server.model(), way, request_for())
     assert "".join(chunk.text for chunk in chunks).startswith("Hello there\n````")
     assert chunks[-1].usage == Usage(1195, 12, 1152)
     assert [chunk.finish for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
@@ -98,10 +98,10 @@ async def test_every_server_gives_the_same_completion(kind: str, way: str) -> No
 def test_the_reply_is_the_same_from_every_server(kind: str, way: str) -> None:
     """Behind the page, nothing of the servers' differences is left."""
     whole_answer, pieces = SEEN[kind]
-    pretend = PretendServer(
+    fake_server = FakeServer(
         kind, lambda body: Pieces(pieces) if body.get("stream") else whole_answer
     )
-    chat = UrialChat(pretend.model(), PROMPT)
+    chat = UrialChat(fake_server.model(), PROMPT)
     request = chat.request([Message("user", "Hi")])
     if way == "reply":
         [reply] = chat.reply([request])
@@ -115,8 +115,8 @@ def test_the_reply_is_the_same_from_every_server(kind: str, way: str) -> None:
 def test_usage_is_known_though_a_stream_is_left_early() -> None:
     """llama.cpp and vLLM tell the count with each piece, so no text is counted a second time."""
     for kind in ("vllm", "llama.cpp"):
-        pretend = PretendServer(kind, lambda _, kind=kind: Pieces(SEEN[kind][1]))
-        first = next(pretend.model().stream(request_for()))
+        fake_server = FakeServer(kind, lambda _, kind=kind: Pieces(SEEN[kind][1]))
+        first = next(fake_server.model().stream(request_for()))
         assert first.usage in (Usage(1195, 1), Usage(1195, 1, 1152))
 
 
@@ -155,36 +155,40 @@ def test_both_shapes_of_log_probabilities_are_read(shape: Any, most: int) -> Non
 @pytest.mark.parametrize("way", ["complete", "acomplete"])
 async def test_a_batch_is_a_request_for_each_where_usage_would_be_lost(kind: str, way: str) -> None:
     """For a list, these servers tell but one prompt's usage, or what one of them found cached."""
-    pretend = PretendServer(kind)
-    model, requests = pretend.model(), [request_for(text) for text in "abc"]
+    fake_server = FakeServer(kind)
+    model, requests = fake_server.model(), [request_for(text) for text in "abc"]
     completions = model.complete(requests) if way == "complete" else await model.acomplete(requests)
     assert [completion.text for completion in completions] == ["re: a", "re: b", "re: c"]
     assert [completion.usage for completion in completions] == [Usage(10, 3)] * 3
-    assert len(pretend.completions) == 3
+    assert len(fake_server.completions) == 3
 
 
 def test_a_batch_elsewhere_has_no_usage_of_its_own() -> None:
     """A sum over several prompts is nobody's usage; a single prompt has it."""
-    pretend = PretendServer("generic")
-    model = pretend.model()
+    fake_server = FakeServer("generic")
+    model = fake_server.model()
     completions = model.complete([request_for("a"), request_for("b")])
     assert [completion.usage for completion in completions] == [None, None]
-    assert len(pretend.completions) == 1
+    assert len(fake_server.completions) == 1
     assert model.complete([request_for("a")])[0].usage == Usage(10, 3)
 
 
 def test_only_what_is_alike_shares_a_request() -> None:
     """Other parameters or stops make another request; the order of completions stays."""
-    pretend = PretendServer("generic")
+    fake_server = FakeServer("generic")
     requests = [
         request_for("a"),
         request_for("b", seed=1),
         request_for("c"),
         request_for("d", stop=("x",)),
     ]
-    completions = pretend.model().complete(requests)
+    completions = fake_server.model().complete(requests)
     assert [completion.text for completion in completions] == ["re: a", "re: b", "re: c", "re: d"]
-    assert sorted(len(body["prompt"]) > 9 for body in pretend.completions) == [False, True, True]
+    assert sorted(len(body["prompt"]) > 9 for body in fake_server.completions) == [
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -242,11 +246,11 @@ async def test_constrained_json_is_on_one_line(kind: str, way: str) -> None:
     """What a server lays out over lines comes in the form that the constraint promises."""
     pieces = ['{\n  "a"', ":1,", '\n  "b": "x: \\" ,y"\n', "}"]
     stream = [*map(piece, pieces), piece("", "stop"), DONE]
-    pretend = PretendServer(
+    fake_server = FakeServer(
         kind, lambda body: Pieces(stream) if body.get("stream") else whole("".join(pieces), "stop")
     )
     request = request_for(constraint=JsonSchema.of({"type": "object"}))
-    chunks = await asked(pretend.model(), way, request)
+    chunks = await asked(fake_server.model(), way, request)
     assert "".join(chunk.text for chunk in chunks) == '{"a": 1, "b": "x: \\" ,y"}'
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from pretend_server import WAYS, PretendServer, asked, request_for
+from fake_server import WAYS, FakeServer, asked, request_for
 
 from urial_core.backends.completions_server.choice import MOST_SCORED
 from urial_core.structured.constraints import Choice
@@ -27,7 +27,7 @@ USAGE = {
 }
 
 
-class Scoring(PretendServer):
+class Scoring(FakeServer):
     """Tells scores as its kind of server does."""
 
     def __init__(self, kind: str) -> None:
@@ -68,15 +68,17 @@ def options_of(body: Any) -> list[str]:
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_most_probable_option_is_taken(kind: str, requests: int, way: str) -> None:
     """Each option's tokens add up to its score; what ends it does not count."""
-    pretend = Scoring(kind)
-    [chunk] = await asked(pretend.model(), way, request_for(constraint=Choice(tuple(SCORES)[::-1])))
+    fake_server = Scoring(kind)
+    [chunk] = await asked(
+        fake_server.model(), way, request_for(constraint=Choice(tuple(SCORES)[::-1]))
+    )
     assert (chunk.text, chunk.finish) == ("# Answer:\n", "stop")
     [taken] = chunk.logprobs
     assert (taken.token, taken.logprob) == ("# Answer:\n", -0.75)
     assert taken.top == tuple(SCORES.items())
     assert chunk.usage is not None
     assert chunk.usage.cached_tokens <= chunk.usage.input_tokens
-    assert len(pretend.completions) == requests
+    assert len(fake_server.completions) == requests
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
@@ -91,21 +93,21 @@ def test_offsets_count_in_the_taking_and_not_in_the_scores(kind: str) -> None:
 
 def test_sampling_does_not_disturb_the_scores() -> None:
     """Options are written greedily and without penalties, however the reply is sampled."""
-    pretend = Scoring("llama.cpp")
+    fake_server = Scoring("llama.cpp")
     request = request_for(
         constraint=Choice(tuple(SCORES)), temperature=1.5, repetition_penalty=1.5, max_tokens=1
     )
-    pretend.model().complete([request])
-    for body in pretend.completions:
+    fake_server.model().complete([request])
+    for body in fake_server.completions:
         assert (body["temperature"], body["repeat_penalty"]) == (0.0, 1.0)
         assert body["max_tokens"] > len(options_of(body)[0])
 
 
 def test_options_share_what_they_begin_with() -> None:
     """Looked up is each beginning once, behind the page's own tokens."""
-    pretend = Scoring("vllm")
-    pretend.model().complete([request_for(constraint=Choice(tuple(SCORES)))])
-    [body] = pretend.completions
+    fake_server = Scoring("vllm")
+    fake_server.model().complete([request_for(constraint=Choice(tuple(SCORES)))])
+    [body] = fake_server.completions
     lengths = sorted(map(len, body["prompt"]))
     assert lengths == [lengths[0] + more for more in (0, 1, 2, 2)]
     assert len(body["logprob_token_ids"]) == 5
@@ -114,15 +116,15 @@ def test_options_share_what_they_begin_with() -> None:
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_a_leaning_is_asked_for_once(kind: str) -> None:
     """Without offsets, the same choice on the same page is known; with them it is made anew."""
-    pretend = Scoring(kind)
-    model = pretend.model()
+    fake_server = Scoring(kind)
+    model = fake_server.model()
     plain = request_for(constraint=Choice(tuple(SCORES)))
     [first] = model.complete([plain])
-    asked_once = len(pretend.completions)
+    asked_once = len(fake_server.completions)
     assert model.complete([plain]) == [first]
-    assert len(pretend.completions) == asked_once
+    assert len(fake_server.completions) == asked_once
     model.complete([request_for(constraint=Choice(tuple(SCORES), (0.0, 1.0, 3.0)))])
-    assert len(pretend.completions) == 2 * asked_once
+    assert len(fake_server.completions) == 2 * asked_once
 
 
 def silent(body: Any) -> Any:
@@ -136,33 +138,33 @@ def silent(body: Any) -> Any:
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_without_scores_the_models_own_way_decides(kind: str) -> None:
     """A server that tells none gets one request that allows all the options."""
-    pretend = PretendServer(kind, silent)
-    [chunk] = pretend.model().complete([request_for(constraint=Choice(("a", "b")))])
+    fake_server = FakeServer(kind, silent)
+    [chunk] = fake_server.model().complete([request_for(constraint=Choice(("a", "b")))])
     assert (chunk.text, chunk.logprobs) == ("b", ())
-    assert options_of(pretend.completions[-1]) == ["a", "b"]
+    assert options_of(fake_server.completions[-1]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_what_would_cost_too_much_is_not_scored(kind: str) -> None:
     """Very many options, or options of very many tokens, get one request for all."""
     many = tuple(f"{number:03}" for number in range(MOST_SCORED + 1))
-    pretend = PretendServer(kind, silent)
-    [chunk] = pretend.model().complete([request_for(constraint=Choice(many))])
+    fake_server = FakeServer(kind, silent)
+    [chunk] = fake_server.model().complete([request_for(constraint=Choice(many))])
     assert chunk.text == many[-1]
-    assert len(pretend.completions) == 1
+    assert len(fake_server.completions) == 1
 
 
 def test_options_of_too_many_tokens_are_not_scored_on_vllm() -> None:
     """It tells no more than so many tokens' scores."""
     long = tuple(" ".join(f"{end}{number}" for number in range(70)) for end in "ab")
-    pretend = PretendServer("vllm", silent)
-    [chunk] = pretend.model().complete([request_for(constraint=Choice(long))])
+    fake_server = FakeServer("vllm", silent)
+    [chunk] = fake_server.model().complete([request_for(constraint=Choice(long))])
     assert chunk.text == long[-1]
-    assert len(pretend.completions) == 1
+    assert len(fake_server.completions) == 1
 
 
 def test_a_server_without_constraints_is_asked_as_ever() -> None:
     """What it writes may be none of the options, and the caller was told."""
-    pretend = PretendServer("generic")
-    [chunk] = pretend.model().complete([request_for(constraint=Choice(("a", "b")))])
+    fake_server = FakeServer("generic")
+    [chunk] = fake_server.model().complete([request_for(constraint=Choice(("a", "b")))])
     assert chunk.text == "re: Hi"

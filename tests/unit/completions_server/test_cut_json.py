@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from fake_server import DONE, WAYS, FakeServer, Pieces, asked, piece, request_for
 from jsonschema import validate
-from pretend_server import DONE, WAYS, Pieces, PretendServer, asked, piece, request_for
 
 from urial_core.backends.completions_server import DIALECTS, completion_of
 from urial_core.structured.constraints import JsonSchema
@@ -81,10 +81,10 @@ async def test_a_cut_completion_is_whole(kind: str, way: str) -> None:
     pieces = ['{"a":', ' "cat to cat to c']
     answer = {"choices": [{"index": 0, "text": "".join(pieces), "finish_reason": "length"}]}
     stream = [piece(pieces[0]), piece(pieces[1], "length"), DONE]
-    pretend = PretendServer(kind, lambda body: Pieces(stream) if body.get("stream") else answer)
+    fake_server = FakeServer(kind, lambda body: Pieces(stream) if body.get("stream") else answer)
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     request = request_for(constraint=JsonSchema.of(schema).closed)
-    chunks = await asked(pretend.model(), way, request)
+    chunks = await asked(fake_server.model(), way, request)
     assert "".join(chunk.text for chunk in chunks) == '{"a": "cat to cat to c"}'
     assert chunks[-1].finish == "length"
 

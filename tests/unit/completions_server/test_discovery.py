@@ -8,13 +8,13 @@ import pickle
 
 import httpx
 import pytest
-from pretend_server import (
+from fake_server import (
     BEGIN,
     KINDS,
     PROMPT,
     WAYS,
     WINDOW,
-    PretendServer,
+    FakeServer,
     asked,
     refusal,
     request_for,
@@ -34,61 +34,61 @@ from urial_core.errors import (
 @pytest.mark.parametrize("way", ["sync", "async"])
 async def test_a_server_is_asked_once_what_it_is(kind: str, way: str) -> None:
     """The first use finds out kind, model, window and tokenizer; later ones ask no more."""
-    pretend = PretendServer(kind)
-    model = pretend.model()
-    assert pretend.seen == []
+    fake_server = FakeServer(kind)
+    model = fake_server.model()
+    assert fake_server.seen == []
     if way == "sync":
         server = model.server()
     else:
         server, again, _ = await asyncio.gather(*(model.aserver() for _ in range(3)))
         assert server is again
-    paths = pretend.paths
+    paths = fake_server.paths
     assert len(set(paths)) == len(paths)
     assert (server.dialect.name, server.model) == (kind, "base")
     assert server.window == (None if kind == "generic" else WINDOW)
     assert server.tokenizes is (kind != "generic")
     assert server.slots == (3 if kind == "llama.cpp" else 0)
-    assert (model.name, model.context_window, model.counts_exactly) == (
+    assert (model.name, model.context_window, model.tokenizer is not None) == (
         "base",
         server.window,
         server.tokenizes,
     )
-    assert pretend.paths == paths
+    assert fake_server.paths == paths
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_tokens_are_the_servers(kind: str) -> None:
     """Texts are counted with the server's tokenizer, each text once."""
-    pretend = PretendServer(kind)
-    model = pretend.model()
+    fake_server = FakeServer(kind)
+    model = fake_server.model()
     assert [model.count_tokens("one two three") for _ in range(3)] == [4, 4, 4]
-    assert model.token_ids is not None
-    ids = model.token_ids("one two three")
+    assert model.tokenizer is not None
+    ids = model.tokenizer("one two three")
     assert (len(ids), ids[0]) == (4, BEGIN)
-    bodies = [seen.body for seen in pretend.seen if seen.path == "/tokenize"]
+    bodies = [seen.body for seen in fake_server.seen if seen.path == "/tokenize"]
     assert len(bodies) == 2  # one of them found out that there is a tokenizer
     assert bodies[1]["content" if kind == "llama.cpp" else "prompt"] == "one two three"
 
 
 def test_a_chat_model_asks_only_for_a_name_that_is_missing() -> None:
     """With the model's name, nothing is sent before the first call; without, it is asked for."""
-    pretend = PretendServer("vllm")
-    chat = ChatUrial(llm=pretend.model(model="base"), prompt=PROMPT)
+    fake_server = FakeServer("vllm")
+    chat = ChatUrial(llm=fake_server.model(model="base"), prompt=PROMPT)
     assert chat.model_name == "base"
     assert repr(chat._identifying_params)
-    assert pretend.seen == []
-    assert ChatUrial(llm=pretend.model(), prompt=PROMPT).model_name == "base"
-    assert pretend.completions == []
+    assert fake_server.seen == []
+    assert ChatUrial(llm=fake_server.model(), prompt=PROMPT).model_name == "base"
+    assert fake_server.completions == []
 
 
 def test_a_call_may_name_another_model_of_the_server() -> None:
     """``model=`` reaches the server and the metadata, over the same connections."""
-    pretend = PretendServer("generic")
-    chat = ChatUrial(llm=pretend.model(model="base"), prompt=PROMPT)
+    fake_server = FakeServer("generic")
+    chat = ChatUrial(llm=fake_server.model(model="base"), prompt=PROMPT)
     for _ in range(2):
         assert chat.invoke("Hi", model="adapter").response_metadata["model_name"] == "adapter"
     assert chat.invoke("Hi").response_metadata["model_name"] == "base"
-    assert [body["model"] for body in pretend.completions] == ["adapter", "adapter", "base"]
+    assert [body["model"] for body in fake_server.completions] == ["adapter", "adapter", "base"]
     one = chat.llm.with_model("adapter")
     assert one is chat.llm.with_model("adapter") is one.with_model("adapter")
     assert one._connection is chat.llm._connection
@@ -106,17 +106,17 @@ def test_from_endpoint_sets_up_the_server() -> None:
     assert (chat.timeout, chat.max_retries, chat.max_tokens, chat.model_name) == (7.5, 4, 9, "m")
     shown = (repr(chat), str(chat.asdict()), chat._get_llm_string(), repr(chat.llm))
     assert [text for text in shown if "sk-secret" in text] == []
-    again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - just made
+    again = pickle.loads(pickle.dumps(chat))
     assert again.llm._connection._endpoint == endpoint
 
 
 def test_without_a_tokenizer_counts_are_careful_guesses() -> None:
     """A server that keeps its tokenizer to itself gives guesses, which say that they are."""
-    pretend = PretendServer("vllm")
-    pretend.tokenizes = False
-    model = pretend.model()
-    assert not model.counts_exactly
-    assert model.token_ids is None
+    fake_server = FakeServer("vllm")
+    fake_server.tokenizes = False
+    model = fake_server.model()
+    assert not model.tokenizer is not None
+    assert model.tokenizer is None
     assert model.count_tokens("abcdef") == 3
 
 
@@ -124,55 +124,55 @@ def test_without_a_tokenizer_counts_are_careful_guesses() -> None:
 def test_a_model_the_server_does_not_serve_is_an_error(kind: str) -> None:
     """llama.cpp would answer to any name, and replies would carry a wrong one."""
     with pytest.raises(UnsupportedModelError, match=r"serves 'base', and not 'gpt'"):
-        PretendServer(kind).model(model="gpt").server()
+        FakeServer(kind).model(model="gpt").server()
 
 
 def test_names_that_the_server_knows_are_kept() -> None:
     """An alias is sent as it was given; a generic server decides for itself."""
-    assert PretendServer("llama.cpp").model(model="other").server().model == "other"
-    assert PretendServer("generic").model(model="unlisted").server().model == "unlisted"
+    assert FakeServer("llama.cpp").model(model="other").server().model == "other"
+    assert FakeServer("generic").model(model="unlisted").server().model == "unlisted"
 
 
 @pytest.mark.parametrize("models", [{"data": []}, "<html>", [1], refusal(404)])
 def test_a_server_that_names_no_model_needs_to_be_told(models: object) -> None:
     """Without a list of models, the name must be given, and then is enough."""
-    pretend = PretendServer("generic")
-    pretend.overrides["/v1/models"] = models
+    fake_server = FakeServer("generic")
+    fake_server.overrides["/v1/models"] = models
     with pytest.raises(UnsupportedModelError, match="pass model="):
-        pretend.model().server()
-    assert pretend.model(model="m").server().model == "m"
+        fake_server.model().server()
+    assert fake_server.model(model="m").server().model == "m"
 
 
 def test_of_several_models_one_must_be_named() -> None:
     """A generic server's first model is no choice of the user's."""
-    pretend = PretendServer("generic")
-    pretend.overrides["/v1/models"] = {"data": [{"id": "davinci"}, {"id": "babbage"}]}
+    fake_server = FakeServer("generic")
+    fake_server.overrides["/v1/models"] = {"data": [{"id": "davinci"}, {"id": "babbage"}]}
     with pytest.raises(UnsupportedModelError, match=r"2 models .'davinci', 'babbage'"):
-        pretend.model().server()
-    assert pretend.model(model="babbage").server().model == "babbage"
+        fake_server.model().server()
+    assert fake_server.model(model="babbage").server().model == "babbage"
 
 
 def test_a_server_that_is_still_loading_is_asked_again() -> None:
     """What cannot be found out now is not guessed, and not remembered."""
-    pretend = PretendServer("llama.cpp")
-    model = pretend.model()
-    pretend.overrides["/v1/models"] = refusal(503, message="Loading model")
+    fake_server = FakeServer("llama.cpp")
+    model = fake_server.model()
+    fake_server.overrides["/v1/models"] = refusal(503, message="Loading model")
     with pytest.raises(ServerError, match="Loading model") as caught:
         model.server()
     assert caught.value.status == 503
-    del pretend.overrides["/v1/models"]
+    del fake_server.overrides["/v1/models"]
     assert model.server().dialect.name == "llama.cpp"
 
 
 def test_what_is_said_goes_before_what_is_found() -> None:
     """A dialect or window that was given is not asked for."""
-    pretend = PretendServer("generic")
-    model = pretend.model(dialect="vllm", context_window=99)
+    fake_server = FakeServer("generic")
+    model = fake_server.model(dialect="vllm", context_window=99)
     assert (model.server().dialect.name, model.context_window) == ("vllm", 99)
-    assert model.context_window_at_hand == 99
-    assert PretendServer("vllm").model().context_window_at_hand is None
+    assert model.known_context_window == 99
+    assert FakeServer("vllm").model().known_context_window is None
     with pytest.raises(ParameterError, match=r"'lama'.*generic, vllm, llama\.cpp"):
-        pretend.model(dialect="lama")
+        fake_server.model(dialect="lama")
 
 
 @pytest.mark.parametrize(
@@ -186,10 +186,10 @@ def test_what_is_said_goes_before_what_is_found() -> None:
 )
 def test_a_url_without_a_path_gets_the_usual_one(url: str, asked: str) -> None:
     """``/v1`` is where servers have this API; another path is kept."""
-    pretend = PretendServer("vllm")
-    pretend.overrides["/api/v3/models"] = {"data": [{"id": "m"}]}
-    pretend.model(base_url=url).server()
-    assert pretend.paths[0] == asked
+    fake_server = FakeServer("vllm")
+    fake_server.overrides["/api/v3/models"] = {"data": [{"id": "m"}]}
+    fake_server.model(base_url=url).server()
+    assert fake_server.paths[0] == asked
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "/v1"])
@@ -202,22 +202,22 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_key_goes_to_the_server_and_nowhere_else(way: str) -> None:
     """It is in the header only: in no text form, no cache_key and no error."""
-    pretend = PretendServer("vllm", lambda _: refusal(401, message="wrong key sk-secret"))
-    model = pretend.model(api_key="sk-secret")
+    fake_server = FakeServer("vllm", lambda _: refusal(401, message="wrong key sk-secret"))
+    model = fake_server.model(api_key="sk-secret")
     with pytest.raises(ServerError, match="api_key=") as caught:
         await asked(model, way, request_for())
-    assert {seen.headers["authorization"] for seen in pretend.seen} == {"Bearer sk-secret"}
+    assert {seen.headers["authorization"] for seen in fake_server.seen} == {"Bearer sk-secret"}
     shown = (repr(model), str(model.cache_key), str(caught.value), repr(model._connection))
     assert [text for text in shown if "sk-secret" in text] == []
 
 
 async def test_the_users_key_for_openai_goes_to_no_other_server() -> None:
     """Without a key none is sent, whatever the environment holds."""
-    pretend = PretendServer("vllm")
-    model = pretend.model()
+    fake_server = FakeServer("vllm")
+    model = fake_server.model()
     for way in ("complete", "acomplete"):
         await asked(model, way, request_for())
-    sent = " ".join(str(seen.headers.raw) for seen in pretend.seen)
+    sent = " ".join(str(seen.headers.raw) for seen in fake_server.seen)
     assert "the-users-own" not in sent
     assert "authorization" not in sent.lower()
 
@@ -232,7 +232,7 @@ def test_a_login_in_the_url_is_not_shown() -> None:
 def test_models_can_be_copied_and_pickled() -> None:
     """Copies are new connections with the same settings."""
     model = CompletionsServerModel("http://server.test", "m", api_key="k", extra_body={"a": 1})
-    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):  # noqa: S301
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
         assert copied is not model
         assert copied.cache_key == model.cache_key
         assert copied._connection._endpoint == model._connection._endpoint

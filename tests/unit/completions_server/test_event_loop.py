@@ -15,10 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fake_server import DONE, PROMPT, FakeServer, Pieces, piece
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
-from pretend_server import DONE, PROMPT, Pieces, PretendServer, piece
 from pydantic import BaseModel
 from workflows.errors import WorkflowRuntimeError
 
@@ -48,7 +48,7 @@ def legs(legs: int) -> int:
 CALL = '{"name": "Legs", "arguments": {"legs": 8}}'
 
 
-class SlowServer(PretendServer):
+class SlowServer(FakeServer):
     """A server in memory that takes its time over all but completions."""
 
     def __init__(self, kind: str, delay: float) -> None:

@@ -7,20 +7,20 @@ from typing import Any
 
 import httpx
 import pytest
-from langchain_core.exceptions import ContextOverflowError as LangChainOverflowError
-from pretend_server import (
+from fake_server import (
     DONE,
     KINDS,
     PROMPT,
     WAYS,
+    FakeServer,
     Pieces,
-    PretendServer,
     asked,
     event,
     piece,
     refusal,
     request_for,
 )
+from langchain_core.exceptions import ContextOverflowError as LangChainOverflowError
 
 from langchain_urial import ChatUrial
 from urial_core.errors import (
@@ -55,8 +55,8 @@ async def test_a_refused_request_is_an_error(
     way: str, fault: Any, kind: type[UrialError], says: str
 ) -> None:
     """Whatever ends a request before any text is a typed error that names the server."""
-    pretend = PretendServer("vllm", lambda _: fault)
-    model = pretend.model()
+    fake_server = FakeServer("vllm", lambda _: fault)
+    model = fake_server.model()
     with pytest.raises(kind, match=says) as caught:
         await asked(model, way, request_for())
     assert type(caught.value) is kind
@@ -69,17 +69,19 @@ async def test_a_busy_server_is_asked_again(way: str, status: int) -> None:
     """A request that failed before any of its answer came is repeated; its text comes once."""
 
     def answer(body: Any) -> Any:
-        if len(pretend.completions) < 3:
+        if len(fake_server.completions) < 3:
             return refusal(status, message="busy")
         return (
-            Pieces([piece("Hello", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+            Pieces([piece("Hello", "stop"), DONE])
+            if body.get("stream")
+            else fake_server.plainly(body)
         )
 
-    pretend = PretendServer("vllm")
-    pretend.answer = answer
-    chunks = await asked(pretend.model(max_retries=2), way, request_for())
+    fake_server = FakeServer("vllm")
+    fake_server.answer = answer
+    chunks = await asked(fake_server.model(max_retries=2), way, request_for())
     assert "".join(chunk.text for chunk in chunks) in ("Hello", "re: Hi")
-    assert len(pretend.completions) == 3
+    assert len(fake_server.completions) == 3
 
 
 CUT: dict[str, list[bytes | Exception]] = {
@@ -101,24 +103,24 @@ CUT: dict[str, list[bytes | Exception]] = {
 async def test_a_cut_stream_is_no_short_answer(kind: str, fault: str, way: str) -> None:
     """A stream that nobody ended raises; the error has the text so far; nothing is asked again."""
     pieces = Pieces([piece("Hello"), piece(" wor"), *CUT[fault]])
-    pretend = PretendServer(kind, lambda _: pieces)
+    fake_server = FakeServer(kind, lambda _: pieces)
     got = []
-    model = pretend.model(max_retries=5)
+    model = fake_server.model(max_retries=5)
     with pytest.raises(GenerationError) as caught:
         await _collect(model, way, got)
     assert [chunk.text for chunk in got] == ["Hello", " wor"]
     assert caught.value.text == "Hello wor"
-    assert len(pretend.completions) == 1
+    assert len(fake_server.completions) == 1
     assert pieces.closed
 
 
 async def _collect(model: Any, way: str, got: list[Any]) -> None:
     if way == "stream":
         for chunk in model.stream(request_for()):
-            got.append(chunk)  # noqa: PERF402 - what came before the error counts
+            got.append(chunk)
     else:
         async for chunk in model.astream(request_for()):
-            got.append(chunk)  # noqa: PERF401
+            got.append(chunk)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +129,8 @@ async def _collect(model: Any, way: str, got: list[Any]) -> None:
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_one_sign_of_the_end_is_enough(end: list[bytes], way: str) -> None:
     """A reason, or the last event alone, ends a stream well."""
-    pretend = PretendServer("generic", lambda _: Pieces([piece("Hello"), *end]))
-    chunks = await asked(pretend.model(), way, request_for())
+    fake_server = FakeServer("generic", lambda _: Pieces([piece("Hello"), *end]))
+    chunks = await asked(fake_server.model(), way, request_for())
     assert "".join(chunk.text for chunk in chunks) == "Hello"
     assert chunks[-1].finish in ("stop", "length")
 
@@ -137,7 +139,7 @@ async def test_one_sign_of_the_end_is_enough(end: list[bytes], way: str) -> None
 async def test_leaving_a_stream_closes_the_connection(way: str) -> None:
     """A consumer that has enough stops the server: no more of its pieces are taken."""
     pieces = Pieces([*(piece(str(number)) for number in range(100)), piece("", "stop"), DONE])
-    model = PretendServer("vllm", lambda _: pieces).model()
+    model = FakeServer("vllm", lambda _: pieces).model()
     if way == "stream":
         chunks = model.stream(request_for())
         assert next(chunks).text == "0"
@@ -159,7 +161,7 @@ async def test_cancelling_closes_the_connection() -> None:
             await asyncio.sleep(60)
 
     pieces = Endless([])
-    model = PretendServer("vllm", lambda _: pieces).model()
+    model = FakeServer("vllm", lambda _: pieces).model()
     task = asyncio.create_task(asked(model, "astream", request_for()))
     await asyncio.sleep(0.2)
     task.cancel()
@@ -172,12 +174,12 @@ async def test_one_failure_of_a_batch_is_the_batchs() -> None:
     """The first error is raised, whichever request it ended."""
 
     def answer(body: Any) -> Any:
-        bad = "bad" in pretend.text_of(body["prompt"])
-        return refusal(500, message="boom") if bad else pretend.plainly(body)
+        bad = "bad" in fake_server.text_of(body["prompt"])
+        return refusal(500, message="boom") if bad else fake_server.plainly(body)
 
-    pretend = PretendServer("llama.cpp")
-    pretend.answer = answer
-    model, requests = pretend.model(), [request_for(text) for text in ("a", "bad", "c")]
+    fake_server = FakeServer("llama.cpp")
+    fake_server.answer = answer
+    model, requests = fake_server.model(), [request_for(text) for text in ("a", "bad", "c")]
     with pytest.raises(ServerError, match="boom"):
         model.complete(requests)
     with pytest.raises(ServerError, match="boom"):
@@ -215,7 +217,7 @@ OVERFLOWS: dict[str, tuple[dict[str, Any], int, int]] = {
 async def test_an_overflow_that_the_server_reports(kind: str, way: str) -> None:
     """It is the same error as one found here, with the server's numbers."""
     error, window, tokens = OVERFLOWS[kind]
-    model = PretendServer(kind, lambda _: refusal(400, **error)).model()
+    model = FakeServer(kind, lambda _: refusal(400, **error)).model()
     with pytest.raises(
         ContextOverflowError, match=f"{tokens} tokens.*window is {window}"
     ) as caught:
@@ -228,8 +230,8 @@ async def test_an_overflow_that_the_server_reports(kind: str, way: str) -> None:
 async def test_an_overflow_is_langchains_too(way: str) -> None:
     """LangChain's own class for it is a base, also where the server found it."""
     error, _, _ = OVERFLOWS["generic"]
-    pretend = PretendServer("generic", lambda _: refusal(400, **error))
-    chat = ChatUrial(llm=pretend.model(), prompt=PROMPT)
+    fake_server = FakeServer("generic", lambda _: refusal(400, **error))
+    chat = ChatUrial(llm=fake_server.model(), prompt=PROMPT)
     ways: dict[str, Any] = {
         "invoke": lambda: asyncio.to_thread(chat.invoke, "Hi"),
         "stream": lambda: asyncio.to_thread(lambda: list(chat.stream("Hi"))),
@@ -246,17 +248,17 @@ async def _all(source: Any) -> list[Any]:
 
 def test_an_overflow_is_found_before_anything_is_sent() -> None:
     """Where the server tells window and tokens, a page too long never goes out."""
-    pretend = PretendServer("vllm")
-    chat = ChatUrial(llm=pretend.model(), prompt=PROMPT)
+    fake_server = FakeServer("vllm")
+    chat = ChatUrial(llm=fake_server.model(), prompt=PROMPT)
     with pytest.raises(LangChainOverflowError, match="user message 1"):
         chat.invoke("word " * 5000)
-    assert pretend.completions == []
+    assert fake_server.completions == []
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_a_schema_that_the_server_refuses(kind: str) -> None:
     """The server's own words say what is wrong with it."""
-    model = PretendServer(kind, lambda _: refusal(400, message="unsupported: foo")).model()
+    model = FakeServer(kind, lambda _: refusal(400, message="unsupported: foo")).model()
     request = request_for(constraint=JsonSchema.of({"type": "foo"}))
     with pytest.raises(UnsupportedSchemaError, match="unsupported: foo"):
         model.complete([request])
@@ -266,7 +268,7 @@ def test_a_schema_that_the_server_refuses(kind: str) -> None:
 async def test_a_page_of_html_is_an_error(way: str) -> None:
     """Something that speaks HTTP but not this API is no model."""
     page = httpx.Response(200, text="<html>Welcome</html>", headers={"content-type": "text/html"})
-    model = PretendServer("generic", lambda _: page).model()
+    model = FakeServer("generic", lambda _: page).model()
     with pytest.raises(GenerationError):
         await asked(model, way, request_for())
 
@@ -274,7 +276,7 @@ async def test_a_page_of_html_is_an_error(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_half_a_character_cannot_be_sent(way: str) -> None:
     """A lone surrogate in a message is an error that shows it."""
-    model = PretendServer("generic").model()
+    model = FakeServer("generic").model()
     with pytest.raises(ConversationError, match="ud83d"):
         await asked(model, way, request_for("Hi \ud83d"))
 
@@ -282,7 +284,7 @@ async def test_half_a_character_cannot_be_sent(way: str) -> None:
 async def test_broken_json_is_an_error() -> None:
     """An answer that ends amid its JSON is told from a model's failure."""
     broken = httpx.Response(200, text='{"choi', headers={"content-type": "application/json"})
-    model = PretendServer("generic", lambda _: broken).model()
+    model = FakeServer("generic", lambda _: broken).model()
     for way in ("complete", "acomplete"):
         with pytest.raises(ServerError, match="cannot be read"):
             await asked(model, way, request_for())
@@ -291,8 +293,8 @@ async def test_broken_json_is_an_error() -> None:
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_a_chat_keeps_the_replys_text_when_its_stream_is_cut(way: str) -> None:
     """The error's text is the reply's: trimmed as what was given out."""
-    pretend = PretendServer("vllm", lambda _: Pieces([piece("  Hello"), piece(" wor")]))
-    chat = ChatUrial(llm=pretend.model(), prompt=PROMPT)
+    fake_server = FakeServer("vllm", lambda _: Pieces([piece("  Hello"), piece(" wor")]))
+    chat = ChatUrial(llm=fake_server.model(), prompt=PROMPT)
     got = []
     with pytest.raises(GenerationError) as caught:
         await _collect_texts(chat, way, got)
@@ -302,7 +304,7 @@ async def test_a_chat_keeps_the_replys_text_when_its_stream_is_cut(way: str) -> 
 async def _collect_texts(chat: Any, way: str, got: list[str]) -> None:
     if way == "stream":
         for chunk in chat.stream("Hi"):
-            got.append(chunk.text)  # noqa: PERF401 - what came before the error counts
+            got.append(chunk.text)
     else:
         async for chunk in chat.astream("Hi"):
-            got.append(chunk.text)  # noqa: PERF401
+            got.append(chunk.text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fake_server import DONE, PROMPT, FakeServer, Pieces, piece
 from langchain_core.exceptions import OutputParserException
-from pretend_server import DONE, PROMPT, Pieces, PretendServer, piece
 from pydantic import BaseModel, ValidationError
 
 from langchain_urial import ChatUrial
@@ -22,7 +22,7 @@ class Legs(BaseModel):
     legs: int
 
 
-def server_of(kind: str, *texts: str) -> PretendServer:
+def server_of(kind: str, *texts: str) -> FakeServer:
     """A server that writes these texts one after the other, whatever is asked for."""
     rest = list(texts)
 
@@ -32,10 +32,10 @@ def server_of(kind: str, *texts: str) -> PretendServer:
             return Pieces([piece(text[:3]), piece(text[3:]), piece("", "stop"), DONE])
         return {"choices": [{"index": 0, "text": text, "finish_reason": "stop"}]}
 
-    return PretendServer(kind, answer)
+    return FakeServer(kind, answer)
 
 
-def chat_of(server: PretendServer) -> ChatUrial:
+def chat_of(server: FakeServer) -> ChatUrial:
     """A chat model by that server."""
     return ChatUrial(llm=server.model(), prompt=PROMPT)
 

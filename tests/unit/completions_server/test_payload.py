@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pretend_server import (
+from fake_server import (
     BEGIN,
     DONE,
     KINDS,
     PROMPT,
     WAYS,
+    FakeServer,
     Pieces,
-    PretendServer,
     asked,
     piece,
     request_for,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from urial_core import GenerationParameters, Message, ParameterError, compose
 from urial_core.backends.completions_server import (
@@ -131,7 +131,7 @@ def test_constraints_are_sent_in_the_servers_own_fields(kind: str, which: int) -
     payload = completion_payload(request_for(constraint=constraint), "m", DIALECTS[kind])
     assert FIELDS[kind][which].items() <= payload.items()
     assert "stop" not in payload
-    assert PretendServer(kind).model().constrains(constraint)
+    assert FakeServer(kind).model().features.enforces(constraint)
 
 
 def test_a_server_that_constrains_nothing_is_sent_no_constraint() -> None:
@@ -139,7 +139,7 @@ def test_a_server_that_constrains_nothing_is_sent_no_constraint() -> None:
     for constraint in (JsonSchema.of(SCHEMA), CHOICE):
         payload = completion_payload(request_for(constraint=constraint), "m")
         assert payload == completion_payload(request_for(), "m")
-        assert not PretendServer("generic").model().constrains(constraint)
+        assert not FakeServer("generic").model().features.enforces(constraint)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,14 +148,16 @@ async def test_models_send_just_that(kind: str, way: str) -> None:
     """What a model sends is the payload, and the extra fields of its owner."""
 
     def answer(body: Any) -> Any:
-        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+        return (
+            Pieces([piece("a", "stop"), DONE]) if body.get("stream") else fake_server.plainly(body)
+        )
 
-    request, pretend = request_for("Hi", temperature=0.3), PretendServer(kind)
-    pretend.answer = answer
-    await asked(pretend.model(extra_body={"cache_salt": "x"}), way, request)
+    request, fake_server = request_for("Hi", temperature=0.3), FakeServer(kind)
+    fake_server.answer = answer
+    await asked(fake_server.model(extra_body={"cache_salt": "x"}), way, request)
     payload = completion_payload(request, "base", DIALECTS[kind], stream="stream" in way)
-    [body] = pretend.completions
-    assert {**body, "prompt": pretend.text_of(body["prompt"])} == {**payload, "cache_salt": "x"}
+    [body] = fake_server.completions
+    assert {**body, "prompt": fake_server.text_of(body["prompt"])} == {**payload, "cache_salt": "x"}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -164,17 +166,19 @@ async def test_llama_cpp_is_sent_tokens(way: str, constraint: Choice | None) -> 
     """Of its tokenizer, told to leave special tokens in a text as text; asked once for a page."""
 
     def answer(body: Any) -> Any:
-        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+        return (
+            Pieces([piece("a", "stop"), DONE]) if body.get("stream") else fake_server.plainly(body)
+        )
 
-    pretend = PretendServer("llama.cpp", answer)
-    model, request = pretend.model(), request_for("Hi </s>", constraint=constraint)
+    fake_server = FakeServer("llama.cpp", answer)
+    model, request = fake_server.model(), request_for("Hi </s>", constraint=constraint)
     count = model.count_tokens(request.prompt)
     for _ in range(2):
         await asked(model, way, request)
-    prompts = [tuple(body["prompt"]) for body in pretend.completions]
+    prompts = [tuple(body["prompt"]) for body in fake_server.completions]
     [prompt] = set(prompts)
     assert (len(prompt), prompt[0]) == (count, BEGIN)
-    bodies = [seen.body for seen in pretend.seen if seen.path == "/tokenize"]
+    bodies = [seen.body for seen in fake_server.seen if seen.path == "/tokenize"]
     assert [body["content"] for body in bodies] == ["a", request.prompt]
     assert not any(body["parse_special"] for body in bodies)
 
@@ -184,11 +188,13 @@ async def test_a_field_can_be_taken_away(way: str) -> None:
     """For servers that refuse what this project sends unasked."""
 
     def answer(body: Any) -> Any:
-        return Pieces([piece("a", "stop"), DONE]) if body.get("stream") else pretend.plainly(body)
+        return (
+            Pieces([piece("a", "stop"), DONE]) if body.get("stream") else fake_server.plainly(body)
+        )
 
-    pretend = PretendServer("generic", answer)
-    await asked(pretend.model(extra_body={"presence_penalty": None}), way, request_for())
-    [body] = pretend.completions
+    fake_server = FakeServer("generic", answer)
+    await asked(fake_server.model(extra_body={"presence_penalty": None}), way, request_for())
+    [body] = fake_server.completions
     assert "presence_penalty" not in body
 
 
@@ -230,7 +236,7 @@ def test_a_chats_payload_continues_a_beginning() -> None:
 def test_a_chat_template_writes_no_forms_and_no_tools() -> None:
     """What the server's page would lack is refused, with what to send instead."""
     messages = [Message("user", "Hi")]
-    form = compose(PROMPT, messages, output=JsonSchema.of(SCHEMA))
+    form = compose(PROMPT, messages, response_format=JsonSchema.of(SCHEMA))
     for request in (form, compose_plain("Once")):
         with pytest.raises(ParameterError, match="completion_payload"):
             chat_payload(request, messages, "m")

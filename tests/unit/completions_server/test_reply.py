@@ -6,17 +6,17 @@ import json
 from typing import Any
 
 import pytest
+from fake_server import KINDS, PROMPT, FakeServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pretend_server import KINDS, PROMPT, PretendServer
 
 from urial_core import (
+    CompletionRequest,
     ConversationError,
     GenerationError,
     GenerationParameters,
     JsonSchema,
     Message,
-    Request,
     ServerError,
     Tool,
     ToolUse,
@@ -36,7 +36,7 @@ USAGE = {
 }
 
 
-def request(**options: Any) -> Request:
+def request(**options: Any) -> CompletionRequest:
     """A composed conversation."""
     return compose(PROMPT, MESSAGES, **options)
 
@@ -74,10 +74,10 @@ def test_the_reply_is_the_one_that_a_chat_gives(
     parameters = GenerationParameters(stop=stop, logprobs=1)
     asked = compose(PROMPT, messages, parameters, prefill=prefilled)
     reply = reply_of(responded(text, finish), asked, DIALECTS[kind])
-    pretend = PretendServer(kind, lambda _: responded(text, finish))
-    chat = UrialChat(pretend.model(), PROMPT)
+    fake_server = FakeServer(kind, lambda _: responded(text, finish))
+    chat = UrialChat(fake_server.model(), PROMPT)
     (expected,) = chat.reply([asked])
-    if len(pretend.completions) == 1:  # an empty reply is asked for again
+    if len(fake_server.completions) == 1:  # an empty reply is asked for again
         assert reply == expected
     else:
         assert reply.text == expected.text == ""
@@ -142,7 +142,9 @@ def test_what_is_no_response_is_an_error(response: Any) -> None:
 def test_json_that_fits_is_the_reply(kind: str, behind: str) -> None:
     """What stands behind the value is truncated, and a value in another type is put right."""
     for written, a in (('{"a": 3}', 3), ('{"a": "4"}', 4)):
-        reply = reply_of(responded(written + behind), request(output=SCHEMA), DIALECTS[kind])
+        reply = reply_of(
+            responded(written + behind), request(response_format=SCHEMA), DIALECTS[kind]
+        )
         assert json.loads(reply.text) == {"a": a}
         assert reply.end.usage is not None
         assert reply.end.usage.cached_tokens == 64
@@ -162,20 +164,20 @@ def test_json_that_does_not_fit_is_an_error_with_the_text(
 ) -> None:
     """A row that an application could not use is never given out as a reply."""
     with pytest.raises(GenerationError, match=said) as caught:
-        reply_of(responded(written, finish), request(output=SCHEMA))
+        reply_of(responded(written, finish), request(response_format=SCHEMA))
     assert caught.value.text == written.strip()
 
 
 def test_json_that_was_cut_is_made_whole_where_it_was_held_to_its_schema() -> None:
-    """As in every other road to such a server: what is missing gets the least value that fits."""
-    reply = reply_of(responded('{"a": ', "length"), request(output=SCHEMA), VLLM)
+    """As in every other backend_case to such a server: what is missing gets the least value that fits."""
+    reply = reply_of(responded('{"a": ', "length"), request(response_format=SCHEMA), VLLM)
     assert json.loads(reply.text) == {"a": 0}
 
 
 def test_a_form_continues_what_the_page_holds_of_it() -> None:
     """With a beginning on the page, the reply is the rest."""
     messages = [*MESSAGES, Message("assistant", '{"a":')]
-    asked = compose(PROMPT, messages, prefill=True, output=SCHEMA)
+    asked = compose(PROMPT, messages, prefill=True, response_format=SCHEMA)
     assert reply_of(responded(" 3}"), asked, VLLM).text == " 3}"
 
 
@@ -191,4 +193,4 @@ def test_a_value_is_json_to_the_letter() -> None:
     text = JsonSchema.of({"type": "object", "properties": {"a": {"type": "string"}}})
     assert reply_of(responded('{"a": "b\nc"}'), request(output=text)).text == '{"a": "b\\nc"}'
     with pytest.raises(GenerationError, match="NaN is no number"):
-        reply_of(responded('{"a": NaN}'), request(output=SCHEMA))
+        reply_of(responded('{"a": NaN}'), request(response_format=SCHEMA))

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import pytest
-from pretend_server import PROMPT, PretendServer, refusal
+from fake_server import PROMPT, FakeServer, refusal
 
 
 @pytest.mark.parametrize("kind", ["vllm", "generic"])
 @pytest.mark.parametrize("way", ["sync", "async"])
 async def test_one_request_warms_a_shared_cache(kind: str, way: str) -> None:
     """The page alone goes, for one token."""
-    pretend = PretendServer(kind)
-    model = pretend.model()
+    fake_server = FakeServer(kind)
+    model = fake_server.model()
     if way == "sync":
         model.warm(PROMPT)
     else:
         await model.awarm(PROMPT.prefix)
-    [body] = pretend.completions
+    [body] = fake_server.completions
     assert (body["prompt"], body["max_tokens"]) == (PROMPT.prefix, 1)
 
 
 def test_every_slot_of_llama_cpp_is_warmed_by_the_first() -> None:
     """The first slot reads the page; the others get its state, and are asked to prove it."""
-    pretend = PretendServer("llama.cpp")
-    model = pretend.model()
+    fake_server = FakeServer("llama.cpp")
+    model = fake_server.model()
     model.server()
-    before = len(pretend.seen)
+    before = len(fake_server.seen)
     model.warm(PROMPT)
-    seen = pretend.seen[before:]
+    seen = fake_server.seen[before:]
     assert [(each.path, each.body.get("id_slot")) for each in seen] == [
         ("/v1/completions", 0),
         ("/slots/0?action=save", None),
@@ -42,8 +42,8 @@ def test_every_slot_of_llama_cpp_is_warmed_by_the_first() -> None:
 
 def test_slots_that_cannot_be_saved_read_the_page_each() -> None:
     """Without ``--slot-save-path`` it takes longer, and every slot is warm all the same."""
-    pretend = PretendServer("llama.cpp")
-    pretend.overrides["/slots/0?action=save"] = refusal(501, message="not supported")
-    pretend.model().warm(PROMPT)
-    assert [body["id_slot"] for body in pretend.completions] == [0, 1, 2]
-    assert not [path for path in pretend.paths if "unescape" in path]
+    fake_server = FakeServer("llama.cpp")
+    fake_server.overrides["/slots/0?action=save"] = refusal(501, message="not supported")
+    fake_server.model().warm(PROMPT)
+    assert [body["id_slot"] for body in fake_server.completions] == [0, 1, 2]
+    assert not [path for path in fake_server.paths if "unescape" in path]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from urial_core import (
+    CompletionRequest,
     ContextOverflowError,
     GenerationParameters,
     Message,
     Prompt,
-    Request,
     compose,
 )
 from urial_core.budget import MIN_REPLY_TOKENS, TokenBudget
@@ -48,7 +48,7 @@ def within(
     overflow: Overflow = "error",
     *,
     prefill: bool = False,
-) -> Request:
+) -> CompletionRequest:
     """Compose within a window of so many words."""
     return compose(
         PROMPT,

@@ -9,6 +9,7 @@ import pytest
 
 from urial_core import (
     CompletionChunk,
+    CompletionRequest,
     ContextOverflowError,
     GenerationError,
     GenerationParameters,
@@ -16,7 +17,6 @@ from urial_core import (
     Prompt,
     Reply,
     ReplyEnd,
-    Request,
     TextDelta,
     TokenLogprob,
     UrialChat,
@@ -37,11 +37,11 @@ class ReportingModel(FakeModel):
         super().__init__(*([chunk.text for chunk in script] for script in scripts))
         self._chunks = scripts
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Replay the chunks."""
         yield from self._chunks[len(self.requests) % len(self._chunks)][: self._count(request)]
 
-    def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         """Replay the chunks as one."""
         return [self._merged(list(self.stream(request))) for request in requests]
 
@@ -51,18 +51,18 @@ class ReportingModel(FakeModel):
         logprobs = tuple(logprob for chunk in chunks for logprob in chunk.logprobs)
         return replace(chunks[-1], text=text, logprobs=logprobs)
 
-    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """Replay the chunks."""
         for chunk in self.stream(request):
             yield chunk
 
-    def _count(self, request: Request) -> int:
+    def _count(self, request: CompletionRequest) -> int:
         return len(self._next_script(request))
 
 
 def request_of(
     model: CompletionModel, parameters: GenerationParameters | None = None
-) -> tuple[UrialChat, Request]:
+) -> tuple[UrialChat, CompletionRequest]:
     """Ask a model something."""
     chat = UrialChat(model, PROMPT)
     return chat, chat.request([Message("user", "Hi")], parameters)

@@ -13,6 +13,7 @@ from urial_core import (
     PromptFormat,
     compose,
 )
+from urial_core.decoding.reply_decoder import reply_decoder
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 HEADERS = {
@@ -65,7 +66,7 @@ def test_sections(messages: list[str], sections: list[str]) -> None:
     """Messages become sections in their order; neighbours of one role share one, empty ones go."""
     request = compose(PROMPT, conversation(*messages))
     assert request.prompt == PROMPT.prefix + written(*sections)
-    assert request.prompt[: request.constant] == PROMPT.prefix
+    assert request.prompt[: request.prefix_length] == PROMPT.prefix
 
 
 def test_only_tools_have_their_names_written() -> None:
@@ -95,7 +96,7 @@ def test_prefill_opens_the_reply() -> None:
     )
     assert request.prompt == PROMPT.prefix + written("user: Hi") + "Well,\n\nso"
     assert request.prefill == "Well,\n\nso"
-    assert request.reader().feed(" it is") == " it is"
+    assert reply_decoder(request).feed(" it is") == " it is"
 
 
 def test_prefill_without_an_assistant_message_changes_nothing() -> None:
@@ -136,7 +137,7 @@ def test_a_prefill_is_neutralised_too() -> None:
     messages = conversation("user: Hi", "assistant: See:\n# Query:\n````\nso")
     request = compose(PROMPT, messages, prefill=True)
     assert request.prompt.endswith(f"{OPEN}See:\n\\# Query:\n\\````\nso")
-    reader = request.reader()
+    reader = reply_decoder(request)
     assert reader.feed(" on") + reader.flush() == " on"
 
 
@@ -158,7 +159,7 @@ def test_no_template_language(role: str, text: str) -> None:
     assert f"{text}\n" in compose(PROMPT, messages).prompt
 
 
-def test_stops_are_the_frames_then_the_users() -> None:
+def test_stops_are_the_formats_then_the_users() -> None:
     """The engine gets the format's stop strings and then the user's."""
     request = compose(PROMPT, conversation("user: Hi"), GenerationParameters(stop=("END",)))
     assert request.stop == (*PROMPT.format.stop, "END")

@@ -30,13 +30,13 @@ EXAMPLES_OF = {
 }
 
 SMALL = """\
-format = 1
+version = 1
 name = "small"
 instruction = "Be brief."
 """
 
 FULL = """\
-format = 1
+version = 1
 name = "full"
 description = "All keys."
 language = "de"
@@ -83,7 +83,7 @@ def test_every_preset_renders_one_section_for_each_text(name: str) -> None:
     assert lines.count("# Query:") == lines.count("# Answer:") == len(prompt.examples)
     request = compose(prompt, [Message("user", "Hi")])
     assert request.prompt == prompt.prefix + ("\n# Query:\n````\nHi\n````\n\n# Answer:\n````\n")
-    assert request.constant == len(prompt.prefix)
+    assert request.prefix_length == len(prompt.prefix)
 
 
 @pytest.mark.parametrize("name", EXAMPLES_OF)
@@ -186,13 +186,13 @@ def test_a_preset_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (SMALL + "language = 1\n", "language: .*string"),
         (SMALL + "[format]\nstrip_newlines = 'yes'\n", "format.strip_newlines: .*boolean"),
         (SMALL + "[format]\nfence = '``'\n", "fence '``' must be"),
-        (SMALL.replace("format = 1", "format = 2"), "format: .*1"),
-        (SMALL.replace("format = 1", "format = '1'"), "format: .*1"),
-        (SMALL.replace("format = 1\n", ""), "format: Field required"),
+        (SMALL.replace("version = 1", "version = 2"), "version: .*1"),
+        (SMALL.replace("version = 1", "version = '1'"), "version: .*1"),
+        (SMALL.replace("version = 1\n", ""), "version: Field required"),
         (SMALL.replace('"Be brief."', '""'), "instruction: .*at least 1"),
         (SMALL + "[[examples]]\nquery='q'\nanswer='''\n# Query:\n'''\n", "its answer holds a line"),
         ("Just text.", "not valid TOML"),
-        ("", "format: Field required"),
+        ("", "version: Field required"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> None:

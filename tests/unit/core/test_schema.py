@@ -9,7 +9,12 @@ import pytest
 
 from urial_core import Tool, UnsupportedSchemaError
 from urial_core.decoding.call_form import call_schema
-from urial_core.structured.json_schema import check_schema, closed, compact, fitted
+from urial_core.structured.json_schema import (
+    check_schema,
+    compact,
+    fitted,
+    forbid_additional_properties,
+)
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -158,4 +163,4 @@ def test_definitions_stay_in_reach() -> None:
 )
 def test_objects_are_closed(schema: dict[str, Any], held: dict[str, Any]) -> None:
     """Where a schema does not say otherwise, a model may add nothing that it does not declare."""
-    assert closed(schema) == held
+    assert forbid_additional_properties(schema) == held

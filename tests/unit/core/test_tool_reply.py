@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from urial_core import (
     Choice,
     CompletionChunk,
+    CompletionRequest,
     GenerationParameters,
     JsonSchema,
     Message,
@@ -22,7 +23,6 @@ from urial_core import (
     PromptFormat,
     Reply,
     ReplyEnd,
-    Request,
     TextDelta,
     TokenLogprob,
     Tool,
@@ -32,11 +32,12 @@ from urial_core import (
     UrialChat,
     Usage,
 )
+from urial_core.completion import ModelFeatures
 from urial_core.decoding.call_form import call_schema
 from urial_core.prompts.tool_examples import ToolExamples
-from urial_core.structured.constraints import Constraint
 from urial_core.testing import FakeModel
 
+ENFORCING = ModelFeatures(enforces_choices=True, enforces_json=True)
 PROMPT = Prompt(name="tiny", instruction="Be kind.", tool_examples=ToolExamples("", (), ()))
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
@@ -54,10 +55,10 @@ Summary = tuple[str, list[tuple[str, Any]], list[str | None], str]
 
 def chat_of(*scripts: Iterable[str] | str, held: bool = False) -> UrialChat:
     """A chat with a scripted model, which says that it holds to constraints, or not."""
-    return UrialChat(FakeModel(*scripts, constrained=held), PROMPT)
+    return UrialChat(FakeModel(*scripts, features=ENFORCING if held else None), PROMPT)
 
 
-def request_of(chat: UrialChat, use: ToolUse | None, **more: Any) -> Request:
+def request_of(chat: UrialChat, use: ToolUse | None, **more: Any) -> CompletionRequest:
     """Ask something."""
     return chat.request([Message("user", "Rain in Lyon?")], tools=use, **more)
 
@@ -391,7 +392,7 @@ def test_the_steps_of_a_held_call() -> None:
     assert gone_on.constraint == Choice((NO_MORE, '\n{"name":'), (0.0, 0.0))
     assert called.prompt == first.prompt + CALL
     assert gone_on.prompt == first.prompt + CALL + LYON
-    assert called.constant == gone_on.constant == first.constant
+    assert called.prefix_length == gone_on.prefix_length == first.prefix_length
 
 
 def test_json_is_not_penalised() -> None:
@@ -449,55 +450,52 @@ def test_tokens_left() -> None:
     assert limits == [30, 30 - spent]
 
 
-class Leaning(FakeModel):
-    """Scores choices: by so much it would rather call, where the query holds a word."""
+class Biased(FakeModel):
+    """Scores choices: prefers a call by so much where the query holds a word."""
 
-    scores_choices = True
+    def __init__(self, **biases: float) -> None:
+        super().__init__(f"Yes.{END}", features=replace(ENFORCING, scores_choices=True))
+        self.biases = biases
 
-    def __init__(self, **leanings: float) -> None:
-        super().__init__(f"Yes.{END}", constrained=True)
-        self.leanings = leanings
-
-    def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         return [self._chosen(request) for request in requests]
 
-    def _chosen(self, request: Request) -> CompletionChunk:
+    def _chosen(self, request: CompletionRequest) -> CompletionChunk:
         self.requests.append(request)
         if not isinstance(request.constraint, Choice):
             return CompletionChunk(LYON if request.constraint else "Yes.", finish="stop")
-        leaning = next(by for word, by in self.leanings.items() if word in request.prompt)
-        scores = dict(zip(request.constraint.options, (0.0, leaning), strict=True))
-        offsets = dict(zip(scores, request.constraint.offsets or (0.0, 0.0), strict=True))
-        best = max(scores, key=lambda option: scores[option] + offsets[option])
+        bias = next(by for word, by in self.biases.items() if word in request.prompt)
+        scores = dict(zip(request.constraint.options, (0.0, bias), strict=True))
+        biases = dict(zip(scores, request.constraint.biases or (0.0, 0.0), strict=True))
+        best = max(scores, key=lambda option: scores[option] + biases[option])
         logprob = TokenLogprob(best, scores[best], tuple(scores.items()))
         return CompletionChunk(best, "stop", Usage(len(request.prompt), 1), (logprob,))
 
 
 @pytest.mark.parametrize(
-    ("said", "neutral", "calls"),
-    [(0.5, (0.2, 0.4), 1), (0.5, (0.4, 0.8), 0), (-2.0, (-4.0, -1.0), 1)],
+    ("asked", "content_free", "calls"), [(0.5, 0.3, 1), (0.5, 0.6, 0), (-2.0, -2.5, 1)]
 )
-def test_a_leaning_does_not_count(said: float, neutral: tuple[float, float], calls: int) -> None:
-    """What a model would rather do where nothing is asked is taken off its decision, unbilled."""
-    lesson = ToolExamples("", (), (), neutral=("neutral one", "neutral two"))
-    model = Leaning(one=neutral[0], two=neutral[1], Lyon=said)
-    chat = UrialChat(model, replace(PROMPT, tool_examples=lesson))
+def test_calibration_subtracts_the_bias(asked: float, content_free: float, calls: int) -> None:
+    """The bias for a query without content is subtracted from the choice, and is not billed."""
+    examples = ToolExamples("", (), (), content_free_query="no content")
+    model = Biased(content=content_free, Lyon=asked)
+    chat = UrialChat(model, replace(PROMPT, tool_examples=examples))
     request = request_of(chat, replace(ONE, parallel=False))
     reply = chat.reply([request])[0]
     assert len(reply.tool_calls) == calls
-    assert [asked.prompt for asked in model.requests[:3]] == [
-        *request.content_free_prompts,
+    assert [sent.prompt for sent in model.requests[:2]] == [
+        request.content_free_prompt,
         request.prompt,
     ]
     assert reply.end.usage is not None
     assert reply.end.usage.input_tokens == len(request.prompt)
 
 
-def test_no_leaning_is_asked_where_none_is_told() -> None:
+def test_no_calibration_without_scores() -> None:
     """A model that does not score choices is asked for the decision alone."""
-    lesson = ToolExamples("", (), (), neutral=("neutral one", "neutral two"))
+    examples = ToolExamples("", (), (), content_free_query="no content")
     chat = UrialChat(
-        FakeModel(ANSWER, "Yes.", constrained=True), replace(PROMPT, tool_examples=lesson)
+        FakeModel(ANSWER, "Yes.", features=ENFORCING), replace(PROMPT, tool_examples=examples)
     )
     assert chat.reply([request_of(chat, ONE)])[0].text == "Yes."
     assert len(model_of(chat).requests) == 2
@@ -509,7 +507,7 @@ class CutOff(FakeModel):
     def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
         return replace(super()._chunk(piece, last=last), finish="length" if last else None)
 
-    def complete(self, requests: Sequence[Request]) -> list[Any]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Any]:
         return [replace(done, finish="length") for done in super().complete(requests)]
 
 
@@ -525,25 +523,28 @@ def test_an_answer_in_a_form() -> None:
     """With tools and a form, the answer is asked for by itself and held to the form."""
     form = JsonSchema.of({"type": "object", "properties": {"n": {"type": "integer"}}})
     expected = ('{"n": 4}', [], [], "end_of_text")
-    assert ask(ONE, ANSWER, '{"n": 4}', held=True, output=form) == expected
-    assert ask(ONE, f"{ANSWER}Four.{END}", '"n": "4"}', output=form) == expected
+    assert ask(ONE, ANSWER, '{"n": 4}', held=True, response_format=form) == expected
+    assert ask(ONE, f"{ANSWER}Four.{END}", '"n": "4"}', response_format=form) == expected
     call = ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls")
-    assert ask(ONE, f"{CALL}{LYON}", output=form) == call
+    assert ask(ONE, f"{CALL}{LYON}", response_format=form) == call
 
 
 class Strict(FakeModel):
     """Cannot hold to any schema."""
 
-    def constrains(self, constraint: Constraint) -> bool:
-        if isinstance(constraint, JsonSchema):
-            raise UnsupportedSchemaError("The schema cannot be enforced: oneOf.")
-        return True
+    @property
+    def features(self) -> ModelFeatures:
+        return replace(ENFORCING, check_schema=self._refuse)
+
+    @staticmethod
+    def _refuse(schema: JsonSchema) -> None:
+        raise UnsupportedSchemaError("The schema cannot be enforced: oneOf.")
 
 
 def test_the_rule_for_an_answer_waits_until_one_is_decided() -> None:
     """A rule right before the decision would draw it; it stands before the answer's section."""
     chat = chat_of(ANSWER, '{"n": 4}', held=True)
-    request = request_of(chat, ONE, output=JsonSchema.of(NUMBER))
+    request = request_of(chat, ONE, response_format=JsonSchema.of(NUMBER))
     assert "Answer with JSON only" not in request.prompt
     chat.reply([request])
     decision, answer = (asked.prompt for asked in chat.model.requests)
@@ -553,7 +554,7 @@ def test_the_rule_for_an_answer_waits_until_one_is_decided() -> None:
     assert rule.endswith(f"\n````\n\n{ANSWER}")
 
 
-@pytest.mark.parametrize("more", [{"use": ONE}, {"use": None, "output": JsonSchema("{}")}])
+@pytest.mark.parametrize("more", [{"use": ONE}, {"use": None, "response_format": JsonSchema("{}")}])
 def test_a_schema_that_cannot_be_held_to(more: dict[str, Any]) -> None:
     """It is refused before any model runs."""
     chat = UrialChat(Strict(), PROMPT)

@@ -11,9 +11,8 @@ import torch
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
-from urial_core.completion import Completion
-from urial_core.request import Request
-from urial_core.structured.constraints import Choice, constrains
+from urial_core.completion import Completion, CompletionRequest
+from urial_core.structured.constraints import Choice
 
 MakeEngine = Callable[..., TransformersModel]
 OPTIONS = ("# Answer:", "# Tool call:", " why", "日本語で", "x")
@@ -21,15 +20,15 @@ QUESTIONS = ("Why?", "How does one write a letter to a friend? " * 8, "Name thre
 WHATEVER = GenerationParameters(max_tokens=8)
 
 
-def ask(engine: TransformersModel, text: str = "Why?", **choice: Any) -> Request:
+def ask(engine: TransformersModel, text: str = "Why?", **choice: Any) -> CompletionRequest:
     request = UrialChat(engine, load_prompt("short")).request([Message("user", text)], WHATEVER)
     return replace(request, constraint=Choice(**{"options": OPTIONS, **choice}))
 
 
 def naive(model: Any, engine: TransformersModel, page: str) -> dict[str, float]:
     """The oracle: each option's log-probability by a plain forward pass over all of its text."""
-    alone = engine.token_ids(page)
-    pages = {option: engine.token_ids(page + option) for option in OPTIONS}
+    alone = engine.tokenizer(page)
+    pages = {option: engine.tokenizer(page + option) for option in OPTIONS}
     start = min(
         next(at for at in range(len(ids)) if ids[: at + 1] != alone[: at + 1])
         for ids in pages.values()
@@ -95,7 +94,7 @@ def test_the_page_is_kept(plain_architecture: str, make_engine: MakeEngine) -> N
     """A request that goes on behind the choice reuses its page, and is what it is without."""
     engine = make_engine(plain_architecture)
     request = ask(engine)
-    page = len(engine.token_ids(request.prompt))
+    page = len(engine.tokenizer(request.prompt))
     chosen = engine.complete([request])[0]
     assert chosen.usage
     assert chosen.usage.input_tokens == page
@@ -114,7 +113,7 @@ def test_pages_of_a_batch_are_kept(make_engine: MakeEngine) -> None:
         following = replace(request, prompt=request.prompt + chosen.text, constraint=None)
         completion = engine.complete([following])[0]
         assert completion.usage
-        assert completion.usage.cached_tokens >= len(engine.token_ids(request.prompt)) - 1
+        assert completion.usage.cached_tokens >= len(engine.tokenizer(request.prompt)) - 1
         assert completion.text == make_engine().complete([following])[0].text
 
 
@@ -129,5 +128,5 @@ def test_one_option_is_chosen(make_engine: MakeEngine) -> None:
 
 def test_a_choice_is_promised(make_engine: MakeEngine) -> None:
     """The model says that it holds to choices, without loading anything."""
-    assert constrains(TransformersModel("no/such-model"), Choice(OPTIONS))
-    assert constrains(make_engine(), Choice(OPTIONS))
+    assert TransformersModel("no/such-model").features.enforces(Choice(OPTIONS))
+    assert make_engine().features.enforces(Choice(OPTIONS))

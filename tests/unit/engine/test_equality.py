@@ -10,7 +10,7 @@ import torch
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
-from urial_core.request import Request
+from urial_core.completion import CompletionRequest
 
 GREEDY = GenerationParameters(max_tokens=24, repetition_penalty=1.0)
 QUESTIONS = (
@@ -22,7 +22,9 @@ QUESTIONS = (
 )
 
 
-def requests_for(model: TransformersModel, questions: Sequence[str] = QUESTIONS) -> list[Request]:
+def requests_for(
+    model: TransformersModel, questions: Sequence[str] = QUESTIONS
+) -> list[CompletionRequest]:
     chat = UrialChat(model, load_prompt("short"))
     # The beginning given keeps the engine's rule against blank replies, which `generate` does not
     # have, out of the comparison.
@@ -32,9 +34,9 @@ def requests_for(model: TransformersModel, questions: Sequence[str] = QUESTIONS)
     ]
 
 
-def plainly(model: Any, engine: TransformersModel, request: Request) -> str:
+def plainly(model: Any, engine: TransformersModel, request: CompletionRequest) -> str:
     """The oracle: the whole page through `generate`, no cache from elsewhere."""
-    ids = torch.tensor([engine.token_ids(request.prompt)])
+    ids = torch.tensor([engine.tokenizer(request.prompt)])
     made = model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),

@@ -15,14 +15,14 @@ import torch
 
 from urial_core import GenerationError, GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
-from urial_core.request import Request
+from urial_core.completion import CompletionRequest
 
 MakeEngine = Callable[..., TransformersModel]
 
 
 def ask(
     engine: TransformersModel, text: str = "Why?", prefill: str = "", **parameters: Any
-) -> Request:
+) -> CompletionRequest:
     said = {"max_tokens": 16, "repetition_penalty": 1.0, **parameters}
     messages = [Message("user", text)] + ([Message("assistant", prefill)] if prefill else [])
     chat = UrialChat(engine, load_prompt("short"))

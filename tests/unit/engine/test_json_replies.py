@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
+from urial_core.completion import CompletionRequest
 from urial_core.errors import ParameterError, UnsupportedSchemaError
-from urial_core.request import Request
 from urial_core.structured.constraints import Choice, JsonSchema
 
 MakeEngine = Callable[..., TransformersModel]
@@ -40,13 +40,13 @@ SCHEMAS: tuple[dict[str, Any], ...] = (
 
 def ask(
     engine: TransformersModel, schema: dict[str, Any] | None, text: str = "Why?", **said: Any
-) -> Request:
+) -> CompletionRequest:
     parameters = GenerationParameters(**{"max_tokens": 90, **said})
     request = UrialChat(engine, load_prompt("short")).request([Message("user", text)], parameters)
     return replace(request, constraint=schema and JsonSchema.of(schema))
 
 
-def requests_for(engine: TransformersModel, **said: Any) -> list[Request]:
+def requests_for(engine: TransformersModel, **said: Any) -> list[CompletionRequest]:
     """Requests of all kinds, pages of all lengths."""
     constrained = [
         ask(engine, schema, "Who? " * (1 + 9 * index), **said)

@@ -8,7 +8,7 @@ import pytest
 
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import UnsupportedSchemaError
-from urial_core.structured.constraints import JsonSchema, constrains
+from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.grammar import check_schema
 
 STRING = {"type": "string"}
@@ -65,7 +65,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("name", ENFORCED)
 def test_enforced(name: str) -> None:
     """These are promised, without loading a model."""
-    assert constrains(TransformersModel("no/such-model"), JsonSchema.of(ENFORCED[name]))
+    assert TransformersModel("no/such-model").features.enforces(JsonSchema.of(ENFORCED[name]))
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -89,4 +89,4 @@ def test_without_llguidance(monkeypatch: pytest.MonkeyPatch) -> None:
     from urial_core.backends.transformers import model
 
     monkeypatch.setattr(model, "find_spec", lambda name: None if name == "llguidance" else True)
-    assert not constrains(TransformersModel("no/such-model"), JsonSchema.of(STRING))
+    assert not TransformersModel("no/such-model").features.enforces(JsonSchema.of(STRING))

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: Any, make_model: Callable[..., Any], tokenizer: Any
 def test_folder(folder: Path) -> None:
     """A local folder in transformers' format loads, in the number format asked for."""
     model = TransformersModel(folder, dtype="float32")
-    assert model.context_window_at_hand == 4096
+    assert model.known_context_window == 4096
     assert model.context_window == 4096
     request = UrialChat(model, load_prompt("short")).request(
         [Message("user", "Why?")], GenerationParameters(max_tokens=4)
@@ -47,7 +47,7 @@ def test_nothing_loads_before_it_is_needed(folder: Path) -> None:
     """Creating a model and asking its name loads neither torch nor transformers."""
     code = (
         "import sys; from urial_core.backends.transformers import TransformersModel as T; "
-        f"m = T({str(folder)!r}); m.name; m.cache_key; m.context_window_at_hand; "
+        f"m = T({str(folder)!r}); m.name; m.cache_key; m.known_context_window; "
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

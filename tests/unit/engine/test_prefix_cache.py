@@ -18,7 +18,7 @@ def segment(*ids: int) -> CachedPrefix:
 def test_longest_match() -> None:
     """The sequence that shares most with a page is found, and how much it shares."""
     cache = PrefixCache(10**6)
-    cache.add(segment(1, 2, 3), constant=True)
+    cache.add(segment(1, 2, 3), prefix_length=True)
     cache.add(segment(1, 2, 3, 4, 5))
     found, length = cache.match((1, 2, 3, 4, 9))
     assert found
@@ -29,7 +29,7 @@ def test_longest_match() -> None:
 def test_a_conversation_replaces_its_beginning() -> None:
     """A longer turn takes the place of the turn it continues, but never of a constant prefix."""
     cache = PrefixCache(10**6)
-    cache.add(segment(1, 2), constant=True)
+    cache.add(segment(1, 2), prefix_length=True)
     cache.add(segment(1, 2, 3))
     cache.add(segment(1, 2, 3, 4))
     assert len(cache) == 2
@@ -39,7 +39,7 @@ def test_a_conversation_replaces_its_beginning() -> None:
 def test_memory_bound() -> None:
     """No more is held than allowed; conversations go before constant prefixes, oldest use first."""
     cache = PrefixCache(BYTES_PER_TOKEN * 7)
-    cache.add(segment(0, 1), constant=True)
+    cache.add(segment(0, 1), prefix_length=True)
     cache.add(segment(5, 1))
     cache.add(segment(6, 1))
     cache.match((5, 1))  # used again, so 6 is the older one
@@ -51,7 +51,7 @@ def test_memory_bound() -> None:
 def test_too_large_is_not_kept() -> None:
     """A sequence larger than the whole bound drives nothing else out."""
     cache = PrefixCache(BYTES_PER_TOKEN * 2)
-    cache.add(segment(1, 2), constant=True)
+    cache.add(segment(1, 2), prefix_length=True)
     cache.add(segment(1, 2, 3))
     assert len(cache) == 1
     cache.clear()

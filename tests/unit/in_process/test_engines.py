@@ -83,6 +83,6 @@ def test_in_both_frameworks(kind: type[ChatUrial | UrialLLM]) -> None:
     assert chat.backend_options == {"n_parallel": 2}
     model = chat._wrapped.model
     assert isinstance(model, LlamaCppModel)
-    assert model.context_window_at_hand is None
+    assert model.known_context_window is None
     direct = kind(model="model.gguf", engine="transformers")
     assert isinstance(direct._wrapped.model, TransformersModel)

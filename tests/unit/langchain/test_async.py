@@ -21,7 +21,7 @@ from fake_models import (
 )
 
 from langchain_urial import ChatUrial
-from urial_core import CompletionChunk, Request
+from urial_core import CompletionChunk, CompletionRequest
 from urial_core.testing import FakeModel
 
 pytestmark = pytest.mark.timeout(30)
@@ -170,7 +170,7 @@ async def test_cancelling_a_call_cancels_the_models() -> None:
     cancelled = list[bool]()
 
     class Waiting(FakeModel):
-        async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
             try:
                 await asyncio.sleep(10)
             except asyncio.CancelledError:
@@ -188,7 +188,7 @@ async def test_an_error_in_a_stream_comes_after_what_was_written() -> None:
     """A stream that breaks gives out what it had, then raises."""
 
     class Breaking(FakeModel):
-        def stream(self, request: Request) -> Generator[CompletionChunk]:
+        def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
             yield CompletionChunk("Hel")
             yield CompletionChunk("lo")
             raise OSError("gone")

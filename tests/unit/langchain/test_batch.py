@@ -18,7 +18,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import BaseRateLimiter
 
 from langchain_urial import ChatUrial
-from urial_core import CompletionChunk, GenerationError, Request, ServerUnreachableError
+from urial_core import CompletionChunk, CompletionRequest, GenerationError, ServerUnreachableError
+from urial_core.completion import ModelFeatures
 
 pytestmark = pytest.mark.timeout(30)  # what could go wrong here is waiting for ever
 
@@ -146,7 +147,7 @@ async def test_results_can_be_taken_as_they_come() -> None:
 class SchedulingModel(EchoModel):
     """Writes requests side by side, each as long as its query says, and counts them."""
 
-    schedules_requests = True
+    features = ModelFeatures(schedules_requests=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +157,7 @@ class SchedulingModel(EchoModel):
         self.others_ended = threading.Semaphore(0)
         self.lock = threading.Lock()
 
-    def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         (query,) = (query_of(request.prompt) for request in requests)
         with self.lock:
             self.running += 1
@@ -172,7 +173,7 @@ class SchedulingModel(EchoModel):
             self.running -= 1
         return super().complete(requests)
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         return await asyncio.to_thread(self.complete, requests)
 
 
@@ -193,14 +194,14 @@ async def test_where_the_model_schedules_an_error_is_its_inputs_own(way: str) ->
     """The others have their replies; without ``return_exceptions`` the batch fails, and ends."""
 
     class Choosy(EchoModel):
-        schedules_requests = True
+        features = ModelFeatures(schedules_requests=True)
 
-        def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
             if query_of(requests[0].prompt) == "bad":
                 raise GenerationError("no")
             return super().complete(requests)
 
-        async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
             return self.complete(requests)
 
     chat = ChatUrial(llm=Choosy(), prompt=PROMPT)
@@ -218,13 +219,13 @@ async def test_an_unreachable_server_is_every_inputs_error(way: str) -> None:
 
     class OutOfReach(EchoModel):
         @property
-        def schedules_requests(self) -> bool:
+        def features(self) -> ModelFeatures:
             raise ServerUnreachableError("away")
 
-        def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
             raise ServerUnreachableError("away")
 
-        async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
             raise ServerUnreachableError("away")
 
     chat = ChatUrial(llm=OutOfReach(), prompt=PROMPT)

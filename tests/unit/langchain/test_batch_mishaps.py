@@ -14,7 +14,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.rate_limiters import BaseRateLimiter
 
 from langchain_urial import ChatUrial
-from urial_core import CompletionChunk, ContextOverflowError, GenerationError, Request
+from urial_core import CompletionChunk, CompletionRequest, ContextOverflowError, GenerationError
 
 pytestmark = pytest.mark.timeout(30)  # what could go wrong here is waiting for ever
 
@@ -37,10 +37,10 @@ async def test_a_failure_of_the_model_is_everyones(way: str) -> None:
     """Where the model itself fails, each input has that error, and nobody waits for ever."""
 
     class Broken(EchoModel):
-        def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
             raise GenerationError("broken")
 
-        async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+        async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
             raise GenerationError("broken")
 
     chat = ChatUrial(llm=Broken(), prompt=PROMPT)

@@ -11,7 +11,6 @@ from langchain_core.language_models import BaseLLM, FakeListLLM, FakeStreamingLi
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial import ChatUrial
-from urial_core import Request
 
 WAYS = ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"]
 
@@ -123,7 +122,7 @@ def test_a_stream_method_of_the_llms_own_gets_no_handlers() -> None:
     configs = list[Any]()
 
     class OwnStream(PlainLLM):
-        def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[str]:  # noqa: A002
+        def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[str]:
             configs.append(config)
             yield from self.reply
 
@@ -229,6 +228,6 @@ def test_a_request_says_all_an_engine_needs() -> None:
     llm = PlainLLM()
     chat = ChatUrial(llm=llm, prompt=PROMPT)
     chat.invoke("Hi")
-    request: Request = chat._call({}).requests(chat._convert_input("Hi").to_messages())[0]
+    request = chat._call({}).requests(chat._convert_input("Hi").to_messages())[0]
     assert llm.seen[0]["prompt"] == request.prompt
     assert request.prompt.endswith("# Query:\n````\nHi\n````\n\n# Answer:\n````\n")

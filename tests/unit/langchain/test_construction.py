@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 
 from langchain_urial import ChatUrial
 from urial_core import load_prompt
-from urial_core.backends.estimate import estimate_tokens
+from urial_core.completion import estimate_tokens
 from urial_core.errors import ParameterError, UnknownPromptError, UnsupportedModelError
 from urial_core.testing import FakeModel
 
@@ -162,7 +162,7 @@ def test_copies_of_a_chat_model_share_its_model() -> None:
 def test_a_chat_model_named_by_id_can_be_pickled() -> None:
     """What travels to another process is the name and the settings; the model is found there."""
     chat = ChatUrial(model="some/model", temperature=0.5, prompt=PROMPT, api_key=SECRET)
-    again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - pickled just now
+    again = pickle.loads(pickle.dumps(chat))
     assert again == chat
     assert again.urial.model is chat.urial.model
     assert again.urial.prompt == PROMPT

@@ -50,8 +50,6 @@ def test_texts_are_counted_by_the_models_tokenizer() -> None:
 def test_token_ids_come_from_the_model_or_not_at_all() -> None:
     """No other model's tokenizer is ever asked: LangChain's default, GPT-2's, would be wrong."""
     with pytest.raises(UnsupportedModelError, match="custom_get_token_ids"):
-        chat_of().get_token_ids("one")
-    with pytest.raises(UnsupportedModelError, match="custom_get_token_ids"):
         ChatUrial(llm=PlainLLM()).get_token_ids("one")
 
 

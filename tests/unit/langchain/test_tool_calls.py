@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk
+from urial_core.completion import ModelFeatures
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.testing import FakeModel
 
@@ -265,7 +266,14 @@ def test_a_reply_that_was_cut_is_no_object(way: str) -> None:
 def test_a_reply_that_does_not_fit_is_no_object(held: bool) -> None:
     """A dict too is held against the schema; the error says what is wrong and has the text."""
     unfit = '{"name": "fig"}' if held else '"name": "fig"}'
-    chat = ChatUrial(llm=FakeModel(unfit, '"name": "fig"}', constrained=held), prompt=PROMPT)
+    chat = ChatUrial(
+        llm=FakeModel(
+            unfit,
+            '"name": "fig"}',
+            features=ModelFeatures(enforces_choices=held, enforces_json=held),
+        ),
+        prompt=PROMPT,
+    )
     for schema in (Fruit.model_json_schema(), Fruit):
         typed = chat.with_structured_output(schema)
         for way in (typed.invoke, lambda asked, typed=typed: list(typed.stream(asked))):

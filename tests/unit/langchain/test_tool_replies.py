@@ -21,13 +21,13 @@ from urial_core import (
     ReplyEnd,
     TextDelta,
 )
+from urial_core.composing import ReplyRequest
 from urial_core.decoding import ToolCallDelta
-from urial_core.request import Request
 from urial_core.tools import ToolCall
 
-REQUEST = Request(
+REQUEST = ReplyRequest(
     prompt="page",
-    constant=0,
+    prefix_length=0,
     stop=(),
     parameters=GenerationParameters(max_tokens=9),
     format=PromptFormat(),

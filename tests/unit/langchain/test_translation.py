@@ -107,7 +107,9 @@ def test_a_conversation_stands_on_the_page_in_order() -> None:
         [("system", "Rule"), ("human", "3+4?"), ("ai", "Let me see."), tool, ("human", "So?")]
     )
     [request] = chat.llm.requests
-    headers = [line for line in request.prompt[request.constant :].splitlines() if line[:2] == "# "]
+    headers = [
+        line for line in request.prompt[request.prefix_length :].splitlines() if line[:2] == "# "
+    ]
     assert headers == [
         "# System:",
         "# Query:",

@@ -45,7 +45,7 @@ def test_a_prompt_is_one_query_on_the_page() -> None:
 def test_the_window_is_what_the_page_leaves() -> None:
     """LlamaIndex plans with the window less the page; a reply has its share of the rest."""
     llm = llm_of(window=4000)
-    page = llm.prompt_tokens
+    page = llm.prefix_tokens
     assert 4000 - page - 40 < llm.metadata.context_window < 4000 - page
     assert llm.metadata.num_output == llm.metadata.context_window // 4
     assert llm_of(window=4000, max_tokens=99).metadata.num_output == 99
@@ -119,7 +119,7 @@ def test_copies_share_the_model() -> None:
     for twin in (copy.copy(llm), copy.deepcopy(llm), llm.model_copy(update={"max_tokens": 3})):
         assert twin.llm is llm.llm
         assert twin.complete("Hello").text == "Hi!"
-    named = pickle.loads(pickle.dumps(UrialLLM(model="some/model", seed=4)))  # noqa: S301
+    named = pickle.loads(pickle.dumps(UrialLLM(model="some/model", seed=4)))
     assert (named.model_name, named.seed) == ("some/model", 4)
 
 

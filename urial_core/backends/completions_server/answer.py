@@ -10,9 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
-from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    TokenLogprob,
+    Usage,
+)
 from urial_core.errors import GenerationError
-from urial_core.request import Request
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.cut_json import rest_of
 from urial_core.structured.one_line_json import OneLineJson
@@ -22,7 +27,9 @@ __all__ = ["StreamReader", "completion_of", "completions_of", "usage_of"]
 _BROKEN_OFF = ("abort", "error")
 
 
-def completion_of(response: Any, request: Request, dialect: Dialect = GENERIC) -> Completion:
+def completion_of(
+    response: Any, request: CompletionRequest, dialect: Dialect = GENERIC
+) -> Completion:
     """Read the response to a request's payload.
 
     Args:
@@ -37,7 +44,7 @@ def completion_of(response: Any, request: Request, dialect: Dialect = GENERIC) -
 
 
 def completions_of(
-    response: Any, requests: Sequence[Request], dialect: Dialect = GENERIC
+    response: Any, requests: Sequence[CompletionRequest], dialect: Dialect = GENERIC
 ) -> list[Completion]:
     """As ``completion_of``, for a payload with a list of prompts; in their order.
 
@@ -73,7 +80,7 @@ class StreamReader:
         text: All text so far.
     """
 
-    def __init__(self, request: Request, dialect: Dialect = GENERIC) -> None:
+    def __init__(self, request: CompletionRequest, dialect: Dialect = GENERIC) -> None:
         self.text = ""
         self._most_alternatives = request.parameters.logprobs or 0
         held = request.constraint if dialect.json_schema is not None else None

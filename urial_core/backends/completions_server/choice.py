@@ -12,8 +12,13 @@ from urial_core.backends.completions_server.discovery import Server
 from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
 from urial_core.backends.completions_server.payload import completion_payload
 from urial_core.backends.completions_server.tokens import KnownTokens, token_ids_of
-from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
-from urial_core.request import Request
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    TokenLogprob,
+    Usage,
+)
 from urial_core.structured.constraints import Choice
 
 __all__ = ["MOST_SCORED", "KnownChoices", "chosen"]
@@ -27,7 +32,7 @@ _MOST_KNOWN = 64
 
 
 class KnownChoices:
-    """Choices, of which the last few without offsets are known.
+    """Choices, of which the last few without biases are known.
 
     Those are where a model's leaning is asked for, which each reply with the same tools does.
     """
@@ -37,9 +42,11 @@ class KnownChoices:
         self._chosen = dict[tuple[str, tuple[str, ...]], Completion]()
         self._lock = threading.Lock()
 
-    def of(self, request: Request, choice: Choice, server: Server) -> Exchange[Completion]:
+    def of(
+        self, request: CompletionRequest, choice: Choice, server: Server
+    ) -> Exchange[Completion]:
         """Choose, or look up what was chosen; see ``chosen``."""
-        if choice.offsets:
+        if choice.biases:
             return (yield from chosen(request, choice, server, self._tokens))
         page = (request.prompt, choice.options)
         completion = self._chosen.get(page)
@@ -53,9 +60,9 @@ class KnownChoices:
 
 
 def chosen(
-    request: Request, choice: Choice, server: Server, tokens: KnownTokens
+    request: CompletionRequest, choice: Choice, server: Server, tokens: KnownTokens
 ) -> Exchange[Completion]:
-    """Take the most probable option, scores and offsets added.
+    """Take the most probable option, scores and biases added.
 
     Where the server does not tell scores, the model's own way through the options decides.
 
@@ -88,7 +95,7 @@ class _Scored:
 
 
 def _written(
-    request: Request, options: Sequence[str], server: Server, tokens: KnownTokens
+    request: CompletionRequest, options: Sequence[str], server: Server, tokens: KnownTokens
 ) -> Exchange[_Scored | None]:
     """Have each option written by force: a few tokens behind a page that is computed.
 
@@ -109,13 +116,13 @@ def _written(
     return _Scored(scores, usage)
 
 
-def _forced(request: Request, option: str) -> Request:
+def _forced(request: CompletionRequest, option: str) -> CompletionRequest:
     greedy = _greedy(request, option)
     parameters = greedy.parameters.replace(logprobs=0)
     return replace(greedy, parameters=parameters, constraint=Choice((option,)))
 
 
-def _greedy(request: Request, longest: str) -> Request:
+def _greedy(request: CompletionRequest, longest: str) -> CompletionRequest:
     """The request with nothing in the way of the most probable text, written whole."""
     parameters = request.parameters.replace(
         max_tokens=len(longest.encode()) + 1,  # no token is shorter than a byte; one to end
@@ -139,7 +146,7 @@ def _logprob_of(option: str, tokens: Sequence[TokenLogprob]) -> float | None:
 
 
 def _looked_up(
-    request: Request, options: Sequence[str], server: Server, known: KnownTokens
+    request: CompletionRequest, options: Sequence[str], server: Server, known: KnownTokens
 ) -> Exchange[_Scored | None]:
     """Ask what each option's tokens would score, each behind those before it, in one request.
 
@@ -194,9 +201,9 @@ def _told(
 
 def _best(choice: Choice, scored: _Scored) -> Completion:
     scores = scored.scores
-    offsets = choice.offsets or (0.0,) * len(scores)
+    biases = choice.biases or (0.0,) * len(scores)
     ranked = sorted(zip(choice.options, scores, strict=True), key=lambda pair: -pair[1])
-    best = max(range(len(scores)), key=lambda number: scores[number] + offsets[number])
+    best = max(range(len(scores)), key=lambda number: scores[number] + biases[number])
     taken = TokenLogprob(choice.options[best], scores[best], tuple(ranked))
     return CompletionChunk(taken.token, finish="stop", usage=scored.usage, logprobs=(taken,))
 

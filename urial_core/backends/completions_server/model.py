@@ -17,12 +17,17 @@ from urial_core.backends.completions_server.payload import completion_payload, g
 from urial_core.backends.completions_server.tokens import KnownTokens
 from urial_core.backends.completions_server.urls import api_url, without_login
 from urial_core.backends.completions_server.warming import warmed
-from urial_core.backends.estimate import estimate_tokens
-from urial_core.completion import Completion, CompletionChunk
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Tokenizer,
+    estimate_tokens,
+)
 from urial_core.errors import MissingDependencyError
 from urial_core.prompts.prompt import Prompt
-from urial_core.request import Request
-from urial_core.structured.constraints import Choice, Constraint
+from urial_core.structured.constraints import Choice
 
 if TYPE_CHECKING:
     import httpx
@@ -151,25 +156,19 @@ class CompletionsServerModel:
         return self._window or self.server().window
 
     @property
-    def context_window_at_hand(self) -> int | None:
+    def known_context_window(self) -> int | None:
         """The context window, if it is known without asking the server."""
         return self._window or (self._found.window if self._found else None)
 
     @property
-    def counts_exactly(self) -> bool:
-        """Whether the server tells a text's tokens."""
-        return self.server().tokenizes
+    def tokenizer(self) -> Tokenizer | None:
+        """The server's tokenizer, if it offers one."""
+        return self._ids if self.server().tokenizes else None
 
     def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, the begin-of-text token included; else a careful guess."""
-        if self.counts_exactly:
-            return len(self._ids(text))
-        return estimate_tokens(text)
-
-    @property
-    def token_ids(self) -> Callable[[str], list[int]] | None:
-        """The server's tokenizer, if it has one to offer."""
-        return self._ids if self.counts_exactly else None
+        """Count a text's tokens, the begin-of-text token included; else a careful estimate."""
+        tokenizer = self.tokenizer
+        return len(tokenizer(text)) if tokenizer is not None else estimate_tokens(text)
 
     def server(self) -> Server:
         """What the server is; asked once."""
@@ -191,26 +190,21 @@ class CompletionsServerModel:
         with self._naming:
             if name not in self._others:
                 other = self._again(model=name)
-                other._connection, other._others = self._connection, self._others  # noqa: SLF001
+                other._connection, other._others = self._connection, self._others
                 self._others[name] = other
             return self._others[name]
 
-    def constrains(self, constraint: Constraint) -> bool:
-        """Whether the server holds completions to this form."""
+    @property
+    def features(self) -> ModelFeatures:
+        """What the server can do; it is asked once."""
         dialect = self.server().dialect
-        return (
-            dialect.choice if isinstance(constraint, Choice) else dialect.json_schema
-        ) is not None
-
-    @property
-    def scores_choices(self) -> bool:
-        """Whether a choice reports the log-probabilities of all its options."""
-        return self.server().dialect.choice is not None
-
-    @property
-    def schedules_requests(self) -> bool:
-        """Whether each request goes by itself: the server writes them side by side."""
-        return not self.server().dialect.lists
+        return ModelFeatures(
+            enforces_choices=dialect.choice is not None,
+            scores_choices=dialect.choice is not None,
+            enforces_json=dialect.json_schema is not None,
+            schedules_requests=not dialect.lists,
+            with_model=self.with_model,
+        )
 
     def warm(self, prompt: Prompt | str) -> None:
         """Have the constant page computed now, so that the first request finds it.
@@ -224,17 +218,17 @@ class CompletionsServerModel:
         """As ``warm``, without blocking the event loop."""
         await self._connection.arun(warmed(_page(prompt), await self.aserver()))
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete pages, all at once."""
         groups, exchanges = self._exchanges(requests, self.server())
         return _in_order(groups, self._connection.run_all(exchanges))
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``, without blocking the event loop."""
         groups, exchanges = self._exchanges(requests, await self.aserver())
         return _in_order(groups, await self._connection.arun_all(exchanges))
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece; leaving early closes the connection."""
         server = self.server()
         if self._is_choice(request, server):
@@ -243,7 +237,7 @@ class CompletionsServerModel:
         body = self._connection.run(self._streamed(request, server))
         yield from self._connection.stream(body, StreamReader(request, server.dialect))
 
-    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         server = await self.aserver()
         if self._is_choice(request, server):
@@ -266,11 +260,11 @@ class CompletionsServerModel:
         return list(self._connection.run(self._tokens.of(text, self.server())))
 
     @staticmethod
-    def _is_choice(request: Request, server: Server) -> bool:
+    def _is_choice(request: CompletionRequest, server: Server) -> bool:
         return isinstance(request.constraint, Choice) and server.dialect.choice is not None
 
     def _exchanges(
-        self, requests: Sequence[Request], server: Server
+        self, requests: Sequence[CompletionRequest], server: Server
     ) -> tuple[list[list[int]], list[Exchange[list[Completion]]]]:
         """Group requests, by number, and say how each group is completed."""
         groups: dict[object, list[int]] = {}
@@ -281,7 +275,9 @@ class CompletionsServerModel:
         numbers = list(groups.values())
         return numbers, [self._completed([requests[n] for n in group], server) for group in numbers]
 
-    def _completed(self, group: Sequence[Request], server: Server) -> Exchange[list[Completion]]:
+    def _completed(
+        self, group: Sequence[CompletionRequest], server: Server
+    ) -> Exchange[list[Completion]]:
         """Complete pages that differ in nothing else."""
         constraint = group[0].constraint
         if isinstance(constraint, Choice) and server.dialect.choice is not None:
@@ -290,7 +286,7 @@ class CompletionsServerModel:
         body = yield from self._tokens.put_in(body, server)
         return completions_of((yield Ask(COMPLETIONS, body)), group, server.dialect)
 
-    def _streamed(self, request: Request, server: Server) -> Exchange[dict[str, Any]]:
+    def _streamed(self, request: CompletionRequest, server: Server) -> Exchange[dict[str, Any]]:
         """The body of a streamed request."""
         body = completion_payload(request, server.model, server.dialect, stream=True)
         return (yield from self._tokens.put_in(body, server))

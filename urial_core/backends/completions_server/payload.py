@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
+from urial_core.completion import CompletionRequest
+from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError
 from urial_core.messages import Message
-from urial_core.request import Request
 from urial_core.structured.constraints import Choice, JsonSchema
 
 __all__ = ["chat_payload", "completion_payload", "constraint_fields", "group_payload"]
 
 
 def completion_payload(
-    request: Request, model: str, dialect: Dialect = GENERIC, *, stream: bool = False
+    request: CompletionRequest, model: str, dialect: Dialect = GENERIC, *, stream: bool = False
 ) -> dict[str, Any]:
     """Write the body of ``POST /v1/completions`` for a request.
 
@@ -54,7 +55,7 @@ def completion_payload(
 
 
 def chat_payload(
-    request: Request, messages: Sequence[Message], model: str, dialect: Dialect = GENERIC
+    request: ReplyRequest, messages: Sequence[Message], model: str, dialect: Dialect = GENERIC
 ) -> dict[str, Any]:
     """Write the body of ``POST /v1/chat/completions``, for what takes nothing but chats.
 
@@ -71,7 +72,7 @@ def chat_payload(
     Raises:
         ParameterError: The request has tools, a form of its answer, or is plain text.
     """
-    if request.tools or request.output or request.plain:
+    if request.tools or request.response_format or request.format is None:
         raise ParameterError(
             "A chat template writes no page with tools or a form of the answer: send "
             "completion_payload to /v1/completions."
@@ -86,7 +87,9 @@ def chat_payload(
     return {**payload, "messages": chat}
 
 
-def group_payload(requests: Sequence[Request], model: str, dialect: Dialect) -> dict[str, Any]:
+def group_payload(
+    requests: Sequence[CompletionRequest], model: str, dialect: Dialect
+) -> dict[str, Any]:
     """As ``completion_payload``, for requests that differ in nothing but their prompts."""
     payload = completion_payload(requests[0], model, dialect)
     if len(requests) == 1:
@@ -94,7 +97,7 @@ def group_payload(requests: Sequence[Request], model: str, dialect: Dialect) -> 
     return {**payload, "prompt": [request.prompt for request in requests]}
 
 
-def constraint_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+def constraint_fields(request: CompletionRequest, dialect: Dialect) -> dict[str, Any]:
     """The fields that hold a completion to its form; none where the dialect has none."""
     match request.constraint:
         case Choice() as choice if dialect.choice:
@@ -104,7 +107,7 @@ def constraint_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
     return {}
 
 
-def _sampling_fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+def _sampling_fields(request: CompletionRequest, dialect: Dialect) -> dict[str, Any]:
     said = request.parameters
     default_helps = dialect.penalizes_recent and request.constraint is None
     if said.repetition_penalty is None and not default_helps:

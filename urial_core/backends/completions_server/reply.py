@@ -11,10 +11,10 @@ from typing import Any
 
 from urial_core.backends.completions_server.answer import completion_of
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
+from urial_core.composing import ReplyRequest, format_of
 from urial_core.decoding import Reply, ReplyAssembler, ReplyEnd
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.errors import ConversationError, GenerationError, ServerError
-from urial_core.request import Request
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_repair import checked_json
 from urial_core.structured.json_scanner import JsonValue
@@ -22,7 +22,7 @@ from urial_core.structured.json_scanner import JsonValue
 __all__ = ["reply_of"]
 
 
-def reply_of(response: Any, request: Request, dialect: Dialect = GENERIC) -> Reply:
+def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -> Reply:
     """Read the reply out of a server's response.
 
     Args:
@@ -33,7 +33,7 @@ def reply_of(response: Any, request: Request, dialect: Dialect = GENERIC) -> Rep
 
     Returns:
         The reply: its text cut where it ends, why it ended, and the server's usage. With
-        ``request.output``, the text is JSON that fits the schema.
+        ``request.response_format``, the text is JSON that fits the schema.
 
     Raises:
         ServerError: The server refused the request, or failed.
@@ -52,10 +52,10 @@ def reply_of(response: Any, request: Request, dialect: Dialect = GENERIC) -> Rep
     response = _without_none(response)
     _raise_refusal(response)
     completion = completion_of(_as_completion(response), request, dialect)
-    if request.output is None:
+    if request.response_format is None:
         return ReplyAssembler(None, request).only(completion)
     cut = completion.finish == "length"
-    text = _fitting(completion.text, request, request.output, cut=cut)
+    text = _fitting(completion.text, request, request.response_format, cut=cut)
     return Reply(text, ReplyEnd("end_of_text", usage=completion.usage), completion.logprobs)
 
 
@@ -94,9 +94,9 @@ def _with_text(choice: Any) -> Any:
     return {**choice, "text": message.get("content") or ""}
 
 
-def _fitting(written: str, request: Request, output: JsonSchema, *, cut: bool) -> str:
+def _fitting(written: str, request: ReplyRequest, output: JsonSchema, *, cut: bool) -> str:
     """The JSON text that was written, behind what the page already held of it, if it fits."""
-    section = TurnDecoder(request.format, request.prefill)
+    section = TurnDecoder(format_of(request), request.prefill)
     value = JsonValue()
     value.feed(request.prefill + section.feed(written) + section.flush())
     text, wrong = checked_json(value.text.strip(), output.text)

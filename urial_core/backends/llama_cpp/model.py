@@ -16,10 +16,15 @@ from weakref import finalize
 
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
 from urial_core.backends.llama_cpp.private_server import PrivateServer, ServerSettings
-from urial_core.completion import Completion, CompletionChunk
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Tokenizer,
+)
 from urial_core.errors import MissingDependencyError, ParameterError
-from urial_core.request import Request
-from urial_core.structured.constraints import Constraint, JsonSchema
+from urial_core.structured.constraints import JsonSchema
 
 if TYPE_CHECKING:
     from urial_core.prompts.prompt import Prompt
@@ -140,46 +145,31 @@ class LlamaCppModel:
         return self._loaded().context_window
 
     @property
-    def context_window_at_hand(self) -> int | None:
+    def known_context_window(self) -> int | None:
         """The context window, if the model is loaded."""
         return self._client.context_window if self._client is not None else None
 
     @property
-    def counts_exactly(self) -> bool:
-        """Yes: the tokenizer is in the file."""
-        return True
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer in the file; loads the model."""
+        encode = self._loaded().tokenizer
+        assert encode is not None
+        return encode
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, the begin-of-text token included."""
         return self._loaded().count_tokens(text)
 
-    def token_ids(self, text: str) -> list[int]:
-        """Encode a text."""
-        encode = self._loaded().token_ids
-        assert encode is not None  # noqa: S101 - llama.cpp tells tokens
-        return encode(text)
-
     @property
-    def scores_choices(self) -> bool:
-        """Yes: a choice reports the log-probabilities of all its options."""
-        return True
-
-    @property
-    def schedules_requests(self) -> bool:
-        """Yes: as many as there are slots are written side by side."""
-        return True
-
-    def constrains(self, constraint: Constraint) -> bool:
-        """Yes.
-
-        Raises:
-            UnsupportedSchemaError: The schema uses something that cannot be enforced.
-        """
-        if isinstance(constraint, JsonSchema):
-            from urial_core.structured.grammar import check_schema
-
-            check_schema(constraint)
-        return True
+    def features(self) -> ModelFeatures:
+        """Choices with their scores, JSON schemas, and as many requests at once as slots."""
+        return ModelFeatures(
+            enforces_choices=True,
+            scores_choices=True,
+            enforces_json=True,
+            check_schema=_check_schema,
+            schedules_requests=True,
+        )
 
     def load(self) -> None:
         """Load the model now rather than at the first request."""
@@ -205,20 +195,20 @@ class LlamaCppModel:
         """As ``warm``, without blocking the event loop; but see above for loading."""
         await asyncio.to_thread(self.warm, prompt)
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete pages, all at once."""
         return self._ready(requests).complete(requests)
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``, without blocking the event loop."""
         client = await asyncio.to_thread(self._ready, requests)
         return await client.acomplete(requests)
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page piece by piece; leaving early stops the model."""
         return self._ready([request]).stream(request)
 
-    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         client = await asyncio.to_thread(self._ready, [request])
         async with aclosing(client.astream(request)) as chunks:
@@ -241,9 +231,9 @@ class LlamaCppModel:
                 self._client.server()
             return self._client
 
-    def _ready(self, requests: Sequence[Request]) -> CompletionsServerModel:
+    def _ready(self, requests: Sequence[CompletionRequest]) -> CompletionsServerModel:
         """Load the model, with the requests' constant pages computed."""
-        for page in {request.prompt[: request.constant] for request in requests}:
+        for page in {request.prompt[: request.prefix_length] for request in requests}:
             self._prepared(page)
         return self._loaded()
 
@@ -255,6 +245,12 @@ class LlamaCppModel:
             if page not in self._warm:
                 client.warm(page)
                 self._warm.add(page)
+
+
+def _check_schema(schema: JsonSchema) -> None:
+    from urial_core.structured.grammar import check_schema
+
+    check_schema(schema)
 
 
 def _json_fields(schema: JsonSchema) -> dict[str, Any]:

@@ -30,9 +30,8 @@ from urial_core.backends.transformers.row import Row
 from urial_core.backends.transformers.scored_page import ChoiceSequence
 from urial_core.backends.transformers.slab_cache import CachedPrefix, KVCache, supports_kv_cache
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.completion import CompletionChunk
+from urial_core.completion import CompletionChunk, CompletionRequest
 from urial_core.errors import UnsupportedModelError
-from urial_core.request import Request
 from urial_core.structured.constraints import Choice, JsonSchema
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class Engine:
         self._cache_name = found
         self._keeps_last = "logits_to_keep" in accepted
 
-    def generate(self, requests: Sequence[Request]) -> Generator[Step]:
+    def generate(self, requests: Sequence[CompletionRequest]) -> Generator[Step]:
         """Write replies to all requests, a step at a time; closing it ends the work."""
         rows = [self._row(number, request) for number, request in enumerate(requests)]
         for row in rows:
@@ -106,7 +105,7 @@ class Engine:
             if replies := [row for row in batch if isinstance(row, Row)]:
                 yield from self._write(replies)
 
-    def _row(self, number: int, request: Request) -> Row | ChoiceSequence:
+    def _row(self, number: int, request: CompletionRequest) -> Row | ChoiceSequence:
         if isinstance(request.constraint, Choice):
             return ChoiceSequence(number, request, self._tokenization)
         if isinstance(request.constraint, JsonSchema) and find_spec("llguidance"):
@@ -122,7 +121,7 @@ class Engine:
 
     def _keep_constant(self, row: Page) -> Generator[Step]:
         """See to it that the constant part of a row's page is kept."""
-        constant = self._constant_ids(row.request.prompt[: row.request.constant])
+        constant = self._constant_ids(row.request.prompt[: row.request.prefix_length])
         length = common_prefix(constant, row.ids)  # the last tokens may merge with what follows
         segment, kept = self.prefixes.match(row.ids)
         if length - kept >= _WORTH_KEEPING and length < self._too_long:

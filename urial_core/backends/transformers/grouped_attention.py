@@ -21,13 +21,13 @@ _NAME = "urial_grouped_sdpa"
 
 def use_grouped_attention(model: Any) -> None:
     """Switch a model on a CPU from transformers' ``sdpa`` to this attention, if it uses that."""
-    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":  # noqa: SLF001
+    if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(_NAME, _attend)
         AttentionMaskInterface.register(_NAME, sdpa_mask)
         model.set_attn_implementation(_NAME)
 
 
-def _attend(  # noqa: PLR0917 - transformers calls it so
+def _attend(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,

@@ -9,8 +9,7 @@ import torch
 
 from urial_core.backends.transformers.row import Row
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.completion import CompletionChunk, TokenLogprob
-from urial_core.request import Request
+from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob
 
 if TYPE_CHECKING:
     from urial_core.backends.transformers.json_grammar import JsonText
@@ -29,7 +28,7 @@ class JsonSequence(Row):
     def __init__(
         self,
         number: int,
-        request: Request,
+        request: CompletionRequest,
         tokenization: Tokenization,
         end_of_text: Collection[int],
         text: JsonText,

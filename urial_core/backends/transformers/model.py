@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from urial_core.backends.transformers.source import Source
 from urial_core.backends.transformers.window import config_file_window, window_of
-from urial_core.completion import Completion, CompletionChunk
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    Tokenizer,
+)
 from urial_core.errors import (
     GenerationError,
     MissingDependencyError,
@@ -21,8 +27,7 @@ from urial_core.errors import (
     UnsupportedModelError,
     UrialError,
 )
-from urial_core.request import Request
-from urial_core.structured.constraints import Constraint, JsonSchema
+from urial_core.structured.constraints import JsonSchema
 
 if TYPE_CHECKING:
     from urial_core.backends.transformers.engine import Engine, Step
@@ -168,7 +173,7 @@ class TransformersModel:
         return window_of(self._load_config().get_text_config(decoder=True).to_dict())
 
     @property
-    def context_window_at_hand(self) -> int | None:
+    def known_context_window(self) -> int | None:
         """The context window, if it is known without loading anything through transformers."""
         if self._config is not None:
             return self.context_window
@@ -185,19 +190,26 @@ class TransformersModel:
         self._submit(self._ready_engine).result()
 
     @property
-    def counts_exactly(self) -> bool:
-        """Yes: the tokenizer is at hand."""
-        return True
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        return self._tokenization().encode
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, the begin-of-text token included."""
-        return len(self.token_ids(text))
+        return len(self.tokenizer(text))
 
-    def token_ids(self, text: str) -> list[int]:
-        """Encode a text."""
-        return self._tokenization().encode(text)
+    @property
+    def features(self) -> ModelFeatures:
+        """Choices with their scores; JSON schemas if llguidance is installed."""
+        enforces_json = find_spec("llguidance") is not None
+        return ModelFeatures(
+            enforces_choices=True,
+            scores_choices=True,
+            enforces_json=enforces_json,
+            check_schema=_check_schema if enforces_json else None,
+        )
 
-    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete pages as one batch."""
         pieces = _Pieces(len(requests))
         steps = self._steps(requests)
@@ -208,7 +220,7 @@ class TransformersModel:
             self._end(steps)
         return pieces.completions()
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[Completion]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``, without blocking the event loop."""
         pieces = _Pieces(len(requests))
         steps = self._steps(requests)
@@ -219,7 +231,7 @@ class TransformersModel:
             self._end(steps)
         return pieces.completions()
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a page, a chunk for each token."""
         steps = self._steps([request])
         try:
@@ -229,7 +241,7 @@ class TransformersModel:
         finally:
             self._end(steps)
 
-    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         steps = self._steps([request])
         try:
@@ -239,25 +251,6 @@ class TransformersModel:
         finally:
             self._end(steps)
 
-    @property
-    def scores_choices(self) -> bool:
-        """Yes: a choice reports the log-probabilities of all its options."""
-        return True
-
-    def constrains(self, constraint: Constraint) -> bool:
-        """Yes for choices, and for JSON schemas if llguidance is installed.
-
-        Raises:
-            UnsupportedSchemaError: The schema uses something that cannot be enforced.
-        """
-        if isinstance(constraint, JsonSchema):
-            if find_spec("llguidance") is None:
-                return False
-            from urial_core.structured.grammar import check_schema
-
-            check_schema(constraint)
-        return True
-
     def _submit(self, job: Callable[..., _T], *args: Any) -> Future[_T]:
         return self._worker.submit(job, *args)
 
@@ -266,7 +259,7 @@ class TransformersModel:
         with suppress(RuntimeError):  # at the interpreter's exit, nothing is taken any more
             self._worker.submit(steps.close)
 
-    def _steps(self, requests: Sequence[Request]) -> Generator[Step]:
+    def _steps(self, requests: Sequence[CompletionRequest]) -> Generator[Step]:
         """The engine's steps; run by the worker only."""
         try:
             yield from self._ready_engine().generate(requests)
@@ -304,6 +297,12 @@ class TransformersModel:
 
                 self._tokens = Tokenization(load_tokenizer(self._source))
             return self._tokens
+
+
+def _check_schema(schema: JsonSchema) -> None:
+    from urial_core.structured.grammar import check_schema
+
+    check_schema(schema)
 
 
 def _advance(steps: Generator[Step]) -> Step | None:

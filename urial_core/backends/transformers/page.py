@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.request import Request
+from urial_core.completion import CompletionRequest
 
 __all__ = ["Page"]
 
@@ -18,7 +18,7 @@ class Page:
         reused: Of them, those whose keys and values an earlier request left.
     """
 
-    def __init__(self, number: int, request: Request, tokenization: Tokenization) -> None:
+    def __init__(self, number: int, request: CompletionRequest, tokenization: Tokenization) -> None:
         self.number = number
         self.request = request
         self.ids = tuple(tokenization.encode(request.prompt))

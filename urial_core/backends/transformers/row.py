@@ -9,9 +9,9 @@ import torch
 from urial_core.backends.transformers.page import Page
 from urial_core.backends.transformers.sampling import Sampler
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.completion import CompletionChunk, TokenLogprob, Usage
+from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, Usage
+from urial_core.decoding.reply_decoder import reply_decoder
 from urial_core.parameters import GenerationParameters
-from urial_core.request import Request
 
 __all__ = ["Row"]
 
@@ -30,7 +30,7 @@ class Row(Page):
     def __init__(
         self,
         number: int,
-        request: Request,
+        request: CompletionRequest,
         tokenization: Tokenization,
         end_of_text: Collection[int],
         parameters: GenerationParameters | None = None,
@@ -41,7 +41,7 @@ class Row(Page):
         self._tokenization = tokenization
         self._end_of_text = end_of_text
         self._decode = tokenization.decoder(self.ids)
-        self._reader = request.reader()
+        self._reader = reply_decoder(request)
         self._sampler = Sampler(parameters or request.parameters)
 
     def step(self, logits: torch.Tensor) -> CompletionChunk:
@@ -92,6 +92,6 @@ class Row(Page):
             return False
         if not text.strip():
             return len(self.written) >= _BLANK_TOKENS
-        reader = self.request.reader()
+        reader = reply_decoder(self.request)
         reader.feed(text)
         return reader.ended and reader.ended_blank

@@ -7,8 +7,7 @@ import torch
 from urial_core.backends.transformers.page import Page
 from urial_core.backends.transformers.prefix_cache import common_prefix
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.completion import CompletionChunk, TokenLogprob, Usage
-from urial_core.request import Request
+from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, Usage
 from urial_core.structured.constraints import Choice
 
 __all__ = ["ChoiceSequence"]
@@ -25,8 +24,8 @@ class ChoiceSequence(Page):
         tails: For each option, the tokens that are scored: those behind ``ids``.
     """
 
-    def __init__(self, number: int, request: Request, tokenization: Tokenization) -> None:
-        assert isinstance(request.constraint, Choice)  # noqa: S101 - the engine looked
+    def __init__(self, number: int, request: CompletionRequest, tokenization: Tokenization) -> None:
+        assert isinstance(request.constraint, Choice)
         super().__init__(number, request, tokenization)
         self._choice = request.constraint
         self._page_tokens = len(self.ids)
@@ -45,8 +44,8 @@ class ChoiceSequence(Page):
     def choose(self) -> CompletionChunk:
         """Take the best option, once all are scored."""
         options, logprobs = self._choice.options, self._logprobs
-        offsets = self._choice.offsets or (0.0,) * len(options)
-        best = max(range(len(options)), key=lambda index: logprobs[index] + offsets[index])
+        biases = self._choice.biases or (0.0,) * len(options)
+        best = max(range(len(options)), key=lambda index: logprobs[index] + biases[index])
         ranked = sorted(zip(options, logprobs, strict=True), key=lambda pair: -pair[1])
         written = len(self.ids) + len(self.tails[best]) - self._page_tokens
         return CompletionChunk(

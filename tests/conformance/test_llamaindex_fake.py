@@ -7,15 +7,15 @@ from llama_index.core.llms import LLM
 
 from llamaindex_urial import UrialLLM
 from llamaindex_urial.conformance import LLMConformanceTests
+from urial_core.completion import CompletionRequest
 from urial_core.errors import GenerationError
-from urial_core.request import Request
 from urial_core.testing import FakeModel
 
 
 class AnsweringModel(FakeModel):
     """Answers each question with words of its own, and then runs on."""
 
-    def _next_script(self, request: Request) -> list[str | Exception]:
+    def _next_script(self, request: CompletionRequest) -> list[str | Exception]:
         super()._next_script(request)
         query = request.prompt.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]
         return ["You ", "asked ", "about ", f"{query[-40:]}.", "\n````\n", "# Query:"]

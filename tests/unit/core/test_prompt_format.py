@@ -81,11 +81,11 @@ def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:
         ({"fence": "``~"}, "three or more of one of"),
         ({"fence": "```python"}, "three or more of one of"),
         ({"fence": "----"}, "three or more of one of"),
-        ({"before": ""}, "must end with a newline"),
-        ({"gap": " "}, "must end with a newline"),
+        ({"separator": ""}, "must end with a newline"),
+        ({"text_separator": " "}, "must end with a newline"),
     ],
 )
-def test_bad_frames_are_refused(fields: dict[str, Any], message: str) -> None:
+def test_bad_formats_are_refused(fields: dict[str, Any], message: str) -> None:
     """A format whose sections could not be told apart is refused, with the reason."""
     with pytest.raises(PromptError, match=message):
         PromptFormat(**fields)
@@ -100,7 +100,7 @@ def test_bad_frames_are_refused(fields: dict[str, Any], message: str) -> None:
     ],
     ids=["endless fence", "backslash", "header in a header"],
 )
-def test_frames_nobody_can_read_back_are_refused(fields: dict[str, Any]) -> None:
+def test_formats_nobody_can_read_back_are_refused(fields: dict[str, Any]) -> None:
     """A format that the escapes or the reader could not handle is refused, not misread later."""
     with pytest.raises(PromptError):
         PromptFormat(**fields)

@@ -1,6 +1,6 @@
 """The list of roads: every way that a user has to the same base model.
 
-To add one, write a function that makes it and a row in ``ROADS``.
+To add one, write a function that makes it and a row in ``BACKENDS``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from ollama_front import OllamaFront
-from road import BackendCase, LangChainBackend, LlamaIndexBackend
-from tgi_front import TgiFront
+from backend_case import BackendCase, LangChainBackend, LlamaIndexBackend
+from fake_ollama import OllamaFront
+from fake_tgi import TgiFront
 
 from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
 from urial_core.demo import demo_model_file
 
-__all__ = ["FRONTS", "ROADS", "Kind"]
+__all__ = ["BACKENDS", "FRONTS", "Kind"]
 
 FRONTS = {"ollama": OllamaFront, "tgi": TgiFront}
 
@@ -30,7 +30,7 @@ _WINDOW = 2048
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of road.
+    """A kind of backend_case.
 
     Attributes:
         make: Makes one, of fixtures and the chat model's fields.
@@ -154,7 +154,7 @@ def _llm_huggingface(given: Given, **fields: Any) -> BackendCase:
     return LlamaIndexBackend(UrialLLM(llm=llm, **fields))
 
 
-ROADS = {
+BACKENDS = {
     "LangChain from_endpoint": Kind(_chat_endpoint),
     "LangChain OpenAI": Kind(
         _chat_openai, usage=_WHOLE, constrains=False, closed_by_garbage_collection=True

@@ -11,7 +11,7 @@ from langchain_core.language_models import LLM
 from langchain_core.outputs import GenerationChunk
 
 from langchain_urial import ChatUrial
-from urial_core import CompletionChunk, Prompt, Request
+from urial_core import CompletionChunk, CompletionRequest, Prompt
 from urial_core.testing import FakeModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
@@ -40,21 +40,21 @@ class EchoModel(FakeModel):
         self.calls = list[list[str]]()
         self.streams = list[str]()
 
-    def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         """Answer them all."""
         self.calls.append([query_of(request.prompt) for request in requests])
         self.requests += requests
         time.sleep(self._delay)
         return [CompletionChunk(self._reply(request), finish="stop") for request in requests]
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         """Answer them all."""
         self.calls.append([query_of(request.prompt) for request in requests])
         self.requests += requests
         await asyncio.sleep(self._delay)
         return [CompletionChunk(self._reply(request), finish="stop") for request in requests]
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Answer in pieces of three characters."""
         self.streams.append(query_of(request.prompt))
         self.requests.append(request)
@@ -62,14 +62,14 @@ class EchoModel(FakeModel):
         for at in range(0, len(text), 3):
             yield CompletionChunk(text[at : at + 3])
 
-    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """Answer in pieces of three characters."""
         for chunk in self.stream(request):
             await asyncio.sleep(0)
             yield chunk
 
     @staticmethod
-    def _reply(request: Request) -> str:
+    def _reply(request: CompletionRequest) -> str:
         return f"re: {query_of(request.prompt)}{END}{JUNK}"
 
 
@@ -81,7 +81,7 @@ class ReportingModel(FakeModel):
         super().__init__(name=name)
         self._chunks = chunks
 
-    def complete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         """Replay the chunks as one."""
         self.requests += requests
         whole = CompletionChunk(
@@ -92,16 +92,16 @@ class ReportingModel(FakeModel):
         )
         return [whole for _ in requests]
 
-    def stream(self, request: Request) -> Generator[CompletionChunk]:
+    def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Replay the chunks."""
         self.requests.append(request)
         yield from self._chunks
 
-    async def acomplete(self, requests: Sequence[Request]) -> list[CompletionChunk]:
+    async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
         """Replay the chunks as one."""
         return self.complete(requests)
 
-    async def astream(self, request: Request) -> AsyncGenerator[CompletionChunk]:
+    async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """Replay the chunks."""
         for chunk in self.stream(request):
             yield chunk

@@ -1,4 +1,4 @@
-"""A road: a chat model of either framework, on whatever way to the base model, in one form."""
+"""A backend_case: a chat model of either framework, on whatever way to the base model, in one form."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Answer:
 
 
 class BackendCase(ABC):
-    """One road."""
+    """One backend_case."""
 
     async def ask(self, question: str, way: str = "sync", **kwargs: Any) -> Answer:
         """One reply, asked for in one of the ways."""
@@ -89,7 +89,7 @@ class BackendCase(ABC):
 
 
 class LangChainBackend(BackendCase):
-    """A road of LangChain's."""
+    """A backend_case of LangChain's."""
 
     def __init__(self, chat: ChatUrial) -> None:
         self.chat = chat
@@ -146,7 +146,7 @@ class LangChainBackend(BackendCase):
 
 
 class LlamaIndexBackend(BackendCase):
-    """A road of LlamaIndex's."""
+    """A backend_case of LlamaIndex's."""
 
     def __init__(self, llm: UrialLLM) -> None:
         self.llm = llm

@@ -11,7 +11,7 @@ import json
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from front import Front, RefusedError
+from fake_front import Front, RefusedError
 
 _MOST_STOPS = 4
 

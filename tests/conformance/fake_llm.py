@@ -355,7 +355,7 @@ def _left_quietly(told: Any, source: Source) -> Generator[Any]:
 
 def _plainly(items: Any) -> Generator[Any]:
     # `yield from` would hand the close on; a loop does not.
-    for item in items:  # noqa: UP028
+    for item in items:
         yield item
 
 

@@ -7,16 +7,19 @@ from dataclasses import replace
 import pytest
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
-from urial_core.structured.constraints import Choice, Constraint, JsonSchema, constrains
+from urial_core.completion import ModelFeatures
+from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.testing import FakeModel
 
 
 @pytest.mark.parametrize("constraint", [Choice(("yes", "no")), JsonSchema.of({})])
 def test_constraints(constraint: Constraint) -> None:
     """It promises constraints if told to, and its scripts answer constrained requests in turn."""
-    assert not constrains(FakeModel(), constraint)
-    model = FakeModel("yes", "{}", constrained=True)
-    assert constrains(model, constraint)
+    assert not FakeModel().features.enforces(constraint)
+    model = FakeModel(
+        "yes", "{}", features=ModelFeatures(enforces_choices=True, enforces_json=True)
+    )
+    assert model.features.enforces(constraint)
     request = replace(
         UrialChat(model, load_prompt("short")).request(
             [Message("user", "Well?")], GenerationParameters(max_tokens=9)

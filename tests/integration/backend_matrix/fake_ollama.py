@@ -10,7 +10,7 @@ import json
 from collections.abc import Generator
 from typing import Any
 
-from front import Front, RefusedError
+from fake_front import Front, RefusedError
 
 _DEFAULTS = {
     "num_predict": -1,

@@ -10,7 +10,14 @@ from typing import Any
 
 import httpx
 
-from urial_core import CompletionChunk, GenerationParameters, Message, Prompt, Request, compose
+from urial_core import (
+    CompletionChunk,
+    CompletionRequest,
+    GenerationParameters,
+    Message,
+    Prompt,
+    compose,
+)
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.structured.constraints import Constraint
 
@@ -23,13 +30,15 @@ PROMPT = Prompt(name="tests", instruction="Answer.")
 
 def request_for(
     text: str = "Hi", *, constraint: Constraint | None = None, **parameters: Any
-) -> Request:
+) -> CompletionRequest:
     """A request whose page holds the text."""
     request = compose(PROMPT, [Message("user", text)], GenerationParameters(**parameters))
     return replace(request, constraint=constraint)
 
 
-async def asked(model: CompletionsServerModel, way: str, request: Request) -> list[CompletionChunk]:
+async def asked(
+    model: CompletionsServerModel, way: str, request: CompletionRequest
+) -> list[CompletionChunk]:
     """The chunks of a request made in one of the ``WAYS``."""
     match way:
         case "complete":
@@ -92,7 +101,7 @@ DONE = event("[DONE]")
 Answer = Callable[[Any], Any]
 
 
-class PretendServer:
+class FakeServer:
     """Answers as one kind of server does; what continues a page is up to the test.
 
     ``answer`` gets the body of a request for a completion and returns the answer's JSON, a

@@ -31,7 +31,6 @@ from urial_core import (
     unescape,
 )
 from urial_core.budget import TokenBudget
-from urial_core.prompts.loading import default_tool_examples
 from urial_core.prompts.tool_examples import ToolExamples
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
@@ -55,8 +54,8 @@ def behind(prompt: Prompt, *messages: Message, use: ToolUse | None = USE) -> str
     """The part of a page with tools behind the constant one."""
     request = compose(prompt, messages, tools=use)
     constant = prompt.prefix_with_tools if use and use.tools else prompt.prefix
-    assert request.prompt[: request.constant] == constant
-    return request.prompt[request.constant :]
+    assert request.prompt[: request.prefix_length] == constant
+    return request.prompt[request.prefix_length :]
 
 
 def test_without_tools_the_page_is_the_plain_one() -> None:
@@ -98,11 +97,10 @@ def test_the_page_ends_where_the_model_decides(use: ToolUse, end: str) -> None:
 
 
 def test_the_choice() -> None:
-    """The first step is a choice between the headers, with the lesson's offset."""
-    lesson = replace(default_tool_examples(), call_offset=1.5)
-    request = compose(replace(PROMPT, tool_examples=lesson), [ASKED], tools=USE)
+    """The first step is a choice between the headers."""
+    request = compose(PROMPT, [ASKED], tools=USE)
     headers = ("# Answer:\n````\n", "# Tool call:\n````\n")
-    assert request.constraint == Choice(headers, (0.0, 1.5))
+    assert request.constraint == Choice(headers)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,7 @@ def test_no_text_forges_a_section(
     ]
     prompt = replace(PROMPT, format=prompt_format)
     request = compose(prompt, messages, tools=ToolUse((tool,)))
-    page = request.prompt[request.constant :]
+    page = request.prompt[request.prefix_length :]
     lines = [line for line in page.splitlines() if line.rstrip(" \t") in prompt_format.headers]
     kinds = ("tools", "user", "call", "tool")
     assert lines == [prompt_format.header(kind) for kind in kinds]
@@ -240,7 +238,7 @@ def test_a_call_is_not_continued(messages: list[Message], use: ToolUse | None) -
 def test_a_form_is_shown() -> None:
     """The form of the answer is a rule behind the last message, and constrains the answer."""
     form = JsonSchema.of({"title": "T", "type": "object"})
-    request = compose(PROMPT, [ASKED], output=form)
+    request = compose(PROMPT, [ASKED], response_format=form)
     assert request.constraint == form
     rule = 'Answer with JSON only, in the form of this JSON schema: {"type": "object"}'
     end = f"\n# System:\n````\n{rule}\n````\n\n# Answer:\n````\n"
@@ -265,12 +263,12 @@ def test_a_lesson_of_one_s_own(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(
         """
-format = 1
+version = 1
 name = "own"
 instruction = "Be kind."
 [tools]
 instruction = "Use tools."
-call_offset = -0.5
+content_free_query = "Hi"
 [[tools.tools]]
 name = "f"
 parameters = '{"type": "object"}'
@@ -285,7 +283,7 @@ messages = [
         "utf-8",
     )
     prompt = load_prompt(path)
-    assert prompt.lesson.call_offset == -0.5
+    assert prompt.tool_examples.content_free_query == "Hi"
     assert prompt.prefix_with_tools == (
         prompt.prefix
         + "\n# System:\n````\nUse tools.\n````\n"
