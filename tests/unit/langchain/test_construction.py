@@ -86,9 +86,9 @@ def test_what_is_no_base_model_is_refused_with_advice(llm: Any, said: str) -> No
 
 def test_a_prompt_is_a_name_a_file_or_an_object(tmp_path: Path) -> None:
     """All three ways give the same prompt; an unknown name is an error at once."""
-    from urial_core import presets
+    from urial_core import prompts
 
-    folder = Path(presets.__file__).parent
+    folder = Path(prompts.__file__).parent / "presets"
     file = tmp_path / "mine.toml"
     file.write_text((folder / "short.toml").read_text("utf-8"), "utf-8")
     pages = {
