@@ -17,7 +17,7 @@ from urial_core.completion import (
     Usage,
 )
 from urial_core.composing import ReplyRequest, compose
-from urial_core.decoding import Reply, ReplyDecoder, ReplyEnd, TextDelta, ToolCallDelta
+from urial_core.decoding import ReplyDecoder
 from urial_core.errors import (
     ContextOverflowError,
     ConversationError,
@@ -42,6 +42,7 @@ from urial_core.prompts.loading import load_prompt, preset_names
 from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples
+from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 from urial_core.version import __version__

@@ -5,18 +5,16 @@ Plain concatenation throughout: user text never meets a template language.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from urial_core.budget import TokenBudget, reply_tokens
 from urial_core.completion import CompletionRequest
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
-from urial_core.parameters import GenerationParameters
+from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt import Prompt
-from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.turns import (
     Turn,
     group_turns,
@@ -27,10 +25,22 @@ from urial_core.prompts.turns import (
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import Tool, ToolUse, call_start
 
-__all__ = ["Overflow", "ReplyRequest", "compose", "compose_plain", "conversation_text", "format_of"]
+__all__ = ["Overflow", "ReplyRequest", "compose", "compose_plain", "conversation_text"]
 
 Overflow = Literal["error", "truncate"]
 """What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
+
+
+MIN_REPLY_TOKENS = 64
+"""The least room a reply must have where no ``max_tokens`` is set, in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBudget:
+    """The model's context window, in tokens, and how its tokenizer counts a text."""
+
+    window: int
+    count: Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +59,6 @@ class ReplyRequest(CompletionRequest):
     response_format: JsonSchema | None = None
     content_free_prompt: str = ""
     truncated: tuple[Message, ...] = ()
-
-
-def format_of(request: CompletionRequest) -> PromptFormat:
-    """Return how a request's prompt is written."""
-    assert request.format is not None
-    return request.format
 
 
 def conversation_text(
@@ -113,12 +117,12 @@ def compose(
         return prefix + tool_list + "".join(written[index] for index in kept) + ending.opened
 
     kept = list(range(len(sections)))
-    max_tokens = reply_tokens(parameters.max_tokens, None)
+    max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:
         turns = _droppable_turns(sections) if overflow == "truncate" else []
         while True:
             tokens = budget.count(page(kept) + ending.reserve)
-            room = reply_tokens(parameters.max_tokens, budget.window - tokens)
+            room = _reply_tokens(parameters.max_tokens, budget.window - tokens)
             if tokens + room <= budget.window:
                 max_tokens = room
                 break
@@ -182,10 +186,10 @@ def compose_plain(
         ContextOverflowError: It does not fit.
     """
     parameters = parameters or GenerationParameters()
-    max_tokens = reply_tokens(parameters.max_tokens, None)
+    max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:
         tokens = budget.count(text)
-        max_tokens = reply_tokens(parameters.max_tokens, budget.window - tokens)
+        max_tokens = _reply_tokens(parameters.max_tokens, budget.window - tokens)
         if tokens + max_tokens > budget.window:
             raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
     return ReplyRequest(
@@ -275,3 +279,17 @@ def _droppable_turns(sections: Sequence[Turn]) -> list[list[int]]:
         if section.kind != "system":
             turns[-1].append(index)
     return turns[:-1]
+
+
+def _reply_tokens(max_tokens: int | None, room: int | None) -> int:
+    """Return a reply's length limit, in tokens.
+
+    Args:
+        max_tokens: What the user set; kept as it is.
+        room: What the window leaves beside the prompt; None if unknown.
+    """
+    if max_tokens is not None:
+        return max_tokens
+    if room is None:
+        return DEFAULT_MAX_TOKENS
+    return max(min(DEFAULT_MAX_TOKENS, room), MIN_REPLY_TOKENS)

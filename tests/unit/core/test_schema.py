@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from urial_core import Tool, UnsupportedSchemaError
-from urial_core.decoding.call_form import call_schema
+from urial_core.decoding.tool_calls import call_schema
 from urial_core.structured.json_schema import (
     check_schema,
     compact,
