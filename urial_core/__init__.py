@@ -1,9 +1,9 @@
 """URIAL: an untuned base model as a chat model, by in-context learning alone.
 
-The method (Lin et al., ICLR 2024, arXiv 2312.01552) needs one constant page of text: an
-instruction and a few restyled examples, then the conversation written the same way. This package
-is the method itself and its engines; ``langchain_urial`` fits it into LangChain. Importing it loads
-no framework, nor torch nor transformers.
+The method (Lin et al., ICLR 2024, arXiv 2312.01552) needs one constant prompt prefix: an
+instruction and a few restyled examples (few-shot), then the conversation in the same format. This
+package is the method and its backends; ``langchain_urial`` and ``llamaindex_urial`` adapt it.
+Importing it loads neither framework, nor torch, nor transformers.
 """
 
 from urial_core.chat import UrialChat

@@ -21,7 +21,7 @@ from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Prompt
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.json_schema import check_schema
+from urial_core.structured.json_validation import check_schema
 from urial_core.tools import ToolUse
 
 __all__ = ["UrialChat"]

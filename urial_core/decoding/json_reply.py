@@ -10,8 +10,8 @@ from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import EndReason, Reply, ReplyEnd, TextDelta
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.json_repair import checked_json
 from urial_core.structured.json_scanner import JsonValue
+from urial_core.structured.json_validation import validate_json
 
 __all__ = ["json_reply"]
 
@@ -52,13 +52,13 @@ def json_reply(
         steps.written += "" if prefill else first
         value = _JsonDecoder(steps.format, prefill or first)
         reason = yield from _write(steps, value, None)
-    text, error = checked_json(value.text.strip(), schema.text, stands=value.emitted)
+    text, error = validate_json(value.text.strip(), schema.text, repair=not value.emitted)
     if error and not prefill and not value.emitted and reason != "length":
         _show_error(steps, value.text, error)
         steps.written += first
         value = _JsonDecoder(steps.format, first)
         reason = yield from _write(steps, value, None)
-        text, error = checked_json(value.text.strip(), schema.text)
+        text, error = validate_json(value.text.strip(), schema.text)
     deltas = value.deltas
     if not value.emitted:
         text = text.removeprefix(prefill)

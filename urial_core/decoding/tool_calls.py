@@ -13,7 +13,8 @@ from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import ToolCallDelta
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_scanner import JsonValue
-from urial_core.structured.json_schema import fitted, forbid_additional_properties
+from urial_core.structured.json_schema import forbid_additional_properties
+from urial_core.structured.json_validation import match_schema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quoted
 
 __all__ = ["CallsDecoder", "call_schema", "parse_call"]
@@ -58,7 +59,7 @@ def parse_call(text: str, tools: Sequence[Tool], call_id: str) -> ToolCall | Inv
         arguments = _loaded(arguments)
     if not isinstance(arguments, dict):
         return InvalidToolCall(text, "The arguments must be a JSON object.", name, call_id)
-    arguments, mismatch = fitted(arguments, known[name].parameters)
+    arguments, mismatch = match_schema(arguments, known[name].parameters)
     if mismatch:
         shown = json.dumps(arguments, ensure_ascii=False)
         return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)

@@ -172,17 +172,21 @@ class _ToolReply:
         yield from self._steps.end(reader)
         yield from feed(header.flush())
         if header.kind == "call":
-            self._steps.written = self._calls_start
-            if calls.has_text:
-                yield from self._end_calls(reader, calls)
-            else:
-                yield from self._write_calls()
-            return self._calls_reply()
+            return (yield from self._finish_calls(reader, calls))
         if not self._request.response_format:
             yield from answer.flush(reader.finish)
             if not answer.is_blank:
                 return answer.reply(self._steps.usage)
         return (yield from self._write_answer())
+
+    def _finish_calls(self, reader: CompletionReader, calls: CallsDecoder) -> ReplySteps:
+        """Go on with the calls that the model opened by itself."""
+        self._steps.written = self._calls_start
+        if calls.has_text:
+            yield from self._end_calls(reader, calls)
+        else:
+            yield from self._write_calls()
+        return self._calls_reply()
 
     def _write_answer(self) -> ReplySteps:
         """Have the answer written in a turn that we open, as a reply without tools."""

@@ -6,8 +6,8 @@ from time import process_time
 
 import pytest
 
-from urial_core.decoding.stream_decoders import EchoDecoder
 from urial_core import PromptFormat, ReplyDecoder
+from urial_core.decoding.stream_decoders import EchoDecoder
 
 SIZE = 200_000
 PROSE = "It was a dark and stormy night, and the rain fell in torrents.\n"

@@ -17,8 +17,8 @@ from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.errors import ConversationError, GenerationError, ServerError
 from urial_core.replies import Reply, ReplyEnd
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.json_repair import checked_json
 from urial_core.structured.json_scanner import JsonValue
+from urial_core.structured.json_validation import validate_json
 
 __all__ = ["reply_of"]
 
@@ -101,7 +101,7 @@ def _fitting(written: str, request: ReplyRequest, output: JsonSchema, *, cut: bo
     section = TurnDecoder(request.format, request.prefill)
     value = JsonValue()
     value.feed(request.prefill + section.feed(written) + section.flush())
-    text, wrong = checked_json(value.text.strip(), output.text)
+    text, wrong = validate_json(value.text.strip(), output.text)
     if not value.complete and wrong:
         why = "It was cut at max_tokens: raise it." if cut else wrong
         raise GenerationError(f"The reply is not whole JSON. {why}", text)
