@@ -127,8 +127,8 @@ class InvalidToolCall:
     def attempt(self) -> ToolCall | None:
         """The call as it was written, if its arguments are a JSON object.
 
-        The frameworks' agents stop at an invalid call, but report a call of an unknown tool, or with
-        mismatching arguments, to the model and go on.
+        The frameworks' agents stop at an invalid call, but report a call of an unknown tool or
+        with mismatching arguments to the model, and go on.
         """
         try:
             arguments = json.loads(self.text)
