@@ -27,7 +27,7 @@ class Message:
     """
 
     role: Role
-    text: str
+    text: str = ""
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None

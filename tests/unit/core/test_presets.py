@@ -177,8 +177,8 @@ def test_a_preset_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("content", "message"),
     [
         (SMALL + "author = 'me'\n", "author: Extra inputs"),
-        (SMALL + "[format]\nquote = '>'\n", "format.quote: Extra inputs"),
-        (SMALL + "[[examples]]\nquery='q'\nanswer='a'\nid=1\n", "examples.0.id: Extra inputs"),
+        (SMALL + "[format]\nquote = '>'\n", "format.quote: Unexpected"),
+        (SMALL + "[[examples]]\nquery='q'\nanswer='a'\nid=1\n", "examples.0.id: Unexpected"),
         (SMALL + "[[examples]]\nquery='q'\n", "examples.0.answer: Field required"),
         (SMALL + "[[examples]]\nquery=1\nanswer='a'\n", "examples.0.query: .*string"),
         (SMALL + "[[examples]]\nquery=''\nanswer='a'\n", "examples.0.query: .*at least 1"),
