@@ -70,7 +70,8 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
     model = FakeModel("Fine.")
     arguments = (
         "--model m --prompt short --system Rules --max-tokens 7 --temperature 0.5 --seed 3"
-        " --backend transformers --trust-remote-code --dtype float32 --device-map cpu --overflow error"
+        " --dtype float32 --device-map cpu --overflow error --trust-remote-code"
+        " --backend transformers"
     )
     run_urial("chat", *arguments.split(), stdin="Hi\n", model=model)
     options = {"dtype": "float32", "device_map": "cpu", "trust_remote_code": True}

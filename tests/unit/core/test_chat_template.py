@@ -173,7 +173,7 @@ def test_tools(number: int, messages: list[OpenAIMessage]) -> None:
 @many
 @given(_prompts, st.lists(_messages, max_size=3))
 def test_unanswerable_conversations(number: int, messages: list[OpenAIMessage]) -> None:
-    """Refuse a conversation without text, or with an answer last, exactly where ``compose`` does."""
+    """Refuse a conversation without text, or with an answer last, where ``compose`` does."""
     try:
         expected = compose(PROMPTS[number], list(map(message, messages))).prompt
     except ConversationError as error:
