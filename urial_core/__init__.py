@@ -45,7 +45,8 @@ from urial_core.prompts.tool_examples import ToolExamples
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
-from urial_core.version import __version__
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Choice",
