@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Any
 
 from urial_core.structured.constraints import JsonSchema
@@ -122,7 +122,10 @@ class Closer:
     def states(self, before: JsonState, tokens: Iterable[int]) -> list[JsonState]:
         """Return what a JSON text stands in after each byte of some tokens, ``before`` first."""
         text = b"".join([self._bytes.get(token, b"") for token in tokens]).decode("latin-1")
-        return list(accumulate(text, next_state, initial=before))
+        states = [before]
+        for character in text:
+            states.append(next_state(states[-1], character))
+        return states
 
     def find(self, matcher: Any, state: JsonState, limit: int) -> Closing | None:
         """Find a closing of at most ``limit`` tokens; return None if there seems to be none.

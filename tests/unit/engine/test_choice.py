@@ -79,13 +79,13 @@ def test_batches(plain_architecture: str, max_batch_size: int, make_engine: Make
             assert scores_of(one) == pytest.approx(scores_of(other), abs=1e-3)
 
 
-def test_offsets_decide(make_engine: MakeEngine) -> None:
-    """An offset can make any option the best; the scores reported leave it out."""
+def test_biases_decide(make_engine: MakeEngine) -> None:
+    """A bias can make any option the best; the scores reported leave it out."""
     engine = make_engine()
     scores = scores_of(engine.complete([ask(engine)])[0])
     for index, option in enumerate(OPTIONS):
-        offsets = tuple(1000.0 * (index == other) for other in range(len(OPTIONS)))
-        completion = engine.complete([ask(engine, offsets=offsets)])[0]
+        biases = tuple(1000.0 * (index == other) for other in range(len(OPTIONS)))
+        completion = engine.complete([ask(engine, biases=biases)])[0]
         assert completion.text == option
         assert scores_of(completion) == pytest.approx(scores, abs=1e-3)
 

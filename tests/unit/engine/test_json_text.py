@@ -53,7 +53,7 @@ SLOW_TO_CLOSE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def grammars(tokenizer: PreTrainedTokenizerFast) -> JsonGrammars:
-    return JsonGrammars(Tokenization(tokenizer), VOCABULARY, {1})
+    return JsonGrammars(Tokenization(tokenizer), VOCABULARY)
 
 
 def written(

@@ -20,7 +20,7 @@ from urial_core import (
     load_prompt,
 )
 from urial_core.backends.transformers import TransformersModel
-from urial_core.backends.transformers.precision import default_device, resolve_dtype
+from urial_core.backends.transformers.loading import default_device, resolve_dtype
 
 
 @pytest.fixture(scope="module")
