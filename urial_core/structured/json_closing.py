@@ -1,9 +1,9 @@
-"""Close cut JSON: find a short way to the end of a JSON text, from wherever it stands.
+"""Complete cut JSON: find a short way to the end of a JSON text, from any point in it.
 
 The search asks the grammar's matcher what may come next and nothing else, so it serves any schema.
-It takes what ends something where it can, else the shortest value. It branches only within a string
-or a number that cannot end yet and, where the way gets too long, at the values it began. What it
-finds is short, though not always the shortest.
+It ends the present value where it can, and else begins the shortest one. It branches only within a
+string or a number that cannot end yet and, where the path gets too long, at the values it began.
+What it finds is short, though not always the shortest.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def rest_of(text: str, schema: JsonSchema) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A place on the way.
+class _Point:
+    """A point that the search has reached.
 
     Attributes:
         matcher: The grammar's matcher.
-        state: What the text stands in.
-        path: The tokens so far.
-        left: Whether the latest of them ended what it stood in, perhaps to begin something else.
+        state: The scanner's state.
+        path: The tokens from the start of the search.
+        left: Whether the latest of them ended a string or number, perhaps to begin another.
     """
 
     matcher: Any
@@ -120,7 +120,7 @@ class Closer:
         self._contents = (longest + samples, characters)
 
     def states(self, before: JsonState, tokens: Iterable[int]) -> list[JsonState]:
-        """Return what a JSON text stands in after each byte of some tokens, ``before`` first."""
+        """Return the scanner's states from ``before`` on, one after each byte of some tokens."""
         text = b"".join([self._bytes.get(token, b"") for token in tokens]).decode("latin-1")
         states = [before]
         for character in text:
@@ -132,31 +132,31 @@ class Closer:
 
         Args:
             matcher: The grammar's matcher; it is not changed.
-            state: What the text stands in.
+            state: The scanner's state at its end.
             limit: The most tokens that the closing may have.
         """
         self._tried = 0
-        ways = deque([_Place(matcher.deep_copy(), state)])
+        points = deque([_Point(matcher.deep_copy(), state)])
         first = True
-        while ways and (first or self._tried < _MAX_TRIED):
+        while points and (first or self._tried < _MAX_TRIED):
             first = False
-            place: _Place | None = ways.popleft()
-            while place is not None and len(place.path) <= limit:
-                if place.matcher.is_accepting():
-                    return place.path
-                mask = place.matcher.compute_bitmask()
-                if (end := self._end(place.state, mask)) is not None:
-                    place = self._after(place, end)
-                elif place.state != "structure":
-                    place = self._through(place, limit)
+            point: _Point | None = points.popleft()
+            while point is not None and len(point.path) <= limit:
+                if point.matcher.is_accepting():
+                    return point.path
+                mask = point.matcher.compute_bitmask()
+                if (end := self._end(point.state, mask)) is not None:
+                    point = self._after(point, end)
+                elif point.state != "structure":
+                    point = self._through(point, limit)
                 else:
                     starts = self._starts(mask)
-                    ways.extend(self._after(place, start) for start in starts[1:])
-                    place = self._after(place, starts[0]) if starts else None
+                    points.extend(self._after(point, start) for start in starts[1:])
+                    point = self._after(point, starts[0]) if starts else None
         return None
 
     def _end(self, state: JsonState, mask: bytes) -> int | None:
-        """Return a token that ends what the text stands in."""
+        """Return a token that ends the present string, number, list or object."""
         return next(_allowed(self._ends[state], mask), None)
 
     def _starts(self, mask: bytes) -> list[int]:
@@ -167,14 +167,14 @@ class Closer:
             kinds.setdefault(b"0" if kind.isdigit() else kind, token)
         return list(kinds.values()) or _some(mask)
 
-    def _through(self, place: _Place, limit: int) -> _Place | None:
+    def _through(self, point: _Point, limit: int) -> _Point | None:
         """Go on to where the present string or number may end, by as few tokens as seem needed."""
-        seen = {place.matcher.compute_bitmask()}
-        frontier = [place]
+        seen = {point.matcher.compute_bitmask()}
+        frontier = [point]
         most_tried = self._tried + _MAX_TRIED
         counting = False
         while frontier and self._tried < most_tried:
-            reached = dict[bytes, _Place]()
+            reached = dict[bytes, _Point]()
             for contents in self._contents:
                 for after in self._fan(frontier, contents, 1 if counting else None):
                     if after.left or after.matcher.is_accepting():
@@ -186,7 +186,7 @@ class Closer:
                         reached.setdefault(mask, after)
                 if reached and (counting or not seen.issuperset(reached)):
                     break
-            # Where the same tokens may follow as before, it is the same place or one of a count.
+            # Where the same tokens may follow as before, it is the same point or one of a count.
             new = [reached[mask] for mask in reached if mask not in seen]
             counting = not new
             frontier = new[:_MAX_FRONTIER] or list(reached.values())[:1]
@@ -194,27 +194,27 @@ class Closer:
         return None
 
     def _fan(
-        self, frontier: Sequence[_Place], contents: Sequence[int], most: int | None
-    ) -> Iterator[_Place]:
-        """Yield the places after each of these, by the first ``most`` allowed of some tokens."""
-        for place in frontier:
-            mask = place.matcher.compute_bitmask()
+        self, frontier: Sequence[_Point], contents: Sequence[int], most: int | None
+    ) -> Iterator[_Point]:
+        """Yield the points after each of these, by the first ``most`` allowed of some tokens."""
+        for point in frontier:
+            mask = point.matcher.compute_bitmask()
             allowed = list(islice(_allowed(contents, mask), most))
             if not allowed and contents is self._contents[-1]:
                 allowed = _some(mask)
             for token in allowed:
-                yield self._after(place, token)
+                yield self._after(point, token)
 
-    def _after(self, place: _Place, token: int) -> _Place:
-        """Return the place after a token and all forced tokens."""
+    def _after(self, point: _Point, token: int) -> _Point:
+        """Return the point after a token and all forced tokens."""
         self._tried += 1
-        matcher = place.matcher.deep_copy()
+        matcher = point.matcher.deep_copy()
         matcher.consume_token(token)
         forced = matcher.compute_ff_tokens()
         matcher.consume_tokens(forced)
         tokens = (token, *forced)
-        states = self.states(place.state, tokens)
-        return _Place(matcher, states[-1], (*place.path, *tokens), "structure" in states[1:])
+        states = self.states(point.state, tokens)
+        return _Point(matcher, states[-1], (*point.path, *tokens), "structure" in states[1:])
 
 
 def _allowed(tokens: Sequence[int], mask: bytes) -> Iterator[int]:

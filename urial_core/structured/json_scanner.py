@@ -1,8 +1,7 @@
 """Scan JSON text character by character: where strings are, and where a value ends.
 
-One state machine (``next_state``) tells what a JSON text stands in. ``JsonValue`` finds the end of
-a streamed value with it, ``OneLineJson`` normalises whitespace, and ``json_closing`` completes a
-text that was cut.
+One state machine, ``next_state``, serves all that scan JSON: ``JsonValue`` finds the end of a
+streamed value, ``OneLineJson`` normalises whitespace, and ``json_closing`` completes cut JSON.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from typing import Literal
 __all__ = ["JsonState", "JsonValue", "OneLineJson", "next_state"]
 
 JsonState = Literal["structure", "scalar", "string", "escape"]
-"""What a JSON text stands in: between values, in a number or literal, in a string, or behind a
-backslash in one."""
+"""Where a JSON text is: between values, in a number or literal, in a string, or after a backslash
+in one."""
 
 _WHITESPACE = " \t\r\n"
 _PAIRS = {"{": "}", "[": "]"}
@@ -34,15 +33,15 @@ def next_state(state: JsonState, character: str) -> JsonState:
 
 
 class JsonValue:
-    """Follows one JSON value to its end, and an object's members on the way.
+    """Finds the end of one streamed JSON value, and an object's members on the way.
 
-    It checks nothing: what it follows may turn out not to be JSON.
+    It validates nothing: the text may turn out not to be JSON.
 
     Attributes:
-        text: The value so far, without whitespace before it.
-        complete: Whether it has ended. The end of a number or a word shows only by what follows.
+        text: The value so far, without leading whitespace.
+        complete: Whether it has ended. A number or a literal ends only with what follows it.
         members: Of an object, where each member's value starts in ``text`` and where it ends (None
-            while it goes on), by the member's name as it is written, quotes left out.
+            until it does), by the member's name as it is written, without quotes.
     """
 
     def __init__(self) -> None:

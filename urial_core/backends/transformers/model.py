@@ -201,7 +201,7 @@ class TransformersModel:
     ) -> Generator[Callable[[], Future[Step | None]]]:
         """Return a function that has the worker run the next step; it yields None at the end.
 
-        On leaving, the worker closes the steps behind the one under way, without being waited for.
+        On exit, the worker closes the generator after the current step; nobody waits for it.
         """
         steps = self._generate(requests)
         try:
