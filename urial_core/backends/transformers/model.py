@@ -175,7 +175,7 @@ class TransformersModel:
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts as one batch without blocking the event loop."""
-        steps = list[Step]()
+        steps: list[Step] = []
         with self._steps(requests) as advance:
             while (step := await asyncio.wrap_future(advance())) is not None:
                 steps.append(step)
