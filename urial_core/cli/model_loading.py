@@ -95,7 +95,7 @@ def _converted_before(file_name: str) -> bool:
 def _default_device() -> str:
     import torch
 
-    from urial_core.backends.transformers.precision import default_device
+    from urial_core.backends.transformers.loading import default_device
 
     device = default_device()
     if device.type == "cuda":
