@@ -11,6 +11,7 @@ from langchain_core.language_models import BaseLLM, FakeListLLM, FakeStreamingLi
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial import ChatUrial
+from urial_core import Message
 
 WAYS = ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"]
 
@@ -228,6 +229,6 @@ def test_a_request_says_all_an_engine_needs() -> None:
     llm = PlainLLM()
     chat = ChatUrial(llm=llm, prompt=PROMPT)
     chat.invoke("Hi")
-    request = chat._call({}).requests(chat._convert_input("Hi").to_messages())[0]
+    request = chat._call({}).requests([Message("user", "Hi")])[0]
     assert llm.seen[0]["prompt"] == request.prompt
     assert request.prompt.endswith("# Query:\n````\nHi\n````\n\n# Answer:\n````\n")

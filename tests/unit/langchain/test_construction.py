@@ -207,8 +207,12 @@ def test_the_profile_tells_what_the_model_can_do() -> None:
         "tool_call_streaming",
         "structured_output",
         "mid_conversation_system_messages",
+        "temperature",
     ]
+    assert chat.profile["name"] == "scripted"
     assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.prefix)
+    assert "max_output_tokens" not in chat.profile
+    assert chat_of(max_tokens=9).profile["max_output_tokens"] == 9
     own = {"max_input_tokens": 5}
     assert chat_of(profile=own).profile == own
 

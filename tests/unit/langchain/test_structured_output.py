@@ -111,7 +111,7 @@ def test_a_form_is_given_as_to_the_openai_api(response_format: Any, expected: An
     [
         ({"type": "json_schema", "schema": SCHEMA}, "response_format is"),
         ({"type": "json_schema", "json_schema": {"name": "Fruit"}}, "response_format is"),
-        (7, "7 is no schema"),
+        (7, "7 is not a schema"),
     ],
 )
 def test_what_holds_no_schema_is_refused(response_format: Any, said: str) -> None:

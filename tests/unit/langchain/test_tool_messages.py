@@ -23,7 +23,7 @@ from urial_core.errors import UnsupportedContentError
 
 ADD = tool_call(name="add", args={"a": 1}, id="1")
 CALL = ToolCall("add", '{"a": 1}', "1")
-BLOCK = {"type": "parse_tools", "name": "add", "input": {"a": 1}, "id": "1"}
+BLOCK = {"type": "tool_use", "name": "add", "input": {"a": 1}, "id": "1"}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

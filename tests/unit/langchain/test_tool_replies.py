@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_urial.replies import delta_chunk, end_chunk, generation
+from langchain_urial.replies import event_chunk, generation
 from urial_core import (
     GenerationParameters,
     InvalidToolCall,
@@ -59,7 +59,7 @@ def deltas(calls: Sequence[ToolCall], cuts: int) -> list[ToolCallDelta]:
 
 def streamed(events: Sequence[Any], end: ReplyEnd = END) -> list[AIMessageChunk]:
     """The chunks for a stream of events."""
-    chunks = [delta_chunk(event) for event in events] + [end_chunk(end, REQUEST, "model")]
+    chunks = [event_chunk(event, REQUEST, "model") for event in (*events, end)]
     messages = [chunk.message for chunk in chunks]
     assert all(isinstance(message, AIMessageChunk) for message in messages)
     return messages  # type: ignore[return-value]
@@ -170,8 +170,8 @@ def test_blocks_of_the_new_form_hold_the_calls() -> None:
 
 def test_langchains_own_sum_is_the_same() -> None:
     """What ``invoke`` makes of a stream, as LangGraph has it do, has the calls too."""
-    events = [delta_chunk(piece) for piece in deltas(CALLS, 5)]
-    chunks = [*events, end_chunk(END, REQUEST, "model")]
+    events = (*deltas(CALLS, 5), END)
+    chunks = [event_chunk(event, REQUEST, "model") for event in events]
     message = generate_from_stream(iter(chunks)).generations[0].message
     assert isinstance(message, AIMessage)
     assert message.tool_calls == whole(Reply("", END, tool_calls=CALLS)).tool_calls

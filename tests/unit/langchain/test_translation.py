@@ -87,8 +87,8 @@ def test_every_kind_of_message_has_its_role_and_text(
             UnsupportedContentError,
             "human message holds a block of type 'image_url'.*read text only",
         ),
-        (ChatMessage("?", role="narrator"), ConversationError, "'narrator' has no place"),
-        (RemoveMessage(id="1"), ConversationError, "'RemoveMessage' has no place"),
+        (ChatMessage("?", role="narrator"), ConversationError, "'narrator' is unknown"),
+        (RemoveMessage(id="1"), ConversationError, "'RemoveMessage' is unknown"),
     ],
 )
 def test_what_cannot_be_written_on_a_page_is_refused_with_the_reason(
