@@ -135,7 +135,7 @@ _BY_CLASS = {
 
 
 def capabilities_of(llm: BaseLLM) -> Capabilities:
-    """Look up the row of an object's class or base class; derive an unknown one from its fields."""
+    """Look up the row of an object's class or base class; derive one for an unknown class."""
     if (name := find_class(llm, _BY_CLASS, "langchain")) is not None:
         return _BY_CLASS[name]
     return Capabilities(fields=likely_fields(type(llm).model_fields))

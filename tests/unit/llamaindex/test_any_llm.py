@@ -87,7 +87,9 @@ async def test_the_wrapped_llm_tells_its_handlers_of_no_error(kind: type[PlainLL
 
 def test_templates_that_have_no_effect_are_told() -> None:
     """A system prompt or a template on the wrapped LLM would be lost in silence: it warns."""
-    with pytest.warns(UserWarning, match="system_prompt of the PlainLLM given have no effect"):
+    effect = "system_prompt of the PlainLLM given have no effect"
+    with pytest.warns(UserWarning, match=effect) as caught:
         UrialLLM(llm=PlainLLM(system_prompt="Be brief."), prompt=PROMPT)
+    assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="completion_to_prompt"):
         UrialLLM(llm=PlainLLM(completion_to_prompt=lambda text: f"<<{text}>>"), prompt=PROMPT)

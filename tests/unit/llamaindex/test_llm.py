@@ -57,8 +57,9 @@ def test_the_window_is_what_the_page_leaves() -> None:
 
 def test_a_window_too_small_for_retrieval_is_told_at_once() -> None:
     """Where no question about a retrieved text could be asked, making the LLM warns."""
-    with pytest.warns(UserWarning, match="too little for LlamaIndex's query engines"):
+    with pytest.warns(UserWarning, match="too little for LlamaIndex's query engines") as caught:
         llm_of(window=900)
+    assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         llm_of(window=4000)

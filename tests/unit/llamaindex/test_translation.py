@@ -19,7 +19,8 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.output_parsers import PydanticOutputParser
 from pydantic import BaseModel
 
-from llamaindex_urial.translation import core_messages, reply_message
+from llamaindex_urial.responses import reply_message
+from llamaindex_urial.translation import core_messages
 from urial_core import Message, ToolCall
 from urial_core.errors import UnsupportedContentError
 
