@@ -157,7 +157,7 @@ def _work_if_last(batch: CoalescedBatch) -> None:
     if requests := batch.leave():
         try:
             batch.resolve(batch.work(requests))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - each call raises it
             batch.fail(error)
 
 

@@ -224,7 +224,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
@@ -236,7 +236,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
         with langchain_errors():
@@ -375,7 +375,7 @@ def register() -> None:
     try:
         from langchain.chat_models import base
 
-        table: dict[str, tuple[str, str, Any]] = base._BUILTIN_PROVIDERS
+        table: dict[str, tuple[str, str, Any]] = base._BUILTIN_PROVIDERS  # noqa: SLF001
     except (ImportError, AttributeError) as error:
         raise MissingDependencyError(
             "register() needs the langchain package, in a version with init_chat_model: "

@@ -72,11 +72,11 @@ def _own_parameters(llm: BaseLLM) -> dict[str, Any]:
 
 def _llama(llm: Any, call: Mapping[str, Any]) -> LlamaModel:
     """Call the object inside: the class reports neither why a text ended nor its tokens."""
-    defaults = llm._default_params
+    defaults = llm._default_params  # noqa: SLF001 - LangChain's extension point
     llama = Llama(
         model=llm.client,
         name=str(llm.model_path),
-        cache_key={"engine": "LlamaCpp", **llm._identifying_params},
+        cache_key={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
         settings={name: defaults[name] for name in _LLAMA_SETTINGS if name in defaults},
     )
     return LlamaModel(llama, call)

@@ -43,7 +43,7 @@ def closable(
 
     def items() -> Generator[_T]:
         with closing_quietly(decorated, sources[0]):
-            for item in decorated:  # `yield from` would close the decorated stream first
+            for item in decorated:  # noqa: UP028 - `yield from` would close `decorated` first
                 yield item
 
     return items()

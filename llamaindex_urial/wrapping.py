@@ -63,13 +63,13 @@ def _wrap_llm(llm: LLM) -> WrappedModel:
 
 def _wrap_huggingface(llm: Any) -> WrappedModel:
     options = {"max_new_tokens": llm.max_new_tokens, **llm.generate_kwargs}
-    return wrap_transformers(llm._model, llm._tokenizer, options)
+    return wrap_transformers(llm._model, llm._tokenizer, options)  # noqa: SLF001
 
 
 def _wrap_llama_cpp(llm: Any) -> WrappedModel:
     """Call the object inside: the class drops a call's arguments and is not thread-safe."""
     llama = Llama(
-        model=llm._model,
+        model=llm._model,  # noqa: SLF001 - the class offers no other way to it
         name=str(llm.model_path),
         cache_key={
             "engine": "LlamaCPP",
