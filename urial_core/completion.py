@@ -59,7 +59,7 @@ class CompletionRequest:
     @property
     def max_tokens(self) -> int:
         """The completion's length limit, in tokens."""
-        assert self.parameters.max_tokens is not None
+        assert self.parameters.max_tokens is not None  # noqa: S101 - `compose` sets it
         return self.parameters.max_tokens
 
 

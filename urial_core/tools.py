@@ -91,7 +91,7 @@ class ToolCall:
     id: str = field(default_factory=new_call_id)
 
     @classmethod
-    def of(cls, name: str, arguments: Mapping[str, Any], id: str) -> ToolCall:
+    def of(cls, name: str, arguments: Mapping[str, Any], id: str) -> ToolCall:  # noqa: A002
         """Return a call whose arguments are given as Python objects."""
         return cls(name, json.dumps(arguments, ensure_ascii=False, default=str), id)
 
