@@ -72,9 +72,9 @@ def main() -> None:
 def row(model_id: str, dtype: str, rounds: int) -> str:
     urial = TransformersModel(model_id, dtype=dtype)
     urial.load()
-    engine = urial._ready_engine()
+    engine = urial._ready_engine()  # noqa: SLF001 - generate must use the same weights
     model, tokenize = engine.model, urial.tokenizer
-    tokenizer = urial._tokenization()._tokenizer
+    tokenizer = urial._tokenization()._tokenizer  # noqa: SLF001 - as above
     no_prefix = TransformersModel(model, tokenizer, prefix_cache_bytes=0)
     default = load_prompt("default")
     empty = Prompt(name="empty", instruction="-", verbatim="")
@@ -85,7 +85,7 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
         return UrialChat(engine, prompt).request([Message("user", text)], parameters)
 
     def generate(tokens: int, number: int) -> float:
-        ours = model.config._attn_implementation
+        ours = model.config._attn_implementation  # noqa: SLF001 - it has no public name
         model.set_attn_implementation("sdpa")  # as transformers loads it
         try:
             return generation_time(tokens, number)

@@ -165,7 +165,7 @@ class Client(ABC):
 
     name: str
 
-    def prepare(self, questions: list[str], *, streams: bool) -> None:
+    def prepare(self, questions: list[str], *, streams: bool) -> None:  # noqa: B027 - optional
         """Do what is not part of the measured time."""
 
     def written(self, method: str, question: str) -> int:

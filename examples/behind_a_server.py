@@ -38,14 +38,14 @@ class Animal(BaseModel):
 def demo_server() -> Generator[str]:
     """Serve the demo model with llama.cpp; yield the base URL of its API."""
     print(DEMO_NOTICE, file=sys.stderr)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own script
         [sys.executable, str(LLAMA_SERVER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdout
+    assert process.stdout  # noqa: S101
     try:
         yield f"{process.stdout.readline().strip()}/v1"
     finally:
