@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: idle threads leave the cores alone
 
@@ -198,9 +199,10 @@ class Recorder:
 
     def __init__(self, model: InProcessModel) -> None:
         self.raw = list[tuple[str, str]]()
-        self.context_window = model.context_window
-        self.count_tokens = model.count_tokens
         self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts as one batch."""
