@@ -1,47 +1,43 @@
-"""Batching: gather the calls of one ``batch`` and answer them together.
+"""Request coalescing: several calls that LangChain makes one by one become one batch of the model.
 
-LangChain's own ``batch`` invokes the model once per input, each with its callbacks, cache look-up
-and rate limit. Those stay as they are; only the model's work is put together: each invocation
-brings its requests here and waits, and when the last one has come, all are answered as one batch.
+LangChain invokes a chat model once per input, each time with its own callbacks, cache look-up and
+rate limit. Those stay as they are; only the model's work is put together:
 
-A model that schedules requests itself gets each as it comes. There, when one call ends, the next
-begins, so that as many are under way as may be.
+- ``batch``: each invocation brings its requests and waits; the last one to do so has all of them
+  answered as one batch. A model that schedules requests itself gets each as it comes.
+- ``generate`` asks about one conversation after the other: the first one has all of them answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from urial_core import Reply
 from urial_core.composing import ReplyRequest
+from urial_core.errors import UrialError
 
-__all__ = [
-    "Gathering",
-    "aanswer",
-    "abatch_each",
-    "abatch_together",
-    "acall_of",
-    "answer",
-    "batch_each",
-    "batch_together",
-    "call_of",
-]
+__all__ = ["aanswer", "abatch", "answer", "batch", "lookahead"]
 
-_MOST_TOGETHER = 64
+_MAX_CONCURRENCY = 64
 """Inputs that are answered together, or at a time, where no ``max_concurrency`` is set."""
 
+_Compose = Callable[[Sequence[BaseMessage]], list[ReplyRequest]]
+_Work = Callable[[Sequence[ReplyRequest]], list[Reply]]
+_AsyncWork = Callable[[Sequence[ReplyRequest]], Awaitable[list[Reply]]]
 
-class Gathering:
-    """The calls of one batch. Each asks once or leaves; the last to do so sets the work going."""
+
+class CoalescedBatch:
+    """Requests of several calls. Each call asks once or leaves; the last to do so does the work."""
 
     def __init__(self, calls: int) -> None:
         """Expect this many calls."""
@@ -50,27 +46,24 @@ class Gathering:
         self._asked = dict[int, tuple[Sequence[ReplyRequest], Future[list[Reply]]]]()
         self._lock = threading.Lock()
 
-    @property
-    def requests(self) -> list[ReplyRequest]:
-        """All requests of all calls, in the calls' order, whoever came first."""
-        return [request for requests, _ in self._in_order() for request in requests]
-
     def ask(self, number: int, requests: Sequence[ReplyRequest], work: Any) -> Future[list[Reply]]:
-        """Bring the requests of a call, by its number, and what can answer them."""
+        """Add the requests of a call, by its number, and what can answer them."""
         future = Future[list[Reply]]()
         with self._lock:
             self.work = work
             self._asked[number] = (requests, future)
         return future
 
-    def arrived(self) -> bool:
-        """Count a call off; say whether it was the last and there is something to answer."""
+    def leave(self) -> list[ReplyRequest]:
+        """Count a call off; return all requests, in the calls' order, if it was the last."""
         with self._lock:
             self._outstanding -= 1
-            return self._outstanding == 0 and bool(self._asked)
+            if self._outstanding:
+                return []
+        return [request for requests, _ in self._in_order() for request in requests]
 
-    def settle(self, replies: Sequence[Reply]) -> None:
-        """Hand each call its replies, if it still waits for them."""
+    def resolve(self, replies: Sequence[Reply]) -> None:
+        """Give each call its replies, if it still waits for them."""
         rest = iter(replies)
         for requests, future in self._in_order():
             own = [next(rest) for _ in requests]
@@ -78,7 +71,7 @@ class Gathering:
                 future.set_result(own)
 
     def fail(self, error: BaseException) -> None:
-        """Hand each call the error that ended the work; nothing is left to answer."""
+        """Give each call the error that ended the work; nothing is left to answer."""
         asked, self._asked = self._in_order(), {}
         for _, future in asked:
             if not future.done():
@@ -88,180 +81,237 @@ class Gathering:
         return [self._asked[number] for number in sorted(self._asked)]
 
 
-class _Call:
-    """One call of a gathering, and whether it has yet to arrive. Copied contexts share it."""
+class _Member:
+    """One call of a batch, and whether it has yet to ask or leave. Copied contexts share it."""
 
-    def __init__(self, gathering: Gathering, number: int) -> None:
+    def __init__(self, batch: CoalescedBatch, number: int) -> None:
+        self.batch = batch
         self.number = number
-        self._gathering = gathering
         self._due = True
 
-    def arrive(self) -> Gathering | None:
-        """The gathering, the first time; None afterwards."""
+    def take_turn(self) -> bool:
+        """Return whether the call is due, which it is once."""
         due, self._due = self._due, False
-        return self._gathering if due else None
+        return due
 
 
-_call: ContextVar[_Call | None] = ContextVar("call", default=None)
+_member: ContextVar[_Member | None] = ContextVar("member", default=None)
 
 
 @contextmanager
-def call_of(gathering: Gathering, number: int) -> Generator[None]:
-    """Run one of the gathering's calls; it leaves at the end if it has not asked."""
-    call = _Call(gathering, number)
-    token = _call.set(call)
+def _member_of(batch: CoalescedBatch | None, number: int) -> Generator[None]:
+    """Run one of a batch's calls; at its end it leaves, if it has not asked."""
+    if batch is None:
+        yield
+        return
+    member = _Member(batch, number)
+    token = _member.set(member)
     try:
         yield
     finally:
-        _call.reset(token)
-        if call.arrive() is not None:
-            _work_if_last(gathering)
+        _member.reset(token)
+        if member.take_turn():
+            _work_if_last(batch)
 
 
 @asynccontextmanager
-async def acall_of(gathering: Gathering, number: int) -> AsyncGenerator[None]:
-    """As ``call_of``."""
-    call = _Call(gathering, number)
-    token = _call.set(call)
+async def _amember_of(batch: CoalescedBatch | None, number: int) -> AsyncGenerator[None]:
+    """As ``_member_of``."""
+    if batch is None:
+        yield
+        return
+    member = _Member(batch, number)
+    token = _member.set(member)
     try:
         yield
     except asyncio.CancelledError as error:
-        gathering.fail(error)  # a batch is cancelled as a whole: nobody is left to answer
+        batch.fail(error)  # a batch is cancelled as a whole
         raise
     finally:
-        _call.reset(token)
-        if call.arrive() is not None:
-            await _awork_if_last(gathering)
+        _member.reset(token)
+        if member.take_turn():
+            await _awork_if_last(batch)
 
 
-def answer(
-    requests: Sequence[ReplyRequest], work: Callable[[Sequence[ReplyRequest]], list[Reply]]
-) -> list[Reply]:
+def _coalesce(requests: Sequence[ReplyRequest], work: _Work) -> list[Reply]:
     """Answer requests, together with those of the batch that this call belongs to, if any."""
-    call = _call.get()
-    if call is None or (gathering := call.arrive()) is None:
+    member = _member.get()
+    if member is None or not member.take_turn():
         return work(requests)
-    future = gathering.ask(call.number, requests, work)
-    _work_if_last(gathering)
+    future = member.batch.ask(member.number, requests, work)
+    _work_if_last(member.batch)
     return future.result()
 
 
-async def aanswer(
-    requests: Sequence[ReplyRequest],
-    work: Callable[[Sequence[ReplyRequest]], Awaitable[list[Reply]]],
-) -> list[Reply]:
-    """As ``answer``."""
-    call = _call.get()
-    if call is None or (gathering := call.arrive()) is None:
+async def _acoalesce(requests: Sequence[ReplyRequest], work: _AsyncWork) -> list[Reply]:
+    """As ``_coalesce``."""
+    member = _member.get()
+    if member is None or not member.take_turn():
         return await work(requests)
-    future = gathering.ask(call.number, requests, work)
-    await _awork_if_last(gathering)
+    future = member.batch.ask(member.number, requests, work)
+    await _awork_if_last(member.batch)
     return await asyncio.wrap_future(future)
 
 
-def _work_if_last(gathering: Gathering) -> None:
-    if gathering.arrived():
+def _work_if_last(batch: CoalescedBatch) -> None:
+    if requests := batch.leave():
         try:
-            gathering.settle(gathering.work(gathering.requests))
-        except BaseException as error:
-            gathering.fail(error)
+            batch.resolve(batch.work(requests))
+        except BaseException as error:  # noqa: BLE001 - each call raises it
+            batch.fail(error)
 
 
-async def _awork_if_last(gathering: Gathering) -> None:
-    if gathering.arrived():
+async def _awork_if_last(batch: CoalescedBatch) -> None:
+    if requests := batch.leave():
         try:
-            gathering.settle(await gathering.work(gathering.requests))
+            batch.resolve(await batch.work(requests))
         except BaseException as error:
-            gathering.fail(error)
+            batch.fail(error)
             if isinstance(error, asyncio.CancelledError):
                 raise
 
 
-def batch_together(
-    invoke: Callable[[int, RunnableConfig], AIMessage], configs: Sequence[RunnableConfig]
-) -> list[AIMessage]:
-    """Invoke for each input, by its number and with its config, and answer all together."""
-    outputs = list[AIMessage]()
-    for group in _groups(configs):
-        gathering = Gathering(len(group))
+class _Lookahead:
+    """The conversations of one ``generate``, and the replies to them once there are any."""
 
-        def call(number: int, gathering: Gathering = gathering) -> AIMessage:
-            with call_of(gathering, number):
+    def __init__(self, conversations: Sequence[Sequence[BaseMessage]]) -> None:
+        self.lock = asyncio.Lock()
+        self.answered = False
+        self._conversations = conversations
+        self._replies = defaultdict[ReplyRequest, deque[Reply]](deque)
+
+    def compose(self, compose: _Compose) -> list[ReplyRequest]:
+        """Return all requests, the first time; a conversation that is invalid fails by itself."""
+        if self.answered:
+            return []
+        self.answered = True  # also if answering fails: then each is answered by itself
+        requests = list[ReplyRequest]()
+        for conversation in self._conversations:
+            with suppress(UrialError):
+                requests += compose(conversation)
+        return requests
+
+    def keep(self, requests: Sequence[ReplyRequest], replies: Sequence[Reply]) -> None:
+        """Keep the replies until they are asked for."""
+        for request, reply in zip(requests, replies, strict=True):
+            self._replies[request].append(reply)
+
+    def take(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
+        """Return the replies to these requests; none if one of them is missing."""
+        counts = Counter(requests)
+        if any(len(self._replies[request]) < count for request, count in counts.items()):
+            return []
+        return [self._replies[request].popleft() for request in requests]
+
+
+_lookahead: ContextVar[_Lookahead | None] = ContextVar("lookahead", default=None)
+
+
+@contextmanager
+def lookahead(conversations: Sequence[Sequence[BaseMessage]]) -> Generator[None]:
+    """Announce that all of these conversations will be asked about within the block."""
+    token = _lookahead.set(_Lookahead(conversations) if len(conversations) > 1 else None)
+    try:
+        yield
+    finally:
+        _lookahead.reset(token)
+
+
+def answer(requests: Sequence[ReplyRequest], compose: _Compose, work: _Work) -> list[Reply]:
+    """Answer requests, together with those of the same ``batch`` or ``generate``.
+
+    Args:
+        requests: The requests of this call.
+        compose: Makes the requests for a conversation.
+        work: Answers requests as one batch.
+    """
+    ahead = _lookahead.get()
+    if ahead is None:
+        return _coalesce(requests, work)
+    if coming := ahead.compose(compose):
+        ahead.keep(coming, _coalesce(coming, work))
+    return ahead.take(requests) or _coalesce(requests, work)
+
+
+async def aanswer(
+    requests: Sequence[ReplyRequest], compose: _Compose, work: _AsyncWork
+) -> list[Reply]:
+    """As ``answer``; calls that ask meanwhile wait."""
+    ahead = _lookahead.get()
+    if ahead is None:
+        return await _acoalesce(requests, work)
+    async with ahead.lock:
+        if not ahead.answered and (coming := await asyncio.to_thread(ahead.compose, compose)):
+            ahead.keep(coming, await _acoalesce(coming, work))
+    return ahead.take(requests) or await _acoalesce(requests, work)
+
+
+def batch(
+    invoke: Callable[[int, RunnableConfig], AIMessage],
+    configs: Sequence[RunnableConfig],
+    *,
+    coalesce: bool,
+) -> list[AIMessage]:
+    """Invoke for each input, side by side.
+
+    Args:
+        invoke: Takes an input's number and its config.
+        configs: The inputs' configs; ``max_concurrency`` of the first is the most at a time.
+        coalesce: Whether so many are answered as one batch, and only then the next ones; else,
+            when one ends, the next begins.
+    """
+    outputs = list[AIMessage]()
+    for numbers in _groups(configs, coalesce=coalesce):
+        together = CoalescedBatch(len(numbers)) if coalesce else None
+
+        def call(number: int, together: CoalescedBatch | None = together) -> AIMessage:
+            with _member_of(together, number):
                 return invoke(number, configs[number])
 
-        with ThreadPoolExecutor(max_workers=len(group)) as threads:
-            calls = [threads.submit(copy_context().run, call, number) for number in group]
-            outputs += [call.result() for call in calls]
+        with ThreadPoolExecutor(max_workers=_max_concurrency(configs)) as threads:
+            calls = [threads.submit(copy_context().run, call, number) for number in numbers]
+            try:
+                outputs += [call.result() for call in calls]
+            finally:
+                for waiting in calls:
+                    waiting.cancel()
     return outputs
 
 
-async def abatch_together(
+async def abatch(
     ainvoke: Callable[[int, RunnableConfig], Awaitable[AIMessage]],
     configs: Sequence[RunnableConfig],
     *,
+    coalesce: bool,
     return_exceptions: bool,
 ) -> list[AIMessage]:
-    """As ``batch_together``."""
+    """As ``batch``; when one fails, those that run or wait are cancelled."""
     outputs = list[AIMessage]()
-    for group in _groups(configs):
-        gathering = Gathering(len(group))
+    free = asyncio.Semaphore(_max_concurrency(configs))
+    for numbers in _groups(configs, coalesce=coalesce):
+        together = CoalescedBatch(len(numbers)) if coalesce else None
 
-        async def call(number: int, gathering: Gathering = gathering) -> AIMessage:
-            async with acall_of(gathering, number):
+        async def call(number: int, together: CoalescedBatch | None = together) -> AIMessage:
+            async with free, _amember_of(together, number):
                 return await ainvoke(number, configs[number])
 
-        outputs += await asyncio.gather(  # type: ignore[arg-type] # as Runnable.abatch does
-            *map(call, group), return_exceptions=return_exceptions
-        )
+        calls = [asyncio.ensure_future(call(number)) for number in numbers]
+        try:
+            outputs += await asyncio.gather(  # type: ignore[arg-type] # as Runnable.abatch does
+                *calls, return_exceptions=return_exceptions
+            )
+        finally:
+            for task in calls:
+                task.cancel()
     return outputs
 
 
-def batch_each(
-    invoke: Callable[[int, RunnableConfig], AIMessage], configs: Sequence[RunnableConfig]
-) -> list[AIMessage]:
-    """Invoke for each input, by its number and with its config; when one ends, the next begins."""
-    with ThreadPoolExecutor(max_workers=_most(configs)) as threads:
-        calls = [
-            threads.submit(copy_context().run, invoke, number, config)
-            for number, config in enumerate(configs)
-        ]
-        try:
-            return [call.result() for call in calls]
-        finally:
-            for call in calls:
-                call.cancel()
-
-
-async def abatch_each(
-    ainvoke: Callable[[int, RunnableConfig], Awaitable[AIMessage]],
-    configs: Sequence[RunnableConfig],
-    *,
-    return_exceptions: bool,
-) -> list[AIMessage]:
-    """As ``batch_each``; what is under way or waits when one fails is cancelled."""
-    free = asyncio.Semaphore(_most(configs))
-
-    async def call(number: int, config: RunnableConfig) -> AIMessage:
-        async with free:
-            return await ainvoke(number, config)
-
-    calls = [asyncio.ensure_future(call(*numbered)) for numbered in enumerate(configs)]
-    try:
-        return await asyncio.gather(  # type: ignore[return-value] # as Runnable.abatch does
-            *calls, return_exceptions=return_exceptions
-        )
-    finally:
-        for task in calls:
-            task.cancel()
-
-
-def _groups(configs: Sequence[RunnableConfig]) -> Iterator[range]:
-    """The numbers of the inputs that are answered together."""
-    size = _most(configs)
+def _groups(configs: Sequence[RunnableConfig], *, coalesce: bool) -> Iterator[range]:
+    """Yield the numbers of the inputs that run side by side."""
+    size = _max_concurrency(configs) if coalesce else max(len(configs), 1)
     for start in range(0, len(configs), size):
         yield range(start, min(start + size, len(configs)))
 
 
-def _most(configs: Sequence[RunnableConfig]) -> int:
-    """How many inputs may be under way."""
-    return (configs[0].get("max_concurrency") if configs else None) or _MOST_TOGETHER
+def _max_concurrency(configs: Sequence[RunnableConfig]) -> int:
+    return (configs[0].get("max_concurrency") if configs else None) or _MAX_CONCURRENCY

@@ -3,61 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from pathlib import Path
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
-from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from langchain_urial.batching import (
-    aanswer,
-    abatch_each,
-    abatch_together,
-    answer,
-    batch_each,
-    batch_together,
-)
-from langchain_urial.call import Call
-from langchain_urial.errors import langchain_errors
-from langchain_urial.foresight import aanswer_ahead, answer_ahead, foreseeing
-from langchain_urial.profile import profile_of
-from langchain_urial.replies import PROVIDER, delta_chunk, end_chunk, generation
-from langchain_urial.tool_calling import ToolCallingChatModel
-from langchain_urial.tools import ToolLike, openai_tools
+from langchain_urial.batching import aanswer, abatch, answer, batch, lookahead
+from langchain_urial.replies import PROVIDER, event_chunk, generation, langchain_errors
+from langchain_urial.structured_output import ToolCallingChatModel, openai_format
+from langchain_urial.tools import ToolLike, openai_choice, openai_tools
 from langchain_urial.translation import core_messages
 from langchain_urial.wrapping import wrap
-from urial_core import (
-    Prompt,
-    Reply,
-    ReplyEnd,
-    TextDelta,
-    ToolCallDelta,
-    UrialChat,
-    __version__,
-    load_prompt,
-)
-from urial_core.backends.naming import NamesModel, with_backend_options
-from urial_core.backends.wrapped import WrappedModel
-from urial_core.composing import Overflow, ReplyRequest, conversation_text
-from urial_core.errors import UnsupportedModelError, UrialError
+from urial_core import Reply, __version__
+from urial_core.backends.wrapping import WrappedModel
+from urial_core.call import Call
+from urial_core.chat_settings import ChatSettings
+from urial_core.completion import estimate_tokens
+from urial_core.composing import ReplyRequest, conversation_text
+from urial_core.errors import MissingDependencyError, UnsupportedModelError, UrialError
 from urial_core.openai_tools import parse_tools
 
-__all__ = ["ChatUrial"]
+__all__ = ["ChatUrial", "register"]
 
 _TRACED = ("temperature", "max_tokens")
 
 
-class ChatUrial(NamesModel, ToolCallingChatModel):
+class ChatUrial(ChatSettings, ToolCallingChatModel):
     """A base (untuned) LLM as a chat model, by in-context learning alone (URIAL).
 
     Setup:
@@ -99,81 +80,27 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
             chat.with_structured_output(Recipe).invoke("How do I boil an egg?")
 
     Token usage:
-        ``message.usage_metadata``; ``input_token_details["cache_read"]`` counts tokens whose
-        attention state was reused.
+        ``message.usage_metadata``; ``input_token_details["cache_read"]`` counts tokens that were
+        found in the prefix cache.
 
     Response metadata:
         ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
         "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
-        ``model_provider``, ``logprobs`` if asked for, ``truncated_messages`` if the conversation had
-        to be shortened, ``validation_error`` (what is wrong) if the reply does not fit its
+        ``model_provider``, ``logprobs`` if asked for, ``truncated_messages`` (how many) if the
+        conversation was truncated, ``validation_error`` if the reply does not match its
         ``response_format``.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True, extra="forbid")
-
-    llm: Any = Field(default=None, exclude=True, repr=False)
-    """The base model: a LangChain LLM, ``.bind(...)`` of one, or a core ``CompletionModel``."""
-
-    model_name: str | None = Field(
-        default_factory=lambda: os.environ.get("URIAL_MODEL"), alias="model"
-    )
-    """Without ``llm``: a hub id, folder or ``.gguf`` file to run in this process. Default:
-    ``$URIAL_MODEL``. With ``llm``: what to call it in metadata."""
-
-    backend_options: dict[str, Any] = Field(default_factory=dict)
-    """Without ``llm``: ``engine`` and the engine's options; see ``from_model_id``."""
-
-    prompt: str | Path | Prompt = "default"
-    """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
-
-    overflow: Overflow = "error"
-    """When a conversation does not fit the window: "error", or "truncate" to drop its oldest turns."""
-
-    prefill: bool = False
-    """Whether a final AI message is the beginning of the reply, to be continued."""
-
-    context_window: int | None = None
-    """The model's window in tokens, where it cannot be found out."""
-
-    max_tokens: int | None = None
-    """Most tokens of a reply. Default: 1024, or what the window leaves."""
-
-    temperature: float | None = None
-    """0 is greedy. Default: what ``llm`` says, or 0."""
-
-    top_p: float | None = None
-    """Nucleus sampling. Default: what ``llm`` says, or 1."""
-
-    top_k: int | None = None
-    """Sample from this many tokens. Default: what ``llm`` says, or no limit."""
-
-    repetition_penalty: float | None = None
-    """Over the reply's own tokens. Default: what ``llm`` says, or 1.1."""
-
-    frequency_penalty: float | None = None
-    """Over the reply's own tokens. Default: what ``llm`` says, or 0."""
-
-    presence_penalty: float | None = None
-    """Over the reply's own tokens. Default: what ``llm`` says, or 0."""
-
-    seed: int | None = None
-    """Makes sampling repeatable."""
+    model_config = ConfigDict(extra="forbid")
 
     n: int = 1
     """Replies per request; ``invoke`` returns the first, ``generate`` all."""
-
-    logprobs: bool = False
-    """Whether to report log-probabilities."""
-
-    top_logprobs: int | None = None
-    """How many alternatives to report for each token; implies ``logprobs``."""
 
     stop: list[str] | None = Field(default=None, alias="stop_sequences")
     """Strings at which every reply ends, beside those of the call."""
 
     streaming: bool | None = None
-    """Whether ``invoke`` streams inside; False, where it was set, keeps ``stream`` from it too."""
+    """Whether ``invoke`` streams inside. False disables ``stream`` as well."""
 
     timeout: float | None = None
     """Of ``from_endpoint``; elsewhere without effect: set it on ``llm``, which makes the calls."""
@@ -181,69 +108,34 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     max_retries: int | None = None
     """Of ``from_endpoint``; elsewhere without effect: set it on ``llm``, which makes the calls."""
 
-    api_key: SecretStr | None = Field(default=None, exclude=True)
-    """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
-
-    _wrapped: WrappedModel = PrivateAttr()
-    _prompt: Prompt = PrivateAttr()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_backend_options(cls, values: Any) -> Any:
-        """Let the engine's options stand among the fields, as ``init_chat_model`` passes them."""
-        return with_backend_options(values)
-
-    @model_validator(mode="after")
-    def _set_up_urial(self) -> Self:
-        self._set_up()
-        return self
-
     @model_validator(mode="after")
     def _set_urial_version(self) -> Self:
         self._add_version("urial-chat", __version__)
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy everything but the model."""
-        shared = {id(part): part for part in (self.llm, self._wrapped)}
-        return super().__deepcopy__({**(memo or {}), **shared})
-
-    def __getstate__(self) -> dict[Any, Any]:
-        return {**super().__getstate__(), "__pydantic_private__": {}}
-
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Find or wrap the model anew: pickled were the settings."""
+        """Set the settings, and find or wrap the model anew."""
         super().__setstate__(state)
         self._set_up()
-
-    @property
-    def urial(self) -> UrialChat:
-        """The core's chat: the model behind its prompt."""
-        return self._call({}).chat
-
-    @property
-    def prefix_tokens(self) -> int:
-        """Tokens of the constant page that stands before every conversation."""
-        return self._wrapped.model.count_tokens(self._prompt.prefix)
 
     def get_token_ids(self, text: str) -> list[int]:
         """Encode a text with the model's own tokenizer.
 
         Raises:
-            UnsupportedModelError: The tokenizer is out of reach.
+            UnsupportedModelError: The tokenizer is not available.
         """
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         encode = self._wrapped.model.tokenizer
         if encode is None:
             raise UnsupportedModelError(
-                f"The tokenizer of {self.model_name} is out of reach: pass "
+                f"The tokenizer of {self.model_name} is not available: pass "
                 "custom_get_token_ids=, a function from text to token ids."
             )
         return encode(text)
 
     def get_num_tokens(self, text: str) -> int:
-        """Count a text's tokens; a careful guess where the tokenizer is out of reach."""
+        """Count a text's tokens; estimate them where the tokenizer is not available."""
         if self.custom_get_token_ids is not None:
             return len(self.custom_get_token_ids(text))
         return self._wrapped.model.count_tokens(text)
@@ -251,14 +143,15 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[ToolLike] | None = None
     ) -> int:
-        """Count the tokens of messages, and of tools, as they stand on the page.
+        """Count the tokens of messages and tools as they are written in the prompt.
 
-        The constant page before them is not counted, so that ``trim_messages`` means what it says;
-        ``prefix_tokens`` tells its size, and ``profile["max_input_tokens"]`` leaves it out.
+        The constant prompt prefix before them is not counted, so that ``trim_messages`` trims to
+        the size it is given; ``prefix_tokens`` is the prefix's size, and
+        ``profile["max_input_tokens"]`` leaves it out.
         """
         use = parse_tools(openai_tools(tools or ()))
-        known = use.tools if use else ()
-        return self.get_num_tokens(conversation_text(self._prompt, core_messages(messages), known))
+        text = conversation_text(self._prompt, core_messages(messages), use.tools if use else ())
+        return self.get_num_tokens(text)
 
     def batch(
         self,
@@ -268,10 +161,10 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[AIMessage]:
-        """Answer several inputs as one batch of the model's.
+        """Answer several inputs as one batch of the model.
 
         ``config["max_concurrency"]`` is the most that are answered together. A server that
-        schedules requests itself is kept busy with as many: when one ends, the next begins.
+        schedules requests itself gets as many at a time: when one ends, the next begins.
         """
 
         def invoke(index: int, own: RunnableConfig) -> AIMessage:
@@ -282,8 +175,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
                     return error  # type: ignore[return-value] # as Runnable.batch does
                 raise
 
-        batch = batch_each if self._is_scheduled() else batch_together
-        return batch(invoke, get_config_list(config, len(inputs)))
+        configs = get_config_list(config, len(inputs))
+        return batch(invoke, configs, coalesce=self._coalesces())
 
     async def abatch(
         self,
@@ -299,26 +192,29 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
             return await self.ainvoke(inputs[index], own, **kwargs)
 
         configs = get_config_list(config, len(inputs))
-        abatch = abatch_each if await asyncio.to_thread(self._is_scheduled) else abatch_together
-        return await abatch(ainvoke, configs, return_exceptions=return_exceptions)
+        coalesce = await asyncio.to_thread(self._coalesces)
+        return await abatch(
+            ainvoke, configs, coalesce=coalesce, return_exceptions=return_exceptions
+        )
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
-        """Answer several conversations as one batch, unless a cache may know some of them."""
-        with foreseeing([] if self._may_be_cached else messages):
+        """Answer several conversations as one batch, unless a cache may hold some replies."""
+        with lookahead([] if self._may_be_cached else messages):
             return super().generate(messages, *args, **kwargs)
 
     async def agenerate(
         self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any
     ) -> LLMResult:
         """As ``generate``, without blocking the event loop."""
-        with foreseeing([] if self._may_be_cached else messages):
+        with lookahead([] if self._may_be_cached else messages):
             return await super().agenerate(messages, *args, **kwargs)
 
-    def _is_scheduled(self) -> bool:
+    def _coalesces(self) -> bool:
+        """Return whether to put requests together, since the model does not schedule them."""
         try:
-            return self._wrapped.model.features.schedules_requests
-        except UrialError:  # out of reach: each input says so, where its caller looks for errors
-            return False
+            return not self._wrapped.model.features.schedules_requests
+        except UrialError:  # unreachable: each input reports it where its caller expects errors
+            return True
 
     @property
     def _may_be_cached(self) -> bool:
@@ -328,30 +224,24 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._call(kwargs, stop)
         with langchain_errors():
-            requests = call.requests(messages)
-            replies = answer_ahead(
-                requests, call.requests, lambda asked: answer(asked, call.chat.reply)
-            )
+            call, requests = self._requests(messages, stop, kwargs)
+            replies = answer(requests, _composer(call), call.chat.reply)
         return _result(call, requests, replies)
 
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
         **kwargs: Any,
     ) -> ChatResult:
-        call = self._call(kwargs, stop)
         with langchain_errors():
-            requests = await asyncio.to_thread(call.requests, messages)
-            replies = await aanswer_ahead(
-                requests, call.requests, lambda asked: aanswer(asked, call.chat.areply)
-            )
+            call, requests = await asyncio.to_thread(self._requests, messages, stop, kwargs)
+            replies = await aanswer(requests, _composer(call), call.chat.areply)
         return _result(call, requests, replies)
 
     def _stream(
@@ -361,15 +251,14 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = self._call(kwargs, stop)
         with langchain_errors():
-            request = call.requests(messages)[0]
-        with langchain_errors(), closing(call.chat.stream(request)) as events:
-            for event in events:
-                chunk = _chunk(event, call, request)
-                if run_manager:
-                    run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
-                yield chunk
+            call, [request, *_] = self._requests(messages, stop, kwargs)
+            with closing(call.chat.stream(request)) as events:
+                for event in events:
+                    chunk = event_chunk(event, request, call.model_name)
+                    if run_manager:
+                        run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                    yield chunk
 
     async def _astream(
         self,
@@ -378,13 +267,11 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = self._call(kwargs, stop)
         with langchain_errors():
-            request = (await asyncio.to_thread(call.requests, messages))[0]
-        with langchain_errors():
+            call, [request, *_] = await asyncio.to_thread(self._requests, messages, stop, kwargs)
             async with aclosing(call.chat.astream(request)) as events:
                 async for event in events:
-                    chunk = _chunk(event, call, request)
+                    chunk = event_chunk(event, request, call.model_name)
                     if run_manager:
                         await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
                     yield chunk
@@ -395,7 +282,7 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
 
     @property
     def _identifying_params(self) -> Mapping[str, Any]:
-        """All that decides a reply: LangChain's cache tells models apart by it."""
+        """All that decides a reply: part of the key of LangChain's cache."""
         return {
             "model": self.model_name,
             "base_model": dict(self._wrapped.model.cache_key),
@@ -408,7 +295,8 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        parameters = self._call({k: v for k, v in kwargs.items() if k in _TRACED}, stop).parameters
+        traced = {name: value for name, value in kwargs.items() if name in _TRACED}
+        parameters = self._call({**traced, "stop": stop}).parameters
         params = LangSmithParams(
             ls_provider=PROVIDER,
             ls_model_name=kwargs.get("model") or str(self.model_name),
@@ -421,16 +309,83 @@ class ChatUrial(NamesModel, ToolCallingChatModel):
             params["ls_stop"] = list(parameters.stop)
         return params
 
-    def _set_up(self) -> None:
-        self._prompt = load_prompt(self.prompt)
-        self._wrapped = self._named_model(lambda llm: wrap(llm, self.custom_get_token_ids))
-        self.profile = self.profile or profile_of(
-            self._wrapped.model, self._prompt, self.context_window
-        )
-        self._call({})  # so that a wrong parameter is an error here, not at the first call
+    def _resolve_model_profile(self) -> ModelProfile:
+        """Describe the model without loading anything.
 
-    def _call(self, kwargs: Mapping[str, Any], stop: Sequence[str] | None = None) -> Call:
-        return Call.of(self, self._wrapped, self._prompt, kwargs, stop)
+        The input limit is what the prompt prefix leaves of the window, where that is known.
+        """
+        profile = ModelProfile(
+            name=str(self.model_name),
+            text_inputs=True,
+            image_inputs=False,
+            image_url_inputs=False,
+            pdf_inputs=False,
+            audio_inputs=False,
+            video_inputs=False,
+            image_tool_message=False,
+            pdf_tool_message=False,
+            attachment=False,
+            text_outputs=True,
+            image_outputs=False,
+            audio_outputs=False,
+            video_outputs=False,
+            reasoning_output=False,
+            tool_calling=True,
+            tool_choice=True,
+            tool_call_streaming=True,
+            structured_output=True,
+            mid_conversation_system_messages=True,
+            temperature=True,
+        )
+        if window := self.context_window or self._wrapped.model.known_context_window:
+            profile["max_input_tokens"] = max(window - estimate_tokens(self._prompt.prefix), 0)
+        if max_tokens := self._call({}).parameters.max_tokens:
+            profile["max_output_tokens"] = max_tokens
+        return profile
+
+    def _wrap(self, llm: Any) -> WrappedModel:
+        return wrap(llm, self.custom_get_token_ids)
+
+    def _call(self, kwargs: Mapping[str, Any]) -> Call:
+        given = {k: v for k, v in kwargs.items() if v is not None and k != "stream"}
+        if {"tools", "tool_choice"} & given.keys():
+            given["tools"] = openai_tools(given.get("tools", ()))
+            given["tool_choice"] = openai_choice(given.get("tool_choice"), given["tools"])
+        if "response_format" in given:
+            given["response_format"] = openai_format(given["response_format"])
+        return super()._call(given)
+
+    def _requests(
+        self, messages: Sequence[BaseMessage], stop: Sequence[str] | None, kwargs: Mapping[str, Any]
+    ) -> tuple[Call, list[ReplyRequest]]:
+        """Make a call and the requests for its conversation: a server may be asked meanwhile."""
+        call = self._call({**kwargs, "stop": stop})
+        return call, _composer(call)(messages)
+
+
+def register() -> None:
+    """Register ChatUrial with LangChain's ``init_chat_model`` as the provider ``urial``.
+
+    LangChain offers integrations outside its own repository no public way to do this, so the entry
+    goes into a private table of ``langchain.chat_models.base``; hence never on import.
+
+    Raises:
+        MissingDependencyError: ``langchain`` is not installed, or has no such table any more.
+    """
+    try:
+        from langchain.chat_models import base
+
+        table: dict[str, tuple[str, str, Any]] = base._BUILTIN_PROVIDERS  # noqa: SLF001
+    except (ImportError, AttributeError) as error:
+        raise MissingDependencyError(
+            "register() needs the langchain package, in a version with init_chat_model: "
+            "pip install -U langchain"
+        ) from error
+    table[PROVIDER] = ("langchain_urial", ChatUrial.__name__, lambda cls, **kwargs: cls(**kwargs))
+
+
+def _composer(call: Call) -> Callable[[Sequence[BaseMessage]], list[ReplyRequest]]:
+    return lambda messages: call.requests(core_messages(messages))
 
 
 def _result(call: Call, requests: Sequence[ReplyRequest], replies: Sequence[Reply]) -> ChatResult:
@@ -439,11 +394,3 @@ def _result(call: Call, requests: Sequence[ReplyRequest], replies: Sequence[Repl
         for reply, request in zip(replies, requests, strict=True)
     ]
     return ChatResult(generations=generations, llm_output={"model_name": call.model_name})
-
-
-def _chunk(
-    event: TextDelta | ToolCallDelta | ReplyEnd, call: Call, request: ReplyRequest
-) -> ChatGenerationChunk:
-    if isinstance(event, ReplyEnd):
-        return end_chunk(event, request, call.model_name)
-    return delta_chunk(event)

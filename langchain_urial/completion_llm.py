@@ -1,4 +1,4 @@
-"""Any of LangChain's completion LLMs as a completion model of the core."""
+"""A LangChain LLM as a completion model of the core."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial.capabilities import capabilities_of
 from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread, worker_for
+from urial_core.backends.wrapping import named_arguments, with_fields
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -31,9 +32,9 @@ _NAMES = ("model_name", "model", "model_id", "repo_id", "model_path", "deploymen
 
 
 class CompletionLLM:
-    """Calls a LangChain LLM the way its class needs to be called.
+    """Calls a LangChain LLM as its class requires.
 
-    The LLM's own run managers never see these calls: what callbacks get is the trimmed reply.
+    The LLM's own run managers never see these calls: callbacks get only the trimmed reply.
     """
 
     def __init__(
@@ -65,27 +66,27 @@ class CompletionLLM:
     def cache_key(self) -> Mapping[str, Any]:
         """The LLM's class, its identifying parameters and what is bound to it."""
         parameters = dict(self._llm._identifying_params)
-        if not parameters:  # a class that does not tell its instances apart
+        if not parameters:  # this class gives all instances the same key
             parameters = {"object": hex(id(self._llm))}
         return {"engine": self._class_name, **parameters, "bound": sorted(self._call.items())}
 
     @property
     def context_window(self) -> int | None:
-        """None: it is unknown, or made to fit."""
+        """None: it is unknown, or set for each request."""
         return None
 
     @property
     def known_context_window(self) -> int | None:
-        """None: it is unknown, or made to fit."""
+        """None: it is unknown, or set for each request."""
         return None
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that was given (``custom_get_token_ids``), if one was."""
+        """The tokenizer that was passed (``custom_get_token_ids``), if any."""
         return self._encode
 
     def count_tokens(self, text: str) -> int:
-        """Count with the tokenizer that was given, or estimate from the length."""
+        """Count with the tokenizer that was passed, or estimate from the length."""
         return len(self._encode(text)) if self._encode is not None else estimate_tokens(text)
 
     @property
@@ -99,7 +100,7 @@ class CompletionLLM:
         )
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Complete pages: one call for all that share their parameters."""
+        """Complete prompts: one call for all that share their parameters."""
         if self._worker is None:
             return self._complete_here(requests)
         return self._worker.submit(self._complete_here, requests).result()
@@ -109,18 +110,12 @@ class CompletionLLM:
         if not self._completes_async:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._worker, self._complete_here, requests)
-        groups = _alike(requests)
-        calls = []
-        for numbers in groups:
-            llm, stop = self._prepared(requests, numbers)
-            prompts = [requests[number].prompt for number in numbers]
-            calls.append(
-                llm._agenerate(prompts, stop=stop, **self._arguments(requests[numbers[0]]))
-            )
-        return _in_order(groups, await asyncio.gather(*calls))
+        calls = self._calls(requests)
+        results = await asyncio.gather(*(llm._agenerate(**call) for _, llm, call in calls))
+        return _in_order([numbers for numbers, _, _ in calls], results)
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Complete a page piece by piece, as far as the LLM streams."""
+        """Stream a completion, as far as the LLM streams."""
         if self._worker is None:
             return self._stream_here(request)
         return iterate_in_thread(self._worker, lambda: self._stream_here(request))
@@ -153,24 +148,32 @@ class CompletionLLM:
         return kind._agenerate is not BaseLLM._agenerate
 
     def _complete_here(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        groups = _alike(requests)
-        results = []
-        for numbers in groups:
-            llm, stop = self._prepared(requests, numbers)
-            prompts = [requests[number].prompt for number in numbers]
-            results.append(
-                llm._generate(prompts, stop=stop, **self._arguments(requests[numbers[0]]))
-            )
-        return _in_order(groups, results)
+        calls = self._calls(requests)
+        results = [llm._generate(**call) for _, llm, call in calls]
+        return _in_order([numbers for numbers, _, _ in calls], results)
+
+    def _calls(
+        self, requests: Sequence[CompletionRequest]
+    ) -> list[tuple[list[int], BaseLLM, dict[str, Any]]]:
+        """Group requests, by number, with the LLM and the arguments of one call for each group."""
+        groups: dict[object, list[int]] = {}
+        for number, request in enumerate(requests):
+            key = (request.parameters, request.stop, request.constraint)
+            groups.setdefault(key, []).append(number)
+        calls = []
+        for numbers in groups.values():
+            group = [requests[number] for number in numbers]
+            llm, call = self._prepared(group)
+            calls.append((numbers, llm, {"prompts": [r.prompt for r in group], **call}))
+        return calls
 
     def _stream_here(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        llm, stop = self._prepared([request], [0])
-        kind, call = type(llm), self._arguments(request)
+        llm, call = self._prepared([request])
         source: Iterator[GenerationChunk] | Iterator[str]
-        if kind._stream is not BaseLLM._stream:
-            source = llm._stream(request.prompt, stop=stop, **call)
-        elif kind.stream is not BaseLLM.stream:
-            source = llm.stream(request.prompt, {"callbacks": []}, stop=stop, **call)
+        if type(llm)._stream is not BaseLLM._stream:
+            source = llm._stream(request.prompt, **call)
+        elif type(llm).stream is not BaseLLM.stream:
+            source = llm.stream(request.prompt, {"callbacks": []}, **call)
         else:
             yield self._complete_here([request])[0]
             return
@@ -179,8 +182,8 @@ class CompletionLLM:
                 yield _chunk(item)
 
     async def _astream_here(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
-        llm, stop = self._prepared([request], [0])
-        source = llm._astream(request.prompt, stop=stop, **self._arguments(request))
+        llm, call = self._prepared([request])
+        source = llm._astream(request.prompt, **call)
         async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
             async for item in source:
                 yield _chunk(item)
@@ -188,58 +191,34 @@ class CompletionLLM:
     async def _astream_whole(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         yield (await self.acomplete([request]))[0]
 
-    def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
-        """The keyword arguments of a call: those of every call, and its form's."""
-        form, held = request.constraint, self._can.json_schema
-        if held is None or not isinstance(form, JsonSchema):
-            return self._call
-        return {**self._call, **held(form)}
-
-    def _prepared(
-        self, requests: Sequence[CompletionRequest], numbers: Sequence[int]
-    ) -> tuple[BaseLLM, list[str] | None]:
-        """A copy of the LLM set to these requests' parameters, and the stop strings to pass."""
-        group = [requests[number] for number in numbers]
-        said = group[0].parameters
+    def _prepared(self, group: Sequence[CompletionRequest]) -> tuple[BaseLLM, dict[str, Any]]:
+        """Return a copy of the LLM set to the parameters of like requests, and call arguments."""
+        parameters, constraint, can = group[0].parameters, group[0].constraint, self._can
         settings: dict[str, Any] = {"stop": None, "n": 1, "best_of": 1, "streaming": False}
-        settings |= {
-            theirs: value
-            for ours, theirs in self._can.fields.items()
-            if (value := getattr(said, ours)) is not None
-        }
-        if said.temperature == 0:
-            settings |= self._can.greedy
-        if self._can.window_field:
-            settings[self._can.window_field] = self._sufficient_window(group)
+        settings |= named_arguments(parameters, can.fields)
+        if parameters.temperature == 0:
+            settings |= can.greedy
+        if can.window_field:
+            settings[can.window_field] = self._sufficient_window(group)
         present = type(self._llm).model_fields
-        changes = {
-            name: value
-            for name, value in settings.items()
-            if name in present and getattr(self._llm, name) != value
-        }
-        llm = self._llm.model_copy(update=changes) if changes else self._llm
-        stop = list(group[0].stop)[: self._can.max_stops] if self._can.passes_stop else None
-        return llm, stop
+        llm = with_fields(self._llm, {k: v for k, v in settings.items() if k in present})
+        call = {"stop": list(group[0].stop)[: can.max_stops] if can.passes_stop else None}
+        if can.json_schema is not None and isinstance(constraint, JsonSchema):
+            call |= can.json_schema(constraint)
+        return llm, {**self._call, **call}
 
     def _sufficient_window(self, group: Sequence[CompletionRequest]) -> int:
-        """The tokens that the longest page and its reply may need, in whole steps."""
+        """Return the tokens that the longest prompt and its reply may need, in whole steps."""
         needed = max(self.count_tokens(r.prompt) + r.max_tokens for r in group)
         own = getattr(self._llm, self._can.window_field or "", None) or 0
         return max(int(own), -(-needed // _WINDOW_STEP) * _WINDOW_STEP)
 
 
-def _alike(requests: Sequence[CompletionRequest]) -> list[list[int]]:
-    """Group requests, by number, that can go into one call."""
-    groups: dict[object, list[int]] = {}
-    for number, request in enumerate(requests):
-        groups.setdefault((request.parameters, request.stop, request.constraint), []).append(number)
-    return list(groups.values())
-
-
 def _in_order(groups: Sequence[Sequence[int]], results: Sequence[LLMResult]) -> list[Completion]:
+    """Return completions in the order of the requests, of which each group has some numbers."""
     completions = dict[int, Completion]()
     for numbers, result in zip(groups, results, strict=True):
-        alone = len(numbers) == 1  # else usage is the sum over all of them
+        alone = len(numbers) == 1  # else usage is the sum over all
         usage = _usage((result.llm_output or {}).get("token_usage")) if alone else None
         for number, generations in zip(numbers, result.generations, strict=True):
             chunk = _chunk(generations[0])
@@ -248,7 +227,7 @@ def _in_order(groups: Sequence[Sequence[int]], results: Sequence[LLMResult]) -> 
 
 
 def _chunk(item: Generation | str) -> CompletionChunk:
-    """Translate a piece; some classes stream plain strings."""
+    """Translate a chunk; some classes stream plain strings."""
     if isinstance(item, str):
         return CompletionChunk(item)
     info = item.generation_info or {}

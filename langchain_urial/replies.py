@@ -1,11 +1,13 @@
-"""Replies: what the core's model wrote, as LangChain's messages."""
+"""Replies: translate the core's replies and errors to LangChain's."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from langchain_core.exceptions import ContextOverflowError as LangChainContextOverflowError
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
@@ -20,12 +22,35 @@ from urial_core import (
     ToolCallDelta,
     Usage,
 )
+from urial_core.call import response_metadata
 from urial_core.composing import ReplyRequest
+from urial_core.errors import ContextOverflowError
 
-__all__ = ["PROVIDER", "delta_chunk", "end_chunk", "generation"]
+__all__ = [
+    "PROVIDER",
+    "ChatContextOverflowError",
+    "event_chunk",
+    "generation",
+    "langchain_errors",
+]
 
 PROVIDER = "urial"
-"""What this integration calls itself in metadata and traces."""
+"""The name of this integration in metadata and traces."""
+
+
+class ChatContextOverflowError(ContextOverflowError, LangChainContextOverflowError):
+    """The conversation does not fit the window; also LangChain's own class for that."""
+
+
+@contextmanager
+def langchain_errors() -> Generator[None]:
+    """Raise LangChain's counterpart of an error, where it has one."""
+    try:
+        yield
+    except ContextOverflowError as error:
+        raise ChatContextOverflowError(
+            error.window, error.prompt_tokens, error.max_tokens, error.parts
+        ) from error
 
 
 def generation(reply: Reply, request: ReplyRequest, model_name: str) -> ChatGeneration:
@@ -51,38 +76,44 @@ def generation(reply: Reply, request: ReplyRequest, model_name: str) -> ChatGene
     return ChatGeneration(message=message, generation_info=metadata)
 
 
-def delta_chunk(delta: TextDelta | ToolCallDelta) -> ChatGenerationChunk:
-    """Translate a piece of a reply."""
-    if isinstance(delta, ToolCallDelta):
-        first = bool(delta.name)  # name and id come once, since strings add up in a merge
-        piece = tool_call_chunk(
-            name=delta.name or None,
-            args=delta.arguments,
-            id=delta.id if first else None,
-            index=delta.index,
-        )
-        return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[piece]))
-    info = {"logprobs": _logprobs(delta.logprobs)} if delta.logprobs else None
-    return ChatGenerationChunk(message=AIMessageChunk(content=delta.text), generation_info=info)
+def event_chunk(
+    event: TextDelta | ToolCallDelta | ReplyEnd, request: ReplyRequest, model_name: str
+) -> ChatGenerationChunk:
+    """Translate an event of a streamed reply.
 
-
-def end_chunk(end: ReplyEnd, request: ReplyRequest, model_name: str) -> ChatGenerationChunk:
-    """Translate a reply's end: the one chunk with metadata, since strings add up in a merge."""
-    message = AIMessageChunk(
-        content="",
-        tool_call_chunks=[_invalid_chunk(call) for call in end.invalid_tool_calls],
-        response_metadata=_response_metadata(end, request, model_name),
-        usage_metadata=_usage(end.usage),
-        chunk_position="last",
-    )
-    return ChatGenerationChunk(message=message, generation_info=message.response_metadata)
+    LangChain concatenates the strings of merged chunks: so only the end has metadata, and only a
+    call's first delta its name and id.
+    """
+    info: dict[str, Any] | None = None
+    match event:
+        case TextDelta():
+            message = AIMessageChunk(content=event.text)
+            info = {"logprobs": _logprobs(event.logprobs)} if event.logprobs else None
+        case ToolCallDelta():
+            delta = tool_call_chunk(
+                name=event.name or None,
+                args=event.arguments,
+                id=event.id if event.name else None,
+                index=event.index,
+            )
+            message = AIMessageChunk(content="", tool_call_chunks=[delta])
+        case ReplyEnd():
+            info = _response_metadata(event, request, model_name)
+            message = AIMessageChunk(
+                content="",
+                tool_call_chunks=[_invalid_chunk(call) for call in event.invalid_tool_calls],
+                response_metadata=info,
+                usage_metadata=_usage(event.usage),
+                chunk_position="last",
+            )
+    return ChatGenerationChunk(message=message, generation_info=info)
 
 
 def _invalid_chunk(call: InvalidToolCall) -> ToolCallChunk:
-    """The chunk that LangChain reads as the same call again, valid or not.
+    """Make the chunk that LangChain reads as the same call again, valid or not.
 
-    It completes arguments that are no JSON by guessing, so that a call might be made of them after
-    all. A string is never taken for arguments.
+    LangChain completes arguments that are not JSON by guessing, and might so make a call after
+    all. It never takes a string for arguments.
     """
     valid = call.attempt
     return tool_call_chunk(
@@ -91,19 +122,8 @@ def _invalid_chunk(call: InvalidToolCall) -> ToolCallChunk:
 
 
 def _response_metadata(end: ReplyEnd, request: ReplyRequest, model_name: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "finish_reason": end.finish_reason,
-        "end_reason": end.reason,
-        "model_name": model_name,
-        "model_provider": PROVIDER,
-    }
-    if end.stop is not None:
-        metadata["stop_sequence"] = end.stop
-    if request.truncated:
-        metadata["truncated_messages"] = len(request.truncated)
-    if end.validation_error:
-        metadata["validation_error"] = end.validation_error
-    return metadata
+    named = {"model_name": model_name, "model_provider": PROVIDER}
+    return {**response_metadata(end, request), **named}
 
 
 def _usage(usage: Usage | None) -> UsageMetadata | None:
@@ -118,7 +138,7 @@ def _usage(usage: Usage | None) -> UsageMetadata | None:
 
 
 def _logprobs(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:
-    """The shape of the OpenAI API."""
+    """Write log-probabilities as the OpenAI API does."""
     return {
         "content": [
             {

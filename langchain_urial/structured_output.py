@@ -1,8 +1,9 @@
-"""Structured output: replies that fit a schema, as objects of the user's own type."""
+"""Structured output and tool binding: replies that match a schema, as the user's own types."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from abc import ABC
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Literal, get_args
 
@@ -21,14 +22,14 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
-from langchain_urial.tools import openai_tools
+from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
 
-__all__ = ["Method", "SchemaLike", "openai_format", "structured"]
+__all__ = ["Method", "SchemaLike", "ToolCallingChatModel", "openai_format"]
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
-"""How a reply is brought into form."""
+"""How a reply is made to match a schema."""
 
 SchemaLike = Mapping[str, Any] | type
 """A pydantic class (v2 or v1), a TypedDict, a JSON schema, or a function as OpenAI writes it."""
@@ -37,88 +38,127 @@ _FORMATS = ("json_schema", "json_object", "text")
 _FUNCTION_KEYS = ("function", "parameters", "input_schema", "toolSpec")
 
 
+class ToolCallingChatModel(BaseChatModel, ABC):
+    """A chat model whose calls take tools and a response format as the OpenAI API writes them."""
+
+    def bind_tools(
+        self,
+        tools: Sequence[ToolLike],
+        *,
+        tool_choice: ToolChoice | None = None,
+        parallel_tool_calls: bool | None = None,
+        strict: bool | None = None,
+        response_format: SchemaLike | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let replies call tools.
+
+        Args:
+            tools: Functions, ``BaseTool`` objects, pydantic classes, or dicts as OpenAI or
+                Anthropic writes them.
+            tool_choice: "auto" (default): the model decides; "any", "required" or True: it must
+                call a tool; a tool's name: that one; "none": it must not call any.
+            parallel_tool_calls: Whether one reply may hold several calls. Default: yes.
+            strict: Whether to forbid additional properties in the tools' schemas.
+            response_format: A schema for replies that call no tool, or OpenAI's dict for it.
+            **kwargs: Further arguments of the calls.
+
+        Raises:
+            ParameterError: Something is not a tool, or no tool has the name chosen.
+        """
+        written = openai_tools(tools, strict=strict)
+        optional = {
+            "tool_choice": openai_choice(tool_choice, written),
+            "parallel_tool_calls": parallel_tool_calls,
+            "response_format": None if response_format is None else openai_format(response_format),
+        }
+        kwargs |= {name: value for name, value in optional.items() if value is not None}
+        return self.bind(tools=written, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: SchemaLike | None,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Return replies as objects that match a schema.
+
+        Args:
+            schema: A pydantic class (v2 or v1): replies are its objects. A TypedDict, a JSON
+                schema, or a function as OpenAI writes it: they are dicts. None, with "json_mode":
+                any JSON object.
+            method: "json_schema" and "json_mode": the reply's text matches the schema;
+                "function_calling": the arguments of a tool call do.
+            include_raw: Whether to return a dict of "raw" (the message), "parsed" and
+                "parsing_error" (which is raised otherwise).
+            strict: Whether to forbid additional properties in a called function's schema.
+            **kwargs: Further arguments of the calls.
+
+        Raises:
+            ParameterError: The schema is invalid or missing, or the method unknown.
+        """
+        if method not in get_args(Method):
+            raise ParameterError(f"method is {method!r}: use one of {', '.join(get_args(Method))}.")
+        if schema is None and method != "json_mode":
+            raise ParameterError(f"method={method!r} needs a schema.")
+        traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        target: Any = schema
+        is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
+        parser: BaseOutputParser[Any]
+        if method == "function_calling":
+            name = openai_tools([target])[0]["function"]["name"]
+            llm = self.bind_tools(
+                [target],
+                tool_choice=name,
+                parallel_tool_calls=False,
+                strict=strict,
+                ls_structured_output_format=traced,
+                **kwargs,
+            )
+            parser = (
+                PydanticToolsParser(tools=[target], first_tool_only=True)
+                if is_class
+                else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+            )
+        else:
+            wanted = {"type": "json_object"} if schema is None else openai_format(schema)
+            llm = self.bind(response_format=wanted, ls_structured_output_format=traced, **kwargs)
+            parser = (
+                PydanticOutputParser(pydantic_object=target) if is_class else JsonOutputParser()
+            )
+        checked = RunnableGenerator(_check_stream, _acheck_stream) | parser
+        if not include_raw:
+            return llm | checked
+        parsed = RunnablePassthrough.assign(
+            parsed=itemgetter("raw") | checked, parsing_error=lambda _: None
+        )
+        failed = RunnablePassthrough.assign(parsed=lambda _: None)
+        return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+
 def openai_format(response_format: SchemaLike) -> dict[str, Any]:
-    """Write the form of a reply as the OpenAI API does.
+    """Write a response format as the OpenAI API does.
 
     Args:
-        response_format: That already ("json_schema", "json_object" or "text"), or a schema.
+        response_format: A schema, or the OpenAI API's dict ("json_schema", "json_object", "text").
 
     Raises:
-        ParameterError: It is no schema.
+        ParameterError: It is not a schema.
     """
     if isinstance(response_format, Mapping) and response_format.get("type") in _FORMATS:
         written = dict(response_format)
-        parse_response_format(written)  # so that what is wrong is an error here
+        parse_response_format(written)  # so that an invalid one is an error here
         return written
     schema = _json_schema(response_format)
     name = str(schema.get("title", "output"))
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
 
 
-def structured(
-    chat: BaseChatModel,
-    schema: SchemaLike | None,
-    method: Method,
-    *,
-    include_raw: bool,
-    strict: bool | None,
-    **kwargs: Any,
-) -> Runnable[LanguageModelInput, Any]:
-    """Put a parser behind a chat model that is held to a schema.
-
-    Args:
-        chat: The chat model.
-        schema: What replies are to be; with "json_mode", None stands for any object.
-        method: Whether the reply's text is to fit the schema, or the arguments of a call.
-        include_raw: Whether to return the message and a parser's error too.
-        strict: Whether a tool's schema is to forbid what it does not name.
-        **kwargs: Further arguments of the calls.
-
-    Raises:
-        ParameterError: An unknown method, or no schema where one is needed.
-    """
-    if method not in get_args(Method):
-        raise ParameterError(f"method is {method!r}: use one of {', '.join(get_args(Method))}.")
-    if schema is None and method != "json_mode":
-        raise ParameterError(f"method={method!r} needs a schema.")
-    told = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-    parser: BaseOutputParser[Any]
-    if method == "function_calling":
-        function: Any = schema
-        name = openai_tools([function])[0]["function"]["name"]
-        llm = chat.bind_tools(
-            [function],
-            tool_choice=name,
-            parallel_tool_calls=False,
-            strict=strict,
-            ls_structured_output_format=told,
-            **kwargs,
-        )
-        parser = (
-            PydanticToolsParser(tools=[schema], first_tool_only=True)
-            if isinstance(schema, type) and is_basemodel_subclass(schema)
-            else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-        )
-    else:
-        wanted = {"type": "json_object"} if schema is None else openai_format(schema)
-        llm = chat.bind(response_format=wanted, ls_structured_output_format=told, **kwargs)
-        parser = (
-            PydanticOutputParser(pydantic_object=schema)
-            if isinstance(schema, type) and is_basemodel_subclass(schema)
-            else JsonOutputParser()
-        )
-    complete = RunnableGenerator(_complete, _acomplete) | parser
-    if not include_raw:
-        return llm | complete
-    parsed = RunnablePassthrough.assign(
-        parsed=itemgetter("raw") | complete, parsing_error=lambda _: None
-    )
-    unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=llm) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
-
-
 def _json_schema(schema: SchemaLike) -> dict[str, Any]:
-    """A schema as JSON schema, references and all."""
+    """Convert a schema to JSON schema, with its references."""
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         return schema.model_json_schema()
     if isinstance(schema, Mapping) and not any(key in schema for key in _FUNCTION_KEYS):
@@ -126,10 +166,10 @@ def _json_schema(schema: SchemaLike) -> dict[str, Any]:
     try:
         return convert_to_json_schema(schema)  # type: ignore[arg-type] # it takes TypedDicts too
     except (ValueError, TypeError) as error:
-        raise ParameterError(f"{schema!r} is no schema: {error}") from error
+        raise ParameterError(f"{schema!r} is not a schema: {error}") from error
 
 
-def _complete(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
+def _check_stream(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
     text = ""
     for message in messages:
         text += message.text
@@ -137,7 +177,7 @@ def _complete(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
         yield message
 
 
-async def _acomplete(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+async def _acheck_stream(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
     text = ""
     async for message in messages:
         text += message.text
@@ -146,21 +186,21 @@ async def _acomplete(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMess
 
 
 def _check(message: AIMessage, text: str) -> None:
-    """Refuse a reply that is not whole or does not fit, of which this is the last message.
+    """Raise if a reply, of which this is the last message, is incomplete or does not match.
 
-    LangChain's parsers would complete the one by guessing, and do not hold dicts to a schema.
+    LangChain's parsers complete a truncated reply by guessing, and do not validate dicts.
     """
     metadata = message.response_metadata
     if metadata.get("finish_reason") == "length":
         raise OutputParserException(
-            "The reply reached max_tokens before its end: give it more.", llm_output=text
+            "The reply reached max_tokens before its end: raise max_tokens.", llm_output=text
         )
     if validation_error := metadata.get("validation_error"):
         raise OutputParserException(
-            f"The reply does not fit the schema: {validation_error}", llm_output=text
+            f"The reply does not match the schema: {validation_error}", llm_output=text
         )
     if message.invalid_tool_calls and not isinstance(message, AIMessageChunk):
         [invalid, *_] = message.invalid_tool_calls
         raise OutputParserException(
-            f"The arguments do not fit the schema: {invalid['error']}", llm_output=invalid["args"]
+            f"The arguments do not match the schema: {invalid['error']}", llm_output=invalid["args"]
         )

@@ -1,4 +1,4 @@
-"""Tools: all that LangChain takes for tools and for a choice of them, in the OpenAI API's words."""
+"""Tools: write what LangChain accepts as tools and tool choice as the OpenAI API does."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from urial_core.errors import ParameterError
 __all__ = ["ToolChoice", "ToolLike", "openai_choice", "openai_tools"]
 
 ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
-"""What LangChain takes for a tool: see ``convert_to_openai_tool``."""
+"""What LangChain accepts as a tool: see ``convert_to_openai_tool``."""
 
 ToolChoice = str | bool | Mapping[str, Any]
-"""Which tool is to be called, in the words of any of LangChain's integrations."""
+"""Which tool to call, as any of LangChain's integrations has it."""
 
 _MODES = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
 
@@ -25,11 +25,12 @@ def openai_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> li
     """Write tools as the OpenAI API does.
 
     Args:
-        tools: The tools. One that comes again is left out.
-        strict: Whether their schemas are to forbid what they do not name. None leaves them.
+        tools: The tools. Duplicates are left out.
+        strict: Whether to forbid additional properties in their schemas. Default: leave the schemas
+            as they are.
 
     Raises:
-        ParameterError: One is no function, or is run by some provider's servers.
+        ParameterError: One is not a function, or runs on some provider's servers.
     """
     written = list[dict[str, Any]]()
     for tool in tools:
@@ -45,11 +46,11 @@ def openai_choice(
 
     Args:
         choice: "auto", "none", "any", "required", a tool's name, one of these as a dict of OpenAI's
-            or Anthropic's, True for "any"; None and False say nothing.
+            or Anthropic's, True for "any"; None and False for unset.
         tools: The tools to choose from, in the OpenAI API's form.
 
     Raises:
-        ParameterError: It is none of these, or there is no such tool.
+        ParameterError: The choice is unknown, or names an unknown tool.
     """
     names = [str(tool["function"].get("name")) for tool in tools]
     wanted = _wanted(choice)
@@ -81,7 +82,7 @@ def _openai_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
 
 
 def _wanted(choice: ToolChoice | None) -> str | None:
-    """The mode or the tool's name that a choice speaks of."""
+    """Return the mode or the tool's name that a choice holds."""
     if isinstance(choice, Mapping):
         return _named(choice) or str(choice.get("type"))
     if isinstance(choice, bool):
@@ -90,6 +91,6 @@ def _wanted(choice: ToolChoice | None) -> str | None:
 
 
 def _named(choice: Mapping[str, Any]) -> str | None:
-    """The tool that a dict names: OpenAI's form, or Anthropic's."""
+    """Return the tool that a dict names, as OpenAI or Anthropic writes it."""
     name = choice.get("function", choice).get("name")
     return None if name is None else str(name)

@@ -1,9 +1,8 @@
-"""Translation: LangChain's messages as the core's."""
+"""Translation: LangChain's messages to the core's."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.messages import (
@@ -19,6 +18,7 @@ from langchain_core.messages import (
 from urial_core import Message
 from urial_core.errors import ConversationError, UnsupportedContentError
 from urial_core.messages import Role
+from urial_core.openai_tools import parse_call
 from urial_core.tools import ToolCall
 
 __all__ = ["core_messages"]
@@ -32,10 +32,10 @@ _ROLES: dict[str, Role] = {
     "tool": "tool",
     "user": "user",
 }
-_CALL_BLOCKS = ("parse_tools", "tool_call", "function_call", "invalid_tool_call")
-"""Blocks that hold a call, in the words of Anthropic, LangChain and OpenAI."""
+_CALL_BLOCKS = ("tool_use", "tool_call", "function_call", "invalid_tool_call")
+"""Types of blocks that hold a call, at Anthropic, LangChain and OpenAI."""
 _SILENT_BLOCKS = (*_CALL_BLOCKS, "thinking", "reasoning", "redacted_thinking", "tool_call_chunk")
-"""Blocks that hold no part of what was said."""
+"""Types of blocks that hold no text of the conversation."""
 
 
 def core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
@@ -49,7 +49,7 @@ def core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
 
 
 def _parts(message: BaseMessage) -> Iterator[Message]:
-    """The core's messages for one of LangChain's: several where it holds results of tools."""
+    """Yield the core's messages for one of LangChain's: several if it holds tool results."""
     role = _role(message)
     match message:
         case ToolMessage():
@@ -66,26 +66,26 @@ def _parts(message: BaseMessage) -> Iterator[Message]:
 
 
 def _with_tool_results(message: BaseMessage, role: Role) -> Iterator[Message]:
-    """A message that may hold results of tools among its text, as Anthropic's do."""
+    """Yield a message that may hold tool results among its text, as Anthropic's do."""
     if isinstance(message.content, str):
         yield Message(role, message.content)
         return
-    said = list[str | dict[Any, Any]]()
+    texts = list[str | dict[Any, Any]]()
     for block in message.content:
         if isinstance(block, str) or block.get("type") != "tool_result":
-            said.append(block)
+            texts.append(block)
             continue
-        if said:
-            yield Message(role, _text(said, message.type))
-            said = []
+        if texts:
+            yield Message(role, _text(texts, message.type))
+            texts = []
         yield Message(
             "tool",
             _text(block.get("content") or "", "tool_result"),
             tool_call_id=block.get("tool_use_id"),
             failed=bool(block.get("is_error")),
         )
-    if said or not message.content:
-        yield Message(role, _text(said, message.type))
+    if texts or not message.content:
+        yield Message(role, _text(texts, message.type))
 
 
 def _role(message: BaseMessage) -> Role:
@@ -102,8 +102,7 @@ def _role(message: BaseMessage) -> Role:
             return _ROLES[message.role.lower()]
     kind = message.role if isinstance(message, ChatMessage) else type(message).__name__
     raise ConversationError(
-        f"A message of the kind {kind!r} has no place in a conversation: use system, human, ai or "
-        "tool messages."
+        f"The message type {kind!r} is unknown: use system, human, ai or tool messages."
     )
 
 
@@ -119,33 +118,22 @@ def _text(content: str | Sequence[str | dict[Any, Any]], kind: str) -> str:
         elif block.get("type") not in _SILENT_BLOCKS:
             raise UnsupportedContentError(
                 f"A {kind} message holds a block of type {block.get('type')!r}: base "
-                "models read text only. Describe it in words, or take the block out."
+                "models read text only. Describe it in words, or remove the block."
             )
     return "\n".join(parts)
 
 
 def _calls(message: AIMessage) -> Iterator[ToolCall]:
-    """The calls of a message, each once, wherever it holds them."""
+    """Yield the calls of a message, each once, wherever it holds them."""
     known = set[str | None]()
     for call in (*message.tool_calls, *message.invalid_tool_calls):
         known.add(call["id"])
-        yield _call(call["name"], call["args"], call["id"])
+        yield parse_call(call["name"], call["args"], call["id"] or "")
     for block in message.content if not isinstance(message.content, str) else ():
         if isinstance(block, dict) and block.get("type") in _CALL_BLOCKS:
             id_ = block.get("call_id") or block.get("id")
             if id_ not in known:
                 arguments = (block.get(key) for key in ("input", "args", "arguments"))
-                yield _call(block.get("name"), next(filter(None, arguments), None), id_)
+                yield parse_call(block.get("name"), next(filter(None, arguments), None), id_ or "")
     if not known and (old := message.additional_kwargs.get("function_call")):
-        yield _call(old.get("name"), old.get("arguments"), None)
-
-
-def _call(name: str | None, arguments: object, id_: str | None) -> ToolCall:
-    """Make a call; arguments that are no JSON object are none, and their result says so."""
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except json.JSONDecodeError:
-            arguments = {}
-    values = arguments if isinstance(arguments, Mapping) else {}
-    return ToolCall.of(name or "unknown", values, id_ or "")
+        yield parse_call(old.get("name"), old.get("arguments"), "")

@@ -1,9 +1,8 @@
-"""Wrap whatever a user calls a base model."""
+"""Wrapping: make a completion model of whatever a LangChain user has for a base model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel, BaseLLM
@@ -12,18 +11,15 @@ from langchain_core.runnables import RunnableBinding
 from langchain_urial.capabilities import capabilities_of
 from langchain_urial.completion_llm import CompletionLLM
 from urial_core.backends.llama_cpp_python import Llama, LlamaModel
-from urial_core.backends.transformers import TransformersModel
-from urial_core.backends.wrapped import WrappedModel
+from urial_core.backends.wrapping import PARAMETERS, WrappedModel, find_class, wrap_transformers
 from urial_core.completion import is_completion_model
 from urial_core.errors import UnsupportedModelError
-from urial_core.parameters import GenerationParameters
 
 __all__ = ["wrap"]
 
-_PARAMETERS = {field.name for field in fields(GenerationParameters)}
-
 _UNLIMITED = (None, -1, -2)
-"""What LLMs call no limit of their own."""
+"""Values by which LLMs set no limit."""
+_LLAMA_SETTINGS = ("temperature", "top_p", "top_k", "repeat_penalty", "grammar")
 
 
 def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> WrappedModel:
@@ -34,18 +30,14 @@ def wrap(llm: object, encode: Callable[[str], list[int]] | None = None) -> Wrapp
         encode: Its tokenizer, if known.
 
     Raises:
-        UnsupportedModelError: It is a chat model, or nothing that completes text.
+        UnsupportedModelError: It is a chat model, or does not complete text.
     """
+    bound: Mapping[str, Any] = {}
     if isinstance(llm, RunnableBinding):
-        return _wrap_llm(llm.bound, llm.kwargs, encode)
-    if is_completion_model(llm) and not isinstance(llm, BaseLLM):
+        bound = llm.kwargs
+        llm = llm.bound
+    elif is_completion_model(llm) and not isinstance(llm, BaseLLM):
         return WrappedModel(llm)
-    return _wrap_llm(llm, {}, encode)
-
-
-def _wrap_llm(
-    llm: object, bound: Mapping[str, Any], encode: Callable[[str], list[int]] | None
-) -> WrappedModel:
     if isinstance(llm, BaseChatModel):
         raise UnsupportedModelError(
             f"{type(llm).__name__} is a chat model already: it takes messages and has its own "
@@ -58,25 +50,17 @@ def _wrap_llm(
             ".bind(...) of one), a CompletionModel of urial_core, or model='id'. Put .with_retry() "
             "and .with_fallbacks() around ChatUrial, not inside."
         )
-    parameters = {name: value for name, value in bound.items() if name in _PARAMETERS}
-    call = {name: value for name, value in bound.items() if name not in _PARAMETERS}
     if type(llm).__name__ == "HuggingFacePipeline":
-        return _wrap_pipeline(llm, {**call, **parameters})
-    kept = _own(llm)
-    model = _llama(llm, call) if _is_a(llm, "LlamaCpp") else CompletionLLM(llm, call, encode)
-    return WrappedModel(model, {**kept, **parameters})
+        return _wrap_pipeline(llm, bound)
+    parameters = {name: value for name, value in bound.items() if name in PARAMETERS}
+    call = {name: value for name, value in bound.items() if name not in PARAMETERS}
+    is_llama = find_class(llm, ("LlamaCpp",), "langchain")
+    model = _llama(llm, call) if is_llama else CompletionLLM(llm, call, encode)
+    return WrappedModel(model, {**_own_parameters(llm), **parameters})
 
 
-def _is_a(llm: BaseLLM, name: str) -> bool:
-    """Whether an LLM is of this class of LangChain's, or of one made from it."""
-    return any(
-        base.__name__ == name and base.__module__.startswith("langchain")
-        for base in type(llm).__mro__
-    )
-
-
-def _own(llm: BaseLLM) -> dict[str, Any]:
-    """The limit and the stop strings that the LLM's owner set on it."""
+def _own_parameters(llm: BaseLLM) -> dict[str, Any]:
+    """Return the token limit and the stop strings that the LLM's owner set on it."""
     limit = capabilities_of(llm).fields.get("max_tokens", "max_tokens")
     own = {
         ours: getattr(llm, theirs, None)
@@ -87,29 +71,17 @@ def _own(llm: BaseLLM) -> dict[str, Any]:
 
 
 def _llama(llm: Any, call: Mapping[str, Any]) -> LlamaModel:
-    """Call the object inside: the class tells neither why a text ended nor what it took."""
-    defaults = {**llm._default_params}
-    settings = ("temperature", "top_p", "top_k", "repeat_penalty", "grammar")
+    """Call the object inside: the class reports neither why a text ended nor its tokens."""
+    defaults = llm._default_params  # noqa: SLF001 - LangChain's extension point
     llama = Llama(
         model=llm.client,
         name=str(llm.model_path),
-        cache_key={"engine": "LlamaCpp", **llm._identifying_params},
-        settings={name: defaults[name] for name in settings if name in defaults},
+        cache_key={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
+        settings={name: defaults[name] for name in _LLAMA_SETTINGS if name in defaults},
     )
     return LlamaModel(llama, call)
 
 
 def _wrap_pipeline(llm: Any, bound: Mapping[str, Any]) -> WrappedModel:
-    """Run the pipeline's own model in our engine.
-
-    The pipeline itself ignores stop strings, repeats the prompt, computes the constant page anew
-    for each call and cannot be stopped.
-    """
     options = {**(llm.pipeline_kwargs or {}), **bound, **bound.get("pipeline_kwargs", {})}
-    parameters = {name: options[name] for name in _PARAMETERS & options.keys()}
-    if "max_new_tokens" in options:
-        parameters.setdefault("max_tokens", options["max_new_tokens"])
-    if options.get("do_sample") is False:
-        parameters["temperature"] = 0.0
-    pipeline = llm.pipeline
-    return WrappedModel(TransformersModel(pipeline.model, pipeline.tokenizer), parameters)
+    return wrap_transformers(llm.pipeline.model, llm.pipeline.tokenizer, options)

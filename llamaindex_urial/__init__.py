@@ -1,7 +1,7 @@
 """URIAL for LlamaIndex: any base LLM as a first-class LLM for engines and agents.
 
-Importing this package loads neither torch nor transformers nor LangChain; a model in this process
-does, when it is first used.
+Importing this package loads neither torch nor transformers nor LangChain: they are imported when a
+model that needs them is first used.
 """
 
 from llamaindex_urial.llm import UrialLLM

@@ -1,63 +1,52 @@
-"""Capabilities: what each of LlamaIndex's LLM classes really does with a plain text.
+"""Capabilities: how each of LlamaIndex's LLM classes has to be called to continue a plain text.
 
-Every row was read from the class's source. What a row does not say is assumed of no class: the
-reply is cut, and an echoed prompt truncated, whatever the class does.
+Every row was read from the class's source. Nothing else is relied on: replies are cut, and echoed
+prompts removed, whatever the class does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.llm import LLM
 
-from urial_core.backends.field_names import likely_fields
+from urial_core.backends import wrapping
+from urial_core.backends.wrapping import find_class, likely_fields, same_names
 
-__all__ = ["Capabilities", "capabilities_of", "class_in"]
+__all__ = ["PACKAGE", "Capabilities", "capabilities_of"]
+
+PACKAGE = "llama_index."
+"""How the modules of LlamaIndex's classes begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
-    """How one class is to be called.
+class Capabilities(wrapping.Capabilities):
+    """How one class has to be called.
 
     Attributes:
-        fields: This project's parameter names and the class's own fields for them. A request sets
-            them on a copy of the LLM, so they take effect whichever way the class builds its calls.
-        arguments: This project's parameter names and the keyword arguments that a call takes for
-            them.
-        stop: The keyword argument of a call for stop strings, or None if there is none.
-        max_stops: The most that are accepted, or None.
-        bare: The class's field of further parameters, in which stop strings must not stand, since
-            they would go before those of the call; or None.
-        json_schema: The keyword argument of a call for a JSON schema, or None if there is none.
-        completes_plain: Whether it hands a text to its model as it is, although it calls itself a
-            chat model.
+        arguments: This project's parameter names, with the call's keyword arguments for them.
+        stop: The call's keyword argument for stop strings; None without one.
+        extra_field: The class's field of further parameters, from which stop strings have to be
+            removed, since they would override those of the call; else None.
+        completes_plain: Whether it passes a text to its model unchanged, although it calls itself
+            a chat model.
         knows_window: Whether the window in its metadata is the model's.
         streams: Whether it streams.
-        is_async: Whether its async methods leave the event loop free.
-        thread_safe: Whether calls may overlap. In-process engines keep one state.
+        is_async: Whether its async methods do not block the event loop.
     """
 
-    fields: Mapping[str, str] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     stop: str | None = None
-    max_stops: int | None = None
-    bare: str | None = None
-    json_schema: str | None = None
+    extra_field: str | None = None
     completes_plain: bool = False
     knows_window: bool = True
     streams: bool = True
     is_async: bool = True
-    thread_safe: bool = True
 
 
-def _same(*names: str, **others: str) -> dict[str, str]:
-    return {**{name: name for name in names}, **others}
-
-
-_VLLM = _same(
+_VLLM = same_names(
     "temperature",
     "top_p",
     "top_k",
@@ -69,11 +58,11 @@ _VLLM = _same(
 )
 
 _OPENAI = Capabilities(
-    fields=_same("temperature", "max_tokens"),  # these go before a call's arguments
-    arguments=_same("top_p", "frequency_penalty", "presence_penalty", "seed"),
+    fields=same_names("temperature", "max_tokens"),  # these override a call's arguments
+    arguments=same_names("top_p", "frequency_penalty", "presence_penalty", "seed"),
     stop="stop",
     max_stops=4,
-    bare="additional_kwargs",
+    extra_field="additional_kwargs",
 )
 
 _BY_CLASS = {
@@ -89,7 +78,7 @@ _BY_CLASS = {
     ),
     "VllmServer": Capabilities(arguments=_VLLM, stop="stop", knows_window=False, is_async=False),
     "Llamafile": Capabilities(
-        arguments=_same(
+        arguments=same_names(
             "temperature",
             "top_p",
             "top_k",
@@ -100,7 +89,7 @@ _BY_CLASS = {
             repetition_penalty="repeat_penalty",
         ),
         stop="stop",
-        json_schema="json_schema",
+        json_schema=lambda schema: {"json_schema": schema.schema},
         completes_plain=True,
         knows_window=False,
         is_async=False,
@@ -108,17 +97,9 @@ _BY_CLASS = {
 }
 
 
-def class_in(llm: object, names: Mapping[str, Any] | tuple[str, ...]) -> str | None:
-    """The name, among these, of a LlamaIndex integration's class that an object is of."""
-    for base in type(llm).__mro__:
-        if base.__name__ in names and base.__module__.startswith("llama_index."):
-            return base.__name__
-    return None
-
-
 def capabilities_of(llm: LLM) -> Capabilities:
-    """Look a class or one of its bases up; probe an unknown one."""
-    if (name := class_in(llm, _BY_CLASS)) is not None:
+    """Look up the row of an object's class or base class; derive one for an unknown class."""
+    if (name := find_class(llm, _BY_CLASS, PACKAGE)) is not None:
         return _BY_CLASS[name]
     is_async = (
         next(kind for kind in type(llm).__mro__ if "acomplete" in vars(kind)) is not CustomLLM

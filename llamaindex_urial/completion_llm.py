@@ -1,17 +1,20 @@
-"""A LlamaIndex LLM as a completion model of the core."""
+"""LlamaIndex LLMs as completion models of the core: any class, and Ollama by its raw mode."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, closing
 from typing import Any
 
 from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import capabilities_of
-from llamaindex_urial.leaving import aending, ending
+from llamaindex_urial.closing import aclosing_quietly, closing_quietly
 from urial_core.backends.in_thread import worker_for
 from urial_core.backends.one_by_one import OneByOneModel
+from urial_core.backends.wrapping import named_arguments, same_names, with_fields
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -23,13 +26,24 @@ from urial_core.completion import (
 )
 from urial_core.structured.constraints import JsonSchema
 
-__all__ = ["CompletionLLM", "usage_of"]
+__all__ = ["CompletionLLM", "OllamaModel"]
+
+_OLLAMA_OPTIONS = same_names(
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    max_tokens="num_predict",
+    repetition_penalty="repeat_penalty",
+)
 
 
 class CompletionLLM(OneByOneModel):
-    """Calls a LlamaIndex LLM the way its class needs to be called, past all templates of its own.
+    """Calls a LlamaIndex LLM as its class requires, without its own templates.
 
-    It keeps its own callback manager: what the outer LLM's handlers get is the trimmed reply, once.
+    The LLM keeps its own callback manager: handlers of the outer LLM get only the trimmed reply.
     """
 
     def __init__(self, llm: LLM, call: Mapping[str, Any] | None = None) -> None:
@@ -53,7 +67,7 @@ class CompletionLLM(OneByOneModel):
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """The LLM's class and its fields, callables and what looks like a secret left out."""
+        """The LLM's class and its fields, without callables and what looks like a secret."""
         fields = self._llm.to_dict()
         return {
             "engine": type(self._llm).__name__,
@@ -63,7 +77,7 @@ class CompletionLLM(OneByOneModel):
 
     @property
     def context_window(self) -> int | None:
-        """The window in the LLM's metadata, where that is known to be the model's."""
+        """The window in the LLM's metadata, where it is known to be the model's."""
         return self._llm.metadata.context_window if self._can.knows_window else None
 
     @property
@@ -73,7 +87,7 @@ class CompletionLLM(OneByOneModel):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The LLM's own tokenizer, if it was given one."""
+        """The LLM's own tokenizer, if it has one."""
         if "tokenizer" not in type(self._llm).model_fields:
             return None
         return getattr(getattr(self._llm, "_tokenizer", None), "encode", None)
@@ -85,14 +99,18 @@ class CompletionLLM(OneByOneModel):
 
     @property
     def features(self) -> ModelFeatures:
-        """JSON schemas, where the class can; keyword arguments of its calls."""
+        """JSON schemas, where the class can; other models and keyword arguments of its calls."""
         return ModelFeatures(
             enforces_json=self._can.json_schema is not None,
-            with_arguments=lambda more: CompletionLLM(self._llm, {**self._call, **more}),
+            with_arguments=self._with_arguments,
+            with_model=lambda model: self._with_arguments({"model": model}),
         )
 
+    def _with_arguments(self, more: Mapping[str, Any]) -> CompletionLLM:
+        return CompletionLLM(self._llm, {**self._call, **more})
+
     def complete_one(self, request: CompletionRequest) -> Completion:
-        """Complete a page."""
+        """Complete a prompt."""
         llm, call = self._prepared(request)
         return _whole(llm.complete(request.prompt, formatted=True, **call))
 
@@ -102,59 +120,152 @@ class CompletionLLM(OneByOneModel):
         return _whole(await llm.acomplete(request.prompt, formatted=True, **call))
 
     def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Complete a page piece by piece, or in one piece where the class does not stream."""
+        """Stream a completion, as one chunk where the class does not stream."""
         llm, call = self._prepared(request)
-        pieces = _Pieces()
+        chunks = _Chunks()
         if not self._can.streams:
             yield self.complete_one(request)
             return
         items = llm.stream_complete(request.prompt, formatted=True, **call)
-        with ending(items):
+        with closing_quietly(items):
             for item in items:
-                yield pieces.take(item)
+                yield chunks.take(item)
 
     async def astream_one(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream_one``, without blocking the event loop."""
         llm, call = self._prepared(request)
-        pieces = _Pieces()
+        chunks = _Chunks()
         if not self._can.streams:
             yield await self.acomplete_one(request)
             return
         items = await llm.astream_complete(request.prompt, formatted=True, **call)
-        async with aending(items):
+        async with aclosing_quietly(items):
             async for item in items:
-                yield pieces.take(item)
+                yield chunks.take(item)
 
     def _prepared(self, request: CompletionRequest) -> tuple[LLM, dict[str, Any]]:
-        """A copy of the LLM set to this request's parameters, and the call's arguments."""
-        said = request.parameters
-        changes = {
-            theirs: value
-            for ours, theirs in self._can.fields.items()
-            if (value := getattr(said, ours)) is not None and getattr(self._llm, theirs) != value
+        """Return a copy of the LLM set to this request's parameters, and the call's arguments."""
+        can = self._can
+        changes = named_arguments(request.parameters, can.fields)
+        call = named_arguments(request.parameters, can.arguments)
+        if can.stop:
+            call[can.stop] = list(request.stop)[: can.max_stops]
+        if can.json_schema and isinstance(request.constraint, JsonSchema):
+            call |= can.json_schema(request.constraint)
+        if can.extra_field:
+            extra = getattr(self._llm, can.extra_field)
+            changes[can.extra_field] = {k: v for k, v in extra.items() if k != "stop"}
+        return with_fields(self._llm, changes), {**call, **self._call}
+
+
+class OllamaModel(OneByOneModel):
+    """Calls the clients of a ``llama_index.llms.ollama.Ollama`` in raw mode.
+
+    The class itself always has the server apply its chat template to a prompt. Its clients can
+    leave that out (``raw``), and pass stop strings and parameters (``options``).
+    """
+
+    is_async = True
+
+    def __init__(self, llm: Any, call: Mapping[str, Any] | None = None) -> None:
+        """Wrap the LLM, with more keyword arguments for every call of its clients."""
+        self._llm = llm
+        self._call = dict(call or {})
+
+    @property
+    def name(self) -> str:
+        """The model's name at the server."""
+        return str(self._llm.model)
+
+    @property
+    def cache_key(self) -> Mapping[str, Any]:
+        """Server, model and options."""
+        return {
+            "engine": "Ollama",
+            "base_url": self._llm.base_url,
+            "model": self._llm.model,
+            "temperature": self._llm.temperature,
+            "options": sorted(self._llm.additional_kwargs.items()),
+            "call": sorted(self._call.items()),
         }
-        call = {
-            theirs: value
-            for ours, theirs in self._can.arguments.items()
-            if (value := getattr(said, ours)) is not None
+
+    @property
+    def context_window(self) -> int:
+        """The window that the LLM requests from the server; the server is asked for it once."""
+        return int(self._llm.get_context_window())
+
+    @property
+    def known_context_window(self) -> int | None:
+        """The window, if it is set."""
+        window = int(self._llm.context_window)
+        return window if window > 0 else None
+
+    def count_tokens(self, text: str) -> int:
+        """Estimate from the length: the server has no tokenizer endpoint."""
+        return estimate_tokens(text)
+
+    @property
+    def features(self) -> ModelFeatures:
+        """JSON schemas, by ``format``; other models and arguments of the clients' calls."""
+        return ModelFeatures(
+            enforces_json=True,
+            with_arguments=self._with_arguments,
+            with_model=lambda model: self._with_arguments({"model": model}),
+        )
+
+    def _with_arguments(self, more: Mapping[str, Any]) -> OllamaModel:
+        return OllamaModel(self._llm, {**self._call, **more})
+
+    def complete_one(self, request: CompletionRequest) -> Completion:
+        """Complete a prompt."""
+        return _ollama_chunk(self._llm.client.generate(**self._arguments(request), stream=False))
+
+    async def acomplete_one(self, request: CompletionRequest) -> Completion:
+        """As ``complete_one``, without blocking the event loop."""
+        arguments = await asyncio.to_thread(self._arguments, request)
+        return _ollama_chunk(await self._llm.async_client.generate(**arguments, stream=False))
+
+    def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
+        """Stream a completion."""
+        with closing(self._llm.client.generate(**self._arguments(request), stream=True)) as parts:
+            for part in parts:
+                yield _ollama_chunk(part)
+
+    async def astream_one(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
+        """As ``stream_one``, without blocking the event loop."""
+        arguments = await asyncio.to_thread(self._arguments, request)
+        parts = await self._llm.async_client.generate(**arguments, stream=True)
+        async with aclosing(parts):
+            async for part in parts:
+                yield _ollama_chunk(part)
+
+    def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
+        """Return the arguments of a call; the server may have to be asked for the window."""
+        own = {key: value for key, value in self._llm.additional_kwargs.items() if key != "stop"}
+        options = {
+            "temperature": self._llm.temperature,
+            **own,
+            **named_arguments(request.parameters, _OLLAMA_OPTIONS),
+            "num_ctx": self.context_window,  # else the server silently truncates longer prompts
+            "stop": list(request.stop),
         }
-        if self._can.stop:
-            call[self._can.stop] = list(request.stop)[: self._can.max_stops]
-        if self._can.json_schema and isinstance(request.constraint, JsonSchema):
-            call[self._can.json_schema] = request.constraint.schema
-        if self._can.bare:
-            own = dict(getattr(self._llm, self._can.bare))
-            if own.pop("stop", None) is not None:
-                changes[self._can.bare] = own
-        llm = self._llm.model_copy(update=changes) if changes else self._llm
-        return llm, {**call, **self._call}
+        constraint = request.constraint
+        return {
+            "model": self._llm.model,
+            "prompt": request.prompt,
+            "raw": True,
+            "format": constraint.schema if isinstance(constraint, JsonSchema) else None,
+            "options": {name: value for name, value in options.items() if value is not None},
+            "keep_alive": self._llm.keep_alive,
+            **self._call,
+        }
 
 
-class _Pieces:
-    """Turns a stream's items into what each adds.
+class _Chunks:
+    """Turns a stream's responses into chunks.
 
-    Some classes give what is new, others only all there is so far; a first piece of the latter may
-    hold the prompt, which the reader drops.
+    Some classes report what is new, others only the whole text so far; the latter may begin with
+    the prompt, which the decoder removes.
     """
 
     def __init__(self) -> None:
@@ -165,15 +276,15 @@ class _Pieces:
         if delta is None:
             delta = item.text.removeprefix(self._text)
         self._text = item.text
-        return CompletionChunk(delta, finish=_finish(item), usage=usage_of(item.raw))
+        return CompletionChunk(delta, finish=_finish(item), usage=_usage(item.raw))
 
 
 def _whole(response: CompletionResponse) -> Completion:
-    return CompletionChunk(response.text, finish=_finish(response), usage=usage_of(response.raw))
+    return CompletionChunk(response.text, finish=_finish(response), usage=_usage(response.raw))
 
 
 def _finish(response: CompletionResponse) -> str | None:
-    """Why the engine ended, where it says so as the OpenAI API or llama.cpp's own does."""
+    """Return why the engine ended, if it reports so as OpenAI's or llama.cpp's API does."""
     if _get(response.raw, "stopped_limit") or _get(response.raw, "stop_type") == "limit":
         return "length"
     choices = _get(response.raw, "choices")
@@ -181,10 +292,10 @@ def _finish(response: CompletionResponse) -> str | None:
     return reason if reason in ("stop", "length") else None
 
 
-def usage_of(raw: Any) -> Usage | None:
-    """The tokens that a response reports, where it does so as one of two APIs does.
+def _usage(raw: Any) -> Usage | None:
+    """Return the tokens that a response reports as OpenAI's API does, or llama.cpp's.
 
-    They are OpenAI's and llama.cpp's own; the latter speaks of them in a stream's last event.
+    The latter reports them in a stream's last event.
     """
     usage = _get(raw, "usage")
     read, written = _get(usage, "prompt_tokens"), _get(usage, "completion_tokens")
@@ -199,3 +310,12 @@ def usage_of(raw: Any) -> Usage | None:
 
 def _get(item: Any, name: str) -> Any:
     return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+
+
+def _ollama_chunk(part: Any) -> CompletionChunk:
+    reason, read, written = part.done_reason, part.prompt_eval_count, part.eval_count
+    return CompletionChunk(
+        part.response,
+        finish=reason if reason in ("stop", "length") else None,
+        usage=Usage(read, written) if read is not None and written is not None else None,
+    )

@@ -1,102 +1,178 @@
-"""Responses: LlamaIndex's answers, whole or as they grow.
+"""Responses: run a request and translate its reply to LlamaIndex's responses.
 
-Each item of a stream holds all that was said so far, and what is new.
+Each response of a stream holds the whole text so far, and what is new.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Generic, TypeVar
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import aclosing, closing
+from typing import Any, Generic, TypeVar
 
-from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    ContentBlock,
+    LogProb,
+    MessageRole,
+    TextBlock,
+    ToolCallBlock,
+)
 
-from llamaindex_urial.translation import logprobs_of, raw_of, reply_message
-from urial_core import Reply, ReplyEnd, TextDelta, ToolCall, ToolCallDelta
-from urial_core.completion import TokenLogprob
+from urial_core import Reply, ReplyEnd, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
+from urial_core.call import Call, response_metadata
 from urial_core.composing import ReplyRequest
 
-__all__ = ["ChatResponses", "CompletionResponses"]
+__all__ = ["ChatResponses", "CompletionResponses", "reply_message"]
 
 _Response = TypeVar("_Response", ChatResponse, CompletionResponse)
 
 
 class _Responses(Generic[_Response]):
-    """Makes responses of a reply's events. Pure: the caller moves the events, sync or async."""
+    """The responses to one request, whole or streamed."""
 
-    def __init__(self, request: ReplyRequest, model_name: str) -> None:
+    def __init__(self, call: Call, request: ReplyRequest) -> None:
+        self._call = call
         self._request = request
-        self._model_name = model_name
         self._text = ""
         self._calls = dict[int, ToolCall]()
 
-    def add(self, event: TextDelta | ToolCallDelta | ReplyEnd) -> _Response:
-        """The response as far as this event; the end's is complete and holds ``raw``."""
+    def reply(self) -> _Response:
+        """Return the response to the whole reply."""
+        return self._whole(self._call.chat.reply([self._request])[0])
+
+    async def areply(self) -> _Response:
+        """As ``reply``, without blocking the event loop."""
+        return self._whole((await self._call.chat.areply([self._request]))[0])
+
+    def stream(self) -> Generator[_Response]:
+        """Yield a response for each event of the reply."""
+        with closing(self._call.chat.stream(self._request)) as events:
+            for event in events:
+                yield self._add(event)
+
+    async def astream(self) -> AsyncGenerator[_Response]:
+        """As ``stream``, without blocking the event loop."""
+        async with aclosing(self._call.chat.astream(self._request)) as events:
+            async for event in events:
+                yield self._add(event)
+
+    def _whole(self, reply: Reply) -> _Response:
+        self._text = reply.text
+        self._calls = dict(enumerate(reply.tool_calls))
+        return self._last(reply.end, None, reply.logprobs)
+
+    def _add(self, event: TextDelta | ToolCallDelta | ReplyEnd) -> _Response:
         match event:
             case TextDelta():
                 self._text += event.text
                 return self._response(event.text, event.logprobs)
             case ToolCallDelta():
-                begun = self._calls.get(event.index) or ToolCall(event.name, "", event.id)
-                self._calls[event.index] = ToolCall(
-                    begun.name, begun.arguments + event.arguments, begun.id
-                )
+                call = self._calls.get(event.index) or ToolCall(event.name, "", event.id)
+                arguments = call.arguments + event.arguments
+                self._calls[event.index] = ToolCall(call.name, arguments, call.id)
                 return self._response("")
-        self._attempts(event)
-        return self._response("", end=event)
+            case ReplyEnd():
+                return self._last(event, "")
 
-    def whole(self, reply: Reply) -> _Response:
-        """The response to a whole reply."""
-        self._text = reply.text
-        self._calls = dict(enumerate(reply.tool_calls))
-        self._attempts(reply.end)
-        return self._response(None, reply.logprobs, reply.end)
-
-    def _attempts(self, end: ReplyEnd) -> None:
-        """Add the calls that cannot be made and that an agent can tell the model about."""
+    def _last(
+        self, end: ReplyEnd, delta: str | None, logprobs: Iterable[TokenLogprob] = ()
+    ) -> _Response:
+        """Return the complete response, with the invalid calls that an agent can report back."""
         known = {call.id: number for number, call in self._calls.items()}
         for call in end.invalid_tool_calls:
             if call.attempt is not None:
                 self._calls[known.get(call.id, len(self._calls))] = call.attempt
+        return self._response(delta, logprobs, _raw(end, self._request, self._call.model_name))
 
-    @abstractmethod
     def _response(
         self,
         delta: str | None,
-        logprobs: tuple[TokenLogprob, ...] = (),
-        end: ReplyEnd | None = None,
+        logprobs: Iterable[TokenLogprob] = (),
+        raw: dict[str, Any] | None = None,
     ) -> _Response:
-        """Make the response as things stand."""
+        return self._made(delta=delta, logprobs=_logprobs(logprobs), raw=raw)
+
+    @abstractmethod
+    def _made(self, **fields: Any) -> _Response:
+        """Make a response of the text and calls so far."""
 
 
 class ChatResponses(_Responses[ChatResponse]):
     """Responses to messages."""
 
-    def _response(
-        self,
-        delta: str | None,
-        logprobs: tuple[TokenLogprob, ...] = (),
-        end: ReplyEnd | None = None,
-    ) -> ChatResponse:
-        return ChatResponse(
-            message=reply_message(self._text, list(self._calls.values())),
-            delta=delta,
-            logprobs=logprobs_of(logprobs),
-            raw=raw_of(end, self._request, self._model_name) if end else None,
-        )
+    def _made(self, **fields: Any) -> ChatResponse:
+        return ChatResponse(message=reply_message(self._text, [*self._calls.values()]), **fields)
 
 
 class CompletionResponses(_Responses[CompletionResponse]):
     """Responses to a prompt."""
 
-    def _response(
-        self,
-        delta: str | None,
-        logprobs: tuple[TokenLogprob, ...] = (),
-        end: ReplyEnd | None = None,
-    ) -> CompletionResponse:
-        return CompletionResponse(
-            text=self._text,
-            delta=delta,
-            logprobs=logprobs_of(logprobs),
-            raw=raw_of(end, self._request, self._model_name) if end else None,
-        )
+    def _made(self, **fields: Any) -> CompletionResponse:
+        return CompletionResponse(text=self._text, **fields)
+
+
+def reply_message(text: str, calls: Sequence[ToolCall] = ()) -> ChatMessage:
+    """Make the assistant's message, or what there is of it so far.
+
+    It holds calls twice, as blocks and in ``additional_kwargs``: LlamaIndex's agents read the
+    former, its streamed programs the latter.
+    """
+    blocks: list[ContentBlock] = [TextBlock(text=text)] if text or not calls else []
+    blocks += [
+        ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=_arguments(call))
+        for call in calls
+    ]
+    written = [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in calls
+    ]
+    return ChatMessage(
+        role=MessageRole.ASSISTANT,
+        blocks=blocks,
+        additional_kwargs={"tool_calls": written} if written else {},
+    )
+
+
+def _arguments(call: ToolCall) -> dict[str, Any] | str:
+    """Return the arguments as a dictionary, once they are complete."""
+    try:
+        return call.values
+    except ValueError:
+        return call.arguments
+
+
+def _raw(end: ReplyEnd, request: ReplyRequest, model_name: str) -> dict[str, Any]:
+    """Describe a whole reply under the OpenAI API's names, which LlamaIndex looks for."""
+    raw: dict[str, Any] = {"model": model_name, **response_metadata(end, request)}
+    if end.usage is not None:
+        raw["usage"] = {
+            "prompt_tokens": end.usage.input_tokens,
+            "completion_tokens": end.usage.output_tokens,
+            "total_tokens": end.usage.input_tokens + end.usage.output_tokens,
+            "prompt_tokens_details": {"cached_tokens": end.usage.cached_tokens},
+        }
+    if end.invalid_tool_calls:
+        raw["invalid_tool_calls"] = [
+            {"id": call.id, "name": call.name, "text": call.text, "error": call.error}
+            for call in end.invalid_tool_calls
+        ]
+    return raw
+
+
+def _logprobs(logprobs: Iterable[TokenLogprob]) -> list[list[LogProb]] | None:
+    """Translate log-probabilities: for each token its own first, then the alternatives."""
+    found = [
+        [
+            LogProb(token=token, logprob=value, bytes=list(token.encode()))
+            for token, value in ((item.token, item.logprob), *item.top)
+        ]
+        for item in logprobs
+    ]
+    return found or None

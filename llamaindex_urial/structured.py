@@ -1,7 +1,7 @@
 """Structured prediction: an answer that is one JSON object of a pydantic class.
 
-LlamaIndex's default asks for a tool call. Here the answer itself is held to the class's schema,
-which costs no examples of calls on the page, and the system prompt is kept in async calls too.
+LlamaIndex's default requests a tool call. Here the answer itself is constrained to the class's
+schema, which needs no tool examples in the prompt and keeps the system prompt in async calls too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ dispatcher = get_dispatcher(__name__)
 
 
 class StructuredPredictionLLM(ToolCallingLLM):
-    """An LLM whose structured answers are held to their schema by ``response_format``."""
+    """An LLM whose structured answers are constrained to their schema by ``response_format``."""
 
     def structured_predict(
         self,
@@ -42,17 +42,14 @@ class StructuredPredictionLLM(ToolCallingLLM):
 
         Raises:
             UnsupportedSchemaError: The class's schema uses something that cannot be enforced.
-            ValidationError: The model's output does not fit the class.
+            ValidationError: The model's output does not match the class.
         """
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
             found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)
         messages = self._get_messages(prompt, **prompt_args)
-        response = self.chat(messages, **_format_arguments(output_cls, llm_kwargs))
-        output = _parsed(output_cls, response)
-        dispatcher.event(LLMStructuredPredictEndEvent(output=output))
-        return output
+        return _parsed(output_cls, self.chat(messages, **_format_arguments(output_cls, llm_kwargs)))
 
     async def astructured_predict(
         self,
@@ -67,10 +64,8 @@ class StructuredPredictionLLM(ToolCallingLLM):
             return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)
         messages = self._get_messages(prompt, **prompt_args)
-        response = await self.achat(messages, **_format_arguments(output_cls, llm_kwargs))
-        output = _parsed(output_cls, response)
-        dispatcher.event(LLMStructuredPredictEndEvent(output=output))
-        return output
+        arguments = _format_arguments(output_cls, llm_kwargs)
+        return _parsed(output_cls, await self.achat(messages, **arguments))
 
     def _structured_stream_call(
         self,
@@ -118,14 +113,14 @@ class StructuredPredictionLLM(ToolCallingLLM):
 
 
 class _Partials:
-    """Makes objects of a growing answer; fields that have not come yet are None."""
+    """Makes objects of a streamed answer; fields that are missing so far are None."""
 
     def __init__(self, output_cls: type[Any]) -> None:
         self._output_cls = output_cls
         self._last: list[Any] | None = None
 
     def take(self, response: ChatResponse) -> Any:
-        """The object so far; None while there is nothing to be made of the text."""
+        """Return the object so far; None while the text is not enough for one."""
         if not response.message.content:
             return None
         if response.raw is not None:  # the last of the stream: all of it must be valid
@@ -141,7 +136,7 @@ class _Partials:
 def _format_arguments(
     output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The keyword arguments of ``chat`` for an answer of a class."""
+    """Return the keyword arguments of ``chat`` for an answer of a class."""
     written = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}
     return {
         **(llm_kwargs or {}),
@@ -150,8 +145,10 @@ def _format_arguments(
 
 
 def _parsed(output_cls: type[Model], response: ChatResponse) -> Model:
-    parsed: Model = output_cls.model_validate_json(response.message.content or "")
-    return parsed
+    """Return the object in a response, and report it to LlamaIndex's handlers."""
+    output: Model = output_cls.model_validate_json(response.message.content or "")
+    dispatcher.event(LLMStructuredPredictEndEvent(output=output))
+    return output
 
 
 def _dispatch_start(

@@ -1,8 +1,7 @@
-"""Translate: LlamaIndex's messages to the core's, the core's replies to LlamaIndex's."""
+"""Translation: LlamaIndex's messages to the core's, and the stop strings they need."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,21 +11,19 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     CitableBlock,
     CitationBlock,
-    ContentBlock,
-    LogProb,
     MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
 )
 
-from urial_core import Message, ReplyEnd, TokenLogprob, ToolCall
-from urial_core.composing import ReplyRequest
+from urial_core import Message, ToolCall
 from urial_core.errors import UnsupportedContentError
 from urial_core.messages import Role
+from urial_core.openai_tools import parse_call
 from urial_core.tools import new_call_id
 
-__all__ = ["core_messages", "logprobs_of", "raw_of", "reply_message"]
+__all__ = ["core_messages", "template_stops"]
 
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",
@@ -39,10 +36,13 @@ _ROLES: dict[MessageRole, Role] = {
     MessageRole.FUNCTION: "tool",
 }
 _SILENT_BLOCKS = (ThinkingBlock, CachePoint)
-"""Blocks that hold no part of what was said."""
+"""Types of blocks that hold no text of the conversation."""
 
 _ESCAPED_SCHEMA = re.compile(r"(schema to follow:\n)(\{\{.*\}\})(\n)", re.DOTALL)
-"""A schema as ``PydanticOutputParser.format`` writes it: for a template that nobody fills in."""
+"""A schema as ``PydanticOutputParser.format`` writes it, for a template that is never filled in."""
+
+_QUESTION = re.compile(r"^Query:.*\nAnswer:\s*\Z", re.DOTALL | re.MULTILINE)
+"""How the question answering templates end (``llama_index.core.prompts.chat_prompts``)."""
 
 
 def core_messages(messages: Sequence[ChatMessage]) -> list[Message]:
@@ -54,85 +54,35 @@ def core_messages(messages: Sequence[ChatMessage]) -> list[Message]:
     return [_message(message) for message in messages]
 
 
-def reply_message(text: str, calls: Sequence[ToolCall] = ()) -> ChatMessage:
-    """The assistant's message, or what there is of it so far.
+def template_stops(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
+    """Return the stop strings that LlamaIndex's own templates need, and that it does not send.
 
-    Calls stand in it twice, as blocks and in ``additional_kwargs``: LlamaIndex's agents read the
-    former, its streamed programs the latter.
+    The templates were written for completion models too, with labels in the text. A base model
+    continues with those labels: it asks the next question, or invents what a tool observed.
     """
-    blocks: list[ContentBlock] = [TextBlock(text=text)] if text or not calls else []
-    blocks += [
-        ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=_kwargs(call))
-        for call in calls
-    ]
-    additional = {
-        "tool_calls": [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in calls
-        ]
-    }
-    return ChatMessage(
-        role=MessageRole.ASSISTANT,
-        blocks=blocks,
-        additional_kwargs=additional if calls else {},
-    )
-
-
-def raw_of(end: ReplyEnd, request: ReplyRequest, model_name: str) -> dict[str, Any]:
-    """What is known of a whole reply, in the OpenAI API's words, which LlamaIndex looks for."""
-    raw: dict[str, Any] = {
-        "model": model_name,
-        "finish_reason": end.finish_reason,
-        "end_reason": end.reason,
-    }
-    if end.stop is not None:
-        raw["stop_sequence"] = end.stop
-    if request.truncated:
-        raw["truncated_messages"] = len(request.truncated)
-    if end.validation_error:
-        raw["validation_error"] = end.validation_error
-    if end.usage is not None:
-        raw["usage"] = {
-            "prompt_tokens": end.usage.input_tokens,
-            "completion_tokens": end.usage.output_tokens,
-            "total_tokens": end.usage.input_tokens + end.usage.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": end.usage.cached_tokens},
-        }
-    if end.invalid_tool_calls:
-        raw["invalid_tool_calls"] = [
-            {"id": call.id, "name": call.name, "text": call.text, "error": call.error}
-            for call in end.invalid_tool_calls
-        ]
-    return raw
-
-
-def logprobs_of(logprobs: Iterable[TokenLogprob]) -> list[list[LogProb]] | None:
-    """Log-probabilities, for each token its own first and then the alternatives."""
-    found = [
-        [
-            LogProb(token=token, logprob=value, bytes=list(token.encode()))
-            for token, value in ((item.token, item.logprob), *item.top)
-        ]
-        for item in logprobs
-    ]
-    return found or None
+    stops = list[str]()
+    if any(
+        "Action Input:" in text and "Observation:" in text
+        for message in messages
+        if message.role == MessageRole.SYSTEM and (text := message.content)
+    ):
+        stops.append("\nObservation:")  # the ReAct agent's own header
+    if messages and _QUESTION.search(messages[-1].content or ""):
+        stops.append("\nQuery:")
+    return tuple(stops)
 
 
 def _message(message: ChatMessage) -> Message:
     role = _ROLES[message.role]
-    said = message.additional_kwargs
-    calls = tuple(_block_calls(message.blocks)) or tuple(_said_calls(said.get("tool_calls")))
+    additional = message.additional_kwargs
+    calls = tuple(_block_calls(message.blocks)) or tuple(_older_calls(additional.get("tool_calls")))
     is_tool = role == "tool"
     return Message(
         role,
         _unescaped_schema("\n".join(_texts(message.blocks, message.role))),
-        name=_text_or_none(said.get("name")) if is_tool else None,
+        name=_text_or_none(additional.get("name")) if is_tool else None,
         tool_calls=calls if role == "assistant" else (),
-        tool_call_id=_text_or_none(said.get("tool_call_id")) if is_tool else None,
+        tool_call_id=_text_or_none(additional.get("tool_call_id")) if is_tool else None,
     )
 
 
@@ -148,40 +98,23 @@ def _texts(blocks: Sequence[Any], role: MessageRole) -> Iterable[str]:
             case _ if not isinstance(block, (*_SILENT_BLOCKS, ToolCallBlock)):
                 raise UnsupportedContentError(
                     f"A {role.value} message holds a {type(block).__name__}: base models read text "
-                    "only. Describe it in words, or take the block out."
+                    "only. Describe it in words, or remove the block."
                 )
 
 
 def _block_calls(blocks: Sequence[Any]) -> Iterable[ToolCall]:
     for block in blocks:
         if isinstance(block, ToolCallBlock):
-            yield _call(block.tool_name, block.tool_kwargs, block.tool_call_id)
+            call_id = block.tool_call_id or new_call_id()
+            yield parse_call(block.tool_name, block.tool_kwargs, call_id)
 
 
-def _said_calls(calls: Any) -> Iterable[ToolCall]:
-    """Calls as integrations before ``ToolCallBlock`` kept them: OpenAI's objects, or like them."""
+def _older_calls(calls: Any) -> Iterable[ToolCall]:
+    """Yield calls as integrations kept them before ``ToolCallBlock``: as OpenAI's objects."""
     for call in calls or ():
         function = _get(call, "function") or call
-        yield _call(_get(function, "name"), _get(function, "arguments"), _get(call, "id"))
-
-
-def _call(name: Any, arguments: Any, call_id: Any) -> ToolCall:
-    """Make a call; arguments that are no JSON object are none, and their result says so."""
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except json.JSONDecodeError:
-            arguments = {}
-    values = arguments if isinstance(arguments, Mapping) else {}
-    return ToolCall.of(str(name), values, str(call_id) if call_id else new_call_id())
-
-
-def _kwargs(call: ToolCall) -> dict[str, Any] | str:
-    """The arguments as a dictionary, once there are all of them."""
-    try:
-        return call.values
-    except ValueError:
-        return call.arguments
+        call_id = _get(call, "id") or new_call_id()
+        yield parse_call(_get(function, "name"), _get(function, "arguments"), str(call_id))
 
 
 def _get(item: Any, name: str) -> Any:

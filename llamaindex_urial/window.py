@@ -1,4 +1,4 @@
-"""Window: what a base model's context window leaves beside the constant page."""
+"""Window: what the prompt prefix leaves of a base model's context window."""
 
 from __future__ import annotations
 
@@ -14,78 +14,78 @@ from urial_core.parameters import DEFAULT_MAX_TOKENS
 __all__ = ["Window", "num_output", "warn_if_too_small"]
 
 _REPLY_SHARE = 4
-"""Of the room beside the page, one part in so many is set aside for a reply of no stated length."""
+"""A reply without ``max_tokens`` is planned with this fraction of the room, one part in so many."""
 
 _RETRIEVAL_TOKENS = 650
-"""What LlamaIndex's question answering needs beside a reply: its template, about 110 tokens, a
+"""Tokens that LlamaIndex's question answering needs beside a reply: its template, about 110, a
 padding of 500 (``DEFAULT_RESPONSE_PADDING_SIZE``), and the question."""
 
 
 class Window:
-    """The room that LlamaIndex may plan with: it does not know of the page.
+    """The room that LlamaIndex may plan with, since it does not know of the prompt prefix.
 
-    What is found out is kept, since LlamaIndex asks at every call.
+    The count is kept, since LlamaIndex asks for it at every call.
     """
 
     def __init__(self, model: CompletionModel, prompt: Prompt, stated: int | None) -> None:
-        """Measure nothing yet.
+        """Count nothing yet.
 
         Args:
             model: The completion model.
-            prompt: The constant page.
-            stated: The window in tokens, where the user has said it.
+            prompt: The prompt.
+            stated: The window in tokens, where the user has set it.
         """
         self._model = model
-        self._page = _scaffold(prompt)
+        self._scaffold = _scaffold(prompt)
         self._stated = stated
         self._exact: int | None = None
 
     @property
     def room(self) -> int:
-        """Tokens of the window beside the page; may load the model's tokenizer or ask a server.
+        """Tokens of the window beside the prefix; may load the tokenizer or ask a server.
 
-        LlamaIndex asks for it within event loops too, which must not wait: there it is an estimate,
-        if the window is known, until it was counted elsewhere.
+        LlamaIndex asks for it within event loops too, which must not be blocked: there it is an
+        estimate, if the window is known, until it was counted elsewhere.
         """
-        guess = self.room_at_hand if _in_event_loop() else None
-        return self.counted_room if guess is None else guess
+        estimate = self.known_room if _in_event_loop() else None
+        return self.counted_room if estimate is None else estimate
 
     @property
     def counted_room(self) -> int:
-        """As ``room``, never estimated where the model can count."""
+        """As ``room``, counted with the model's tokenizer where there is one."""
         if self._exact is None:
             window = self._stated or self._model.context_window or DEFAULT_CONTEXT_WINDOW
-            self._exact = max(window - self._model.count_tokens(self._page), 0)
+            self._exact = max(window - self._model.count_tokens(self._scaffold), 0)
         return self._exact
 
     @property
-    def room_at_hand(self) -> int | None:
+    def known_room(self) -> int | None:
         """As ``room``, but estimated and without loading anything; None if unknown."""
         if self._exact is not None:
             return self._exact
         window = self._stated or self._model.known_context_window
-        return max(window - estimate_tokens(self._page), 0) if window else None
+        return max(window - estimate_tokens(self._scaffold), 0) if window else None
 
 
 def num_output(room: int, max_tokens: int | None) -> int:
-    """Tokens that a reply may take, as far as LlamaIndex has to plan for it."""
+    """Return the tokens that LlamaIndex has to reserve for a reply."""
     return max_tokens or max(min(DEFAULT_MAX_TOKENS, room // _REPLY_SHARE), 1)
 
 
 def warn_if_too_small(window: Window, prompt: Prompt, max_tokens: int | None) -> None:
-    """Warn where LlamaIndex could not even ask a question about a retrieved text."""
-    guess = window.room_at_hand
-    if guess is None or _holds_retrieval(guess, max_tokens):
+    """Warn if the window is too small for a question about a retrieved text."""
+    estimate = window.known_room
+    if estimate is None or _holds_retrieval(estimate, max_tokens):
         return
-    room = window.counted_room  # the guess is careful: count before a word is said
+    room = window.counted_room  # the estimate is conservative: count before warning
     if not _holds_retrieval(room, max_tokens):
         warnings.warn(
-            f"The model's window leaves {room} tokens beside the page of prompt {prompt.name!r} "
-            f"and a reply may take {num_output(room, max_tokens)}: too little for LlamaIndex's "
+            f"The model's window leaves {room} tokens beside the prompt {prompt.name!r} and a "
+            f"reply may take {num_output(room, max_tokens)}: too little for LlamaIndex's "
             f"query engines, which need about {_RETRIEVAL_TOKENS} besides the reply. Choose a "
             "shorter prompt (such as 'short'), a smaller max_tokens, or a model with a larger "
             "window.",
-            stacklevel=6,
+            stacklevel=8,
         )
 
 
@@ -102,7 +102,7 @@ def _in_event_loop() -> bool:
 
 
 def _scaffold(prompt: Prompt) -> str:
-    """The page with all that is written around a system message, a query and an answer."""
+    """Return the prefix with all that is written around a system message, a query and an answer."""
     prompt_format = prompt.format
     empty = prompt_format.turn("system", "") + prompt_format.turn("user", "")
     return prompt.prefix + empty + prompt_format.open_turn("assistant")

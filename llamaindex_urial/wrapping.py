@@ -1,27 +1,21 @@
-"""Wrap whatever a user calls a base model."""
+"""Wrapping: make a completion model of whatever a LlamaIndex user has for a base model."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from llama_index.core.llms.llm import LLM
 
-from llamaindex_urial.capabilities import capabilities_of, class_in
-from llamaindex_urial.completion_llm import CompletionLLM
-from llamaindex_urial.ollama_model import OllamaModel
+from llamaindex_urial.capabilities import PACKAGE, capabilities_of
+from llamaindex_urial.completion_llm import CompletionLLM, OllamaModel
 from urial_core.backends.llama_cpp_python import Llama, LlamaModel
-from urial_core.backends.transformers import TransformersModel
-from urial_core.backends.wrapped import WrappedModel
+from urial_core.backends.wrapping import WrappedModel, find_class, wrap_transformers
 from urial_core.completion import is_completion_model
 from urial_core.errors import MissingDependencyError, UnsupportedModelError
-from urial_core.parameters import GenerationParameters
 
 __all__ = ["wrap"]
-
-_PARAMETERS = {field.name for field in fields(GenerationParameters)}
 
 
 def wrap(llm: object) -> WrappedModel:
@@ -31,12 +25,15 @@ def wrap(llm: object) -> WrappedModel:
         llm: The object.
 
     Raises:
-        UnsupportedModelError: It is a chat model, or nothing that completes text.
-        MissingDependencyError: It is LangChain's, and ``langchain-core`` is not installed.
+        UnsupportedModelError: It is a chat model, or does not complete text.
+        MissingDependencyError: It is a LangChain LLM, and ``langchain-core`` is not installed.
     """
     if isinstance(llm, LLM):
         return _wrap_llm(llm)
-    if type(llm).__module__.startswith("langchain") or _is_langchains(llm):
+    modules = (base.__module__ for base in type(llm).__mro__)
+    if type(llm).__module__.startswith("langchain") or any(
+        module.startswith("langchain_core.") for module in modules
+    ):
         return _wrap_langchain(llm)
     if is_completion_model(llm):
         return WrappedModel(llm)
@@ -44,10 +41,6 @@ def wrap(llm: object) -> WrappedModel:
         f"{type(llm).__name__} is not a completion LLM: pass a LlamaIndex LLM, a LangChain LLM (a "
         "BaseLLM), a CompletionModel of urial_core, or model='id'."
     )
-
-
-def _is_langchains(llm: object) -> bool:
-    return any(base.__module__.startswith("langchain_core.") for base in type(llm).__mro__)
 
 
 def _wrap_langchain(llm: object) -> WrappedModel:
@@ -61,31 +54,22 @@ def _wrap_langchain(llm: object) -> WrappedModel:
 
 
 def _wrap_llm(llm: LLM) -> WrappedModel:
-    name = class_in(llm, tuple(_WAYS))
+    name = find_class(llm, _WRAPPERS, PACKAGE)
     if name is None and not capabilities_of(llm).completes_plain and llm.metadata.is_chat_model:
         raise _chat_only(llm)
-    _warn_of_templates(llm)
-    return _WAYS[name](llm) if name else WrappedModel(CompletionLLM(llm), _own(llm))
+    _warn_about_templates(llm)
+    return _WRAPPERS[name](llm) if name else WrappedModel(CompletionLLM(llm), _own_parameters(llm))
 
 
 def _wrap_huggingface(llm: Any) -> WrappedModel:
-    """Run the model in our engine.
-
-    The class itself ignores the arguments of a call, knows no stop strings, computes the constant
-    page anew for each call, cannot be stopped, and is not async.
-    """
-    options = dict(llm.generate_kwargs)
-    parameters = {name: options[name] for name in _PARAMETERS & options.keys()}
-    parameters["max_tokens"] = options.get("max_new_tokens", llm.max_new_tokens)
-    if options.get("do_sample") is False:
-        parameters["temperature"] = 0.0
-    return WrappedModel(TransformersModel(llm._model, llm._tokenizer), parameters)
+    options = {"max_new_tokens": llm.max_new_tokens, **llm.generate_kwargs}
+    return wrap_transformers(llm._model, llm._tokenizer, options)  # noqa: SLF001
 
 
 def _wrap_llama_cpp(llm: Any) -> WrappedModel:
-    """Call the object inside: the class drops a call's arguments and streams by changing itself."""
+    """Call the object inside: the class drops a call's arguments and is not thread-safe."""
     llama = Llama(
-        model=llm._model,
+        model=llm._model,  # noqa: SLF001 - the class offers no other way to it
         name=str(llm.model_path),
         cache_key={
             "engine": "LlamaCPP",
@@ -106,15 +90,15 @@ def _wrap_ollama(llm: Any) -> WrappedModel:
 def _wrap_vllm_server(llm: Any) -> WrappedModel:
     if llm.openai_like:
         raise _chat_only(llm)
-    return WrappedModel(CompletionLLM(llm), _own(llm))
+    return WrappedModel(CompletionLLM(llm), _own_parameters(llm))
 
 
 def _wrap_langchain_llm(llm: Any) -> WrappedModel:
-    """LlamaIndex's own wrapper does not work with today's LangChain, so what it holds is taken."""
+    """Unwrap the LLM: LlamaIndex's own wrapper does not work with today's LangChain."""
     return _wrap_langchain(llm.llm)
 
 
-_WAYS: Mapping[str, Callable[[Any], WrappedModel]] = {
+_WRAPPERS: Mapping[str, Callable[[Any], WrappedModel]] = {
     "HuggingFaceLLM": _wrap_huggingface,
     "LlamaCPP": _wrap_llama_cpp,
     "Ollama": _wrap_ollama,
@@ -123,10 +107,10 @@ _WAYS: Mapping[str, Callable[[Any], WrappedModel]] = {
 }
 
 
-def _own(llm: LLM) -> dict[str, Any]:
-    """The limit and the stop strings that the LLM's owner set on it."""
+def _own_parameters(llm: LLM) -> dict[str, Any]:
+    """Return the token limit and the stop strings that the LLM's owner set on it."""
     limit = next((n for n in ("max_tokens", "max_new_tokens") if n in type(llm).model_fields), "")
-    more = getattr(llm, capabilities_of(llm).bare or "", None) or {}
+    more = getattr(llm, capabilities_of(llm).extra_field or "", None) or {}
     own = {
         "max_tokens": getattr(llm, limit, None),
         "stop": getattr(llm, "stop", None) or more.get("stop"),
@@ -136,25 +120,25 @@ def _own(llm: LLM) -> dict[str, Any]:
 
 def _chat_only(llm: LLM) -> UnsupportedModelError:
     return UnsupportedModelError(
-        f"{type(llm).__name__} is a chat model: it puts a chat template of its own around every "
+        f"{type(llm).__name__} is a chat model: it applies its own chat template to every "
         "text. UrialLLM is for base models, which continue text. Use the chat model as it is; or, "
         "for a base model behind an OpenAI-compatible server, pass "
         "OpenAILike(is_chat_model=False)."
     )
 
 
-def _warn_of_templates(llm: LLM) -> None:
-    """Tell that templates of the wrapped LLM's own are passed by."""
+def _warn_about_templates(llm: LLM) -> None:
+    """Warn that the wrapped LLM's own templates are not used."""
     names = ("system_prompt", "completion_to_prompt", "messages_to_prompt")
-    found = [name for name in names if _is_the_users(getattr(llm, name))]
+    found = [name for name in names if _is_set_by_user(getattr(llm, name))]
     if found:
         warnings.warn(
             f"{' and '.join(found)} of the {type(llm).__name__} given have no effect: UrialLLM "
-            "writes the whole page. Set system_prompt on UrialLLM, and leave the others out.",
-            stacklevel=9,
+            "writes the whole prompt. Set system_prompt on UrialLLM, and leave the others out.",
+            stacklevel=14,
         )
 
 
-def _is_the_users(template: object) -> bool:
-    """Whether a text or function was set by the user, and not by the class itself."""
+def _is_set_by_user(template: object) -> bool:
+    """Return whether a text or function was set by the user, and not by the class itself."""
     return bool(template) and not getattr(template, "__module__", "").startswith("llama_index.")

@@ -1,4 +1,4 @@
-"""The folder in which this project keeps what it can make again."""
+"""The folder of converted models, the demo model and the command line's history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """``$URIAL_CACHE``, else ``urial`` in the user's cache folder (``$XDG_CACHE_HOME``)."""
+    """Return ``$URIAL_CACHE``, else ``urial`` in the user's cache folder (``$XDG_CACHE_HOME``)."""
     if own := os.environ.get("URIAL_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "urial"

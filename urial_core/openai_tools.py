@@ -1,15 +1,16 @@
-"""Tools and forms of answers in the OpenAI API's words, which both frameworks speak."""
+"""Parse tools, tool calls and response formats as the OpenAI API writes them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from urial_core.errors import ParameterError
 from urial_core.structured.constraints import JsonSchema
-from urial_core.tools import Tool, ToolUse
+from urial_core.tools import Tool, ToolCall, ToolUse
 
-__all__ = ["parse_response_format", "parse_tools"]
+__all__ = ["parse_call", "parse_response_format", "parse_tools"]
 
 
 def parse_tools(
@@ -18,19 +19,19 @@ def parse_tools(
     *,
     parallel: bool | None = None,
 ) -> ToolUse | None:
-    """Read a request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``.
+    """Parse a request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``.
 
     Args:
         tools: The tools.
-        choice: "auto", "none", "required", a tool's name, or a dictionary that names one. None is
-            "auto".
-        parallel: Whether one reply may hold several calls. None is yes.
+        choice: "auto" (default), "none", "required", a tool's name, or a dictionary that names one.
+        parallel: Whether one reply may hold several calls. Default: yes.
 
     Returns:
-        The tools and their use; None if there are none.
+        The tools and how to use them; None without tools.
 
     Raises:
-        ParameterError: A tool is no function, two have one name, or there is none of that name.
+        ParameterError: A tool is not a function, two have the same name, or none has the name that
+            was chosen.
     """
     known = tuple(map(_tool, tools or ()))
     if not known:
@@ -46,10 +47,10 @@ def parse_tools(
 
 
 def parse_response_format(response_format: Mapping[str, Any] | None) -> JsonSchema | None:
-    """Read a request's ``response_format``: None for free text.
+    """Parse a request's ``response_format``; None stands for free text.
 
     Raises:
-        ParameterError: It is of another type than "text", "json_object" and "json_schema".
+        ParameterError: Its type is none of "text", "json_object" and "json_schema".
     """
     match response_format:
         case None | {"type": "text"}:
@@ -64,19 +65,37 @@ def parse_response_format(response_format: Mapping[str, Any] | None) -> JsonSche
     )
 
 
+def parse_call(name: str | None, arguments: object, call_id: str) -> ToolCall:
+    """Make a call from what a conversation holds of one.
+
+    Args:
+        name: The tool's name.
+        arguments: Its arguments, as a mapping or as JSON text. Anything else than a JSON object
+            becomes an empty one: the call's result reports what was invalid.
+        call_id: The call's id.
+    """
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except json.JSONDecodeError:
+            arguments = {}
+    values = arguments if isinstance(arguments, Mapping) else {}
+    return ToolCall.of(name or "unknown", values, call_id)
+
+
 def _tool(tool: Mapping[str, Any]) -> Tool:
     function = tool.get("function")
     if not isinstance(function, Mapping) or not function.get("name"):
         raise ParameterError(
-            f"The tool {tool!r} is no function: give {{'type': 'function', 'function': {{'name': "
-            "..., 'description': ..., 'parameters': ...}}}."
+            f"The tool {tool!r} is not a function: pass {{'type': 'function', 'function': "
+            "{'name': ..., 'description': ..., 'parameters': ...}}."
         )
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
     return Tool.of(str(function["name"]), function.get("description") or "", parameters)
 
 
 def _named(choice: Mapping[str, Any] | None) -> str | None:
-    """The tool that a dictionary names, or its mode."""
+    """Return the tool that a dictionary names, or its mode."""
     if choice is None:
         return None
     name = choice.get("function", choice).get("name") or choice.get("type")

@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def urial(*arguments: str, stdin: str) -> subprocess.CompletedProcess[str]:
-    """Run ``urial chat --demo``; the first run puts the model together and converts it."""
+    """Run ``urial chat --demo``; the first run joins the model's parts and may convert it."""
     command = [sys.executable, "-m", "urial_core.cli", "chat", "--demo", *arguments]
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, timeout=540, check=False
@@ -24,7 +24,7 @@ def urial(*arguments: str, stdin: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_turns_in_a_pipe() -> None:
-    """Two questions get two answers, without a trace of the page around them."""
+    """Answer two questions without a trace of the prompt format."""
     done = urial("--max-tokens", "80", stdin="What is the capital of France?\nWhat of Italy?\n")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -33,10 +33,10 @@ def test_two_turns_in_a_pipe() -> None:
         assert trace not in done.stdout
 
 
-def test_each_answer_is_told_of() -> None:
-    """With ``--verbose``, stderr names model and terms, and tells how both answers went.
+def test_verbose_summarizes_each_answer() -> None:
+    """``--verbose`` names model and terms on stderr, and summarizes both answers.
 
-    The second page's beginning, first answer included, need not be read again.
+    The second prompt's start, first answer included, comes from the prefix cache.
     """
     done = urial("--max-tokens", "20", "--verbose", stdin="Hello, who are you?\nAnd where?\n")
     assert done.returncode == 0, done.stderr
@@ -47,8 +47,8 @@ def test_each_answer_is_told_of() -> None:
     assert second > first
 
 
-def test_wrong_number_format() -> None:
-    """A mistake known only once the model is loaded is one line all the same."""
+def test_invalid_dtype() -> None:
+    """Report an error that appears only while the model is loaded in one line as well."""
     done = urial("--dtype", "float99", stdin="Hi\n")
     assert done.returncode == 1
     assert done.stderr.startswith("urial: dtype is 'float99'")

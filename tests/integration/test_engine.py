@@ -1,10 +1,9 @@
-"""The in-process engine on the real base model, whose layers attend through sliding windows."""
+"""The transformers engine on the real base model, most of whose layers have sliding windows."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,9 +13,6 @@ from urial_core import GenerationParameters, Message, TextDelta, UrialChat, load
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionRequest
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.model
 
@@ -35,7 +31,7 @@ def requests_for(model: TransformersModel) -> list[CompletionRequest]:
 
 
 def test_greedy_equals_plain_generate(demo_model: TransformersModel) -> None:
-    """In float32, replies behind the reused prefix are those of `generate` on the whole page."""
+    """In float32, replies after a cached prefix equal those of `generate` on the whole prompt."""
     model = demo_model._ready_engine().model
     for request in requests_for(demo_model):
         reply = demo_model.complete([request])[0].text
@@ -52,14 +48,14 @@ def test_greedy_equals_plain_generate(demo_model: TransformersModel) -> None:
 
 
 def test_batch_equals_one_by_one(demo_model: TransformersModel) -> None:
-    """In float32, rows of a batch are what they are alone."""
+    """In float32, replies of a batch equal those alone."""
     requests = requests_for(demo_model)
     alone = [demo_model.complete([request])[0].text for request in requests]
     assert [completion.text for completion in demo_model.complete(requests)] == alone
 
 
 def test_answers_end_by_themselves(demo_model: TransformersModel) -> None:
-    """A plain question gets a plain answer, which ends at the delimiter and shows none of it."""
+    """A plain question gets a plain answer, which ends at the delimiter without containing it."""
     chat = UrialChat(demo_model, load_prompt("default"))
     (reply,) = chat.reply([chat.request([Message("user", QUESTIONS[0])])])
     assert "Paris" in reply.text
@@ -68,7 +64,7 @@ def test_answers_end_by_themselves(demo_model: TransformersModel) -> None:
 
 
 def test_conversations_are_reused(demo_model: TransformersModel) -> None:
-    """Each turn reads anew only what the one before did not hold."""
+    """Each turn reuses all cached tokens of the one before."""
     chat = UrialChat(demo_model, load_prompt("default"))
     messages = [Message("user", "Name a fruit that starts with B.")]
     first = chat.reply([chat.request(messages, GREEDY)])[0]
@@ -79,8 +75,8 @@ def test_conversations_are_reused(demo_model: TransformersModel) -> None:
     assert second.end.usage.cached_tokens >= first.end.usage.input_tokens
 
 
-def test_stream_comes_token_by_token(demo_model: TransformersModel) -> None:
-    """Text comes as the model writes it, and adds up to the whole reply."""
+def test_a_stream_has_a_delta_per_token(demo_model: TransformersModel) -> None:
+    """Text is streamed token by token, and adds up to the whole reply."""
     chat = UrialChat(demo_model, load_prompt("default"))
     request = chat.request([Message("user", QUESTIONS[3])], GREEDY)
     deltas = [event.text for event in chat.stream(request) if isinstance(event, TextDelta)]
@@ -90,7 +86,7 @@ def test_stream_comes_token_by_token(demo_model: TransformersModel) -> None:
 
 @pytest.mark.parametrize("name", ["default", "helpful", "short", "instruction_only", "rag", "ja"])
 def test_every_preset_answers(demo_model: TransformersModel, name: str) -> None:
-    """With every preset the model says something and shows none of the page's structure."""
+    """With every preset the model replies, and the reply shows none of the prompt's delimiters."""
     chat = UrialChat(demo_model, load_prompt(name))
     parameters = GenerationParameters(max_tokens=40)
     (reply,) = chat.reply([chat.request([Message("user", QUESTIONS[0])], parameters)])
@@ -139,7 +135,7 @@ def test_unicode_is_copied(demo_model: TransformersModel) -> None:
         "required": ["name"],
         "additionalProperties": False,
     }
-    shown = [
+    examples = [
         message
         for name in ("Ann", "Bob")
         for message in (
@@ -150,14 +146,14 @@ def test_unicode_is_copied(demo_model: TransformersModel) -> None:
     chat = UrialChat(demo_model, load_prompt("short"))
     for name in ("你好", "🎉🎊", "Zoë"):
         asked = Message("user", f"Write the name {name} as JSON.")
-        request = chat.request([*shown, asked], GenerationParameters(max_tokens=40))
+        request = chat.request([*examples, asked], GenerationParameters(max_tokens=40))
         request = replace(request, constraint=JsonSchema.of(schema))
         assert demo_model.complete([request])[0].text == f'{{"name": "{name}"}}'
 
 
 @pytest.mark.parametrize("max_tokens", [50, 80, 200])
 def test_nested_schema(demo_model: TransformersModel, max_tokens: int) -> None:
-    """A nested, recursive schema is kept to, however many tokens there are."""
+    """Replies match a nested, recursive schema, within any ``max_tokens``."""
     request = constrained(
         demo_model,
         "Ann orders two hammers and a cake for the first of May 2025. Write the order as JSON.",
@@ -171,17 +167,17 @@ def test_nested_schema(demo_model: TransformersModel, max_tokens: int) -> None:
 
 
 def test_forced_tokens_change_nothing(demo_model: TransformersModel) -> None:
-    """Reading tokens that must follow at once gives the reply that reading each gives."""
+    """Reading forced tokens in one pass gives the reply that reading them one by one gives."""
     request = constrained(demo_model, "Order a cake, as JSON.", JsonSchema.of(ORDER))
     each = replace(request, parameters=request.parameters.replace(logprobs=0))
     assert demo_model.complete([request])[0].text == demo_model.complete([each])[0].text
 
 
 def test_choices_are_sensible(demo_model: TransformersModel) -> None:
-    """Of a few answers, the model takes the right one where it is plain."""
-    for question, options, right in (
+    """Of a few answers, the model chooses the correct one where it is obvious."""
+    for question, options, expected in (
         ("What is the capital of France?", ("London", "Paris", "Rome"), "Paris"),
         ("Which colour is the sky on a clear day?", ("Green", "Blue", "Purple"), "Blue"),
     ):
         request = constrained(demo_model, question, Choice(options))
-        assert demo_model.complete([request])[0].text == right
+        assert demo_model.complete([request])[0].text == expected

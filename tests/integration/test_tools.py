@@ -52,7 +52,7 @@ def ask(chat: UrialChat, use: ToolUse, *messages: Message) -> Reply:
 
 @pytest.mark.parametrize("choice", ["auto", "required"])
 def test_a_number_is_copied(chat: UrialChat, choice: str) -> None:
-    """Asked to use a tool, the model calls it, once, with the number of the question."""
+    """When asked to use a tool, the model calls it once, with the question's number."""
     use = ToolUse((DOUBLE,), choice=choice)  # type: ignore[arg-type]
     reply = ask(chat, use, Message("user", ASKED))
     assert [(call.name, call.values) for call in reply.tool_calls] == [("double_it", {"number": 6})]
@@ -73,7 +73,7 @@ def test_unicode_is_copied(chat: UrialChat, name: str) -> None:
 
 
 def test_an_agent_s_turn(chat: UrialChat) -> None:
-    """A question gets a call, and the call's result an answer that makes use of it."""
+    """A question gets a call, and the call's result an answer that uses it."""
     use, question = ToolUse((WEATHER,)), Message("user", "What is the weather in Lyon?")
     (call,) = ask(chat, use, question).tool_calls
     assert call.values == {"city": "Lyon"}
@@ -85,14 +85,14 @@ def test_an_agent_s_turn(chat: UrialChat) -> None:
 
 
 def test_no_tool_is_needed(chat: UrialChat) -> None:
-    """A question that no tool helps with is answered."""
+    """A question that needs no tool is answered."""
     reply = ask(chat, ToolUse((WEATHER,)), Message("user", "Why is the sky blue?"))
     assert reply.tool_calls == ()
     assert reply.text
 
 
 def test_a_named_tool_is_called(chat: UrialChat) -> None:
-    """A tool that must be called is called, whatever was said."""
+    """A forced tool is called, whatever the message."""
     use = ToolUse((WEATHER, DOUBLE), forced="double_it")
     (call,) = ask(chat, use, Message("user", "Hello!")).tool_calls
     assert call.name == "double_it"
@@ -100,8 +100,8 @@ def test_a_named_tool_is_called(chat: UrialChat) -> None:
 
 
 def test_a_typed_answer(chat: UrialChat) -> None:
-    """An answer in a form has just the members of the form."""
-    form = JsonSchema.of(
+    """An answer with a response format has exactly the schema's members."""
+    schema = JsonSchema.of(
         {
             "type": "object",
             "properties": {"name": {"type": "string"}, "legs": {"type": "integer"}},
@@ -110,7 +110,7 @@ def test_a_typed_answer(chat: UrialChat) -> None:
     )
     parameters = GenerationParameters(max_tokens=60, temperature=0.0)
     request = chat.request(
-        [Message("user", "Describe a spider.")], parameters, response_format=form
+        [Message("user", "Describe a spider.")], parameters, response_format=schema
     )
     answer = json.loads(chat.reply([request])[0].text)
     assert set(answer) == {"name", "legs"}
@@ -125,6 +125,6 @@ def test_history_with_errors(chat: UrialChat) -> None:
         ToolUse((DOUBLE,), choice="none"),
         Message("user", ASKED),
         Message("assistant", "Let me see.", tool_calls=(call,)),
-        Message("tool", "'six' is no whole number", tool_call_id="1", failed=True),
+        Message("tool", "'six' is not a whole number", tool_call_id="1", failed=True),
     )
     assert reply.text

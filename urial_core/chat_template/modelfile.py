@@ -19,32 +19,32 @@ _SPECIAL = re.compile(r'\{\{|"""|[^\S\n ]')
 def modelfile(prompt: Prompt, model: str) -> str:
     """Write a prompt, its format and its stop strings as an Ollama Modelfile.
 
-    Ollama's templates cannot change a text, so nothing in it is escaped: a user who writes a
-    header line forges a section. Do not serve untrusted text so. Tools are left out.
+    Ollama's templates cannot change a text, so nothing is escaped: a user who writes a header line
+    forges a turn (prompt injection). Do not serve untrusted text this way. Tools are not supported.
 
     Args:
         prompt: The prompt.
-        model: What stands behind ``FROM``: a model that Ollama knows, or the path of a GGUF file.
+        model: The argument of ``FROM``: a model that Ollama knows, or the path of a GGUF file.
 
     Raises:
-        PromptError: The model's name has a line break, or the format leaves newlines around texts
-            out, which Ollama's templates cannot.
+        PromptError: The model's name is not one line, or the format strips newlines around texts,
+            which Ollama's templates cannot do.
     """
     if len(model.splitlines()) != 1:
         raise PromptError(f"The model {model!r} must be one line of text.")
     prompt_format = prompt.format
     if prompt_format.strip_newlines:
         raise PromptError(
-            f"The format of prompt {prompt.name!r} leaves out newlines around texts, and Ollama's "
-            "templates cannot. Choose another prompt, or another server."
+            f"The format of prompt {prompt.name!r} strips newlines around texts, which Ollama's "
+            "templates cannot do. Choose another prompt, or another server."
         )
-    sections = "".join(
+    turns = "".join(
         f'{{{{ if eq .Role "{role}" }}}}{_plain(prompt_format.open_turn(role))}{{{{ .Content }}}}'
         f"{_plain(prompt_format.turn_end)}{{{{ end }}}}"
         for role in _ROLES
     )
     template = (
-        f"{_plain(prompt.prefix)}{{{{ range .Messages }}}}{{{{ if .Content }}}}{sections}"
+        f"{_plain(prompt.prefix)}{{{{ range .Messages }}}}{{{{ if .Content }}}}{turns}"
         f"{{{{ end }}}}{{{{ end }}}}{_plain(prompt_format.open_turn('assistant'))}"
     )
     stops = "".join(f"PARAMETER stop {_QUOTES}{stop}{_QUOTES}\n" for stop in prompt_format.stop)
@@ -52,8 +52,8 @@ def modelfile(prompt: Prompt, model: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text as it stands in a Go template between triple quotes.
+    """Write a text for a Go template between triple quotes.
 
-    Ollama drops characters there that are not printable.
+    Characters that are not printable become string literals, since Ollama drops them there.
     """
     return _SPECIAL.sub(lambda found: f"{{{{ {json.dumps(found[0])} }}}}", text)

@@ -1,3 +1,7 @@
-"""The command ``urial``: a chat with a base model, in the terminal or in a pipe."""
+"""The command ``urial``: chat with a base model at a terminal or in a pipe.
+
+``__main__`` sets up the environment and starts ``app``, which holds the commands, the exit codes
+and the handling of errors.
+"""
 
 __all__: list[str] = []

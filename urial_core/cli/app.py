@@ -1,23 +1,36 @@
-"""The application: its commands and what they share."""
+"""The application: its commands, its exit codes and how it reports errors.
+
+Exit codes: 0 success, 1 an error (reported in one line on stderr), 2 invalid usage,
+``INTERRUPTED`` and ``OUTPUT_CLOSED``.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from urial_core import __version__
 from urial_core.cli.chat_command import chat
-from urial_core.cli.failures import told_in_one_line
-from urial_core.cli.prompt_list import prompt_lines, prompt_table
+from urial_core.cli.rendering import one_line, preset_list, preset_table
 from urial_core.cli.template_command import template
-from urial_core.version import __version__
+from urial_core.errors import UrialError
 
-__all__ = ["app"]
+__all__ = ["INTERRUPTED", "OUTPUT_CLOSED", "app"]
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as in shells."""
+
+OUTPUT_CLOSED = 141
+"""The exit code when the reader of stdout is gone (``| head``), as in shells."""
 
 app = typer.Typer(
     name="urial",
-    help="Chat with a base language model that was never tuned to chat (URIAL).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,14 +38,14 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:  # noqa: FBT001 - typer passes it by position
+    if requested:
         typer.echo(f"urial {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def common(
+def _common(
     *,
     version: Annotated[
         bool,
@@ -44,17 +57,30 @@ def common(
     """Chat with a base language model that was never tuned to chat (URIAL)."""
 
 
-@app.command()
 def prompts() -> None:
-    """List the prompts that come with urial; tab-separated when piped."""
-    with told_in_one_line():
-        console = Console()
-        if console.is_terminal:
-            console.print(prompt_table())
-        else:
-            for line in prompt_lines():
-                typer.echo(line)
+    """List the presets, the prompts that come with urial; tab-separated when piped."""
+    console = Console()
+    if console.is_terminal:
+        console.print(preset_table())
+    else:
+        typer.echo(preset_list())
 
 
-app.command()(chat)
-app.command()(template)
+@contextmanager
+def _errors_in_one_line() -> Generator[None]:
+    """Turn the errors that a user can cause into one line on stderr and an exit code."""
+    try:
+        yield
+    except UrialError as error:
+        typer.echo(f"urial: {one_line(error)}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The interpreter flushes what is still buffered at exit: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(OUTPUT_CLOSED) from None
+
+
+for _command in (prompts, chat, template):
+    app.command()(_errors_in_one_line()(_command))

@@ -1,42 +1,27 @@
-"""The command ``urial chat``: from its options to a session and the right view of it."""
+"""The command ``urial chat``: from its options to a session, at a terminal or in a pipe."""
 
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from urial_core.cli.failures import told_in_one_line
-from urial_core.cli.keyboard_echo import no_keyboard_echo
-from urial_core.cli.model_choice import ModelChoice, ReadyModel, ready_model
-from urial_core.cli.plain import chat_in_pipe
+from urial_core.chat import UrialChat
+from urial_core.cli.model_loading import load_model
+from urial_core.cli.pipe import chat_in_pipe
 from urial_core.cli.session import ChatSession
-from urial_core.cli.terminal import chat_at_terminal, question_reader
+from urial_core.cli.terminal import chat_at_terminal, no_keyboard_echo, question_reader
+from urial_core.composing import Overflow
+from urial_core.demo import DEMO_NOTICE
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt
 
-__all__ = ["BackendChoice", "OverflowChoice", "chat"]
+__all__ = ["chat"]
 
 _MODEL_OPTIONS = "--demo / --model ID_OR_PATH"
-
-
-class BackendChoice(StrEnum):
-    """What runs the model."""
-
-    AUTO = "auto"
-    LLAMA_CPP = "llama.cpp"
-    TRANSFORMERS = "transformers"
-
-
-class OverflowChoice(StrEnum):
-    """What to do when the conversation outgrows the model's window."""
-
-    TRUNCATE = "truncate"
-    ERROR = "error"
 
 
 def chat(
@@ -54,10 +39,10 @@ def chat(
         ),
     ] = None,
     prompt: Annotated[
-        str, typer.Option(metavar="NAME_OR_FILE", help="A prompt: see 'urial prompts'.")
+        str, typer.Option(metavar="NAME_OR_FILE", help="A preset or a file: see 'urial prompts'.")
     ] = "default",
     system: Annotated[
-        str, typer.Option(metavar="TEXT", help="Rules for the whole conversation.")
+        str, typer.Option(metavar="TEXT", help="System message for the whole conversation.")
     ] = "",
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest answer, in tokens. Default: 1024.")
@@ -66,10 +51,10 @@ def chat(
         float | None, typer.Option(min=0, help="0 always takes the likeliest token. Default: 0.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    engine: Annotated[
-        BackendChoice,
+    backend: Annotated[
+        Literal["auto", "llama.cpp", "transformers"],
         typer.Option(help="auto: llama.cpp for a .gguf file where it is installed."),
-    ] = BackendChoice.AUTO,
+    ] = "auto",
     dtype: Annotated[
         str, typer.Option(help="transformers: float32, bfloat16, float16; auto: the fastest here.")
     ] = "auto",
@@ -77,62 +62,49 @@ def chat(
         str | None, typer.Option(help="As in transformers. Default: the best single device.")
     ] = None,
     overflow: Annotated[
-        OverflowChoice, typer.Option(help="Too long a conversation: drop old turns, or stop.")
-    ] = OverflowChoice.TRUNCATE,
+        Overflow, typer.Option(help="Conversation too long: remove the oldest turns, or fail.")
+    ] = "truncate",
     trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let code from the model's repository run.")
+        bool, typer.Option("--trust-remote-code", help="Run code from the model's repository.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="In a pipe: tell on stderr what goes on.")
+        bool, typer.Option("--verbose", help="In a pipe: report progress and tokens on stderr.")
     ] = False,
 ) -> None:
     """Chat with a base model. In a pipe, every line is a question and only answers come out."""
-    if demo and model and _given_here(context, "model"):
+    source = context.get_parameter_source("model")
+    if demo and model and source and source.name == "COMMANDLINE":
         raise typer.BadParameter("give one of them.", context, param_hint=_MODEL_OPTIONS)
     if not demo and not model:
         raise typer.BadParameter(
             "give one of them, or set URIAL_MODEL.", context, param_hint=_MODEL_OPTIONS
         )
-    choice = ModelChoice(
-        model=None if demo else model,
-        engine=engine.value,
-        dtype=dtype,
-        device_map=device_map,
-        trust_remote_code=trust_remote_code,
-    )
+    options = {
+        "engine": backend,
+        "dtype": dtype if dtype != "auto" else None,
+        "device_map": device_map,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console() if at_terminal else Console(stderr=True, quiet=not verbose)
-    with told_in_one_line():
-        chosen_prompt = load_prompt(prompt)
-        parameters = GenerationParameters(max_tokens=max_tokens, temperature=temperature, seed=seed)
-        with no_keyboard_echo():
-            ready = ready_model(choice, console)
-        session = ChatSession(ready.model, chosen_prompt, parameters, overflow.value, system)
+    chosen = load_prompt(prompt)
+    parameters = GenerationParameters(max_tokens=max_tokens, temperature=temperature, seed=seed)
+    with no_keyboard_echo():
+        loaded, description = load_model(None if demo else model, options, console)
+        session = ChatSession(UrialChat(loaded, chosen, overflow), parameters, system)
         if at_terminal:
-            with no_keyboard_echo(), console.status("Reading the prompt"):
+            with console.status("Reading the prompt"):
                 session.warm_up()
-        _introduce(ready, session, console)
-        if at_terminal:
-            chat_at_terminal(session, console, question_reader())
-        else:
-            chat_in_pipe(session, tell=lambda text: console.print(Text(text, style="dim")))
-
-
-def _given_here(context: typer.Context, name: str) -> bool:
-    """Whether an option was given on the command line, rather than by the environment."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _introduce(ready: ReadyModel, session: ChatSession, console: Console) -> None:
-    """Show what is about to answer."""
-    facts = {"model": ready.description, "prompt": session.prompt.name}
-    if session.system:
-        facts["system"] = session.system
-    if console.is_terminal:
-        facts["help"] = "/help · Ctrl-C stops an answer · Ctrl-D leaves"
+    keys = "/help · Ctrl-C stops an answer · Ctrl-D quits" if console.is_terminal else ""
+    facts = {"model": description, "prompt": chosen.name, "system": system, "help": keys}
     for name, value in facts.items():
-        console.print(Text.assemble((f"{name:8}", "bold"), value))
-    if ready.notice:
-        console.print(Text(ready.notice, style="dim"))
+        if value:
+            console.print(Text.assemble((f"{name:8}", "bold"), value))
+    if demo:
+        console.print(Text(DEMO_NOTICE, style="dim"))
     console.print()
+    if at_terminal:
+        chat_at_terminal(session, console, question_reader())
+    else:
+        chat_in_pipe(session, console)

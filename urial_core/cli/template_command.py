@@ -3,62 +3,52 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from urial_core.chat_template import chat_template, modelfile
-from urial_core.chat_template.tokenizer import begins_texts_with_bos
-from urial_core.cli.failures import told_in_one_line
+from urial_core.chat_template.jinja_template import begins_texts_with_bos
 from urial_core.errors import ParameterError
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
 
-__all__ = ["TemplateFormat", "template"]
-
-
-class TemplateFormat(StrEnum):
-    """For whom the template is written."""
-
-    JINJA = "jinja"
-    MODELFILE = "modelfile"
+__all__ = ["template"]
 
 
 def template(
     *,
     prompt: Annotated[
-        str, typer.Option(metavar="NAME_OR_FILE", help="A prompt: see 'urial prompts'.")
+        str, typer.Option(metavar="NAME_OR_FILE", help="A preset or a file: see 'urial prompts'.")
     ] = "default",
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where it is written. Default: stdout.")
+        Path | None, typer.Option(metavar="FILE", help="The file to write. Default: stdout.")
     ] = None,
-    form: Annotated[
-        TemplateFormat,
+    template_format: Annotated[
+        Literal["jinja", "modelfile"],
         typer.Option("--format", help="jinja: transformers, vLLM, llama.cpp. modelfile: Ollama."),
-    ] = TemplateFormat.JINJA,
+    ] = "jinja",
     model: Annotated[
         str | None,
         typer.Option(
             metavar="ID_OR_PATH",
-            help="The model it is for, to know whether its texts begin with a token of their own.",
+            help="The model it is for: its tokenizer decides whether it begins with bos_token.",
         ),
     ] = None,
 ) -> None:
     """Write a prompt as a chat template, and how to use it to stderr."""
-    with told_in_one_line():
-        chosen = load_prompt(prompt)
-        if form is TemplateFormat.MODELFILE:
-            if model is None:
-                raise ParameterError("A Modelfile needs --model: a name in Ollama, or a GGUF file.")
-            text = modelfile(chosen, model)
-            usage = f"Ollama:     ollama create NAME -f {output or 'Modelfile'}"
-        else:
-            text = chat_template(chosen, bos=_begins_with_bos(model))
-            usage = _usage(chosen, model, str(output or "urial.jinja"))
-        _write(text, output)
-        typer.echo(usage, err=True)
+    chosen = load_prompt(prompt)
+    if template_format == "modelfile":
+        if model is None:
+            raise ParameterError("A Modelfile needs --model: a name in Ollama, or a GGUF file.")
+        text = modelfile(chosen, model)
+        usage = f"Ollama:     ollama create NAME -f {output or 'Modelfile'}"
+    else:
+        text = chat_template(chosen, bos=_begins_with_bos(model))
+        usage = _usage(chosen, model, str(output or "urial.jinja"))
+    _write(text, output)
+    typer.echo(usage, err=True)
 
 
 def _usage(prompt: Prompt, model: str | None, file: str) -> str:
@@ -68,7 +58,7 @@ def _usage(prompt: Prompt, model: str | None, file: str) -> str:
     lines = [
         f"vLLM:       vllm serve {other} --chat-template {file}",
         f"llama.cpp:  llama-server -m {gguf} --jinja --chat-template-file {file}",
-        f'Send with every request, since a template holds none: "stop": {stop}',
+        f'Send the stop strings with every request: "stop": {stop}',
     ]
     if model is None:
         lines.append("Without --model, the template begins with bos_token, as Llama and Gemma do.")
@@ -79,7 +69,7 @@ def _begins_with_bos(model: str | None) -> bool:
     if model is None:
         return True
     if _is_gguf(model):
-        return False  # llama.cpp puts the token there itself, where the file says so
+        return False  # llama.cpp adds the token itself, where the file says so
     from urial_core.backends.transformers.loading import load_tokenizer
     from urial_core.backends.transformers.source import Source
 
@@ -91,7 +81,7 @@ def _is_gguf(model: str) -> bool:
 
 
 def _write(text: str, output: Path | None) -> None:
-    """Write the exact characters as UTF-8, whatever the platform's own ways."""
+    """Write the text as UTF-8 with its own line breaks, on every platform."""
     if output is None:
         typer.echo(text.encode(), nl=False)
         return

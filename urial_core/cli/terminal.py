@@ -1,9 +1,10 @@
-"""The interactive view: questions typed at a terminal, answers drawn as they are written."""
+"""Chat at a terminal: questions are typed, and answers drawn while they are streamed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+import sys
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import NestedCompleter
@@ -13,29 +14,16 @@ from rich.console import Console
 from rich.text import Text
 
 from urial_core.cache_folder import cache_folder
-from urial_core.cli.answer_end import AnswerEnd
-from urial_core.cli.control_characters import visible
-from urial_core.cli.failures import one_line
-from urial_core.cli.growing_markdown import GrowingMarkdown
-from urial_core.cli.keyboard_echo import no_keyboard_echo
-from urial_core.cli.prompt_list import prompt_table
-from urial_core.cli.session import ChatSession
-from urial_core.cli.slash_commands import (
-    SLASH_COMMANDS,
-    Leave,
-    ListPrompts,
-    Say,
-    SlashResult,
-    run_slash_command,
-)
+from urial_core.cli.rendering import MarkdownStream, one_line, preset_table, visible
+from urial_core.cli.session import SLASH_COMMANDS, AnswerEnd, ChatSession
 from urial_core.errors import UrialError
 from urial_core.prompts.loading import preset_names
 
-__all__ = ["chat_at_terminal", "question_reader"]
+__all__ = ["chat_at_terminal", "no_keyboard_echo", "question_reader"]
 
 
 def question_reader() -> Callable[[], str]:
-    """A function that reads one line from the keyboard, with history and completion."""
+    """Return a function that reads one line from the keyboard, with history and completion."""
     completer = NestedCompleter.from_nested_dict(
         dict.fromkeys(SLASH_COMMANDS) | {"/prompt": set(preset_names())}
     )
@@ -48,13 +36,44 @@ def question_reader() -> Callable[[], str]:
     return keyboard.prompt
 
 
+def _history() -> History:
+    path = cache_folder() / "history"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # questions are private
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(path)
+
+
+@contextmanager
+def no_keyboard_echo() -> Generator[None]:
+    """Do not show what is typed while something is drawn; the next prompt reads it.
+
+    Does nothing where stdin is no terminal, and on Windows, which echoes only while reading.
+    """
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    before = termios.tcgetattr(sys.stdin)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    try:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, silent)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
+
+
 def chat_at_terminal(session: ChatSession, console: Console, read: Callable[[], str]) -> None:
-    """Answer questions until the user leaves.
+    """Answer questions until the user quits.
 
     Args:
         session: The conversation.
         console: The terminal.
-        read: Reads a question; EOFError ends the program, KeyboardInterrupt does not.
+        read: Reads a question; EOFError ends the chat, KeyboardInterrupt does not.
     """
     while True:
         try:
@@ -62,36 +81,41 @@ def chat_at_terminal(session: ChatSession, console: Console, read: Callable[[], 
         except EOFError:
             return
         except KeyboardInterrupt:
-            _note(console, "/quit or Ctrl-D leaves.")
+            _note(console, "/quit or Ctrl-D quits.")
             continue
         if not line.strip():
             continue
         try:
-            result = run_slash_command(line, session)
+            result = session.run_command(line)
             if result is None:
                 _answer(session, line, console)
-            elif isinstance(result, Leave):
+            elif result.kind == "quit":
                 return
+            elif result.kind == "prompt":
+                console.print(Text(visible(result.text)), soft_wrap=True)
+            elif result.kind == "presets":
+                console.print(preset_table(session.chat.prompt.name))
+                console.print()
             else:
-                _show(result, console)
+                _note(console, result.text)
         except UrialError as error:
             console.print(Text(visible(one_line(error)), style="red"))
 
 
-def _answer(session: ChatSession, text: str, console: Console) -> None:
-    note = "Stopped before the answer began; the question is taken back."
+def _answer(session: ChatSession, question: str, console: Console) -> None:
+    note = "Stopped before the answer began; the question was removed from the conversation."
     console.print()
     try:
         with (
             no_keyboard_echo(),
-            GrowingMarkdown(console) as answer,
-            closing(session.ask(text)) as events,
+            MarkdownStream(console) as answer,
+            closing(session.ask(question)) as events,
         ):
             for event in events:
                 if isinstance(event, AnswerEnd):
                     note = event.summary()
                 else:
-                    note = "Stopped; what was said so far stays in the conversation."
+                    note = "Stopped; the answer so far stays in the conversation."
                     answer.add(event.text)
     except KeyboardInterrupt:
         pass
@@ -100,27 +124,6 @@ def _answer(session: ChatSession, text: str, console: Console) -> None:
     _note(console, note)
 
 
-def _show(result: SlashResult, console: Console) -> None:
-    match result:
-        case Say(text, verbatim=True):
-            console.print(Text(visible(text)), soft_wrap=True)
-        case Say(text):
-            _note(console, text)
-        case ListPrompts(current):
-            console.print(prompt_table(current))
-            console.print()
-
-
 def _note(console: Console, text: str) -> None:
     console.print(Text(visible(text), style="dim"))
     console.print()
-
-
-def _history() -> History:
-    path = cache_folder() / "history"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # questions are nobody else's business
-    except OSError:
-        return InMemoryHistory()
-    return FileHistory(path)

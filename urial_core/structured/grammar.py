@@ -1,7 +1,8 @@
-"""JSON schemas for llguidance: what it can enforce, and where a schema asks for more.
+"""Translate JSON schemas into llguidance grammars for constrained decoding.
 
-What changes no meaning is put into its words. A format that it does not know is left out, as JSON
-Schema wants it; so is ``uniqueItems: false``; and ``oneOf`` of different literals is ``anyOf``.
+A schema is rewritten into an equivalent one that llguidance supports: a ``format`` that it does not
+know is left out, as JSON Schema allows; so is ``uniqueItems: false``; and ``oneOf`` of different
+literals becomes ``anyOf``. llguidance is optional, and imported when it is used.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-
-from llguidance import LLMatcher
 
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
@@ -28,7 +27,7 @@ _STYLE: JsonCompileOptions = {
 _FORMATS = frozenset(
     ("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid")
 )
-"""Those that llguidance enforces."""
+"""The formats that llguidance enforces."""
 _SHARED = ("$defs", "definitions")
 _NAMED = ("properties", "patternProperties", "dependentSchemas", *_SHARED)
 """Keywords that hold schemas by name."""
@@ -41,10 +40,10 @@ _SUBSCHEMAS = (
 
 
 def check_schema(schema: JsonSchema) -> None:
-    """See to it that a schema can be enforced.
+    """Raise unless a schema can be enforced.
 
     Raises:
-        UnsupportedSchemaError: It cannot; the message says what and where.
+        UnsupportedSchemaError: It cannot be enforced; the message says what and where.
     """
     plain = _plain(schema)
     problem = _problem(plain)
@@ -52,23 +51,27 @@ def check_schema(schema: JsonSchema) -> None:
         shared = {name: plain[name] for name in _SHARED if name in plain}
         place, problem = _placed(plain, "#", problem, shared)
         raise UnsupportedSchemaError(
-            f"The model cannot be held to this JSON schema: at {place}, {problem}. "
-            "Change the schema there, or check the value afterwards."
+            f"The model cannot be constrained to this JSON schema: at {place}, {problem}. "
+            "Change the schema there, or validate the value afterwards."
         )
 
 
 def grammar_of(schema: JsonSchema) -> str:
-    """Write a schema, and how its JSON is to look, for llguidance."""
+    """Return llguidance's grammar of a schema, in the whitespace that ``JsonSchema`` promises."""
+    from llguidance import LLMatcher
+
     return str(LLMatcher.grammar_from_json_schema(json.dumps(_plain(schema)), overrides=_STYLE))
 
 
 def lark_grammar_of(schema: JsonSchema) -> str:
-    """As ``grammar_of``, in the notation of a llama.cpp that was built with llguidance."""
+    """Return the same grammar in the notation of a llama.cpp that was built with llguidance."""
     return f"%llguidance {{}}\nstart: %json {json.dumps({**_plain(schema), 'x-guidance': _STYLE})}"
 
 
 def _problem(schema: Any) -> str | None:
-    """What llguidance cannot enforce of a schema, in its words made short."""
+    """Return what llguidance cannot enforce of a schema, in a shortened form of its message."""
+    from llguidance import LLMatcher
+
     if not isinstance(schema, dict):
         return None
     grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_STYLE)
@@ -88,7 +91,7 @@ def _problem(schema: Any) -> str | None:
 
 
 def _placed(schema: Any, place: str, problem: str, shared: dict[str, Any]) -> tuple[str, str]:
-    """The innermost place of a problem, and the problem as it is there."""
+    """Return the innermost place of a problem, and the problem as it is there."""
     for name, child in _children(schema):
         alone = {**shared, **child} if isinstance(child, dict) else child
         found = _problem(alone)
@@ -98,7 +101,7 @@ def _placed(schema: Any, place: str, problem: str, shared: dict[str, Any]) -> tu
 
 
 def _children(schema: Any) -> Iterator[tuple[str, Any]]:
-    """The schemas within a schema, with their places; first those that others refer to."""
+    """Yield the schemas within a schema with their places; first those that others refer to."""
     parts = schema.items() if isinstance(schema, dict) else ()
     for key, value in sorted(parts, key=lambda part: part[0] not in _SHARED):
         if key in _NAMED and isinstance(value, dict):
@@ -113,14 +116,14 @@ def _plain(schema: JsonSchema) -> dict[str, Any]:
     try:
         loaded = json.loads(schema.text)
     except ValueError as error:
-        raise UnsupportedSchemaError(f"The JSON schema is no JSON: {error}") from error
+        raise UnsupportedSchemaError(f"The JSON schema is not JSON: {error}") from error
     if not isinstance(loaded, dict):
-        raise UnsupportedSchemaError(f"The JSON schema is {schema.text!r}: give an object.")
+        raise UnsupportedSchemaError(f"The JSON schema is {schema.text!r}: pass an object.")
     return dict(_rewritten(loaded))
 
 
 def _rewritten(schema: Any) -> Any:
-    """A schema of the same meaning, in words that llguidance knows."""
+    """Return an equivalent schema that llguidance supports."""
     if not isinstance(schema, dict):
         return schema
     new = dict[str, Any]()
@@ -141,7 +144,7 @@ def _rewritten(schema: Any) -> Any:
 
 
 def _all_different(branches: Any) -> bool:
-    """Whether branches are literals, no two of them equal."""
+    """Return whether branches are literals, no two of them equal."""
     if not isinstance(branches, list):
         return False
     literals = list[tuple[type, Any]]()

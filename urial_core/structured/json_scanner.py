@@ -1,38 +1,61 @@
-"""Find the end of a JSON value in a text that comes piece by piece."""
+"""Scan JSON text character by character: where strings are, and where a value ends.
+
+One state machine, ``next_state``, serves all that scan JSON: ``JsonValue`` finds the end of a
+streamed value, ``OneLineJson`` normalises whitespace, and ``json_closing`` completes cut JSON.
+"""
 
 from __future__ import annotations
 
-__all__ = ["JsonValue"]
+from typing import Literal
+
+__all__ = ["JsonState", "JsonValue", "OneLineJson", "next_state"]
+
+JsonState = Literal["structure", "scalar", "string", "escape"]
+"""Where a JSON text is: between values, in a number or literal, in a string, or after a backslash
+in one."""
 
 _WHITESPACE = " \t\r\n"
 _PAIRS = {"{": "}", "[": "]"}
+_IN_STRING = ("string", "escape")
+_AFTER_STRUCTURE: dict[str, JsonState] = {
+    '"': "string",
+    **dict.fromkeys("{}[],:" + _WHITESPACE, "structure"),
+}
+_AFTER_STRING: dict[str, JsonState] = {'"': "structure", "\\": "escape"}
+_NORMALISED = {",": ", ", ":": ": ", **dict.fromkeys(_WHITESPACE, "")}
+
+
+def next_state(state: JsonState, character: str) -> JsonState:
+    """Return the state after one more character. It validates nothing."""
+    if state == "string":
+        return _AFTER_STRING.get(character, "string")
+    return "string" if state == "escape" else _AFTER_STRUCTURE.get(character, "scalar")
 
 
 class JsonValue:
-    """Follows one JSON value to its end, and an object's members on the way.
+    """Finds the end of one streamed JSON value, and an object's members on the way.
 
-    It checks nothing: what it follows may turn out not to be JSON.
+    It validates nothing: the text may turn out not to be JSON.
 
     Attributes:
-        text: The value so far, without whitespace before it.
-        complete: Whether it has ended. The end of a number or a word shows only by what follows.
+        text: The value so far, without leading whitespace.
+        complete: Whether it has ended. A number or a literal ends only with what follows it.
         members: Of an object, where each member's value starts in ``text`` and where it ends (None
-            while it goes on), by the member's name as it is written, quotes left out.
+            until it does), by the member's name as it is written, without quotes.
     """
 
     def __init__(self) -> None:
         self.text = ""
         self.complete = False
         self.members = dict[str, tuple[int, int | None]]()
+        self._state: JsonState = "structure"
         self._open = list[str]()  # what closes the objects and lists we are in
-        self._in_string = False
-        self._escaped = False
         self._string_start = 0
         self._last_string = ""
         self._member: str | None = None  # the member of the outermost object whose value we are in
 
     def feed(self, text: str) -> str:
-        """Take more text; return what stands behind the value's end."""
+        """Take more text; return what follows the value's end."""
         if self.complete:
             return text
         start = len(self.text)
@@ -40,20 +63,24 @@ class JsonValue:
         if start == 0 and self.text[:1] not in ("", "{", "[", '"'):
             self._open.append("")  # a number or a word: nothing closes it
         for at in range(start, len(self.text)):
-            self._take(self.text[at], at)
+            character = self.text[at]
+            before, self._state = self._state, next_state(self._state, character)
+            if before not in _IN_STRING:
+                self._take(character, at)
+            elif self._state == "structure":
+                self._last_string = self.text[self._string_start + 1 : at]
+                self.complete = not self._open
             if self.complete:
                 rest, self.text = self.text[at + 1 :], self.text[: at + 1]
                 return rest
         return ""
 
     def _take(self, character: str, at: int) -> None:
-        if self._in_string:
-            self._in_string_take(character, at)
-            return
+        """Take a character outside strings, or a string's opening quote."""
         if self._member is not None and self._outermost and character not in _WHITESPACE:
             self._start_or_end_member(character, at)
         if character == '"':
-            self._in_string, self._string_start = True, at
+            self._string_start = at
         elif character in _PAIRS:
             self._open.append(_PAIRS[character])
         elif self._open and character == self._open[-1]:
@@ -67,16 +94,6 @@ class JsonValue:
         """Whether we are in the outermost object and in nothing within it."""
         return self._open == ["}"]
 
-    def _in_string_take(self, character: str, at: int) -> None:
-        if self._escaped:
-            self._escaped = False
-        elif character == "\\":
-            self._escaped = True
-        elif character == '"':
-            self._in_string = False
-            self._last_string = self.text[self._string_start + 1 : at]
-            self.complete = not self._open
-
     def _start_or_end_member(self, character: str, at: int) -> None:
         member = self._member or ""
         if character in ",}":
@@ -85,3 +102,26 @@ class JsonValue:
             self._member = None
         elif member not in self.members:
             self.members[member] = (at, None)
+
+
+class OneLineJson:
+    """Rewrites streamed JSON in the whitespace that ``JsonSchema`` promises.
+
+    Servers leave whitespace between JSON's parts to the model. Outside strings, one space follows
+    each comma and colon, and there is no other.
+    """
+
+    def __init__(self) -> None:
+        self._state: JsonState = "structure"
+
+    def feed(self, text: str) -> str:
+        """Take more of the JSON; return it normalised."""
+        normalised, state = "", self._state
+        for character in text:
+            if state in _IN_STRING:
+                normalised += character
+            else:
+                normalised += _NORMALISED.get(character, character)
+            state = next_state(state, character)
+        self._state = state
+        return normalised

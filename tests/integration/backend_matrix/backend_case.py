@@ -1,4 +1,4 @@
-"""A backend_case: a chat model of either framework, on whatever way to the base model, in one form."""
+"""A backend case: a chat model of either framework on one backend, behind one interface."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
 
 WAYS = ("sync", "async", "stream", "async stream")
-"""How one reply may be asked for."""
+"""The ways to request one reply."""
 
 
 class NoCallError(Exception):
-    """The model made no call of the tool."""
+    """The model did not call the tool."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one reply came to."""
+    """One reply, as the framework returns it."""
 
     text: str
     finish: str
@@ -46,10 +46,10 @@ class Answer:
 
 
 class BackendCase(ABC):
-    """One backend_case."""
+    """A chat model on one backend."""
 
     async def ask(self, question: str, way: str = "sync", **kwargs: Any) -> Answer:
-        """One reply, asked for in one of the ways."""
+        """Return one reply, requested in one of the ways."""
         match way:
             case "sync":
                 return self.whole(question, **kwargs)
@@ -60,8 +60,8 @@ class BackendCase(ABC):
             case _:
                 return self.streamed([item async for item in self.aitems(question, **kwargs)])
 
-    async def leave_early(self, question: str, way: str, **kwargs: Any) -> str:
-        """The first pieces of a stream that is left behind them."""
+    async def close_early(self, question: str, way: str, **kwargs: Any) -> str:
+        """Return the first chunks of a stream, and close it."""
         if way == "stream":
             with closing(self.items(question, **kwargs)) as items:
                 return "".join(self.delta(next(items)) for _ in range(3))
@@ -89,7 +89,7 @@ class BackendCase(ABC):
 
 
 class LangChainBackend(BackendCase):
-    """A backend_case of LangChain's."""
+    """A LangChain chat model."""
 
     def __init__(self, chat: ChatUrial) -> None:
         self.chat = chat
@@ -146,7 +146,7 @@ class LangChainBackend(BackendCase):
 
 
 class LlamaIndexBackend(BackendCase):
-    """A backend_case of LlamaIndex's."""
+    """A LlamaIndex LLM."""
 
     def __init__(self, llm: UrialLLM) -> None:
         self.llm = llm
@@ -173,7 +173,7 @@ class LlamaIndexBackend(BackendCase):
         return item.delta or ""
 
     async def several(self, questions: Sequence[str], *, asynchronous: bool) -> list[Answer]:
-        """All at once: LlamaIndex has no batches."""
+        """Run all at once: LlamaIndex has no batches."""
         if asynchronous:
             return list(await asyncio.gather(*map(self.awhole, questions)))
         return list(

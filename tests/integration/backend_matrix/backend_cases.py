@@ -1,4 +1,4 @@
-"""The list of roads: every way that a user has to the same base model.
+"""The backend matrix: every way in which a user can run the same base model.
 
 To add one, write a function that makes it and a row in ``BACKENDS``.
 """
@@ -11,49 +11,49 @@ from importlib.util import find_spec
 from typing import Any
 
 from backend_case import BackendCase, LangChainBackend, LlamaIndexBackend
-from fake_ollama import OllamaFront
-from fake_tgi import TgiFront
+from fake_ollama import FakeOllama
+from fake_tgi import FakeTgi
 
 from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
 from urial_core.demo import demo_model_file
 
-__all__ = ["BACKENDS", "FRONTS", "Kind"]
+__all__ = ["BACKENDS", "FAKE_SERVERS", "Kind"]
 
-FRONTS = {"ollama": OllamaFront, "tgi": TgiFront}
+FAKE_SERVERS = {"ollama": FakeOllama, "tgi": FakeTgi}
 
 Given = Callable[[str], Any]
-"""Gives a fixture by its name, such as ``server``, ``ollama`` or ``tgi``."""
+"""Returns a fixture by its name, such as ``server``, ``ollama`` or ``tgi``."""
 
 _WINDOW = 2048
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of backend_case.
+    """A kind of backend.
 
     Attributes:
-        make: Makes one, of fixtures and the chat model's fields.
-        server: Whether the one real server is at its end.
+        make: Makes a case of it, from fixtures and the chat model's fields.
+        server: Whether the one real server runs the model.
         usage: The ways in which tokens are reported.
-        tells_length: Whether the engine says that it ended at ``max_tokens``.
-        constrains: Whether the model can be held to a JSON schema on it.
+        reports_length: Whether the engine reports that it ended at ``max_tokens``.
+        constrains: Whether the model can be constrained to a JSON schema.
         closed_by_garbage_collection: Whether the class holds a stream's connection in a reference
-            cycle, so that leaving the stream closes it only when Python next collects garbage.
-        needs: A package that it cannot do without and that the extra ``test`` does not bring.
+            cycle, so that closing the stream closes it only at the next garbage collection.
+        needs: A package that it requires and that the extra ``test`` does not install.
     """
 
     make: Callable[..., BackendCase]
     server: bool = True
     usage: tuple[str, ...] = ("sync", "async", "stream", "async stream", "several")
-    tells_length: bool = True
+    reports_length: bool = True
     constrains: bool = True
     closed_by_garbage_collection: bool = False
     needs: str | None = None
 
     @property
     def missing(self) -> bool:
-        """Whether the package it needs is not installed."""
+        """Whether the package it needs is missing."""
         return self.needs is not None and find_spec(self.needs) is None
 
 
@@ -160,7 +160,7 @@ BACKENDS = {
         _chat_openai, usage=_WHOLE, constrains=False, closed_by_garbage_collection=True
     ),
     "LangChain OllamaLLM": Kind(_chat_ollama),
-    "LangChain HuggingFaceEndpoint": Kind(_chat_tgi, usage=_NEVER, tells_length=False),
+    "LangChain HuggingFaceEndpoint": Kind(_chat_tgi, usage=_NEVER, reports_length=False),
     "LangChain LlamaCpp": Kind(_chat_llama_cpp, server=False, needs="llama_cpp"),
     "LangChain HuggingFacePipeline": Kind(_chat_pipeline, server=False),
     "LangChain from_model_id, transformers": Kind(_chat_transformers, server=False),
@@ -175,4 +175,4 @@ BACKENDS = {
     "LlamaIndex from_model_id, llama.cpp": Kind(_llm_llama, server=False),
     "LlamaIndex HuggingFaceLLM": Kind(_llm_huggingface, server=False),
 }
-"""Their kinds, by name."""
+"""The kinds of backends, by name."""

@@ -1,4 +1,4 @@
-"""The one real server, the fronts before it, the models in this process, and the roads to them."""
+"""The one real server, the fake servers that it answers for, and the models in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules that all files share
 
 from backend_case import BackendCase
-from backend_cases import BACKENDS, FRONTS, Kind
+from backend_cases import BACKENDS, FAKE_SERVERS, Kind
 from running_server import LlamaServer
 
 from urial_core.backends.llama_cpp import LlamaCppModel
@@ -20,15 +20,14 @@ from urial_core.backends.transformers import TransformersModel
 from urial_core.demo import demo_model_file
 
 FIELDS = {"prompt": "short", "max_tokens": 24, "temperature": 0.0, "repetition_penalty": 1.0}
-"""Greedy, with a short page and no penalty anywhere: servers would count the page's tokens."""
+"""Greedy, with a short prompt, without penalties: servers apply them to the prompt's tokens too."""
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[LlamaServer]:
-    """A llama.cpp server with one slot and no store of earlier states.
+    """Start a llama.cpp server with one slot and no store of earlier states.
 
-    So what it has computed when a request comes is what the request before it left, and nothing
-    else: greedy text depends on that.
+    So its prefix cache holds exactly what the previous request left: greedy text depends on that.
     """
     pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
     options = ["--slots", "1", "--cache-ram", "0"]
@@ -39,34 +38,34 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[LlamaServer]:
 
 @pytest.fixture(scope="session")
 def ollama(server: LlamaServer) -> Generator[str]:
-    """The URL of the front of Ollama's."""
-    with FRONTS["ollama"](server.url).running() as url:
+    """Return the URL of the fake Ollama server."""
+    with FAKE_SERVERS["ollama"](server.url).running() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def fake_tgi(server: LlamaServer) -> Generator[str]:
-    """The URL of the front of TGI's."""
-    with FRONTS["tgi"](server.url).running() as url:
+    """Return the URL of the fake TGI server."""
+    with FAKE_SERVERS["tgi"](server.url).running() as url:
         yield url
 
 
 @pytest.fixture
 def tgi(fake_tgi: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same, let through: while offline, Hugging Face's client refuses the loopback too."""
+    """Return the same, with Hugging Face's client online: it refuses the loopback offline."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     return fake_tgi
 
 
 @pytest.fixture(scope="session")
 def loaded(demo_model: TransformersModel) -> tuple[Any, Any]:
-    """The base model and its tokenizer as transformers' objects, in float32."""
+    """Return the base model and its tokenizer as transformers objects, in float32."""
     return demo_model._ready_engine().model, demo_model._tokenization()._tokenizer
 
 
 @pytest.fixture(scope="session")
 def llama() -> Generator[LlamaCppModel]:
-    """The base model, run by this project's llama.cpp in this process."""
+    """Return the base model on this project's llama.cpp backend in this process."""
     model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_parallel=1, n_threads=1)
     yield model
     model.close()
@@ -74,7 +73,7 @@ def llama() -> Generator[LlamaCppModel]:
 
 @pytest.fixture(scope="session")
 def langchain_llama_cpp() -> Any:
-    """LangChain's class around llama.cpp in this process."""
+    """Return LangChain's class around llama.cpp in this process."""
     from langchain_community.llms import LlamaCpp
 
     return LlamaCpp(model_path=str(demo_model_file()), n_ctx=2048, n_threads=1, verbose=False)
@@ -82,7 +81,7 @@ def langchain_llama_cpp() -> Any:
 
 @pytest.fixture(scope="session")
 def llamaindex_llama_cpp() -> Any:
-    """LlamaIndex's class around llama.cpp in this process."""
+    """Return LlamaIndex's class around llama.cpp in this process."""
     from llama_index.llms.llama_cpp import LlamaCPP
 
     return LlamaCPP(
@@ -95,7 +94,7 @@ def llamaindex_llama_cpp() -> Any:
 
 @pytest.fixture(params=BACKENDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Each kind of backend_case in turn."""
+    """Return each kind of backend in turn."""
     found = BACKENDS[request.param]
     if found.missing:
         pytest.skip(f"needs the package {found.needs}, which must be compiled")
@@ -104,11 +103,11 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Callable[..., BackendCase]:
-    """Makes a backend_case of a kind, with fields of the chat model that differ from the usual ones."""
+    """Return a function that makes a backend case, with further fields of the chat model."""
     return lambda kind, **fields: kind.make(request.getfixturevalue, **{**FIELDS, **fields})
 
 
 @pytest.fixture
 def backend_case(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
-    """Each backend_case in turn, greedy, with a short page and short replies."""
+    """Return each backend case in turn, greedy, with a short prompt and short replies."""
     return make(kind)

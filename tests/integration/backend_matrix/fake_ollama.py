@@ -1,7 +1,7 @@
-"""Ollama's ``/api/generate`` before the real llama.cpp server (see ``front``).
+"""Ollama's ``/api/generate``, answered by the real llama.cpp server (see ``fake_server``).
 
-Raw mode only. Options that are not given are those of Ollama's defaults, so a parameter that does
-not arrive shows in the text. ``num_ctx`` is not enforced: the real server's window holds.
+Raw mode only. Options that are unset have Ollama's defaults, so a parameter that does not arrive
+changes the text. ``num_ctx`` is not enforced: the real server's window applies.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Generator
 from typing import Any
 
-from fake_front import Front, RefusedError
+from fake_server import FakeServer, RefusedError
 
 _DEFAULTS = {
     "num_predict": -1,
@@ -27,14 +27,14 @@ _DEFAULTS = {
 _RENAMED = {"num_predict": "max_tokens"}
 
 
-class OllamaFront(Front):
+class FakeOllama(FakeServer):
     """Ollama."""
 
     content_type = "application/x-ndjson"
 
     def answer(self, body: dict[str, Any]) -> Generator[bytes]:
         if not body.get("raw"):
-            raise RefusedError(400, {"error": "this front has no template: set raw"})
+            raise RefusedError(400, {"error": "this fake server has no template: set raw"})
         given = {k: v for k, v in body.get("options", {}).items() if v is not None}
         options = {name: given.get(name, value) for name, value in _DEFAULTS.items()}
         payload = {_RENAMED.get(name, name): value for name, value in options.items()}

@@ -1,8 +1,8 @@
-"""The wire format of Hugging Face's text-generation-inference before the real llama.cpp server.
+"""The API of Hugging Face's text-generation-inference, answered by the real llama.cpp server.
 
-See ``front``. Parameters are checked as its router checks them, a request is greedy only where
-nothing asks for sampling, and the stop string that was met stands at the end of the text. The
-pieces of a stream are llama.cpp's, which keeps back what may become a stop string, as TGI does not.
+See ``fake_server``. Parameters are checked as its router checks them, a request is greedy only
+without sampling parameters, and the text ends with the stop string that was met. The chunks of a
+stream are llama.cpp's, which holds back what may become a stop string, as TGI does not.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import json
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from fake_front import Front, RefusedError
+from fake_server import FakeServer, RefusedError
 
 _MOST_STOPS = 4
 
 
-class TgiFront(Front):
+class FakeTgi(FakeServer):
     """Text-generation-inference, at its root path, where Hugging Face's client sends to."""
 
     content_type = "text/event-stream"
@@ -25,8 +25,8 @@ class TgiFront(Front):
         asked = body.get("parameters", {})
         _check(asked)
         is_sampled = asked.get("do_sample") or any(
-            asked.get(name) not in (None, neutral)
-            for name, neutral in (("temperature", 1.0), ("top_k", 0), ("top_p", 1.0))
+            asked.get(name) not in (None, default)
+            for name, default in (("temperature", 1.0), ("top_k", 0), ("top_p", 1.0))
         )
         payload = {
             "prompt": body["inputs"],
@@ -52,7 +52,7 @@ class TgiFront(Front):
 
 
 def _check(asked: Mapping[str, Any]) -> None:
-    """Refuse what the router's validation refuses."""
+    """Raise what the router's validation raises."""
     for name in ("temperature", "repetition_penalty", "top_k"):
         if asked.get(name) is not None and asked[name] <= 0:
             raise _invalid(f"`{name}` must be strictly positive")

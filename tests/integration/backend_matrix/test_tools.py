@@ -1,4 +1,4 @@
-"""Typed answers and tool calls by every backend_case: constrained where it can be, repaired where not."""
+"""Typed answers and tool calls on every backend, constrained where it can be."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class GetWeather(BaseModel):
 
 @pytest.fixture
 def backend_case(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
-    """Each backend_case in turn, with room for JSON."""
+    """Return each backend case in turn, with room for JSON."""
     return make(kind, max_tokens=100)
 
 
 def test_a_typed_answer_is_an_object_of_its_class(backend_case: BackendCase, kind: Kind) -> None:
-    """It fits its class; where nothing holds the model to that, it fits or is refused as unfit.
+    """It matches its class; where the model is not constrained, it matches or is an error.
 
-    A model this small copies the schema when it is left alone, and again when told what is wrong.
+    A model this small copies the schema when it is not constrained, and again when retried.
     """
     try:
         answer = backend_case.typed(Capital, "What is the capital of France?")
@@ -47,8 +47,8 @@ def test_a_typed_answer_is_an_object_of_its_class(backend_case: BackendCase, kin
     assert answer.capital
 
 
-def test_a_call_that_must_be_made_fits_its_tool(backend_case: BackendCase, kind: Kind) -> None:
-    """It names the tool, and its arguments are the tool's; left alone, as above."""
+def test_a_required_call_matches_its_tool(backend_case: BackendCase, kind: Kind) -> None:
+    """It names the tool and has its arguments; where not constrained, as above."""
     try:
         arguments = backend_case.call(GetWeather, "What is the weather in Paris?")
     except NoCallError:

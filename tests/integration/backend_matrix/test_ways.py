@@ -1,4 +1,4 @@
-"""The ways to ask, by whatever backend_case: they differ in how text comes, and not in the text."""
+"""Sync, async, streams and batches on every backend: the text is the same."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from running_server import LlamaServer
 pytestmark = [pytest.mark.model, pytest.mark.server]
 
 QUESTIONS = ("Name a fruit.", "What color is the sky?", "Who wrote Hamlet?")
-"""Each begins with another word, so that no two pages share more than the constant one."""
+"""Each begins with another word, so that two prompts share only the constant prefix."""
 BETWEEN = "Tell me about tea."
 ENDLESS = "List 100 animals."
-"""This model repeats itself on it to any limit."""
+"""This model repeats itself on it up to any limit."""
 LIMIT = 500
 
 
 async def test_every_way_gives_the_same_text(backend_case: BackendCase) -> None:
-    """Streaming and async change nothing about a greedy reply, and its pieces add up to it.
+    """Streaming and async do not change a greedy reply, and its chunks add up to it.
 
-    llama.cpp's kernels differ with the number of tokens that they are given at once. So the page
-    is asked about once before: from then on each request finds all but its last token computed.
+    llama.cpp's kernels differ with the number of tokens in one call. So the question is asked once
+    before: from then on each request finds all but its last token in the prefix cache.
     """
     await backend_case.ask(QUESTIONS[0])
     answers = [await backend_case.ask(QUESTIONS[0], way) for way in WAYS]
@@ -40,10 +40,10 @@ async def test_every_way_gives_the_same_text(backend_case: BackendCase) -> None:
 async def test_several_together_get_the_replies_that_each_gets(
     backend_case: BackendCase, kind: Kind, *, asynchronous: bool
 ) -> None:
-    """Replies to a batch are in order, and those that the questions get one by one.
+    """Replies to a batch are in order, and the same as one by one.
 
     The server has one slot, so it answers a batch in some order, one by one; and each question
-    comes after another one, so that what is computed of its page is always the constant part.
+    follows another one, so that the prefix cache always holds exactly the constant prefix.
     """
     await backend_case.ask(BETWEEN)
     single = [(await backend_case.ask(question)).text for question in QUESTIONS]
@@ -54,41 +54,41 @@ async def test_several_together_get_the_replies_that_each_gets(
         assert all(answer.usage and answer.usage.written <= 24 for answer in together)
 
 
-async def test_the_stream_that_is_left_below_would_be_long(
+async def test_the_stream_that_is_closed_below_would_be_long(
     make: Callable[..., BackendCase],
 ) -> None:
-    """Unless it is left, it goes on to its limit: else the next test would show nothing."""
+    """Unless it is closed, it runs to its limit: otherwise the next test would show nothing."""
     long = make(BACKENDS["LangChain from_endpoint"], max_tokens=LIMIT)
     assert (await long.ask(ENDLESS)).finish == "length"
 
 
 @pytest.mark.parametrize("way", ["stream", "async stream"])
-async def test_leaving_a_stream_stops_the_model(
+async def test_closing_a_stream_stops_the_model(
     kind: Kind, make: Callable[..., BackendCase], server: LlamaServer, way: str
 ) -> None:
-    """What is left early is not written to its end, and the next request is answered at once."""
+    """A stream that is closed early is not generated to its end, and the next request runs."""
     long = make(kind, max_tokens=LIMIT)
     before = server.written()
-    left = await long.leave_early(ENDLESS, way)
+    received = await long.close_early(ENDLESS, way)
     if kind.closed_by_garbage_collection:
-        await asyncio.sleep(0.1)  # in which the event loop closes what was left
+        await asyncio.sleep(0.1)  # in which the event loop closes the stream
         gc.collect()
-    assert left
+    assert received
     answer = await make(kind).ask(QUESTIONS[0], way)
     assert answer.text
     if kind.server:
         assert server.written() - before < LIMIT / 2
 
 
-def test_all_roads_to_one_server_give_the_same_text(make: Callable[..., BackendCase]) -> None:
-    """Greedy, unpenalised, of the same page, whatever class, client and wire format lie between.
+def test_all_backends_on_one_server_give_the_same_text(make: Callable[..., BackendCase]) -> None:
+    """Greedy text of one prompt does not depend on class, client and wire format.
 
-    This holds where the server has one slot, keeps no store of earlier states, and has just been
-    asked the same: then each request computes one token of the page, and the same one.
+    This holds where the server has one slot, keeps no store of earlier states, and has just
+    answered the same: then each request computes only the last token of the prompt.
     """
-    roads = {name: make(kind) for name, kind in BACKENDS.items() if kind.server}
-    assert len(roads) >= 8
+    cases = {name: make(kind) for name, kind in BACKENDS.items() if kind.server}
+    assert len(cases) >= 8
     for question in QUESTIONS:
-        roads["LangChain from_endpoint"].whole(question)
-        texts = {name: backend_case.whole(question).text for name, backend_case in roads.items()}
+        cases["LangChain from_endpoint"].whole(question)
+        texts = {name: backend_case.whole(question).text for name, backend_case in cases.items()}
         assert set(texts.values()) == {texts["LangChain from_endpoint"]}, texts

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from running_server import RunningServer
 
 from langchain_urial import ChatUrial
+from urial_core import Message
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.errors import UnsupportedModelError
 
@@ -53,7 +54,7 @@ async def test_every_way_gives_a_clean_and_complete_reply(chat: ChatUrial, way: 
     assert metadata["end_reason"] in ("delimiter", "end_of_text", "length")
     usage = reply.usage_metadata
     assert usage is not None
-    request = chat._call({}).requests([HumanMessage(QUESTIONS[0])])[0]
+    request = chat._call({}).requests([Message("user", QUESTIONS[0])])[0]
     assert usage["input_tokens"] == chat.get_num_tokens(request.prompt)
     assert 0 < usage["output_tokens"] <= 24
 
@@ -84,7 +85,7 @@ async def test_a_batch_has_each_ones_reply_and_usage(chat: ChatUrial, way: str) 
     else:
         replies = await chat.abatch(QUESTIONS)
     for question, reply in zip(QUESTIONS, replies, strict=True):
-        request = chat._call({}).requests([HumanMessage(question)])[0]
+        request = chat._call({}).requests([Message("user", question)])[0]
         assert reply.usage_metadata is not None
         assert reply.usage_metadata["input_tokens"] == chat.get_num_tokens(request.prompt)
         assert reply.text
@@ -132,7 +133,7 @@ def test_special_tokens_in_a_message_stay_text(chat: ChatUrial) -> None:
         pytest.skip("this kind of server reads special tokens out of texts")
     assert chat.get_num_tokens("<eos>") > 2
     reply = chat.invoke("What is <eos> in a sentence?")
-    request = chat._call({}).requests([HumanMessage("What is <eos> in a sentence?")])[0]
+    request = chat._call({}).requests([Message("user", "What is <eos> in a sentence?")])[0]
     assert reply.usage_metadata is not None
     assert reply.usage_metadata["input_tokens"] == chat.get_num_tokens(request.prompt)
     assert reply.text

@@ -106,7 +106,7 @@ async def test_the_loop_is_the_same_without_blocking(
 
 
 def test_a_tools_error_comes_back_and_the_loop_goes_on(chat: ChatUrial) -> None:
-    """An error is a failed result on the page; the model may call again, and answers in the end."""
+    """An error is a failed result in the prompt; the model may call again, and then answers."""
     failures = ["The calculator is warming up. Try again."]
 
     @tool
@@ -142,7 +142,7 @@ def test_a_schema_as_a_tool(chat: ChatUrial) -> None:
 
 
 def test_a_bare_schema_is_the_models_own_affair(chat: ChatUrial, tools: list[BaseTool]) -> None:
-    """Told nothing, ``create_agent`` sees from the profile that the model keeps to schemas."""
+    """By default, ``create_agent`` reads from the profile that the model has structured output."""
     agent = create_agent(chat, tools, response_format=Verdict)
     state = agent.invoke({"messages": [("human", "Is the sky blue?")]}, LIMIT)
     assert isinstance(state["structured_response"], Verdict)

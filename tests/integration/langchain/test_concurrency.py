@@ -1,4 +1,4 @@
-"""Many callers, and callers that leave, around the real base model."""
+"""Concurrency and cancellation around the real base model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUESTIONS = ["What color is the sky?", "Name a fruit.", "Who wrote Hamlet?", "Wh
 
 @pytest.fixture
 def chat(demo_model: TransformersModel) -> ChatUrial:
-    """A greedy chat model with a short page."""
+    """Return a greedy chat model with a short prompt."""
     return ChatUrial(llm=demo_model, prompt="short", max_tokens=16, temperature=0)
 
 
@@ -71,7 +71,7 @@ async def test_tasks_get_what_they_get_alone(chat: ChatUrial) -> None:
 
 
 async def test_a_stream_that_is_left_stops_the_model(chat: ChatUrial, steps: list[int]) -> None:
-    """After leaving, sync or async, no token is computed any more, and the next call is served."""
+    """After closing a stream, sync or async, no token is computed, and the next call runs."""
     long = {"max_tokens": 500, "stop": ["never"]}
     for chunk in chat.stream("Tell me a long story.", **long):
         if chunk.text:
@@ -88,7 +88,7 @@ async def test_a_stream_that_is_left_stops_the_model(chat: ChatUrial, steps: lis
 
 
 async def test_a_cancelled_call_stops_the_model(chat: ChatUrial, steps: list[int]) -> None:
-    """A call or a batch given up by its task leaves no model running."""
+    """A call or a batch whose task is cancelled leaves no model running."""
     for call in (
         chat.ainvoke("Tell me a long story.", max_tokens=500),
         chat.abatch(["Tell me a long story.", "And another."], max_tokens=500),

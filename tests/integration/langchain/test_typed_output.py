@@ -1,4 +1,4 @@
-"""Typed output of the real base model: always in form, whatever it says."""
+"""Typed output of the real base model: it always matches the schema."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Complaint(BaseModel):
 
 @pytest.fixture
 def chat(demo_model: TransformersModel) -> ChatUrial:
-    """A greedy chat model with a short page and short replies."""
+    """Return a greedy chat model with a short prompt and short replies."""
     return ChatUrial(llm=demo_model, prompt="short", max_tokens=60, temperature=0)
 
 
@@ -58,7 +58,7 @@ def test_a_small_limit_still_gives_a_whole_object(chat: ChatUrial) -> None:
     assert isinstance(typed.invoke(LETTER), Complaint)
 
 
-@pytest.mark.parametrize("way", ["form", "tool"])
+@pytest.mark.parametrize("way", ["text", "tool"])
 def test_a_schema_that_cannot_be_enforced_is_refused_by_name(chat: ChatUrial, way: str) -> None:
     """What the engine cannot hold the model to is an error that names it, before anything runs."""
     schema = {
@@ -67,6 +67,6 @@ def test_a_schema_that_cannot_be_enforced_is_refused_by_name(chat: ChatUrial, wa
         "properties": {"pair": {"type": "array", "uniqueItems": True}},
         "required": ["pair"],
     }
-    method = "json_schema" if way == "form" else "function_calling"
+    method = "json_schema" if way == "text" else "function_calling"
     with pytest.raises(UnsupportedSchemaError, match="uniqueItems"):
         chat.with_structured_output(schema, method=method).invoke(LETTER)

@@ -23,7 +23,7 @@ HANDBOOK = Path(__file__).parents[3] / "examples" / "handbook"
 
 @pytest.fixture
 def llm(demo_model: TransformersModel) -> UrialLLM:
-    """A greedy LLM with a short page and short replies."""
+    """Return a greedy LLM with a short prompt and short replies."""
     return UrialLLM(llm=demo_model, prompt="short", max_tokens=40)
 
 
@@ -64,7 +64,7 @@ def index(
 
 @pytest.fixture(autouse=True)
 def _settings(llm: UrialLLM, embed_model: BaseEmbedding) -> Generator[None]:
-    """The application's settings, as most applications make them, and none left behind."""
+    """Set LlamaIndex's global settings as most applications do, and restore them."""
     Settings.llm, Settings.embed_model = llm, embed_model
     yield
     Settings._llm = Settings._embed_model = Settings._prompt_helper = None

@@ -81,7 +81,7 @@ async def run(
 
 
 async def test_a_function_agent_calls_a_tool_and_answers(demo_model: TransformersModel) -> None:
-    """An untuned 270M model decides to call, copies the numbers, and tells the result."""
+    """An untuned 270M model decides to call, copies the numbers, and reports the result."""
     llm = UrialLLM(llm=demo_model, max_tokens=80)
     agent = FunctionAgent(tools=[multiply, divide], llm=llm)
     output, results, streamed = await run(agent, "Multiply 12 by 7.", llm)
@@ -95,7 +95,7 @@ async def test_a_function_agent_calls_a_tool_and_answers(demo_model: Transformer
 async def test_an_error_of_a_tool_comes_back_and_the_loop_goes_on(
     demo_model: TransformersModel,
 ) -> None:
-    """A tool that fails is told to the model as its result, and the agent still ends in words."""
+    """A tool's failure reaches the model as its result, and the agent still answers."""
     llm = UrialLLM(llm=demo_model, max_tokens=80)
     agent = FunctionAgent(tools=[divide], llm=llm, initial_tool_choice="divide")
     output, results, _ = await run(agent, "What is 5 divided by 0?", llm)
@@ -104,7 +104,7 @@ async def test_an_error_of_a_tool_comes_back_and_the_loop_goes_on(
 
 
 async def test_agents_hand_over_to_each_other(demo_model: TransformersModel) -> None:
-    """A hand-off is a call like any other: the agent that was named goes on and answers."""
+    """A hand-off is a tool call: the agent that it names answers."""
     llm = UrialLLM(llm=demo_model, max_tokens=80)
     desk = FunctionAgent(
         name="desk",
@@ -133,7 +133,7 @@ def test_a_tool_is_predicted_and_called(demo_model: TransformersModel) -> None:
 
 
 def test_a_tool_is_predicted_without_function_calls(demo_model: TransformersModel) -> None:
-    """The ReAct way of ``predict_and_call`` gets what LlamaIndex leaves out by itself."""
+    """``predict_and_call`` with ReAct passes what LlamaIndex leaves out."""
     llm = UrialLLM(llm=demo_model, max_tokens=80, is_function_calling_model=False)
     tool = FunctionTool.from_defaults(multiply)
     response = llm.predict_and_call([tool], user_msg="What is 12 times 7?")
@@ -170,7 +170,7 @@ async def test_a_workflow_awaits_its_answers(llm: UrialLLM) -> None:
 
 
 def test_tokens_are_counted_as_the_model_counts_them(demo_model: TransformersModel) -> None:
-    """TokenCountingHandler reports the model's own usage, the page included, once a call."""
+    """TokenCountingHandler reports the model's own usage, the prefix included, once a call."""
     counter = TokenCountingHandler()
     llm = UrialLLM(
         llm=demo_model, prompt="short", max_tokens=8, callback_manager=CallbackManager([counter])

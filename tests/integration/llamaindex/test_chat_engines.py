@@ -66,9 +66,9 @@ async def test_an_engine_keeps_a_conversation(
     last = "".join([piece async for piece in pieces.async_response_gen()])
     assert str(awaited).strip()
     assert last.strip()
-    said = "\n".join(str(message.content) for message in engine.chat_history)
-    assert "````" not in said
-    assert "# Query:" not in said
+    history = "\n".join(str(message.content) for message in engine.chat_history)
+    assert "````" not in history
+    assert "# Query:" not in history
 
 
 def test_the_condensed_question_is_one_clean_line(index: VectorStoreIndex, llm: UrialLLM) -> None:
@@ -88,7 +88,7 @@ def test_the_condensed_question_is_one_clean_line(index: VectorStoreIndex, llm: 
 def test_the_context_of_each_turn_keeps_the_page_computed(
     index: VectorStoreIndex, llm: UrialLLM
 ) -> None:
-    """Retrieved text changes every turn; it stands behind the constant page, which is reused."""
+    """Retrieved text changes every turn; it follows the constant prefix, which stays cached."""
     raws = list[Any]()
     counting = EventHandler(raws)
     root = get_dispatcher()

@@ -1,4 +1,4 @@
-"""One core behind both adapters: the same model, the same page, the same text."""
+"""Both adapters share one core: the same model, prompt and text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_both_frameworks_get_the_same_text(demo_model: TransformersModel) -> Non
 async def test_the_event_loop_runs_on_during_a_stream(demo_model: TransformersModel) -> None:
     """While the model in this process writes, other tasks of the loop go on."""
     llm = UrialLLM(llm=demo_model, max_tokens=24)
-    llm.complete("Hi")  # so that no time goes into reading the page
+    llm.complete("Hi")  # so that the prefix is cached
     gaps = list[float]()
 
     async def tick() -> None:

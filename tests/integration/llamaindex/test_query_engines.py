@@ -33,7 +33,7 @@ LEAKS = ("````", "# Query:", "# Answer:", "# System:")
 
 
 def is_clean(text: str) -> bool:
-    """Whether there is an answer, and none of the page in it."""
+    """Return whether there is an answer without any of the prompt in it."""
     return bool(text.strip()) and not any(leak in text for leak in LEAKS)
 
 
@@ -56,7 +56,7 @@ def test_every_response_mode_answers_from_the_documents(
 
 
 def test_the_passages_decide_the_answer(index: VectorStoreIndex) -> None:
-    """A fact that only the documents hold stands in the answer."""
+    """The answer holds a fact that is only in the documents."""
     assert "Elm" in str(index.as_query_engine(similarity_top_k=1).query(QUESTION))
 
 

@@ -1,9 +1,10 @@
-"""What the command line's tests share: a cache of their own and models that are scripted."""
+"""Shared by the command line's tests: a cache folder of their own and fake models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,10 +12,11 @@ from typer.testing import CliRunner, Result
 
 from urial_core.cli import chat_command
 from urial_core.cli.app import app
-from urial_core.cli.model_choice import ModelChoice, ReadyModel
 from urial_core.testing import FakeModel
 
 RunUrial = Callable[..., Result]
+Loaded = list[tuple[str | None, Mapping[str, Any]]]
+"""The model id and the options of each model that would have been loaded."""
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +28,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def choices(monkeypatch: pytest.MonkeyPatch) -> list[ModelChoice]:
+def loaded() -> Loaded:
     """Record the models that would have been loaded."""
     return []
 
 
 @pytest.fixture
-def run_urial(monkeypatch: pytest.MonkeyPatch, choices: list[ModelChoice]) -> RunUrial:
-    """Run ``urial`` with a scripted model in the place of any that would be loaded."""
+def run_urial(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> RunUrial:
+    """Run ``urial`` with a fake model in the place of any that would be loaded."""
 
     def run(
         *arguments: str,
@@ -42,13 +44,15 @@ def run_urial(monkeypatch: pytest.MonkeyPatch, choices: list[ModelChoice]) -> Ru
         model: FakeModel | None = None,
         environment: dict[str, str] | None = None,
     ) -> Result:
-        scripted = model or FakeModel(*answers)
+        fake = model or FakeModel(*answers)
 
-        def ready(choice: ModelChoice, console: Console) -> ReadyModel:
-            choices.append(choice)
-            return ReadyModel(scripted, "scripted · no format", "A notice." * (not choice.model))
+        def load_model(
+            model_id: str | None, options: Mapping[str, Any], console: Console
+        ) -> tuple[FakeModel, str]:
+            loaded.append((model_id, options))
+            return fake, "fake · no dtype"
 
-        monkeypatch.setattr(chat_command, "ready_model", ready)
+        monkeypatch.setattr(chat_command, "load_model", load_model)
         return CliRunner().invoke(app, list(arguments), input=stdin, env=environment)
 
     return run

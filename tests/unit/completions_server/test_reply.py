@@ -169,7 +169,7 @@ def test_json_that_does_not_fit_is_an_error_with_the_text(
 
 
 def test_json_that_was_cut_is_made_whole_where_it_was_held_to_its_schema() -> None:
-    """As in every other backend_case to such a server: what is missing gets the least value that fits."""
+    """As in every other way to such a server: what is missing gets the least value that fits."""
     reply = reply_of(responded('{"a": ', "length"), request(response_format=SCHEMA), VLLM)
     assert json.loads(reply.text) == {"a": 0}
 

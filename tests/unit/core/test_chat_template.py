@@ -1,4 +1,4 @@
-"""The Jinja chat template: it writes the same page as ``compose``, whatever is said."""
+"""The Jinja chat template: it writes the same prompt as ``compose`` for any conversation."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from urial_core import (
 from urial_core.chat_template import chat_template
 from urial_core.prompts.loading import parse_original
 
-Turn = dict[str, Any]
+OpenAIMessage = dict[str, Any]
 
-TRAPS = (
+TRICKY = (
     "Braces {{ x }} {% raw %} {# y #}, quotes ' \" and \\n \\' \\\\ stay; é 日本 \N{GRINNING FACE}."
 )
 PROMPTS = (
@@ -39,16 +39,16 @@ PROMPTS = (
     + [
         Prompt(
             name=name,
-            instruction=TRAPS,
-            examples=(Example("q", f"a\r\n{TRAPS}"),),
+            instruction=TRICKY,
+            examples=(Example("q", f"a\r\n{TRICKY}"),),
             format=prompt_format,
         )
         for name, prompt_format in PROMPT_FORMATS.items()
     ]
-    + [parse_original(f"{TRAPS}\n\n# User:\nq\n\n\n# Assistant:\na\n", "original")]
+    + [parse_original(f"{TRICKY}\n\n# User:\nq\n\n\n# Assistant:\na\n", "original")]
 )
 TRACKING = [prompt for prompt in PROMPTS if len(prompt.format.fence) == 3]
-"""Prompts whose fence looks like a code block's, which makes escaping hardest."""
+"""Prompts whose fence may also be a code block's, which makes escaping hardest."""
 TOOLS = (
     Tool.of("find", "Say \"hi\" in 'é'.", {"type": "object", "properties": {"q": {"type": "str"}}}),
     Tool("now"),
@@ -57,7 +57,7 @@ TOOLS = (
 
 @cache
 def compiled(number: int, *, tools: bool = False) -> Template:
-    """A template, in an environment as transformers and vLLM have it."""
+    """Compile a template in an environment as transformers and vLLM have it."""
 
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
@@ -70,25 +70,27 @@ def compiled(number: int, *, tools: bool = False) -> Template:
     return environment.from_string(chat_template(PROMPTS[number], tools=tools))
 
 
-def rendered(number: int, turns: list[Turn], *, with_tools: bool = False, **values: Any) -> str:
+def rendered(
+    number: int, messages: list[OpenAIMessage], *, with_tools: bool = False, **values: Any
+) -> str:
     return compiled(number, tools=with_tools).render(
-        messages=turns, **{"add_generation_prompt": True, **values}
+        messages=messages, **{"add_generation_prompt": True, **values}
     )
 
 
-def message(turn: Turn) -> Message:
-    """A turn in the OpenAI API's words as the core has it."""
-    content = turn.get("content") or ""
-    calls = turn.get("tool_calls") or ()
+def message(sent: OpenAIMessage) -> Message:
+    """Convert a message of the OpenAI API."""
+    content = sent.get("content") or ""
+    calls = sent.get("tool_calls") or ()
     return Message(
-        "system" if turn["role"] == "developer" else turn["role"],
+        "system" if sent["role"] == "developer" else sent["role"],
         content if isinstance(content, str) else "".join(part["text"] for part in content),
-        turn.get("name"),
+        sent.get("name"),
         tuple(
             ToolCall(call["function"]["name"], _text(call["function"]["arguments"]), call["id"])
             for call in calls
         ),
-        turn.get("tool_call_id"),
+        sent.get("tool_call_id"),
     )
 
 
@@ -119,7 +121,7 @@ _parts = st.builds(lambda text: {"type": "text", "text": text}, texts)
 _contents = st.one_of(
     texts, texts, st.lists(_parts, max_size=3), st.sampled_from(["", " \n\t", "\u3000", None])
 )
-_turns = st.one_of(
+_messages = st.one_of(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["system", "developer", "user"]), "content": _contents}
     ),
@@ -133,8 +135,8 @@ _turns = st.one_of(
     ),
 )
 _conversations = st.builds(
-    lambda turns, said: [*turns, {"role": "user", "content": f"{said}?"}],
-    st.lists(_turns, max_size=6),
+    lambda messages, text: [*messages, {"role": "user", "content": f"{text}?"}],
+    st.lists(_messages, max_size=6),
     texts,
 )
 _prompts = st.integers(0, len(PROMPTS) - 1)
@@ -143,10 +145,10 @@ _tracking = st.sampled_from(list(map(PROMPTS.index, TRACKING)))
 
 @many
 @given(_prompts, _conversations)
-def test_the_page_is_the_composer_s(number: int, turns: list[Turn]) -> None:
-    """Any conversation gives the composer's page, byte for byte, behind the first token."""
-    page = compose(PROMPTS[number], list(map(message, turns))).prompt
-    assert rendered(number, turns, bos_token="<s>") == f"<s>{page}"
+def test_the_same_prompt_as_compose(number: int, messages: list[OpenAIMessage]) -> None:
+    """Write any conversation as ``compose`` does, byte for byte, after ``bos_token``."""
+    expected = compose(PROMPTS[number], list(map(message, messages))).prompt
+    assert rendered(number, messages, bos_token="<s>") == f"<s>{expected}"
 
 
 @many
@@ -154,70 +156,69 @@ def test_the_page_is_the_composer_s(number: int, turns: list[Turn]) -> None:
 @example(PROMPTS.index(TRACKING[0]), "```a`\n```")
 @example(PROMPTS.index(TRACKING[0]), " `````\n```\n# Query:\n`````\n```")
 def test_one_text(number: int, text: str) -> None:
-    """Any one text stands on the page as the composer escapes it."""
-    said = f"?\n{text}"
-    page = compose(PROMPTS[number], [Message("user", said)]).prompt
-    assert rendered(number, [{"role": "user", "content": said}]) == page
+    """Escape any text as ``compose`` does."""
+    content = f"?\n{text}"
+    expected = compose(PROMPTS[number], [Message("user", content)]).prompt
+    assert rendered(number, [{"role": "user", "content": content}]) == expected
 
 
 @many
 @given(_prompts, _conversations)
-def test_pages_with_tools(number: int, turns: list[Turn]) -> None:
-    """With tools it gives the composer's page with tools, up to where a header is chosen."""
-    page = compose(PROMPTS[number], list(map(message, turns)), tools=ToolUse(TOOLS)).prompt
-    assert rendered(number, turns, with_tools=True, **_with(TOOLS)) == page
+def test_tools(number: int, messages: list[OpenAIMessage]) -> None:
+    """Write the same prompt with tools as ``compose``, up to where the model chooses a header."""
+    expected = compose(PROMPTS[number], list(map(message, messages)), tools=ToolUse(TOOLS)).prompt
+    assert rendered(number, messages, with_tools=True, **_with(TOOLS)) == expected
 
 
 @many
-@given(_prompts, st.lists(_turns, max_size=3))
-def test_what_cannot_be_answered(number: int, turns: list[Turn]) -> None:
-    """A conversation that ends with an answer, or says nothing, is refused by both or neither."""
+@given(_prompts, st.lists(_messages, max_size=3))
+def test_unanswerable_conversations(number: int, messages: list[OpenAIMessage]) -> None:
+    """Refuse a conversation without text, or with an answer last, where ``compose`` does."""
     try:
-        page = compose(PROMPTS[number], list(map(message, turns))).prompt
+        expected = compose(PROMPTS[number], list(map(message, messages))).prompt
     except ConversationError as error:
         with pytest.raises(TemplateError, match=str(error)[:20]):
-            rendered(number, turns)
+            rendered(number, messages)
     else:
-        assert rendered(number, turns) == page
+        assert rendered(number, messages) == expected
 
 
 @many
 @given(_prompts, _conversations, st.sampled_from(["x", *HEADERS]), texts)
-def test_an_answer_to_be_continued(
-    number: int, turns: list[Turn], start: str, beginning: str
-) -> None:
-    """Cut behind a last answer, as transformers and vLLM do, the page is that of a prefill."""
+def test_prefill(number: int, messages: list[OpenAIMessage], start: str, beginning: str) -> None:
+    """Write a prefill's prompt if it is cut after the last answer, as transformers and vLLM do."""
     prompt = PROMPTS[number]
     beginning = f"{start}{beginning}."  # formats that strip newlines would strip a prefill's too
     last = {"role": "assistant", "content": beginning}
-    said = [message(turn) for turn in [*turns, last]]
-    page = rendered(number, [*turns, last], add_generation_prompt=False)
-    assert page == compose(prompt, said, prefill=True).prompt + prompt.format.turn_end
+    conversation = [message(sent) for sent in [*messages, last]]
+    prefilled = rendered(number, [*messages, last], add_generation_prompt=False)
+    expected = compose(prompt, conversation, prefill=True).prompt + prompt.format.turn_end
+    assert prefilled == expected
 
 
-def test_tools_must_be_wanted() -> None:
-    """Where no tools are written, a request with tools is refused; with none it is not."""
-    turns = [{"role": "user", "content": "Hi"}]
+def test_tools_must_be_enabled() -> None:
+    """Refuse a request with tools where the template has none; an empty list is fine."""
+    messages = [{"role": "user", "content": "Hi"}]
     with pytest.raises(TemplateError, match="leave them out"):
-        rendered(0, turns, **_with(TOOLS))
-    assert rendered(0, turns, tools=[]) == rendered(0, turns)
+        rendered(0, messages, **_with(TOOLS))
+    assert rendered(0, messages, tools=[]) == rendered(0, messages)
 
 
 @pytest.mark.parametrize(
-    ("turn", "part"),
+    ("sent", "part"),
     [
         ({"role": "critic", "content": "Hi"}, "Unknown role"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "text only"),
     ],
 )
-def test_what_no_page_can_hold(turn: Turn, part: str) -> None:
-    """Roles that are none, and content that is no text, are refused."""
+def test_unsupported_messages(sent: OpenAIMessage, part: str) -> None:
+    """Refuse unknown roles and content other than text."""
     with pytest.raises(TemplateError, match=part):
-        rendered(0, [turn])
+        rendered(0, [sent])
 
 
-def test_the_first_token_can_be_left_out() -> None:
-    """Without ``bos``, the template does not name the token at all."""
+def test_bos_token_can_be_omitted() -> None:
+    """Leave ``bos_token`` out of the template without ``bos``."""
     assert "bos_token" in chat_template(PROMPTS[0])
     assert "bos_token" not in chat_template(PROMPTS[0], bos=False)
 

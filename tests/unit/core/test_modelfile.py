@@ -1,4 +1,4 @@
-"""Ollama's Modelfile: read as Ollama reads it, it holds the page and the stop strings."""
+"""Ollama's Modelfile: read as Ollama reads it, it gives the prompt and the stop strings."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ ODD = Prompt(
 PROMPTS = [ODD, *map(load_prompt, preset_names())]
 
 
-def page(text: str, said: str) -> str:
-    """What Ollama makes of a template of ours for one user message.
+def rendered(template: str, content: str) -> str:
+    """Render a template for one user message as Ollama does.
 
-    There is no Go here: literals are read as JSON, and of the sections the user's is taken.
+    Without Go: literals are read as JSON, and only the user's turn is kept.
     """
-    section = re.search(r'\{\{ if eq \.Role "user" \}\}(.*?)\{\{ end \}\}', text, re.DOTALL)
-    assert section
-    start, _, end = text.partition("{{ range .Messages }}")
-    whole = f"{start}{section[1]}{end.rpartition('{{ end }}')[2]}"
+    turn = re.search(r'\{\{ if eq \.Role "user" \}\}(.*?)\{\{ end \}\}', template, re.DOTALL)
+    assert turn
+    start, _, end = template.partition("{{ range .Messages }}")
+    whole = f"{start}{turn[1]}{end.rpartition('{{ end }}')[2]}"
     return re.sub(
         r'\{\{ (?:(\.Content)|("(?:\\.|[^"\\])*")) \}\}',
-        lambda found: said if found[1] else str(json.loads(found[2])),
+        lambda found: content if found[1] else str(json.loads(found[2])),
         whole,
     )
 
 
 @pytest.mark.parametrize("prompt", PROMPTS, ids=lambda prompt: prompt.name)
-def test_the_page_and_its_end(prompt: Prompt) -> None:
-    """The template writes the composer's page, and each stop string is a parameter.
+def test_prompt_and_stop_strings(prompt: Prompt) -> None:
+    """Write the same prompt as ``compose``, and each stop string as a parameter.
 
-    Between triple quotes, Ollama takes everything as it is up to the next three.
+    Ollama reads everything between triple quotes verbatim.
     """
     values = re.findall(
         r'^(\S+(?: stop)?) """(.*?)"""$', modelfile(prompt, "m"), re.MULTILINE | re.DOTALL
     )
     assert [value for name, value in values if name == "PARAMETER stop"] == list(prompt.format.stop)
     [template] = [value for name, value in values if name == "TEMPLATE"]
-    assert page(template, "Hi?") == compose(prompt, [Message("user", "Hi?")]).prompt
-    assert all(mark == "\n" or mark.isprintable() for mark in template)
+    assert rendered(template, "Hi?") == compose(prompt, [Message("user", "Hi?")]).prompt
+    assert all(character == "\n" or character.isprintable() for character in template)
 
 
-def test_what_ollama_cannot() -> None:
-    """A format that strips texts, and a name that would add lines, are refused."""
+def test_unsupported_formats_and_names() -> None:
+    """Refuse a format that strips texts, and a name that would add lines."""
     tight = Prompt(
         name="tight", instruction="x", format=PromptFormat(fence="", strip_newlines=True)
     )

@@ -30,7 +30,7 @@ from urial_core import (
     preset_names,
     unescape,
 )
-from urial_core.budget import TokenBudget
+from urial_core.composing import TokenBudget
 from urial_core.prompts.tool_examples import ToolExamples
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
@@ -269,16 +269,13 @@ instruction = "Be kind."
 [tools]
 instruction = "Use tools."
 content_free_query = "Hi"
-[[tools.tools]]
-name = "f"
-parameters = '{"type": "object"}'
-[[tools.examples]]
-messages = [
+tools = [{ name = "f", parameters = '{"type": "object"}' }]
+examples = [[
     { role = "user", text = "Do f." },
-    { role = "assistant", calls = [{ name = "f", arguments = '{"x": 1}' }] },
+    { role = "assistant", tool_calls = [{ name = "f", arguments = '{"x": 1}' }] },
     { role = "tool", name = "f", text = "no", failed = true },
     { role = "assistant", text = "It failed." },
-]
+]]
 """,
         "utf-8",
     )

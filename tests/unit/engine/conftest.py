@@ -72,7 +72,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def make_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Any]:
-    """Build a tiny model by architecture name; its weights are the same every time."""
+    """Build a tiny model by architecture name, with the same weights every time."""
 
     def make(architecture: str) -> Any:
         torch.manual_seed(0)
@@ -91,7 +91,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Any]:
 def make_engine(
     make_model: Callable[..., Any], tokenizer: PreTrainedTokenizerFast
 ) -> Callable[..., TransformersModel]:
-    """Build a completion model around a tiny model."""
+    """Wrap a tiny model as a completion model."""
 
     def make(architecture: str = "llama", **options: Any) -> TransformersModel:
         return TransformersModel(make_model(architecture), tokenizer, **options)
@@ -100,7 +100,7 @@ def make_engine(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`plain_architecture`: attends over plain keys and values; `architecture`: any."""
+    """Parametrize `plain_architecture` (attends over plain keys and values) and `architecture`."""
     if "plain_architecture" in metafunc.fixturenames:
         metafunc.parametrize("plain_architecture", PLAIN)
     if "architecture" in metafunc.fixturenames:

@@ -1,4 +1,4 @@
-"""A strategy that draws JSON schemas of all the kinds that can be enforced."""
+"""Draw JSON schemas of all the kinds that can be enforced, for hypothesis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A choice: the most probable of a few texts, alone and in a batch."""
+"""Scored choices: the most probable of a few options, alone and in a batch."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def ask(engine: TransformersModel, text: str = "Why?", **choice: Any) -> Complet
     return replace(request, constraint=Choice(**{"options": OPTIONS, **choice}))
 
 
-def naive(model: Any, engine: TransformersModel, page: str) -> dict[str, float]:
-    """The oracle: each option's log-probability by a plain forward pass over all of its text."""
-    alone = engine.tokenizer(page)
-    pages = {option: engine.tokenizer(page + option) for option in OPTIONS}
+def naive(model: Any, engine: TransformersModel, prompt: str) -> dict[str, float]:
+    """Return each option's log-probability by a plain forward pass over all of its text."""
+    alone = engine.tokenizer(prompt)
+    whole = {option: engine.tokenizer(prompt + option) for option in OPTIONS}
     start = min(
         next(at for at in range(len(ids)) if ids[: at + 1] != alone[: at + 1])
-        for ids in pages.values()
+        for ids in whole.values()
     )
     scores = dict[str, float]()
-    for option, ids in pages.items():
+    for option, ids in whole.items():
         with torch.inference_mode():
             logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
         scores[option] = sum(float(logprobs[at - 1, ids[at]]) for at in range(start, len(ids)))
@@ -52,7 +52,7 @@ def scores_of(completion: Completion) -> dict[str, float]:
 def test_scores_are_those_of_plain_passes(
     architecture: str, make_model: Callable[..., Any], make_engine: MakeEngine
 ) -> None:
-    """Cold and warm, an option's score is the model's log-probability of its text; best wins."""
+    """An option's score is the log-probability of its text, cached or not; the best is chosen."""
     engine = make_engine(architecture)
     request = ask(engine)
     expected = naive(make_model(architecture), engine, request.prompt)
@@ -65,7 +65,7 @@ def test_scores_are_those_of_plain_passes(
 
 @pytest.mark.parametrize("max_batch_size", [2, 4, 16])
 def test_batches(plain_architecture: str, max_batch_size: int, make_engine: MakeEngine) -> None:
-    """Among other choices and replies, each choice and each reply is what it is alone."""
+    """In a batch of choices and replies, each one equals what it is alone."""
     alone = make_engine(plain_architecture)
     choices = [ask(alone, question) for question in QUESTIONS]
     replies = [replace(request, constraint=None) for request in choices]
@@ -79,34 +79,34 @@ def test_batches(plain_architecture: str, max_batch_size: int, make_engine: Make
             assert scores_of(one) == pytest.approx(scores_of(other), abs=1e-3)
 
 
-def test_offsets_decide(make_engine: MakeEngine) -> None:
-    """An offset can make any option the best; the scores reported leave it out."""
+def test_biases_decide(make_engine: MakeEngine) -> None:
+    """A bias can make any option the best; the scores reported leave it out."""
     engine = make_engine()
     scores = scores_of(engine.complete([ask(engine)])[0])
     for index, option in enumerate(OPTIONS):
-        offsets = tuple(1000.0 * (index == other) for other in range(len(OPTIONS)))
-        completion = engine.complete([ask(engine, offsets=offsets)])[0]
+        biases = tuple(1000.0 * (index == other) for other in range(len(OPTIONS)))
+        completion = engine.complete([ask(engine, biases=biases)])[0]
         assert completion.text == option
         assert scores_of(completion) == pytest.approx(scores, abs=1e-3)
 
 
-def test_the_page_is_kept(plain_architecture: str, make_engine: MakeEngine) -> None:
-    """A request that goes on behind the choice reuses its page, and is what it is without."""
+def test_the_prompt_of_a_choice_is_cached(plain_architecture: str, make_engine: MakeEngine) -> None:
+    """A request that continues the choice reuses its prompt, and its reply is unchanged."""
     engine = make_engine(plain_architecture)
     request = ask(engine)
-    page = len(engine.tokenizer(request.prompt))
+    prompt_tokens = len(engine.tokenizer(request.prompt))
     chosen = engine.complete([request])[0]
     assert chosen.usage
-    assert chosen.usage.input_tokens == page
+    assert chosen.usage.input_tokens == prompt_tokens
     following = replace(request, prompt=request.prompt + chosen.text, constraint=None)
     completion = engine.complete([following])[0]
     assert completion.usage
-    assert completion.usage.cached_tokens >= page - 1  # its last token may have merged
+    assert completion.usage.cached_tokens >= prompt_tokens - 1  # its last token may have merged
     assert completion.text == make_engine(plain_architecture).complete([following])[0].text
 
 
-def test_pages_of_a_batch_are_kept(make_engine: MakeEngine) -> None:
-    """Of choices in one batch, every page is kept."""
+def test_all_prompts_of_a_batch_are_cached(make_engine: MakeEngine) -> None:
+    """The prompt of every choice in a batch is cached."""
     engine = make_engine()
     requests = [ask(engine, question) for question in QUESTIONS]
     for request, chosen in zip(requests, engine.complete(requests), strict=True):
@@ -117,8 +117,8 @@ def test_pages_of_a_batch_are_kept(make_engine: MakeEngine) -> None:
         assert completion.text == make_engine().complete([following])[0].text
 
 
-def test_one_option_is_chosen(make_engine: MakeEngine) -> None:
-    """A choice of one takes that one, and a stream of it is one chunk."""
+def test_a_choice_of_one_option(make_engine: MakeEngine) -> None:
+    """A single option is chosen, and its stream is one chunk."""
     engine = make_engine()
     (chunk,) = engine.stream(ask(engine, options=("# Answer:",)))
     assert chunk.text == "# Answer:"
@@ -126,7 +126,7 @@ def test_one_option_is_chosen(make_engine: MakeEngine) -> None:
     assert chunk.usage.output_tokens >= 1
 
 
-def test_a_choice_is_promised(make_engine: MakeEngine) -> None:
-    """The model says that it holds to choices, without loading anything."""
+def test_features_include_choices(make_engine: MakeEngine) -> None:
+    """``features`` reports that choices are enforced, without loading anything."""
     assert TransformersModel("no/such-model").features.enforces(Choice(OPTIONS))
     assert make_engine().features.enforces(Choice(OPTIONS))

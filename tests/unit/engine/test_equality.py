@@ -1,4 +1,4 @@
-"""Whatever is reused or batched, greedy replies are those of plain `generate`."""
+"""Greedy replies equal those of plain `generate`, with prefix caching and in batches."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def requests_for(
     model: TransformersModel, questions: Sequence[str] = QUESTIONS
 ) -> list[CompletionRequest]:
     chat = UrialChat(model, load_prompt("short"))
-    # The beginning given keeps the engine's rule against blank replies, which `generate` does not
-    # have, out of the comparison.
+    # The prefill keeps the engine's rule against blank replies, which `generate` does not have, out
+    # of the comparison.
     return [
         chat.request([Message("user", text), Message("assistant", "So")], GREEDY, prefill=True)
         for text in questions
@@ -35,7 +35,7 @@ def requests_for(
 
 
 def plainly(model: Any, engine: TransformersModel, request: CompletionRequest) -> str:
-    """The oracle: the whole page through `generate`, no cache from elsewhere."""
+    """Return the reply of `generate` on the whole prompt, without any prefix cache."""
     ids = torch.tensor([engine.tokenizer(request.prompt)])
     made = model.generate(
         input_ids=ids,
@@ -51,7 +51,7 @@ def plainly(model: Any, engine: TransformersModel, request: CompletionRequest) -
 def test_one_at_a_time(
     architecture: str, make_model: Callable[..., Any], make_engine: Callable[..., TransformersModel]
 ) -> None:
-    """A reply behind a reused prefix begins as `generate` on the whole page does."""
+    """A reply after a cached prefix begins as that of `generate` on the whole prompt."""
     model, engine = make_model(architecture), make_engine(architecture)
     for request in requests_for(engine):
         written, expected = engine.complete([request])[0].text, plainly(model, engine, request)
@@ -63,7 +63,7 @@ def test_one_at_a_time(
 def test_batches(
     architecture: str, max_batch_size: int, make_engine: Callable[..., TransformersModel]
 ) -> None:
-    """Rows of a batch, of whatever lengths, are what they are alone; cold and warm."""
+    """Replies of a batch with prompts of any lengths equal those alone, cached or not."""
     alone = make_engine(architecture)
     expected = [alone.complete([request])[0].text for request in requests_for(alone)]
     together = make_engine(architecture, max_batch_size=max_batch_size)
@@ -75,24 +75,26 @@ def test_batches(
 def test_later_turns(
     plain_architecture: str, make_engine: Callable[..., TransformersModel]
 ) -> None:
-    """A conversation's later turns reuse the earlier ones, and say what they say without reuse."""
-    kept = make_engine(plain_architecture)
-    forgetful = make_engine(plain_architecture, prefix_cache_bytes=0)
+    """A conversation's later turns reuse the earlier ones, and their replies are unchanged."""
+    caching = make_engine(plain_architecture)
+    uncached = make_engine(plain_architecture, prefix_cache_bytes=0)
     messages = [Message("user", "Hello?")]
     reused = []
     for _ in range(3):
-        chat = UrialChat(kept, load_prompt("short"))
+        chat = UrialChat(caching, load_prompt("short"))
         request = chat.request(messages, GREEDY)
-        completion = kept.complete([request])[0]
-        assert completion.text == forgetful.complete([request])[0].text
+        completion = caching.complete([request])[0]
+        assert completion.text == uncached.complete([request])[0].text
         assert completion.usage
         reused.append(completion.usage.cached_tokens)
         messages += [Message("assistant", completion.text or "."), Message("user", "And?")]
     assert 0 == reused[0] < reused[1] < reused[2]
 
 
-def test_a_shorter_page_than_its_fellows(make_engine: Callable[..., TransformersModel]) -> None:
-    """A page shorter than what the others must be fed is padded within the fed tokens."""
+def test_a_prompt_shorter_than_what_the_batch_is_fed(
+    make_engine: Callable[..., TransformersModel],
+) -> None:
+    """A prompt shorter than what the others must be fed is padded within the fed tokens."""
     engine = make_engine("gemma3 with mixed windows", prefix_cache_bytes=0)
     long, short = (
         UrialChat(engine, load_prompt(name)).request([Message("user", "Why?")], GREEDY)
@@ -102,8 +104,8 @@ def test_a_shorter_page_than_its_fellows(make_engine: Callable[..., Transformers
     assert [c.text for c in engine.complete([long, short])] == expected
 
 
-def test_stream_is_complete_in_pieces(make_engine: Callable[..., TransformersModel]) -> None:
-    """A stream's chunks, one for each token, add up to the completion."""
+def test_a_stream_adds_up_to_the_completion(make_engine: Callable[..., TransformersModel]) -> None:
+    """A stream has one chunk per token, and they add up to the completion."""
     engine = make_engine()
     request = requests_for(engine)[1]
     chunks = list(engine.stream(request))

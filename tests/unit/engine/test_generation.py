@@ -1,4 +1,4 @@
-"""Streams, stops, failures and callers from everywhere."""
+"""Streaming, stop sequences, cancellation, failures and concurrent callers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MakeEngine = Callable[..., TransformersModel]
 def ask(
     engine: TransformersModel, text: str = "Why?", prefill: str = "", **parameters: Any
 ) -> CompletionRequest:
-    said = {"max_tokens": 16, "repetition_penalty": 1.0, **parameters}
+    settings = {"max_tokens": 16, "repetition_penalty": 1.0, **parameters}
     messages = [Message("user", text)] + ([Message("assistant", prefill)] if prefill else [])
     chat = UrialChat(engine, load_prompt("short"))
-    return chat.request(messages, GenerationParameters(**said), prefill=bool(prefill))
+    return chat.request(messages, GenerationParameters(**settings), prefill=bool(prefill))
 
 
 class Forwards:
-    """Counts a model's forward passes, and can make one fail or last."""
+    """Counts a model's forward passes, and can make one fail or take long."""
 
     def __init__(self, model: Any) -> None:
         self.count = 0
@@ -55,30 +55,34 @@ def forwards(engine: TransformersModel) -> Forwards:
     return Forwards(engine._loaded)
 
 
-def settle(engine: TransformersModel) -> None:
-    """Wait until the worker has done all it was given."""
+def wait_for_worker(engine: TransformersModel) -> None:
+    """Wait until the worker has done all its jobs."""
     engine._worker.submit(int).result()
 
 
-def test_leaving_a_stream_stops_the_model(engine: TransformersModel, forwards: Forwards) -> None:
-    """After a consumer leaves, the model makes no further step."""
+def test_closing_a_stream_early_stops_the_model(
+    engine: TransformersModel, forwards: Forwards
+) -> None:
+    """After a consumer closes its stream, the model makes no further step."""
     stream = engine.stream(ask(engine, max_tokens=200))
     next(stream)
     stream.close()
-    settle(engine)
+    wait_for_worker(engine)
     count = forwards.count
     time.sleep(0.05)
-    settle(engine)
+    wait_for_worker(engine)
     assert forwards.count == count
 
 
-def test_forgetting_a_stream_stops_the_model(engine: TransformersModel, forwards: Forwards) -> None:
-    """A stream nobody holds any more is closed too."""
+def test_an_unreferenced_stream_stops_the_model(
+    engine: TransformersModel, forwards: Forwards
+) -> None:
+    """A stream that is garbage-collected is closed too."""
     stream = engine.stream(ask(engine, max_tokens=200))
     next(stream)
     del stream
     gc.collect()
-    settle(engine)
+    wait_for_worker(engine)
     count = forwards.count
     time.sleep(0.05)
     assert forwards.count == count
@@ -100,21 +104,21 @@ async def test_cancelling_a_task_stops_the_model(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.to_thread(settle, engine)
+    await asyncio.to_thread(wait_for_worker, engine)
     count = forwards.count
     await asyncio.sleep(0.1)
     assert forwards.count == count
 
 
 def test_the_stop_is_immediate(engine: TransformersModel, forwards: Forwards) -> None:
-    """No token is computed behind the one that completes a stop string."""
+    """No token is computed after the one that completes a stop string."""
     text = engine.complete([ask(engine)])[0].text
     stop = text[3]
     before = forwards.count
     completion = engine.complete([ask(engine, stop=(stop,))])[0]
     assert completion.finish == "stop"
     assert completion.usage
-    # One pass reads what is new of the page and scores the first token.
+    # One pass reads the uncached part of the prompt and gives the first token's logits.
     assert forwards.count - before == completion.usage.output_tokens
 
 
@@ -126,7 +130,7 @@ def test_failure_reaches_the_consumer(engine: TransformersModel, forwards: Forwa
     assert engine.complete([ask(engine)])[0].text
 
 
-def test_asking_within_a_stream(engine: TransformersModel) -> None:
+def test_a_request_within_a_stream(engine: TransformersModel) -> None:
     """A request within the loop over another's stream does not wait for that stream's end."""
     inner = engine.complete([ask(engine, "Who?")])[0].text
     for _ in engine.stream(ask(engine)):
@@ -135,7 +139,7 @@ def test_asking_within_a_stream(engine: TransformersModel) -> None:
 
 
 def test_threads(make_engine: MakeEngine) -> None:
-    """Callers in many threads get what they get alone."""
+    """Callers in many threads get the replies that they get alone."""
     questions = [f"Question {number}?" for number in range(8)]
     alone = make_engine()
     expected = [alone.complete([ask(alone, question)])[0].text for question in questions]
@@ -151,7 +155,7 @@ def test_threads(make_engine: MakeEngine) -> None:
 
 
 async def test_event_loop_ticks(engine: TransformersModel, forwards: Forwards) -> None:
-    """The event loop runs on while the model computes."""
+    """The event loop keeps running while the model computes."""
     forwards.delay = 0.02
     ticks = 0
 
@@ -168,7 +172,7 @@ async def test_event_loop_ticks(engine: TransformersModel, forwards: Forwards) -
 
 
 def test_never_blank(engine: TransformersModel) -> None:
-    """A model that wants to end at once is made to say something first."""
+    """A model that favours the end of text still generates some text first."""
 
     def favour_the_end(_: Any, __: Any, output: Any) -> Any:
         output.logits[..., 1] = 1e4
@@ -200,15 +204,15 @@ def test_logprobs(engine: TransformersModel) -> None:
 
 
 def test_prefill(engine: TransformersModel) -> None:
-    """A reply's given beginning is read as text the model wrote."""
+    """A prefill is read as text that the model wrote."""
     whole = engine.complete([ask(engine)])[0].text
     if whole.isascii():
         rest = engine.complete([ask(engine, prefill=whole[:4])])[0].text
         assert rest
 
 
-def test_mistakes_are_named(make_model: Callable[..., Any], tokenizer: Any) -> None:
-    """What cannot serve as a model is refused with the reason."""
+def test_invalid_arguments_are_refused(make_model: Callable[..., Any], tokenizer: Any) -> None:
+    """An object that cannot serve as a model is refused with the reason."""
     from transformers import T5Config, T5ForConditionalGeneration
 
     from urial_core.errors import ParameterError, UnsupportedModelError

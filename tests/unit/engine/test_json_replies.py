@@ -1,4 +1,4 @@
-"""Replies held to a JSON schema: alone, in batches, beside others, behind kept pages."""
+"""Replies constrained to a JSON schema: alone, in mixed batches, after cached prompts."""
 
 from __future__ import annotations
 
@@ -39,27 +39,29 @@ SCHEMAS: tuple[dict[str, Any], ...] = (
 
 
 def ask(
-    engine: TransformersModel, schema: dict[str, Any] | None, text: str = "Why?", **said: Any
+    engine: TransformersModel, schema: dict[str, Any] | None, text: str = "Why?", **settings: Any
 ) -> CompletionRequest:
-    parameters = GenerationParameters(**{"max_tokens": 90, **said})
+    parameters = GenerationParameters(**{"max_tokens": 90, **settings})
     request = UrialChat(engine, load_prompt("short")).request([Message("user", text)], parameters)
     return replace(request, constraint=schema and JsonSchema.of(schema))
 
 
-def requests_for(engine: TransformersModel, **said: Any) -> list[CompletionRequest]:
-    """Requests of all kinds, pages of all lengths."""
+def requests_for(engine: TransformersModel, **settings: Any) -> list[CompletionRequest]:
+    """Return requests of all kinds, with prompts of many lengths."""
     constrained = [
-        ask(engine, schema, "Who? " * (1 + 9 * index), **said)
+        ask(engine, schema, "Who? " * (1 + 9 * index), **settings)
         for index, schema in enumerate(SCHEMAS)
     ]
-    plain = [ask(engine, None, text, **said) for text in ("Why?", "Say it again. " * 12)]
+    plain = [ask(engine, None, text, **settings) for text in ("Why?", "Say it again. " * 12)]
     choice = replace(plain[0], constraint=Choice(("yes", "no")))
     return [constrained[0], plain[0], choice, *constrained[1:], plain[1]]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_replies_fit(architecture: str, temperature: float, make_engine: MakeEngine) -> None:
-    """Replies fit their schemas and their length, greedy and sampled, cold and warm."""
+def test_replies_match_their_schemas(
+    architecture: str, temperature: float, make_engine: MakeEngine
+) -> None:
+    """Replies match their schemas within ``max_tokens``, greedy and sampled, cached or not."""
     engine = make_engine(architecture)
     for seed in range(3):
         for schema in SCHEMAS:
@@ -76,7 +78,7 @@ def test_replies_fit(architecture: str, temperature: float, make_engine: MakeEng
 def test_batches(
     plain_architecture: str, max_batch_size: int, temperature: float, make_engine: MakeEngine
 ) -> None:
-    """Constrained and free rows of a batch are what they are alone."""
+    """Constrained and unconstrained replies of a batch equal those alone."""
     alone = make_engine(plain_architecture)
     requests = requests_for(alone, temperature=temperature, seed=3)
     expected = [alone.complete([request])[0] for request in requests]
@@ -87,8 +89,8 @@ def test_batches(
         assert [c.finish for c in completions] == [c.finish for c in expected]
 
 
-def test_tokens_that_must_follow(plain_architecture: str, make_engine: MakeEngine) -> None:
-    """They are read in passes of several, and the reply is what it is one by one."""
+def test_forced_tokens_are_read_together(plain_architecture: str, make_engine: MakeEngine) -> None:
+    """Forced tokens are read in passes of several, and the reply is unchanged."""
     engine = make_engine(plain_architecture)
     passes = 0
 
@@ -98,7 +100,7 @@ def test_tokens_that_must_follow(plain_architecture: str, make_engine: MakeEngin
 
     engine._loaded.register_forward_pre_hook(count)
     for schema in SCHEMAS[:2]:
-        engine.complete([ask(engine, schema)])  # reads the page
+        engine.complete([ask(engine, schema)])  # reads the prompt
         passes = 0
         together = engine.complete([ask(engine, schema)])[0]
         together_passes, passes = passes, 0
@@ -110,10 +112,10 @@ def test_tokens_that_must_follow(plain_architecture: str, make_engine: MakeEngin
         assert len(one_by_one.logprobs) == one_by_one.usage.output_tokens
 
 
-def test_rows_of_one_schema_skip_together(make_engine: MakeEngine) -> None:
-    """What must follow in all rows of a batch is read at once too."""
+def test_forced_tokens_of_a_batch_are_read_together(make_engine: MakeEngine) -> None:
+    """Tokens that are forced in all replies of a batch are read in one pass too."""
     engine = make_engine()
-    first = {"const": "a text that must follow"}
+    first = {"const": "a text that is forced"}
     schema = {
         "type": "array",
         "prefixItems": [first, {"enum": [1, 2]}],
@@ -121,7 +123,7 @@ def test_rows_of_one_schema_skip_together(make_engine: MakeEngine) -> None:
         "items": False,
     }
     requests = [ask(engine, schema, text) for text in ("Why?", "Who?")]
-    engine.complete(requests[:1])  # reads most of the pages
+    engine.complete(requests[:1])  # reads most of the prompts
     passes = list[int]()
     engine._loaded.register_forward_pre_hook(
         lambda _, __, inputs: passes.append(inputs["input_ids"].shape[1]), with_kwargs=True
@@ -133,7 +135,7 @@ def test_rows_of_one_schema_skip_together(make_engine: MakeEngine) -> None:
 
 
 def test_penalties_do_not_apply(make_engine: MakeEngine) -> None:
-    """A reply held to a schema is the same whatever the penalties."""
+    """A reply constrained to a schema is the same with any penalties."""
     engine = make_engine()
     texts = {
         engine.complete([ask(engine, SCHEMAS[1], **penalties)])[0].text
@@ -155,15 +157,17 @@ def test_stops_do_not_apply(make_engine: MakeEngine) -> None:
     assert completion.finish == "stop"
 
 
-def test_kept_pages_stay_right(plain_architecture: str, make_engine: MakeEngine) -> None:
-    """What constrained replies leave in the cache serves later pages, which come out as without."""
+def test_cached_prompts_stay_valid(plain_architecture: str, make_engine: MakeEngine) -> None:
+    """Later requests reuse what constrained replies cached, and their replies are unchanged."""
     engine = make_engine(plain_architecture)
     request = ask(engine, PERSON)
     first = engine.complete([request])[0]
-    page = request.prompt + first.text
+    continued = request.prompt + first.text
     for following in (
-        replace(request, prompt=page, constraint=None),
-        replace(request, prompt=page + "\n````\n\n# Query:\n````\nAnd?\n````\n\n# Answer:\n````\n"),
+        replace(request, prompt=continued, constraint=None),
+        replace(
+            request, prompt=continued + "\n````\n\n# Query:\n````\nAnd?\n````\n\n# Answer:\n````\n"
+        ),
         replace(request, constraint=None),
         request,
     ):
@@ -175,8 +179,8 @@ def test_kept_pages_stay_right(plain_architecture: str, make_engine: MakeEngine)
         assert completion.usage.cached_tokens >= first.usage.input_tokens - 1
 
 
-def test_a_stream_is_the_completion(make_engine: MakeEngine) -> None:
-    """A stream's chunks add up to the completion, and only the last says why it ended."""
+def test_a_stream_adds_up_to_the_completion(make_engine: MakeEngine) -> None:
+    """A stream's chunks add up to the completion, and only the last has a finish reason."""
     engine = make_engine()
     request = ask(engine, PERSON)
     chunks = list(engine.stream(request))
@@ -184,8 +188,8 @@ def test_a_stream_is_the_completion(make_engine: MakeEngine) -> None:
     assert [chunk.finish is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
 
 
-def test_mistakes_come_before_the_model_runs(make_engine: MakeEngine) -> None:
-    """Too few tokens for any fitting value, or a schema out of reach, is said at once."""
+def test_invalid_requests_are_refused_before_the_model_runs(make_engine: MakeEngine) -> None:
+    """Too few tokens for any matching value, or an unsupported schema, is refused at once."""
     engine = make_engine()
     engine._loaded.register_forward_pre_hook(lambda *_: pytest.fail("the model ran"))
     with pytest.raises(ParameterError, match="max_tokens is 4"):
@@ -195,7 +199,7 @@ def test_mistakes_come_before_the_model_runs(make_engine: MakeEngine) -> None:
 
 
 def test_without_llguidance(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where llguidance is not installed, the schema is ignored."""
+    """Without llguidance, the schema is ignored."""
     from urial_core.backends.transformers import engine as engine_module
 
     monkeypatch.setattr(engine_module, "find_spec", lambda _: None)
@@ -205,7 +209,7 @@ def test_without_llguidance(make_engine: MakeEngine, monkeypatch: pytest.MonkeyP
 
 
 def sentencepiece() -> PreTrainedTokenizerFast:
-    """A tokenizer as Llama 2's: pieces begin with a mark for the space, bytes fill the gaps."""
+    """Return a tokenizer like Llama 2's: a mark stands for the space, bytes for rare characters."""
     backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     backend.normalizer = normalizers.Sequence(
         [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
@@ -232,7 +236,7 @@ def sentencepiece() -> PreTrainedTokenizerFast:
 
 
 def test_sentencepiece() -> None:
-    """With byte-fallback tokens and marked spaces, JSON is as right."""
+    """With byte-fallback tokens and marked spaces, JSON matches its schema too."""
     tokenizer = sentencepiece()
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}

@@ -1,4 +1,4 @@
-"""What of JSON Schema can be enforced, and what is refused by name."""
+"""Which JSON schemas can be enforced, and which are refused with the reason."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         r"'\(\?=a\)': look-around",
     ),
     "missing definition": ({"$ref": "#/$defs/b"}, "#", "'/\\$defs/b' does not exist"),
-    "elsewhere": ({"$ref": "https://example.com/a"}, "#", "https://example.com/a"),
-    "nothing fits": ({"enum": []}, "#", "empty"),
+    "another document": ({"$ref": "https://example.com/a"}, "#", "https://example.com/a"),
+    "nothing matches": ({"enum": []}, "#", "empty"),
     "no such type": ({"prefixItems": [{"type": "text"}]}, "#/prefixItems/0", "text"),
 }
 
 
 @pytest.mark.parametrize("name", ENFORCED)
 def test_enforced(name: str) -> None:
-    """These are promised, without loading a model."""
+    """``features`` reports these as enforced, without loading a model."""
     assert TransformersModel("no/such-model").features.enforces(JsonSchema.of(ENFORCED[name]))
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
-    """What cannot be enforced is refused; the message names it and its innermost place."""
+    """A schema that cannot be enforced is refused; the message names the innermost place."""
     schema, place, what = REFUSED[name]
     with pytest.raises(UnsupportedSchemaError, match=what) as caught:
         check_schema(JsonSchema.of(schema))
@@ -78,14 +78,14 @@ def test_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "true", "[]"])
-def test_no_schema(text: str) -> None:
-    """What is no JSON object is refused."""
+def test_a_text_that_is_not_a_schema(text: str) -> None:
+    """A schema that is not a JSON object is refused."""
     with pytest.raises(UnsupportedSchemaError):
         check_schema(JsonSchema(text))
 
 
 def test_without_llguidance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where llguidance is not installed, schemas are not promised; no error."""
+    """Without llguidance, schemas are reported as not enforced, without an error."""
     from urial_core.backends.transformers import model
 
     monkeypatch.setattr(model, "find_spec", lambda name: None if name == "llguidance" else True)

@@ -1,4 +1,4 @@
-"""Whatever a model wants to write, what it writes is JSON that fits the schema."""
+"""Constrained decoding gives JSON that matches the schema, whatever the logits."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ SLOW_TO_CLOSE: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def grammars(tokenizer: PreTrainedTokenizerFast) -> JsonGrammars:
-    return JsonGrammars(Tokenization(tokenizer), VOCABULARY, {1})
+    return JsonGrammars(Tokenization(tokenizer), VOCABULARY)
 
 
 def written(
     text: JsonText, scores: Callable[[list[int]], torch.Tensor]
 ) -> tuple[list[int], str | None]:
-    """What a greedy writer writes, and why it ends; its scores may depend on what is written."""
+    """Decode greedily; return the tokens and the finish. Logits may depend on earlier tokens."""
     tokens = list[int]()
     while True:
         while text.pending:
@@ -79,7 +79,7 @@ def at_random(seed: int) -> Callable[[list[int]], torch.Tensor]:
 
 
 def favouring(tokens: list[int]) -> Callable[[list[int]], torch.Tensor]:
-    """Scores of a writer that wants to write these tokens."""
+    """Return logits that favour these tokens in turn."""
 
     def scores(before: list[int]) -> torch.Tensor:
         wanted = tokens[len(before)] if len(before) < len(tokens) else tokens[-1]
@@ -93,22 +93,22 @@ def decode(tokenizer: PreTrainedTokenizerFast, tokens: list[int]) -> str:
 
 
 @ANYTHING
-@given(data=st.data(), seed=st.integers(0, 2**32), room=st.integers(1, 60) | st.just(200))
+@given(data=st.data(), seed=st.integers(0, 2**32), max_tokens=st.integers(1, 60) | st.just(200))
 def test_random_schemas(
     data: st.DataObject,
     seed: int,
-    room: int,
+    max_tokens: int,
     grammars: JsonGrammars,
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    """For any schema and any scores, the text fits the schema and the room, or is refused."""
+    """For any schema and any logits, the text matches within ``max_tokens``, or is refused."""
     schema = data.draw(schemas())
     try:
-        text = grammars.text(JsonSchema.of(schema), room)
+        text = grammars.text(JsonSchema.of(schema), max_tokens)
     except ParameterError:
         return
     tokens, _ = written(text, at_random(seed))
-    assert len(tokens) <= room
+    assert len(tokens) <= max_tokens
     value = json.loads(decode(tokenizer, tokens))
     Draft202012Validator(schema).validate(value)
 
@@ -117,7 +117,7 @@ def test_random_schemas(
 def test_hard_closings(
     name: str, grammars: JsonGrammars, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    """What can be closed within 150 tokens is, wherever a writer was led before."""
+    """A text that can be closed within 150 tokens is closed, whatever was written before."""
     schema = SLOW_TO_CLOSE[name]
     finishes = set[str | None]()
     for seed in range(40):
@@ -128,26 +128,31 @@ def test_hard_closings(
     assert finishes <= {"stop", "length"}
 
 
-def test_a_string_without_end(grammars: JsonGrammars, tokenizer: PreTrainedTokenizerFast) -> None:
-    """A writer that never wants to close is closed at the last moment, and told so."""
+def test_an_endless_string_is_closed(
+    grammars: JsonGrammars, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """A string that the model never ends is closed at the last moment, with finish "length"."""
     schema = {
         "type": "object",
         "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {"type": "null"}}},
         "required": ["a", "b"],
     }
     letter = tokenizer.convert_tokens_to_ids("x")
-    for room in range(20, 30):
-        text = grammars.text(JsonSchema.of(schema), room)
+    for max_tokens in range(20, 30):
+        text = grammars.text(JsonSchema.of(schema), max_tokens)
         tokens, finish = written(text, favouring([letter]))
         value = json.loads(decode(tokenizer, tokens))
         assert set(value["a"]) == {"x"}
         assert value["b"] == []
         assert finish == "length"
-        assert len(tokens) in (room, room - 1)  # the last may have become one with the one before
+        assert len(tokens) in (
+            max_tokens,
+            max_tokens - 1,
+        )  # the last may have become one with the one before
 
 
-def test_too_little_room(grammars: JsonGrammars) -> None:
-    """Room for less than the shortest value is refused before anything is written."""
+def test_too_few_tokens(grammars: JsonGrammars) -> None:
+    """Fewer tokens than the shortest value needs are refused before anything is written."""
     schema = JsonSchema.of({"type": "object", "properties": {"a": {}}, "required": ["a"]})
     with pytest.raises(ParameterError, match="max_tokens is 3"):
         grammars.text(schema, 3)
@@ -155,7 +160,7 @@ def test_too_little_room(grammars: JsonGrammars) -> None:
 
 
 def test_style(grammars: JsonGrammars, tokenizer: PreTrainedTokenizerFast) -> None:
-    """JSON stands on one line, with a space behind commas and colons and nowhere else."""
+    """JSON is on one line, with a space after commas and colons and nowhere else."""
     schema = {
         "type": "object",
         "properties": {
@@ -181,7 +186,7 @@ def test_unicode_is_not_escaped(grammars: JsonGrammars, tokenizer: PreTrainedTok
 
 
 def test_a_number_ends_where_the_model_ends_it(grammars: JsonGrammars, tokenizer: Any) -> None:
-    """A value that could go on ends at the first token that cannot be part of it."""
+    """A number ends at the first token that the model prefers and that cannot be part of it."""
     one, newline = (tokenizer.convert_tokens_to_ids(token) for token in ("1", "Ċ"))
     text = grammars.text(JsonSchema.of({"type": "integer"}), 100)
     tokens, finish = written(text, favouring([one, one, newline]))

@@ -1,4 +1,4 @@
-"""Loading: from folders and ids, with clear errors, and only when needed."""
+"""Load models from folders and ids, with clear errors, and only when needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from urial_core import (
     load_prompt,
 )
 from urial_core.backends.transformers import TransformersModel
-from urial_core.backends.transformers.precision import default_device, resolve_dtype
+from urial_core.backends.transformers.loading import default_device, resolve_dtype
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: Any, make_model: Callable[..., Any], tokenizer: Any
 
 
 def test_folder(folder: Path) -> None:
-    """A local folder in transformers' format loads, in the number format asked for."""
+    """A local folder in transformers' format loads in the requested dtype."""
     model = TransformersModel(folder, dtype="float32")
     assert model.known_context_window == 4096
     assert model.context_window == 4096
@@ -44,7 +44,7 @@ def test_folder(folder: Path) -> None:
 
 
 def test_nothing_loads_before_it_is_needed(folder: Path) -> None:
-    """Creating a model and asking its name loads neither torch nor transformers."""
+    """Creating a model and reading its name loads neither torch nor transformers."""
     code = (
         "import sys; from urial_core.backends.transformers import TransformersModel as T; "
         f"m = T({str(folder)!r}); m.name; m.cache_key; m.known_context_window; "
@@ -55,7 +55,7 @@ def test_nothing_loads_before_it_is_needed(folder: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "{}", "not json"])
 def test_broken_folder(tmp_path: Path, content: str | None) -> None:
-    """A missing or broken model gives one clear line that names it."""
+    """A missing or broken model raises an error of one line that names it."""
     path = tmp_path / "broken"
     if content is not None:
         path.mkdir()
@@ -69,7 +69,7 @@ def test_broken_folder(tmp_path: Path, content: str | None) -> None:
 
 
 def test_broken_weights(folder: Path, tmp_path: Path) -> None:
-    """Weights that are cut short give a clear line too."""
+    """Truncated weights raise an error that says so."""
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = tmp_path / "model.safetensors"
@@ -79,17 +79,17 @@ def test_broken_weights(folder: Path, tmp_path: Path) -> None:
 
 
 def test_missing_gguf(tmp_path: Path) -> None:
-    """A GGUF file that is not there is named."""
+    """A missing GGUF file is named."""
     with pytest.raises(ModelLoadError, match=r"no file .*none\.gguf"):
         TransformersModel(tmp_path / "none.gguf").load()
 
 
 def test_dtypes() -> None:
-    """Names and dtypes are taken, others refused; "auto" is a floating-point format."""
+    """Names and dtypes are accepted, others refused; "auto" is a floating-point dtype."""
     cpu = torch.device("cpu")
     assert resolve_dtype("float32", cpu) is torch.float32
     assert resolve_dtype(torch.bfloat16, cpu) is torch.bfloat16
     assert resolve_dtype("auto", default_device()).is_floating_point
-    for wrong in ("int8", "nonsense", 3):
+    for invalid in ("int8", "nonsense", 3):
         with pytest.raises(ParameterError, match="dtype"):
-            resolve_dtype(wrong, cpu)  # type: ignore[arg-type]
+            resolve_dtype(invalid, cpu)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Sampling against transformers' own processors as the oracle."""
+"""Sampling compared with transformers' own logits processors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def logits(seed: int, spread: float = 3.0) -> torch.Tensor:
 @pytest.mark.parametrize("top_p", [1.0, 0.95, 0.3])
 @pytest.mark.parametrize("spread", [3.0, 0.1])
 def test_only_allowed_tokens(top_k: int | None, top_p: float, spread: float) -> None:
-    """Only tokens that transformers' warpers leave are drawn, and about as often as they say."""
+    """Only tokens that transformers' warpers allow are drawn, about as often as they imply."""
     warpers = LogitsProcessorList([TemperatureLogitsWarper(0.8)])
     if top_k:
         warpers.append(TopKLogitsWarper(top_k))
@@ -50,7 +50,7 @@ def test_only_allowed_tokens(top_k: int | None, top_p: float, spread: float) -> 
 )
 @settings(max_examples=50, deadline=None)
 def test_repetition_penalty(seen: list[int], penalty: float) -> None:
-    """The repetition penalty is transformers' own, over the reply's tokens."""
+    """The repetition penalty equals transformers' own, over the reply's tokens."""
     sampler = Sampler(GenerationParameters(repetition_penalty=penalty))
     for token in seen:
         sampler.accept(token)

@@ -1,4 +1,4 @@
-"""Text to tokens and back, piece by piece."""
+"""Encode text, and decode it token by token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tokenization(tokenizer: Any) -> Tokenization:
 @given(text=st.text(max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_pieces_add_up(tokenizer: Any, text: str) -> None:
-    """Decoding token by token gives the text, and no character in halves."""
+    """Decoding token by token gives the text, with every character whole."""
     tokenization = Tokenization(tokenizer)
     ids = tokenization.encode(text)[1:]
     step = tokenization.decoder([0])
@@ -27,8 +27,8 @@ def test_pieces_add_up(tokenizer: Any, text: str) -> None:
     assert "".join(pieces) == text
 
 
-def test_emoji_comes_whole(tokenization: Tokenization) -> None:
-    """A character of several tokens comes with the token that completes it."""
+def test_emoji_are_decoded_whole(tokenization: Tokenization) -> None:
+    """A character of several tokens is returned with the token that completes it."""
     ids = tokenization.encode("👩‍💻é日")[1:]
     step = tokenization.decoder([0])
     assert "\ufffd" not in "".join(step(token) for token in ids)
@@ -36,7 +36,7 @@ def test_emoji_comes_whole(tokenization: Tokenization) -> None:
 
 
 def test_special_tokens_in_text_stay_text(tokenization: Tokenization) -> None:
-    """A user who writes a special token's name writes text, not the token."""
+    """A special token's name in a user's text is encoded as text, not as the token."""
     ids = tokenization.encode("a</s>b")
     assert ids[0] == 0
     assert 1 not in ids

@@ -14,7 +14,7 @@ WAYS = ["batch", "abatch"]
 
 
 def echo(**fields: Any) -> tuple[EchoModel, ChatUrial]:
-    """A model that repeats the question, and a chat model around it."""
+    """Return a model that repeats the question, and a chat model around it."""
     model = EchoModel(context_window=fields.pop("context_window", None))
     return model, ChatUrial(llm=model, prompt=PROMPT, **fields)
 
@@ -28,5 +28,5 @@ async def run(way: str, chain: Any, inputs: Sequence[Any], *args: Any, **kwargs:
 
 
 def texts(messages: Sequence[Any]) -> list[Any]:
-    """The messages' texts; errors as they are."""
+    """Return the messages' texts; errors as they are."""
     return [message.text if isinstance(message, AIMessage) else message for message in messages]

@@ -1,4 +1,4 @@
-"""Doubles: small stand-ins for models, each with one property that a rule is about."""
+"""Fake models, each with the one property that a rule is about."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from urial_core.testing import FakeModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 END = "\n````\n"
-"""What ends an answer section of the default format."""
+"""What ends an answer of the default format."""
 JUNK = "\n# Query:\n````\nAnd now?"
 """What a base model writes on after the end."""
 
 
 def chat_of(*scripts: Any, **fields: Any) -> ChatUrial:
-    """A chat model around a scripted model; no scripts: "Hello!"."""
+    """Return a chat model around a fake model, which writes "Hello!" by default."""
     return ChatUrial(llm=FakeModel(*scripts), **{"prompt": PROMPT, **fields})
 
 
-def query_of(page: str) -> str:
-    """The last query on a page."""
-    return page.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]
+def query_of(prompt: str) -> str:
+    """Return the last query of a prompt."""
+    return prompt.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]
 
 
 class EchoModel(FakeModel):
@@ -131,7 +131,7 @@ class PlainLLM(LLM):
 
 
 class StreamingLLM(PlainLLM):
-    """One that streams its reply by characters, blocking before each, and tells when closed."""
+    """Streams its reply by characters, blocking before each, and records when it is closed."""
 
     sent: list[str] = []  # noqa: RUF012 - a field: pydantic copies it
     closed: list[str] = []  # noqa: RUF012 - a field: pydantic copies it
@@ -150,7 +150,7 @@ class StreamingLLM(PlainLLM):
 
 
 class AsyncStreamingLLM(PlainLLM):
-    """One that streams its reply by characters in the event loop, and tells when closed."""
+    """Streams its reply by characters in the event loop, and records when it is closed."""
 
     sent: list[str] = []  # noqa: RUF012 - a field: pydantic copies it
     closed: list[str] = []  # noqa: RUF012 - a field: pydantic copies it

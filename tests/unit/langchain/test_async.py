@@ -1,9 +1,10 @@
-"""Async: the event loop is never blocked, and a stream that is left stops its source."""
+"""Async: the event loop is never blocked, and closing a stream stops its source."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -21,7 +22,7 @@ from fake_models import (
 )
 
 from langchain_urial import ChatUrial
-from urial_core import CompletionChunk, CompletionRequest
+from urial_core import CompletionChunk, CompletionRequest, ModelFeatures
 from urial_core.testing import FakeModel
 
 pytestmark = pytest.mark.timeout(30)
@@ -57,7 +58,7 @@ async def eventually(condition: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize("kind", [PlainLLM, StreamingLLM])
 async def test_a_blocking_llm_does_not_block_the_event_loop(kind: type[PlainLLM]) -> None:
-    """The loop goes on ticking while an LLM that knows no async answers or streams."""
+    """The event loop keeps running while an LLM without async methods answers or streams."""
     whole = ChatUrial(llm=kind(seconds=0.3), prompt=PROMPT)
     pieces = ChatUrial(llm=kind(seconds=0.3 if kind is PlainLLM else 0.03), prompt=PROMPT)
     async with ticking() as gaps:
@@ -65,6 +66,24 @@ async def test_a_blocking_llm_does_not_block_the_event_loop(kind: type[PlainLLM]
         assert "".join([c.text async for c in pieces.astream("Hi")]) == "Hello!"
     assert len(gaps) > 50
     assert max(gaps) < 0.15
+
+
+@pytest.mark.parametrize("kwargs", [{"model": "other"}, {"unknown": 1}])
+async def test_features_are_read_in_another_thread(kwargs: dict[str, Any]) -> None:
+    """A server may have to be asked what a call's arguments mean: the event loop goes on."""
+    threads = set[int]()
+
+    class Server(FakeModel):
+        @property
+        def features(self) -> ModelFeatures:
+            threads.add(threading.get_ident())
+            return ModelFeatures(with_model=lambda _: self, with_arguments=lambda _: self)
+
+    chat = ChatUrial(llm=Server("Hello!"), prompt=PROMPT)
+    assert (await chat.ainvoke("Hi", **kwargs)).content == "Hello!"
+    assert "".join([c.text async for c in chat.astream("Hi", **kwargs)]) == "Hello!"
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_calls_of_a_remote_model_overlap() -> None:
@@ -90,7 +109,7 @@ async def test_streams_of_a_remote_model_overlap() -> None:
 
 
 async def test_chunks_come_when_they_are_written() -> None:
-    """A stream gives out each piece at once, and not all at the end."""
+    """A stream yields each chunk at once, and not all at the end."""
     chat = ChatUrial(llm=FakeModel(["one", " two", " three"], delay=0.1), prompt=PROMPT)
     before = time.perf_counter()
     times = [time.perf_counter() - before async for _ in chat.astream("Hi")]
@@ -99,7 +118,7 @@ async def test_chunks_come_when_they_are_written() -> None:
 
 
 async def test_a_blocking_model_of_the_core_may_be_asked_from_several_threads() -> None:
-    """Sync calls in threads of the user's own give what they give alone."""
+    """Sync calls in the user's threads return what they return alone."""
     chat = ChatUrial(llm=EchoModel(), prompt=PROMPT)
     calls = [asyncio.to_thread(chat.invoke, f"q{number}") for number in range(16)]
     replies = await asyncio.gather(*calls)
@@ -107,8 +126,8 @@ async def test_a_blocking_model_of_the_core_may_be_asked_from_several_threads() 
 
 
 @pytest.mark.parametrize("script", [["a"] * 1000, ["a ", "b", END, *["junk"] * 1000]])
-async def test_leaving_a_stream_closes_the_source(script: list[str]) -> None:
-    """Whether the user leaves or the reply is over, the model's stream is closed, not drained."""
+async def test_closing_a_stream_closes_the_source(script: list[str]) -> None:
+    """When the user closes the stream or the reply ends, the model's is closed, not drained."""
     chat = chat_of(script)
     for chunk in chat.stream("Hi"):
         if chunk.text in ("a", "b"):

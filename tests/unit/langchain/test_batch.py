@@ -1,4 +1,4 @@
-"""Batches: many inputs are one piece of work for the model, and a run each for everyone else."""
+"""Batches: many inputs are one call of the model, and one run each for LangChain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from langchain_urial import ChatUrial
 from urial_core import CompletionChunk, CompletionRequest, GenerationError, ServerUnreachableError
 from urial_core.completion import ModelFeatures
 
-pytestmark = pytest.mark.timeout(30)  # what could go wrong here is waiting for ever
+pytestmark = pytest.mark.timeout(30)  # the likely failure is a deadlock
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -46,7 +46,7 @@ async def test_a_hundred_inputs_go_in_parts(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_max_concurrency_is_the_most_that_go_together(way: str) -> None:
-    """``max_concurrency`` splits a batch."""
+    """``max_concurrency`` limits how many inputs are answered together."""
     model, chat = echo()
     await run(way, chat, ["a", "b", "c", "d", "e"], {"max_concurrency": 2})
     assert model.calls == [["a", "b"], ["c", "d"], ["e"]]
@@ -77,7 +77,7 @@ async def test_every_input_is_a_run_with_its_own_config(way: str) -> None:
     "kwargs", [{"stream": True}, {"stop": ["x"]}, {"n": 2}, {"temperature": 1}]
 )
 async def test_a_batch_takes_the_arguments_of_a_call(way: str, kwargs: dict[str, Any]) -> None:
-    """What ``invoke`` understands, ``batch`` does for each input, streaming inside included."""
+    """``batch`` takes what ``invoke`` takes, for each input, streaming inside included."""
     model, chat = echo(seed=3)
     assert texts(await run(way, chat, "ab", **kwargs)) == ["re: a", "re: b"]
     assert len(model.calls) == ("stream" not in kwargs)
@@ -105,7 +105,7 @@ async def test_a_batch_of_a_chain_is_a_batch_of_the_model(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_input_asks_the_rate_limiter(way: str) -> None:
-    """A rate limit counts inputs, as in LangChain's own batch, and does not reorder them."""
+    """A rate limiter counts inputs, as in LangChain's own batch, and does not reorder them."""
 
     class Counter(BaseRateLimiter):
         asked = 0
@@ -178,8 +178,8 @@ class SchedulingModel(EchoModel):
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_where_the_model_schedules_one_that_ends_makes_room_for_the_next(way: str) -> None:
-    """A long reply holds nobody up: it ends only after five others have, two being under way."""
+async def test_where_the_model_schedules_the_next_input_begins_when_one_ends(way: str) -> None:
+    """A long reply delays no other: it ends only after five others, with two running at a time."""
     model = SchedulingModel()
     chat = ChatUrial(llm=model, prompt=PROMPT)
     questions = ["long", *"abcde"]
@@ -190,7 +190,7 @@ async def test_where_the_model_schedules_one_that_ends_makes_room_for_the_next(w
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_where_the_model_schedules_an_error_is_its_inputs_own(way: str) -> None:
+async def test_where_the_model_schedules_an_error_belongs_to_its_input(way: str) -> None:
     """The others have their replies; without ``return_exceptions`` the batch fails, and ends."""
 
     class Choosy(EchoModel):
@@ -215,7 +215,7 @@ async def test_where_the_model_schedules_an_error_is_its_inputs_own(way: str) ->
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_an_unreachable_server_is_every_inputs_error(way: str) -> None:
-    """Whether it schedules cannot be asked; that is told where errors are looked for."""
+    """Its features cannot be read; the error is reported for each input."""
 
     class OutOfReach(EchoModel):
         @property

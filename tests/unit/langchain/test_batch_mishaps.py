@@ -1,4 +1,4 @@
-"""Batches that do not go as planned: nobody waits for ever, and nobody pays for another."""
+"""Failures within batches: no deadlock, and no effect on other inputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from langchain_core.rate_limiters import BaseRateLimiter
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk, CompletionRequest, ContextOverflowError, GenerationError
 
-pytestmark = pytest.mark.timeout(30)  # what could go wrong here is waiting for ever
+pytestmark = pytest.mark.timeout(30)  # the likely failure is a deadlock
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_one_bad_input_does_not_spoil_the_batch(way: str) -> None:
-    """With ``return_exceptions`` the input that does not fit has its error, the rest replies."""
+async def test_one_invalid_input_does_not_fail_the_batch(way: str) -> None:
+    """With ``return_exceptions`` the input that is too long has its error, the rest replies."""
     model, chat = echo(context_window=len(PROMPT.prefix.split()) + 80)
     inputs = ["a", "word " * 200, "c"]
     first, error, last = texts(await run(way, chat, inputs, return_exceptions=True))
@@ -33,8 +33,8 @@ async def test_one_bad_input_does_not_spoil_the_batch(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_failure_of_the_model_is_everyones(way: str) -> None:
-    """Where the model itself fails, each input has that error, and nobody waits for ever."""
+async def test_a_failure_of_the_model_is_reported_for_each_input(way: str) -> None:
+    """Where the model itself fails, each input has that error, and nothing deadlocks."""
 
     class Broken(EchoModel):
         def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
@@ -51,7 +51,7 @@ async def test_a_failure_of_the_model_is_everyones(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_cache_hits_do_not_wait_for_the_rest(way: str) -> None:
+async def test_cache_hits_do_not_block_the_rest(way: str) -> None:
     """Inputs answered from the cache leave the batch; the others are still one call."""
     model, chat = echo(cache=InMemoryCache())
     chat.invoke("b")
@@ -61,7 +61,7 @@ async def test_cache_hits_do_not_wait_for_the_rest(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_listener_for_tokens_does_not_hang_a_batch(way: str) -> None:
+async def test_a_streaming_callback_does_not_block_a_batch(way: str) -> None:
     """An input whose run streams leaves the batch; a batch where all do ends as well."""
     from langchain_core.tracers._streaming import _StreamingCallbackHandler
 
@@ -105,8 +105,8 @@ async def test_a_cancelled_batch_ends_at_once(delay: float) -> None:
     assert len(model.calls) == (delay > 0.1)
 
 
-async def test_the_last_to_come_does_no_work_for_a_cancelled_batch() -> None:
-    """What some inputs had asked is not answered once the batch is cancelled."""
+async def test_a_cancelled_batch_is_not_answered() -> None:
+    """Requests that were already collected are not answered once the batch is cancelled."""
 
     class SlowForOne(BaseRateLimiter):
         def __init__(self) -> None:

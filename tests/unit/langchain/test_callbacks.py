@@ -33,7 +33,7 @@ LLMS = [PlainLLM, StreamingLLM, AsyncStreamingLLM]
 
 
 class Diary(BaseCallbackHandler):
-    """Writes down what it is told."""
+    """Records the events it gets."""
 
     def __init__(self) -> None:
         self.starts = list[str]()
@@ -88,8 +88,8 @@ async def test_handlers_see_the_reply_alone() -> None:
 
 
 @pytest.mark.parametrize("kind", LLMS)
-async def test_the_wrapped_llm_is_no_run_of_its_own(kind: type[PlainLLM]) -> None:
-    """A call is one run, the chat model's; the LLM inside reports to nobody."""
+async def test_the_wrapped_llm_is_not_a_run_of_its_own(kind: type[PlainLLM]) -> None:
+    """A call is one run, the chat model's; the LLM inside reports nothing."""
     llm_diary = Diary()
     chat = ChatUrial(llm=kind(callbacks=[llm_diary]), prompt=PROMPT)
     diary = Diary()
@@ -180,7 +180,7 @@ def test_a_trace_names_model_and_parameters_and_no_page() -> None:
     chat = chat_of(temperature=0.5, stop=["own"])
     message = chat.invoke("Hi", {"callbacks": [Tracer()]}, stop=["END"], max_tokens=9)
     assert isinstance(message, AIMessage)
-    [said] = seen
+    [run] = seen
     expected = {
         "ls_provider": "urial",
         "ls_model_name": "scripted",
@@ -189,4 +189,4 @@ def test_a_trace_names_model_and_parameters_and_no_page() -> None:
         "ls_max_tokens": 9,
         "ls_stop": ["END", "own"],
     }
-    assert {name: said["metadata"].get(name) for name in expected} == expected
+    assert {name: run["metadata"].get(name) for name in expected} == expected

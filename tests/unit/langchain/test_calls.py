@@ -1,4 +1,4 @@
-"""Calls: what one call may say, and what goes before what."""
+"""Calls: the arguments of one call, and their precedence."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from urial_core.testing import FakeModel
     ],
 )
 async def test_a_call_overrides_the_chat_model(name: str, own: float, of_call: float) -> None:
-    """What a call says goes before the field, in all four ways; None is "not said"."""
+    """A call's argument takes precedence over the field, in all four ways; None is unset."""
     chat = chat_of(**{name: own})
     chat.invoke("Hi")
     chat.invoke("Hi", **{name: None})
@@ -71,7 +71,7 @@ def test_an_unknown_parameter_is_an_error_or_the_llms_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["temperature", "max_tokens"])
-async def test_a_wrong_value_is_an_error_of_the_call(name: str) -> None:
+async def test_an_invalid_value_is_an_error_of_the_call(name: str) -> None:
     """A value out of range is refused, and nothing is asked of the model."""
     chat = chat_of()
     with pytest.raises(ParameterError, match=f"{name} is -1"):
@@ -102,7 +102,7 @@ def test_another_model_can_be_named_where_there_can_be_one() -> None:
 
 
 def test_a_final_ai_message_is_continued_only_when_asked() -> None:
-    """With ``prefill`` the page ends with the message's text; without, it is an error."""
+    """With ``prefill`` the prompt ends with the message's text; without, it is an error."""
     chat = chat_of("me.")
     turns = [("human", "Who is it?"), ("ai", "It is ")]
     with pytest.raises(ConversationError, match="prefill=True"):
@@ -137,14 +137,14 @@ async def test_invoke_streams_inside_only_when_asked(how: str) -> None:
     assert bool(model.streams) == (how != "neither")
 
 
-def test_what_was_set_on_the_llm_is_kept_until_something_else_is_said() -> None:
-    """Bound parameters of the LLM stand behind the chat model's and the call's."""
+def test_what_was_set_on_the_llm_is_kept_until_something_else_is_set() -> None:
+    """The chat model's and the call's parameters take precedence over those bound to the LLM."""
     bound = PlainLLM().bind(temperature=0.3, max_tokens=20, logit_bias={"1": 2})
     chat = ChatUrial(llm=bound, prompt=PROMPT)
-    said = chat._call({}).parameters
-    assert (said.temperature, said.max_tokens) == (0.3, 20)
-    said = chat.model_copy(update={"temperature": 0.0})._call({"max_tokens": 5}).parameters
-    assert (said.temperature, said.max_tokens) == (0.0, 5)
+    parameters = chat._call({}).parameters
+    assert (parameters.temperature, parameters.max_tokens) == (0.3, 20)
+    parameters = chat.model_copy(update={"temperature": 0.0})._call({"max_tokens": 5}).parameters
+    assert (parameters.temperature, parameters.max_tokens) == (0.0, 5)
 
 
 def test_a_stream_of_an_empty_answer_still_ends_properly() -> None:

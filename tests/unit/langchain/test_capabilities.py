@@ -1,4 +1,4 @@
-"""Capabilities: what the table says of LangChain's classes is true of the classes themselves."""
+"""Capabilities: the table agrees with the source of LangChain's classes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_no_field_of_a_sampling_parameter_was_overlooked(name: str) -> None:
 
 
 def test_classes_are_known_by_name_and_origin() -> None:
-    """A subclass has its base's row; a stranger of the same name is judged by its fields."""
+    """A subclass has its base's row; another class of the same name is derived from its fields."""
 
     class Mine(type(blank("LlamaCpp"))):  # type: ignore[misc]
         pass
@@ -120,7 +120,7 @@ def test_the_fields_of_an_unknown_class_are_set_for_each_request() -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "max_new_tokens", "num_predict"])
 @pytest.mark.parametrize(("own", "expected"), [(17, 17), (None, None), (-1, None), (-2, None)])
 def test_a_limit_set_on_the_llm_is_kept(name: str, own: int | None, expected: int | None) -> None:
-    """The user's own limit counts whatever its name; "no limit" leaves it to this project."""
+    """The user's own limit is kept under any name; "no limit" selects this project's default."""
     kind = type("Limited", (PlainLLM,), {"__annotations__": {name: "int | None"}, name: 256})
     assert (
         ChatUrial(llm=kind(**{name: own}), prompt=PROMPT)._call({}).parameters.max_tokens
@@ -131,7 +131,7 @@ def test_a_limit_set_on_the_llm_is_kept(name: str, own: int | None, expected: in
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> type[StreamingLLM]:
-    """A class as of LangChain's whose calls must not overlap; it notes when they do."""
+    """Return a class like LangChain's whose calls must not overlap; it records when they do."""
     busy = threading.Lock()
 
     class Engine(StreamingLLM):
@@ -187,7 +187,7 @@ async def test_an_engine_in_this_process_is_called_by_one_thread(
 def test_such_an_engine_may_be_asked_from_within_its_own_stream(
     in_process: type[StreamingLLM],
 ) -> None:
-    """One who asks again while reading a stream waits for it, and never for himself."""
+    """A call made while its caller reads a stream waits for the stream and does not deadlock."""
     chat = ChatUrial(llm=in_process(), prompt=PROMPT)
     asked = [chat.invoke("And?").content for chunk in chat.stream("Hi") if chunk.text == "H"]
     assert asked == ["Hello!"]

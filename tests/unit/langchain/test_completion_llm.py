@@ -1,4 +1,4 @@
-"""Around LangChain's completion LLMs: one reply, whatever the class does and leaves undone."""
+"""Around LangChain's completion LLMs: the same reply, whatever the class implements."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from langchain_core.language_models import BaseLLM, FakeListLLM, FakeStreamingLi
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial import ChatUrial
+from urial_core import Message
 
 WAYS = ["invoke", "ainvoke", "stream", "astream", "batch", "abatch"]
 
@@ -122,7 +123,7 @@ def test_a_stream_method_of_the_llms_own_gets_no_handlers() -> None:
     configs = list[Any]()
 
     class OwnStream(PlainLLM):
-        def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[str]:
+        def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[str]:  # noqa: A002
             configs.append(config)
             yield from self.reply
 
@@ -148,7 +149,7 @@ def test_an_llm_that_counts_its_answers_goes_on_counting() -> None:
 
 
 def test_the_llms_own_cache_and_retries_do_not_get_in_the_way() -> None:
-    """A cache on the inner LLM is not asked: raw pages and replies belong to nobody."""
+    """The inner LLM's cache is not used for raw prompts and completions."""
     from langchain_core.caches import InMemoryCache
 
     cache = InMemoryCache()
@@ -171,7 +172,7 @@ def test_the_llms_own_cache_and_retries_do_not_get_in_the_way() -> None:
 def test_the_reason_an_llm_reports_is_passed_on(
     info: Mapping[str, Any] | None, finish: str
 ) -> None:
-    """Both usual names of the reason are read; what is not understood is no reason."""
+    """Both usual names of the finish reason are read; unknown reasons are ignored."""
 
     class Reports(AnswersBatches):
         def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
@@ -199,7 +200,7 @@ async def test_an_empty_first_answer_is_asked_for_once_more() -> None:
 
 
 def test_errors_of_the_llm_are_its_own() -> None:
-    """What the LLM raises arrives as it is, so that retries can tell a time-out from a typo."""
+    """The LLM's errors are passed on unchanged, so that retries can recognise a time-out."""
 
     class Fails(PlainLLM):
         def _call(self, prompt: str, *args: Any, **kwargs: Any) -> str:
@@ -223,11 +224,11 @@ def test_errors_of_the_llm_are_its_own() -> None:
     assert retried.invoke("Hi").content == "Hello!"
 
 
-def test_a_request_says_all_an_engine_needs() -> None:
-    """The page ends in an open answer, and the LLM gets exactly it."""
+def test_the_llm_gets_the_prompt_of_the_request() -> None:
+    """The prompt ends in an open answer, and the LLM gets exactly it."""
     llm = PlainLLM()
     chat = ChatUrial(llm=llm, prompt=PROMPT)
     chat.invoke("Hi")
-    request = chat._call({}).requests(chat._convert_input("Hi").to_messages())[0]
+    request = chat._call({}).requests([Message("user", "Hi")])[0]
     assert llm.seen[0]["prompt"] == request.prompt
     assert request.prompt.endswith("# Query:\n````\nHi\n````\n\n# Answer:\n````\n")

@@ -1,4 +1,4 @@
-"""Construction: what a chat model is made of, and what is an error already then."""
+"""Construction: the ways to make a chat model, and the errors that are raised then."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from urial_core.testing import FakeModel
 SECRET = "hf_very_secret"
 
 
-def test_without_a_model_the_ways_to_name_one_are_told() -> None:
+def test_without_a_model_the_error_lists_the_ways_to_name_one() -> None:
     """No model is an error that names all three ways to give one."""
     with pytest.raises(UnsupportedModelError, match=r"llm= .*model= .*URIAL_MODEL"):
         ChatUrial()
 
 
 def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``$URIAL_MODEL`` is the model where none is named; a name or an LLM goes before it."""
+    """``$URIAL_MODEL`` is the default model; a name or an LLM takes precedence."""
     monkeypatch.setenv("URIAL_MODEL", "from/environment")
     assert chat_of().model_name == "scripted"
     assert ChatUrial().model_name == "from/environment"
@@ -46,7 +46,7 @@ def test_the_names_of_other_integrations_are_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "reason"),
     [
         ({"temprature": 0.5}, "temprature"),
         ({"temperature": -1}, "temperature is -1.0"),
@@ -58,14 +58,14 @@ def test_the_names_of_other_integrations_are_understood() -> None:
         ({"overflow": "cut"}, "overflow"),
     ],
 )
-def test_a_wrong_field_is_an_error_at_construction(fields: dict[str, Any], said: str) -> None:
+def test_an_invalid_field_is_an_error_at_construction(fields: dict[str, Any], reason: str) -> None:
     """A misspelt name or a value out of range does not wait for the first call."""
-    with pytest.raises((ParameterError, ValidationError), match=said):
+    with pytest.raises((ParameterError, ValidationError), match=reason):
         chat_of(**fields)
 
 
 @pytest.mark.parametrize(
-    ("llm", "said"),
+    ("llm", "reason"),
     [
         (FakeListChatModel(responses=["x"]), "is a chat model already"),
         (FakeListChatModel(responses=["x"]).bind(stop=["x"]), "is a chat model already"),
@@ -78,9 +78,9 @@ def test_a_wrong_field_is_an_error_at_construction(fields: dict[str, Any], said:
         ),
     ],
 )
-def test_what_is_no_base_model_is_refused_with_advice(llm: Any, said: str) -> None:
+def test_what_is_not_a_base_model_is_refused_with_advice(llm: Any, reason: str) -> None:
     """Only what completes text can be wrapped; the error says what to do instead."""
-    with pytest.raises(UnsupportedModelError, match=said):
+    with pytest.raises(UnsupportedModelError, match=reason):
         ChatUrial(llm=llm)
 
 
@@ -100,8 +100,8 @@ def test_a_prompt_is_a_name_a_file_or_an_object(tmp_path: Path) -> None:
         chat_of(prompt="no-such-preset")
 
 
-def test_from_model_id_tells_fields_from_options_of_the_engine() -> None:
-    """Fields go to the chat model, the engine's options to the engine, the rest is an error."""
+def test_from_model_id_separates_fields_from_backend_options() -> None:
+    """Fields go to the chat model, backend options to the backend, the rest is an error."""
     chat = ChatUrial.from_model_id("some/model", dtype="float32", temperature=0.5, model_kwargs={})
     assert chat.temperature == 0.5
     assert chat.backend_options == {"dtype": "float32", "model_kwargs": {}}
@@ -150,7 +150,7 @@ def test_a_key_is_shown_nowhere(chat: ChatUrial) -> None:
 
 
 def test_copies_of_a_chat_model_share_its_model() -> None:
-    """A copy is another chat model in front of the same model, changed as asked."""
+    """A copy is another chat model around the same model, with the changes."""
     chat = chat_of()
     warm = chat.model_copy(update={"temperature": 0.7})
     assert warm.invoke("Hi").content == copy.copy(chat).invoke("Hi").content == "Hello!"
@@ -160,9 +160,9 @@ def test_copies_of_a_chat_model_share_its_model() -> None:
 
 
 def test_a_chat_model_named_by_id_can_be_pickled() -> None:
-    """What travels to another process is the name and the settings; the model is found there."""
+    """The name and the settings are pickled; the model is found again from them."""
     chat = ChatUrial(model="some/model", temperature=0.5, prompt=PROMPT, api_key=SECRET)
-    again = pickle.loads(pickle.dumps(chat))
+    again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - pickled just now
     assert again == chat
     assert again.urial.model is chat.urial.model
     assert again.urial.prompt == PROMPT
@@ -195,8 +195,8 @@ def test_a_chat_model_can_be_one_of_several_alternatives() -> None:
     assert [AIMessage(answer.content).content for answer in answers] == ["Hello!", "other", "plain"]
 
 
-def test_the_profile_tells_what_the_model_can_do() -> None:
-    """The profile says text, tools and typed output; the room is the window less the page."""
+def test_the_profile_describes_the_model() -> None:
+    """It has text, tools and structured output; the input limit is the window less the prefix."""
     chat = chat_of(context_window=1000)
     assert chat.profile is not None
     assert [name for name, value in chat.profile.items() if value is True] == [
@@ -207,8 +207,12 @@ def test_the_profile_tells_what_the_model_can_do() -> None:
         "tool_call_streaming",
         "structured_output",
         "mid_conversation_system_messages",
+        "temperature",
     ]
+    assert chat.profile["name"] == "scripted"
     assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.prefix)
+    assert "max_output_tokens" not in chat.profile
+    assert chat_of(max_tokens=9).profile["max_output_tokens"] == 9
     own = {"max_input_tokens": 5}
     assert chat_of(profile=own).profile == own
 
@@ -227,19 +231,19 @@ def test_a_configured_chat_model_still_streams() -> None:
     assert [chunk.content for chunk in chunks] == ["Hel", "lo", ""]
 
 
-def test_engine_options_among_the_fields() -> None:
-    """The engine's options may stand beside the fields, as `init_chat_model` passes them on."""
+def test_backend_options_among_the_fields() -> None:
+    """Backend options may be passed as fields, as `init_chat_model` does."""
     chat = ChatUrial(model="some/model", dtype="float32", backend_options={"max_batch_size": 2})
     assert chat.backend_options == {"dtype": "float32", "max_batch_size": 2}
 
 
-def test_engine_options_need_a_model_to_load() -> None:
+def test_backend_options_need_a_model_to_load() -> None:
     """Options for loading are refused beside an LLM that is set up already."""
     with pytest.raises(ParameterError, match="dtype"):
         ChatUrial(llm=FakeModel(), dtype="float32")
 
 
 def test_a_loaded_model_needs_its_tokenizer() -> None:
-    """What is loaded already is no model id, and is refused without its tokenizer."""
+    """A loaded model without its tokenizer is refused."""
     with pytest.raises(UnsupportedModelError, match="not a transformers model"):
         ChatUrial.from_model_id(object())

@@ -35,7 +35,7 @@ def calls(model: EchoModel) -> list[int]:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_one_batch(way: str) -> None:
-    """Several conversations are one batch of the model's, and the replies keep their places."""
+    """Several conversations are one batch of the model, with the replies in order."""
     model, chat = echo()
     assert await run(way, chat, conversations("a", "b", "c")) == ["re: a", "re: b", "re: c"]
     assert calls(model) == [3]
@@ -51,7 +51,7 @@ async def test_the_same_twice(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_one_conversation(way: str) -> None:
-    """One conversation is asked about alone."""
+    """One conversation is one call."""
     model, chat = echo()
     assert await run(way, chat, conversations("a")) == ["re: a"]
     assert calls(model) == [1]
@@ -59,7 +59,7 @@ async def test_one_conversation(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_cache_is_asked_first(way: str) -> None:
-    """With a cache, nothing is computed that it may know."""
+    """With a cache, nothing is computed that it may hold."""
     model, chat = echo(cache=InMemoryCache())
     await run(way, chat, conversations("a", "b"))
     await run(way, chat, conversations("a", "b"))
@@ -68,7 +68,7 @@ async def test_a_cache_is_asked_first(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_conversation_that_does_not_fit(way: str) -> None:
-    """One that cannot be asked about is an error, as it is alone."""
+    """One that does not fit is an error, as it is alone."""
     _, chat = echo(context_window=400, max_tokens=5)
     with pytest.raises(ContextOverflowError):
         await run(way, chat, conversations("a", "word " * 500))

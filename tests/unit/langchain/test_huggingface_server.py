@@ -35,7 +35,7 @@ def sent(server: StubServer, **kwargs: Any) -> dict[str, Any]:
 
 
 def test_greedy_is_asked_for_in_the_servers_way(server: StubServer) -> None:
-    """The server refuses a temperature of 0, and samples if anything about sampling is said."""
+    """The server refuses a temperature of 0, and samples if any sampling parameter is set."""
     parameters = sent(server, temperature=0, max_tokens=9)
     assert parameters["do_sample"] is False
     assert parameters["max_new_tokens"] == 9
@@ -43,14 +43,14 @@ def test_greedy_is_asked_for_in_the_servers_way(server: StubServer) -> None:
 
 
 def test_sampling_is_passed_on(server: StubServer) -> None:
-    """A temperature above 0 goes as it is, beside what the LLM's owner left unsaid."""
+    """A temperature above 0 is sent as it is; what the LLM's owner left unset is not sent."""
     parameters = sent(server, temperature=0.5, top_k=7, seed=3, stop=["A", "B", "C"])
     assert (parameters["temperature"], parameters["top_k"], parameters["seed"]) == (0.5, 7, 3)
     assert parameters["stop"] == ["\n````", "\n# Query:\n", "A", "B"]
 
 
-def test_typed_answers_are_held_to_their_schema(server: StubServer) -> None:
-    """The schema goes to the server as its ``grammar``."""
+def test_typed_answers_are_constrained_to_their_schema(server: StubServer) -> None:
+    """The schema is sent to the server as its ``grammar``."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"name": "A", "schema": schema}}
     server.answer = lambda _: json.dumps([{"generated_text": '{"a": 1}'}]).encode()

@@ -14,7 +14,7 @@ LlamaCpp = pytest.importorskip("langchain_community.llms.llamacpp").LlamaCpp
 
 
 class Llama:
-    """As much of ``llama_cpp.Llama`` as is called; it tells usage of whole texts only."""
+    """As much of ``llama_cpp.Llama`` as is called; it reports usage of whole texts only."""
 
     def __init__(self) -> None:
         self.calls = list[dict[str, Any]]()
@@ -52,7 +52,7 @@ def llm() -> Any:
 
 
 def test_what_was_set_on_it_and_said_reaches_llama_cpp(llm: Any) -> None:
-    """A request's parameters go before the owner's, and stop strings add up."""
+    """A request's parameters take precedence over the owner's; stop strings add up."""
     chat = ChatUrial(llm=llm, prompt=PROMPT)
     assert isinstance(chat.urial.model, LlamaModel)
     message = chat.invoke("Hi", stop=["MINE"], top_p=0.8, seed=4, frequency_penalty=0.1)
@@ -60,16 +60,16 @@ def test_what_was_set_on_it_and_said_reaches_llama_cpp(llm: Any) -> None:
     [call] = llm.client.calls
     assert call["prompt"].startswith(PROMPT.prefix)
     assert call["stop"] == ["\n````", "\n# Query:\n", "MINE", "OWN"]
-    said = ("max_tokens", "temperature", "repeat_penalty", "top_p", "seed", "frequency_penalty")
-    assert [call[name] for name in said] == [33, 0.3, 1.1, 0.8, 4, 0.1]
+    names = ("max_tokens", "temperature", "repeat_penalty", "top_p", "seed", "frequency_penalty")
+    assert [call[name] for name in names] == [33, 0.3, 1.1, 0.8, 4, 0.1]
     assert message.usage_metadata is not None
     assert message.usage_metadata["output_tokens"] == 7
     chat.invoke("Hi", mirostat_mode=2)
     assert llm.client.calls[1]["mirostat_mode"] == 2
 
 
-def test_a_streamed_reply_tells_its_end_and_is_counted(llm: Any) -> None:
-    """A reply cut at its limit says so; what it took is counted, begin-of-text not twice."""
+def test_a_streamed_reply_reports_its_end_and_usage(llm: Any) -> None:
+    """A reply truncated at its limit reports it; tokens are counted, begin-of-text once."""
     chunks = list(ChatUrial(llm=llm, prompt=PROMPT).stream("Hi"))
     assert chunks[-1].response_metadata["finish_reason"] == "length"
     usage = chunks[-1].usage_metadata

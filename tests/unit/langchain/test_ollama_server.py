@@ -61,7 +61,7 @@ WAYS = ["invoke", "ainvoke", "stream", "astream"]
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_page_is_sent_raw_with_all_options(server: StubServer, way: str) -> None:
-    """The model's chat template is kept off the page, and each parameter is an option."""
+    """The model's chat template is not applied, and each parameter is an option."""
     chat = ChatUrial(llm=ollama(server), prompt=PROMPT, temperature=0.5, seed=3, stop=["END"])
     kwargs = {"max_tokens": 9, "top_p": 0.9, "top_k": 5, "repetition_penalty": 1.2}
     assert await ask(way, chat, **kwargs) == "Hello!"
@@ -81,7 +81,7 @@ async def test_the_page_is_sent_raw_with_all_options(server: StubServer, way: st
 
 
 def test_the_window_is_made_to_fit(server: StubServer) -> None:
-    """Ollama drops the front of longer pages without a word, so the window always suffices."""
+    """Ollama silently truncates longer prompts, so the window is always large enough."""
     chat = ChatUrial(llm=ollama(server), prompt=PROMPT)
     chat.invoke("Hi", max_tokens=100)
     chat.invoke("word " * 3000, max_tokens=2000)
@@ -153,8 +153,8 @@ async def test_a_batch_is_answered_in_order(server: StubServer) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_typed_answers_are_held_to_their_schema(server: StubServer, way: str) -> None:
-    """The schema goes to the server as ``format``; the answer is checked all the same."""
+async def test_typed_answers_are_constrained_to_their_schema(server: StubServer, way: str) -> None:
+    """The schema is sent to the server as ``format``; the answer is validated anyway."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"name": "A", "schema": schema}}
     server.answer = lambda _: [

@@ -26,8 +26,8 @@ def completions(body: dict[str, Any]) -> bytes | Iterator[bytes]:
     """Answer as the completions API does."""
     if body.get("stream"):
         return _events()
-    pages = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
-    texts = [f"re: {query_of(page)}{END}{JUNK}" for page in pages]
+    prompts = [body["prompt"]] if isinstance(body["prompt"], str) else body["prompt"]
+    texts = [f"re: {query_of(prompt)}{END}{JUNK}" for prompt in prompts]
     return json.dumps(
         {
             "id": "1",
@@ -66,7 +66,7 @@ def openai(server: StubServer, **fields: Any) -> Any:
 
 @pytest.mark.parametrize("way", ["sync", "async"])
 async def test_parameters_reach_the_server(server: StubServer, way: str) -> None:
-    """Each parameter stands in the body under the API's name, with no more than four stops."""
+    """The body holds each parameter under the API's name, and at most four stop strings."""
     chat = ChatUrial(
         llm=openai(server), prompt=PROMPT, temperature=0.5, seed=3, stop=["A", "B", "C"]
     )
@@ -189,7 +189,7 @@ def test_another_model_of_the_server_can_be_named(server: StubServer) -> None:
 
 
 def test_the_llms_key_is_shown_nowhere(server: StubServer) -> None:
-    """The wrapped LLM's key goes to its server and into no text form of the chat model."""
+    """The wrapped LLM's key is sent to its server, and is in no text form of the chat model."""
     chat = ChatUrial(llm=openai(server), prompt=PROMPT)
     chat.invoke("Hi")
     assert server.headers[0]["authorization"] == "Bearer sk-secret"

@@ -13,7 +13,7 @@ from urial_core.errors import MissingDependencyError
 
 @pytest.fixture(autouse=True)
 def _table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave LangChain's own table as it was."""
+    """Restore LangChain's own table."""
     monkeypatch.setattr(base, "_BUILTIN_PROVIDERS", dict(base._BUILTIN_PROVIDERS))
     clear = getattr(base._get_chat_model_creator, "cache_clear", lambda: None)
     clear()

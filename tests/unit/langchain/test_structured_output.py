@@ -61,11 +61,11 @@ def bound(structured: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("strict", [None, True, False])
 def test_any_schema_is_bound_by_any_method(schema: Any, method: Method, strict: Any) -> None:
-    """The schema is bound as a form, or as the one tool that must be called; tracing is told."""
+    """It is bound as a response format or as the one tool to call, and reported to tracing."""
     kwargs = bound(chat_of().with_structured_output(schema, method=method, strict=strict))
-    told = kwargs["ls_structured_output_format"]
-    assert told["kwargs"]["method"] == method
-    assert convert_to_json_schema(told["schema"]) == convert_to_json_schema(schema)
+    traced = kwargs["ls_structured_output_format"]
+    assert traced["kwargs"]["method"] == method
+    assert convert_to_json_schema(traced["schema"]) == convert_to_json_schema(schema)
     if method == "function_calling":
         [written] = kwargs["tools"]
         assert kwargs["tool_choice"]["function"]["name"] == written["function"]["name"]
@@ -100,30 +100,32 @@ def test_references_in_a_schema_are_kept() -> None:
         ),
     ],
 )
-def test_a_form_is_given_as_to_the_openai_api(response_format: Any, expected: Any) -> None:
-    """OpenAI's three types, and any schema, are forms."""
+def test_a_response_format_is_written_as_in_the_openai_api(
+    response_format: Any, expected: Any
+) -> None:
+    """OpenAI's three types, and any schema, are response formats."""
     form = parse_response_format(openai_format(response_format))
     assert (form and form.schema) == expected
 
 
 @pytest.mark.parametrize(
-    ("response_format", "said"),
+    ("response_format", "message"),
     [
         ({"type": "json_schema", "schema": SCHEMA}, "response_format is"),
         ({"type": "json_schema", "json_schema": {"name": "Fruit"}}, "response_format is"),
-        (7, "7 is no schema"),
+        (7, "7 is not a schema"),
     ],
 )
-def test_what_holds_no_schema_is_refused(response_format: Any, said: str) -> None:
-    """An error says where the schema belongs, before any model runs."""
-    with pytest.raises(ParameterError, match=said):
+def test_what_is_not_a_schema_is_refused(response_format: Any, message: str) -> None:
+    """The error shows where the schema belongs, before the model runs."""
+    with pytest.raises(ParameterError, match=message):
         openai_format(response_format)
-    with pytest.raises(ParameterError, match=said):
+    with pytest.raises(ParameterError, match=message):
         chat_of().with_structured_output(response_format)
 
 
 def test_only_json_mode_needs_no_schema() -> None:
-    """Any object will do for "json_mode"; the other methods must know what they are to write."""
+    """Without a schema, "json_mode" accepts any object; the other methods raise."""
     kwargs = bound(chat_of().with_structured_output(None, method="json_mode"))
     assert kwargs["response_format"] == {"type": "json_object"}
     for method in ("json_schema", "function_calling"):
@@ -134,7 +136,7 @@ def test_only_json_mode_needs_no_schema() -> None:
 
 
 def test_further_arguments_are_the_calls() -> None:
-    """What the method itself does not know is bound, as with other chat models."""
+    """Other arguments are bound, as with other chat models."""
     for method in METHODS:
         structured = chat_of().with_structured_output(Fruit, method=method, temperature=0.5)
         assert bound(structured)["temperature"] == 0.5

@@ -23,7 +23,7 @@ from urial_core.errors import UnsupportedContentError, UnsupportedModelError
 
 PAGE = len(PROMPT.prefix.split())
 FRAME = 4
-"""Words that a section's header and its two fences add."""
+"""Words that a turn's header and its two fences add."""
 
 
 def letters(text: str) -> list[int]:
@@ -40,7 +40,7 @@ def history(turns: int) -> list[BaseMessage]:
 
 
 def test_texts_are_counted_by_the_models_tokenizer() -> None:
-    """``get_num_tokens`` asks the model; ``custom_get_token_ids`` goes before it."""
+    """``get_num_tokens`` asks the model; ``custom_get_token_ids`` takes precedence."""
     assert chat_of().get_num_tokens("one two three") == 3
     chat = chat_of(custom_get_token_ids=letters)
     assert chat.get_num_tokens("one") == 3
@@ -48,7 +48,7 @@ def test_texts_are_counted_by_the_models_tokenizer() -> None:
 
 
 def test_token_ids_come_from_the_model_or_not_at_all() -> None:
-    """No other model's tokenizer is ever asked: LangChain's default, GPT-2's, would be wrong."""
+    """LangChain's default tokenizer, GPT-2's, is never used."""
     with pytest.raises(UnsupportedModelError, match="custom_get_token_ids"):
         ChatUrial(llm=PlainLLM()).get_token_ids("one")
 
@@ -71,7 +71,7 @@ def test_without_a_tokenizer_the_count_is_a_careful_guess() -> None:
 
 
 def test_messages_are_counted_as_they_stand_on_the_page() -> None:
-    """Sections count with their headers and fences, the constant page before them does not."""
+    """Turns count with their headers and fences; the constant prompt prefix does not count."""
     chat = chat_of()
     one = chat.get_num_tokens_from_messages([HumanMessage("Hi there")])
     assert one == FRAME + 2
@@ -108,7 +108,7 @@ def test_what_fits_by_the_profile_fits_the_window() -> None:
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
 def test_what_does_not_fit_is_langchains_error_and_this_projects(way: str) -> None:
-    """One error is caught by both classes, and tells the sizes and the ways out."""
+    """The error is an instance of both classes, and names the sizes and the remedies."""
     chat = chat_of(context_window=PAGE + 100)
     long = "word " * 100
     attempts: dict[str, Callable[[], Any]] = {
@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_langchains_error_and_this_projects(way: str) -> No
 
 
 def test_overflow_trim_drops_the_oldest_turns() -> None:
-    """With ``overflow="truncate"`` whole turns go, oldest first; rules and the last question stay."""
+    """With ``overflow="truncate"`` the oldest turns are dropped; system and last messages stay."""
     chat = chat_of(context_window=PAGE + 130, overflow="truncate", max_tokens=64)
     message = chat.invoke(history(10))
     [request] = chat.llm.requests
@@ -138,7 +138,7 @@ def test_overflow_trim_drops_the_oldest_turns() -> None:
 
 
 def test_the_window_leaves_room_for_the_reply() -> None:
-    """Without ``max_tokens`` a reply takes what the window leaves; with it, that much is kept."""
+    """Without ``max_tokens`` a reply takes what the window leaves; with it, so much is reserved."""
     chat = chat_of(context_window=PAGE + 200)
     chat.invoke("Hi")
     [request] = chat.llm.requests

@@ -1,4 +1,4 @@
-"""Tool calls from the page to LangChain: every way to ask, and what LangChain does then."""
+"""Tool calls in every way to invoke the chat model, and what LangChain does with them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add(a: int, b: int) -> int:
 
 @tool
 def now() -> str:
-    """Tell the time."""
+    """Return the time."""
     return "noon"
 
 
@@ -86,10 +86,10 @@ def total(chunks: list[AIMessageChunk]) -> AIMessageChunk:
 @pytest.mark.parametrize("choice", [None, "any"])
 def test_every_way_gives_the_same_calls(way: str, choice: str | None) -> None:
     """Asked in any way, the reply holds the calls, ids of their own, and no text."""
-    begun = f"{ADD}\n{NOW}{END}{JUNK}".removeprefix('{"name":')  # the page has opened a call
+    begun = f"{ADD}\n{NOW}{END}{JUNK}".removeprefix('{"name":')  # the prompt has opened a call
     script = begun if choice else calling(ADD, NOW)
     chat = chat_of(pieces(script)).bind_tools([add, now], tool_choice=choice)
-    message = ask(way, chat, "Add, and tell the time.")
+    message = ask(way, chat, "Add, and give the time.")
     assert [(c["name"], c["args"]) for c in message.tool_calls] == [
         ("add", {"a": 127, "b": 12}),
         ("now", {}),
@@ -112,7 +112,7 @@ def test_an_answer_needs_no_tool(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_call_that_cannot_be_made_is_no_exception(way: str) -> None:
-    """What is no call of a known tool is reported as invalid, and makes nothing happen."""
+    """A call of an unknown tool is reported as invalid, and nothing is executed."""
     broken = '{"name": "add", "arguments": {"a": "many"'
     chat = chat_of(pieces(calling(broken))).bind_tools([add])
     message = ask(way, chat, "Add.")
@@ -166,7 +166,7 @@ def test_disabled_streaming_with_tools_gives_calls_whole() -> None:
 
 
 def test_a_conversation_with_calls_stands_on_the_page() -> None:
-    """Tools, calls, results and failures each have their section, in order."""
+    """Tools, calls, results and failures each have their turn, in order."""
     chat = chat_of(answering("139"))
     chat.bind_tools([add]).invoke(
         [
@@ -177,11 +177,11 @@ def test_a_conversation_with_calls_stands_on_the_page() -> None:
             ToolMessage("Overheated.", tool_call_id="x", status="error"),
         ]
     )
-    page = chat.llm.requests[0].prompt.rpartition("127 + 12?")[2]
-    headers = [line for line in page.splitlines() if line.startswith("# ")]
+    prompt = chat.llm.requests[0].prompt.rpartition("127 + 12?")[2]
+    headers = [line for line in prompt.splitlines() if line.startswith("# ")]
     assert headers[:3] == ["# Answer:", "# Tool call:", "# Tool result:"]
-    assert f"\n{ADD}\n" in page
-    assert "add (error)\nOverheated." in page
+    assert f"\n{ADD}\n" in prompt
+    assert "add (error)\nOverheated." in prompt
 
 
 def test_tools_are_counted_as_they_stand_on_the_page() -> None:
@@ -220,7 +220,7 @@ async def test_a_batch_with_tools_stays_one_batch() -> None:
 
 @pytest.mark.parametrize("streaming", [None, True])
 def test_an_agent_loops_until_the_answer(streaming: Any) -> None:
-    """An agent runs the calls and asks again; what is wrong with a call comes back as an error."""
+    """An agent runs the calls and asks again; an invalid call comes back as an error."""
     unfit = '{"name": "add", "arguments": {"a": "many"}}'
     again = unfit.removeprefix('{"name": "add", "arguments":')  # a second try, no better
     scripts = [calling(unfit), again, calling(ADD), answering("It is 139.")]
@@ -237,7 +237,7 @@ def test_an_agent_loops_until_the_answer(streaming: Any) -> None:
 def test_typed_output_comes_as_objects() -> None:
     """The reply's JSON is an object of the class; as a dict, it grows while it is streamed."""
     fruit = '{"name": "fig", "colours": ["green", "blue"]}'
-    script = fruit.removeprefix("{")  # the page has opened the object
+    script = fruit.removeprefix("{")  # the prompt has opened the object
     chat = chat_of(pieces(f"{script}{END}{JUNK}"))
     assert chat.with_structured_output(Fruit).invoke("A fruit?") == Fruit(
         name="fig", colours=["green", "blue"]
@@ -262,15 +262,15 @@ def test_a_reply_that_was_cut_is_no_object(way: str) -> None:
     assert isinstance(raw["parsing_error"], OutputParserException)
 
 
-@pytest.mark.parametrize("held", [True, False])
-def test_a_reply_that_does_not_fit_is_no_object(held: bool) -> None:
-    """A dict too is held against the schema; the error says what is wrong and has the text."""
-    unfit = '{"name": "fig"}' if held else '"name": "fig"}'
+@pytest.mark.parametrize("constrained", [True, False])
+def test_a_reply_that_does_not_match_is_an_error(constrained: bool) -> None:
+    """A dict is validated too; the error names what is invalid and holds the text."""
+    unfit = '{"name": "fig"}' if constrained else '"name": "fig"}'
     chat = ChatUrial(
         llm=FakeModel(
             unfit,
             '"name": "fig"}',
-            features=ModelFeatures(enforces_choices=held, enforces_json=held),
+            features=ModelFeatures(enforces_choices=constrained, enforces_json=constrained),
         ),
         prompt=PROMPT,
     )
@@ -298,8 +298,8 @@ def test_one_reply_that_does_not_fit_leaves_the_others_of_its_batch() -> None:
     assert right == Fruit(name="fig", colours=[])
 
 
-def test_a_schema_that_cannot_be_held_to_is_refused_before_the_model_runs() -> None:
-    """What is no JSON schema is an error of this project's that says so; nothing is asked."""
+def test_an_invalid_schema_is_refused_before_the_model_runs() -> None:
+    """An invalid JSON schema is an error of this project; the model gets no request."""
     chat = chat_of()
     with pytest.raises(UnsupportedSchemaError, match="The schema is not valid"):
         chat.with_structured_output({"title": "Fruit", "type": "berry"}).invoke("A fruit?")

@@ -23,7 +23,7 @@ from urial_core.errors import UnsupportedContentError
 
 ADD = tool_call(name="add", args={"a": 1}, id="1")
 CALL = ToolCall("add", '{"a": 1}', "1")
-BLOCK = {"type": "parse_tools", "name": "add", "input": {"a": 1}, "id": "1"}
+BLOCK = {"type": "tool_use", "name": "add", "input": {"a": 1}, "id": "1"}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -63,7 +63,7 @@ def test_a_call_is_read_once_wherever_it_stands(message: AIMessage) -> None:
 
 
 def test_calls_keep_their_order() -> None:
-    """Several calls stand in the order they were made in."""
+    """Several calls are written in the order they were made in."""
     calls = [tool_call(name=name, args={}, id=name) for name in "cab"]
     [message] = core_messages([AIMessage("", tool_calls=calls)])
     assert [call.name for call in message.tool_calls] == ["c", "a", "b"]
@@ -77,7 +77,7 @@ def test_calls_keep_their_order() -> None:
 def test_an_invalid_call_is_written_as_far_as_it_can_be(
     arguments: str | None, expected: str
 ) -> None:
-    """What is no JSON object cannot stand on the page; the call does, for its error follows it."""
+    """Invalid arguments become an empty object; the call is kept, since its error follows it."""
     invalid = invalid_tool_call(name=None, args=arguments, id="1", error="no")
     [message] = core_messages([AIMessage("", invalid_tool_calls=[invalid])])
     assert message.tool_calls == (ToolCall("unknown", expected, "1"),)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_urial.replies import delta_chunk, end_chunk, generation
+from langchain_urial.replies import event_chunk, generation
 from urial_core import (
     GenerationParameters,
     InvalidToolCall,
@@ -22,11 +22,11 @@ from urial_core import (
     TextDelta,
 )
 from urial_core.composing import ReplyRequest
-from urial_core.decoding import ToolCallDelta
+from urial_core.replies import ToolCallDelta
 from urial_core.tools import ToolCall
 
 REQUEST = ReplyRequest(
-    prompt="page",
+    prompt="prompt",
     prefix_length=0,
     stop=(),
     parameters=GenerationParameters(max_tokens=9),
@@ -59,7 +59,7 @@ def deltas(calls: Sequence[ToolCall], cuts: int) -> list[ToolCallDelta]:
 
 def streamed(events: Sequence[Any], end: ReplyEnd = END) -> list[AIMessageChunk]:
     """The chunks for a stream of events."""
-    chunks = [delta_chunk(event) for event in events] + [end_chunk(end, REQUEST, "model")]
+    chunks = [event_chunk(event, REQUEST, "model") for event in (*events, end)]
     messages = [chunk.message for chunk in chunks]
     assert all(isinstance(message, AIMessageChunk) for message in messages)
     return messages  # type: ignore[return-value]
@@ -72,7 +72,7 @@ def total(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
 
 
 def test_a_reply_carries_its_calls() -> None:
-    """Name, arguments as objects, and id; no text where nothing was said."""
+    """It has name, arguments as objects, and id; no text where the reply has none."""
     message = whole(Reply("", END, tool_calls=CALLS))
     assert message.content == ""
     assert [(c["name"], c["args"], c["id"]) for c in message.tool_calls] == [
@@ -84,9 +84,9 @@ def test_a_reply_carries_its_calls() -> None:
     assert whole(Reply("Let me see.", END, tool_calls=CALLS)).content == "Let me see."
 
 
-def test_what_was_meant_as_a_call_is_reported() -> None:
+def test_an_invalid_call_is_reported() -> None:
     """An invalid call keeps what the model wrote, and the reason why it cannot be made."""
-    invalid = InvalidToolCall("{nonsense", "It is no JSON.", "add", "x")
+    invalid = InvalidToolCall("{nonsense", "It is not JSON.", "add", "x")
     message = whole(Reply("", ReplyEnd("tool_calls", invalid_tool_calls=(invalid,))))
     assert message.tool_calls == []
     assert message.invalid_tool_calls == [
@@ -95,13 +95,13 @@ def test_what_was_meant_as_a_call_is_reported() -> None:
             "name": "add",
             "args": "{nonsense",
             "id": "x",
-            "error": "It is no JSON.",
+            "error": "It is not JSON.",
         }
     ]
 
 
-def test_a_call_that_only_does_not_fit_is_left_to_langchains_tools() -> None:
-    """A tool's own check tells the model what is wrong; at an invalid call, an agent would end."""
+def test_a_call_that_does_not_match_its_schema_is_left_to_langchains_tools() -> None:
+    """The tool's own validation reports the error to the model; an invalid call ends an agent."""
     unfit = InvalidToolCall('{"a": "x"}', "'x' is not an integer.", "add", "x")
     end = ReplyEnd("tool_calls", invalid_tool_calls=(unfit,))
     for message in (whole(Reply("", end)), total(streamed([], end))):
@@ -170,8 +170,8 @@ def test_blocks_of_the_new_form_hold_the_calls() -> None:
 
 def test_langchains_own_sum_is_the_same() -> None:
     """What ``invoke`` makes of a stream, as LangGraph has it do, has the calls too."""
-    events = [delta_chunk(piece) for piece in deltas(CALLS, 5)]
-    chunks = [*events, end_chunk(END, REQUEST, "model")]
+    events = (*deltas(CALLS, 5), END)
+    chunks = [event_chunk(event, REQUEST, "model") for event in events]
     message = generate_from_stream(iter(chunks)).generations[0].message
     assert isinstance(message, AIMessage)
     assert message.tool_calls == whole(Reply("", END, tool_calls=CALLS)).tool_calls

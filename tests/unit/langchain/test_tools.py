@@ -1,4 +1,4 @@
-"""Tools: what can be bound, and which of it is to be called."""
+"""Tools: what can be bound, and how to choose one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def from_runnable() -> BaseTool:
     ids=range(10),
 )
 def test_whatever_describes_a_function_can_be_bound(given: Any) -> None:
-    """Each is bound under ``tools`` in OpenAI's form, and is a tool of the core's."""
+    """Each is bound under ``tools`` as OpenAI writes it, and is a tool of the core."""
     bound = chat_of().bind_tools([given()])
     assert isinstance(bound, RunnableBinding)
     [written] = bound.kwargs["tools"]
@@ -96,21 +96,21 @@ def test_whatever_describes_a_function_can_be_bound(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tools", "said"),
+    ("tools", "reason"),
     [
         ([{"type": "web_search_preview"}], "'web_search_preview' is run by its provider's servers"),
         ([{"type": "object"}], "cannot be bound as a tool"),
         ([7], "cannot be bound as a tool"),
     ],
 )
-def test_what_cannot_be_called_is_refused_when_bound(tools: list[Any], said: str) -> None:
-    """What is no function is an error before any call."""
-    with pytest.raises(ParameterError, match=said):
+def test_what_cannot_be_called_is_refused_when_bound(tools: list[Any], reason: str) -> None:
+    """What is not a function is an error before any call."""
+    with pytest.raises(ParameterError, match=reason):
         chat_of().bind_tools(tools)
 
 
 def test_one_tool_may_be_bound_twice_but_two_need_two_names() -> None:
-    """The same tool again says nothing new; another of the same name could not be told apart."""
+    """A duplicate is left out; another tool of the same name is an error."""
     bound = chat_of().bind_tools([add, add])
     use = parse_tools(bound.kwargs["tools"])
     assert use is not None
@@ -138,7 +138,7 @@ def test_one_tool_may_be_bound_twice_but_two_need_two_names() -> None:
         ({"type": "tool", "name": "add"}, NAMED, "required", "add"),
     ],
 )
-def test_every_way_to_choose_means_one_thing(
+def test_every_way_to_write_a_choice_is_understood(
     choice: Any, expected: Any, mode: str, forced: str | None
 ) -> None:
     """The words of LangChain, OpenAI and Anthropic for a choice all reach the core."""
@@ -160,21 +160,21 @@ def test_an_unknown_tool_cannot_be_chosen(choice: Any) -> None:
 
 
 def test_a_call_cannot_be_required_of_no_tools() -> None:
-    """Without tools, nothing can have to be called; the other choices are no matter."""
+    """Without tools, a required call is an error; the other choices are ignored."""
     with pytest.raises(ParameterError, match="there are no tools to call"):
         chat_of().bind_tools([], tool_choice="any")
     assert chat_of().bind_tools([], tool_choice="none").invoke("Hi").content == "Hello!"
 
 
 def test_a_tool_may_have_the_name_of_a_choice() -> None:
-    """A tool's name goes before the word."""
+    """The tool's name takes precedence."""
     named = {**FUNCTION, "name": "any"}
     choice = openai_choice("any", openai_tools([named, add]))
     assert choice == {"type": "function", "function": {"name": "any"}}
 
 
 def test_options_of_the_tools_are_bound_with_them() -> None:
-    """Parallel calls, strict schemas, a form for answers, and the call's other arguments."""
+    """Parallel calls, strict schemas, a response format, and other arguments of the call."""
     bound = chat_of().bind_tools(
         [add], parallel_tool_calls=False, strict=True, response_format=Add, temperature=0.5
     )

@@ -1,4 +1,4 @@
-"""Translation: LangChain's messages onto the page, and what the model writes back into theirs."""
+"""Translation: LangChain's messages to the prompt, and the reply to LangChain's messages."""
 
 from __future__ import annotations
 
@@ -75,32 +75,32 @@ def merged(chat: ChatUrial, **kwargs: Any) -> tuple[list[AIMessageChunk], AIMess
 def test_every_kind_of_message_has_its_role_and_text(
     message: BaseMessage, expected: Message
 ) -> None:
-    """A message keeps its role and its text; thoughts are no part of what was said."""
+    """A message keeps its role and its text; reasoning is left out."""
     assert core_messages([message]) == [expected]
 
 
 @pytest.mark.parametrize(
-    ("message", "error", "said"),
+    ("message", "error", "reason"),
     [
         (
             HumanMessage([{"type": "image_url", "image_url": {"url": "data:,"}}]),
             UnsupportedContentError,
             "human message holds a block of type 'image_url'.*read text only",
         ),
-        (ChatMessage("?", role="narrator"), ConversationError, "'narrator' has no place"),
-        (RemoveMessage(id="1"), ConversationError, "'RemoveMessage' has no place"),
+        (ChatMessage("?", role="narrator"), ConversationError, "'narrator' is unknown"),
+        (RemoveMessage(id="1"), ConversationError, "'RemoveMessage' is unknown"),
     ],
 )
-def test_what_cannot_be_written_on_a_page_is_refused_with_the_reason(
-    message: BaseMessage, error: type[Exception], said: str
+def test_unsupported_content_is_refused_with_the_reason(
+    message: BaseMessage, error: type[Exception], reason: str
 ) -> None:
-    """Nothing a message holds is silently left out: what is not text is an error that helps."""
-    with pytest.raises(error, match=said):
+    """Content other than text is an error with advice, and not silently left out."""
+    with pytest.raises(error, match=reason):
         chat_of().invoke([message, HumanMessage("Hi")])
 
 
 def test_a_conversation_stands_on_the_page_in_order() -> None:
-    """The page holds the constant part, then each message under its header, then an open answer."""
+    """The prompt is the constant prefix, each message under its header, then an open answer."""
     chat = chat_of()
     tool = ToolMessage("7", tool_call_id="1", name="add")
     chat.invoke(
@@ -162,7 +162,7 @@ def test_the_reason_of_the_end_is_reported_both_ways(
 
 
 def test_log_probabilities_have_the_shape_of_the_openai_api() -> None:
-    """Each token of the reply, and no token of its format, stands in ``logprobs["content"]``."""
+    """Each token of the reply, and no token of its format, is in ``logprobs["content"]``."""
     chat = ChatUrial(llm=ReportingModel(*CHUNKS), prompt=PROMPT, top_logprobs=2)
     content = chat.invoke("Hi").response_metadata["logprobs"]["content"]
     assert [item["token"] for item in content] == ["Hé", "llo"]

@@ -1,4 +1,4 @@
-"""Doubles: LLMs of LlamaIndex's, each with one property that a rule is about."""
+"""Fake LlamaIndex LLMs, each with the one property that a rule is about."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urial_core import Prompt
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 END = "\n````\n"
-"""What ends an answer section of the default format."""
+"""What ends an answer of the default format."""
 JUNK = "\n# Query:\n````\nAnd now?"
 """What a base model writes on after the end."""
 PIECES = ["Hel", "lo", "!", END[:3], END[3:], JUNK]
@@ -42,7 +42,7 @@ class PlainLLM(CustomLLM):
     max_tokens: int = 7
     echoes: bool = False
     cumulative: bool = False
-    """Whether its stream tells all there is so far and not what is new."""
+    """Whether its stream reports the whole text so far instead of what is new."""
 
     _seen: list[Any] = PrivateAttr(default_factory=list)
     _busy: int = PrivateAttr(default=0)

@@ -1,4 +1,4 @@
-"""Around LLMs that nobody told this project about: what they do is found out or made good."""
+"""Around unknown LLM classes: what they can do is derived from the class."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ async def test_a_plain_llm_is_dealt_with(way: str, *, echoes: bool, cumulative: 
     assert kwargs == {}
 
 
-def test_its_own_settings_are_kept_until_others_are_said() -> None:
-    """The owner's limit counts; one of the call goes before it, on a copy of the LLM."""
+def test_its_own_settings_are_kept_until_others_are_set() -> None:
+    """The owner's limit is kept; the call's takes precedence, on a copy of the LLM."""
     llm = PlainLLM()
     urial = UrialLLM(llm=llm, prompt=PROMPT)
     assert urial.metadata.num_output == 7
@@ -37,7 +37,7 @@ def test_its_own_settings_are_kept_until_others_are_said() -> None:
 
 
 async def test_calls_of_a_blocking_llm_do_not_overlap_nor_block_the_loop() -> None:
-    """Its calls run one after the other in a thread of their own, and the loop goes on."""
+    """Its calls run one after the other in their own thread, and the event loop keeps running."""
     urial = UrialLLM(llm=PlainLLM(), prompt=PROMPT)
     ticks = 0
 
@@ -68,8 +68,8 @@ async def test_four_overlapping_answers_take_about_the_time_of_one() -> None:
 
 
 @pytest.mark.parametrize("kind", [PlainLLM, AsyncLLM])
-async def test_the_wrapped_llm_tells_its_handlers_of_no_error(kind: type[PlainLLM]) -> None:
-    """Its stream is left at the delimiter, which is no failure; handlers of both see one call."""
+async def test_the_wrapped_llm_reports_no_error_to_its_handlers(kind: type[PlainLLM]) -> None:
+    """Closing its stream at the delimiter is not a failure; handlers of both see one call."""
     inner, outer = (
         LlamaDebugHandler(print_trace_on_end=False),
         LlamaDebugHandler(print_trace_on_end=False),
@@ -87,7 +87,9 @@ async def test_the_wrapped_llm_tells_its_handlers_of_no_error(kind: type[PlainLL
 
 def test_templates_that_have_no_effect_are_told() -> None:
     """A system prompt or a template on the wrapped LLM would be lost in silence: it warns."""
-    with pytest.warns(UserWarning, match="system_prompt of the PlainLLM given have no effect"):
+    effect = "system_prompt of the PlainLLM given have no effect"
+    with pytest.warns(UserWarning, match=effect) as caught:
         UrialLLM(llm=PlainLLM(system_prompt="Be brief."), prompt=PROMPT)
+    assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="completion_to_prompt"):
         UrialLLM(llm=PlainLLM(completion_to_prompt=lambda text: f"<<{text}>>"), prompt=PROMPT)

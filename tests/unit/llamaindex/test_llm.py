@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import threading
 import warnings
 from typing import Any
 
@@ -15,38 +16,44 @@ from llama_index.core.prompts import PromptTemplate
 from pydantic import ValidationError
 
 from llamaindex_urial import UrialLLM
-from urial_core import ContextOverflowError, ParameterError, UnsupportedModelError, load_prompt
+from urial_core import (
+    ContextOverflowError,
+    ModelFeatures,
+    ParameterError,
+    UnsupportedModelError,
+    load_prompt,
+)
 from urial_core.testing import FakeModel
 
 PROMPT = load_prompt("short")
 
 
 def llm_of(*scripts: Any, window: int | None = None, **fields: Any) -> UrialLLM:
-    """An LLM around a scripted model."""
+    """Return an LLM around a fake model."""
     return UrialLLM(llm=FakeModel(*scripts, context_window=window), prompt=PROMPT, **fields)
 
 
 def prompts_of(llm: UrialLLM) -> list[str]:
-    """The pages that the model was given."""
+    """Return the prompts that the model got."""
     return [request.prompt for request in llm.llm.requests]
 
 
-def test_a_prompt_is_one_query_on_the_page() -> None:
-    """``complete`` puts the prompt on the page; ``formatted=True`` sends it as it is."""
+def test_a_prompt_is_one_query() -> None:
+    """``complete`` writes the prompt as a query; ``formatted=True`` sends it as it is."""
     llm = llm_of(["Hi!"])
     llm.complete("Hello")
     llm.complete("Hello", formatted=True)
-    page, plain = prompts_of(llm)
-    assert page.startswith(PROMPT.prefix)
-    assert page.endswith("# Query:\n````\nHello\n````\n\n# Answer:\n````\n")
+    full, plain = prompts_of(llm)
+    assert full.startswith(PROMPT.prefix)
+    assert full.endswith("# Query:\n````\nHello\n````\n\n# Answer:\n````\n")
     assert plain == "Hello"
 
 
-def test_the_window_is_what_the_page_leaves() -> None:
-    """LlamaIndex plans with the window less the page; a reply has its share of the rest."""
+def test_the_window_is_what_the_prompt_prefix_leaves() -> None:
+    """LlamaIndex plans with the window less the prefix; a reply has its share of the rest."""
     llm = llm_of(window=4000)
-    page = llm.prefix_tokens
-    assert 4000 - page - 40 < llm.metadata.context_window < 4000 - page
+    prefix = llm.prefix_tokens
+    assert 4000 - prefix - 40 < llm.metadata.context_window < 4000 - prefix
     assert llm.metadata.num_output == llm.metadata.context_window // 4
     assert llm_of(window=4000, max_tokens=99).metadata.num_output == 99
     assert llm.metadata.is_chat_model
@@ -55,16 +62,17 @@ def test_the_window_is_what_the_page_leaves() -> None:
     assert not llm_of(is_function_calling_model=False).metadata.is_function_calling_model
 
 
-def test_a_window_too_small_for_retrieval_is_told_at_once() -> None:
-    """Where no question about a retrieved text could be asked, making the LLM warns."""
-    with pytest.warns(UserWarning, match="too little for LlamaIndex's query engines"):
+def test_a_window_too_small_for_retrieval_warns_at_once() -> None:
+    """Constructing the LLM warns if no question about a retrieved text would fit."""
+    with pytest.warns(UserWarning, match="too little for LlamaIndex's query engines") as caught:
         llm_of(window=900)
+    assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         llm_of(window=4000)
 
 
-def test_a_conversation_too_long_is_no_value_error() -> None:
+def test_a_conversation_too_long_is_not_a_value_error() -> None:
     """``Refine`` swallows ValueErrors as empty answers; an overflow must not be lost so."""
     llm = llm_of(window=1500)
     with pytest.raises(ContextOverflowError) as caught:
@@ -72,8 +80,8 @@ def test_a_conversation_too_long_is_no_value_error() -> None:
     assert not isinstance(caught.value, ValueError)
 
 
-def test_settings_of_a_call_go_before_those_of_the_llm() -> None:
-    """max_tokens, temperature and the like may be said anew at each call; stop strings add up."""
+def test_arguments_of_a_call_take_precedence_over_settings() -> None:
+    """Each call may set max_tokens, temperature and the like; stop strings add up."""
     llm = llm_of(["x"], temperature=0.5, max_tokens=9, stop=["A"])
     llm.complete("Hi", temperature=0.1, stop="B")
     parameters = llm.llm.requests[0].parameters
@@ -81,8 +89,8 @@ def test_settings_of_a_call_go_before_those_of_the_llm() -> None:
     assert parameters.stop == ("B", "A")
 
 
-def test_wrong_parameters_are_told_before_the_model_runs() -> None:
-    """A wrong value or an unknown name is a clear error; the model sees nothing of it."""
+def test_invalid_parameters_are_reported_before_the_model_runs() -> None:
+    """An invalid value or an unknown name is a clear error; the model gets no request."""
     with pytest.raises(ParameterError, match="temperature is -1"):
         llm_of(temperature=-1)
     with pytest.raises(ValidationError, match="temprature"):
@@ -95,8 +103,40 @@ def test_wrong_parameters_are_told_before_the_model_runs() -> None:
     assert llm.llm.requests == []
 
 
+@pytest.mark.parametrize("kwargs", [{"model": "other"}, {"unknown": 1}])
+async def test_features_are_read_in_another_thread(kwargs: dict[str, Any]) -> None:
+    """A server may have to be asked what a call's arguments mean: the event loop goes on."""
+    threads = set[int]()
+
+    class Server(FakeModel):
+        @property
+        def features(self) -> ModelFeatures:
+            threads.add(threading.get_ident())
+            return ModelFeatures(with_model=lambda _: self, with_arguments=lambda _: self)
+
+    llm = UrialLLM(llm=Server("Hi!"), prompt=PROMPT)
+    message = ChatMessage(content="Hello")
+    assert (await llm.achat([message], **kwargs)).message.content == "Hi!"
+    assert (await llm.acomplete("Hello", **kwargs)).text == "Hi!"
+    stream = [item async for item in await llm.astream_chat([message], **kwargs)]
+    assert stream[-1].message.content == "Hi!"
+    stream = [item async for item in await llm.astream_complete("Hello", **kwargs)]
+    assert stream[-1].text == "Hi!"
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_a_call_may_name_another_model() -> None:
+    """``model`` runs another model where there can be one, as in ``ChatUrial``."""
+    llm = UrialLLM(model="some/model")
+    call = llm._call({"model": "other/model"})
+    assert (call.model_name, call.chat.model.name) == ("other/model", "other/model")
+    with pytest.raises(UnsupportedModelError, match="Make a second UrialLLM"):
+        llm_of(["x"]).complete("Hi", model="other/model")
+
+
 def test_there_must_be_a_model() -> None:
-    """Neither a model nor a name is an error that says what to pass."""
+    """The error names what to pass."""
     with pytest.raises(UnsupportedModelError, match="pass llm="):
         UrialLLM()
 
@@ -119,7 +159,7 @@ def test_copies_share_the_model() -> None:
     for twin in (copy.copy(llm), copy.deepcopy(llm), llm.model_copy(update={"max_tokens": 3})):
         assert twin.llm is llm.llm
         assert twin.complete("Hello").text == "Hi!"
-    named = pickle.loads(pickle.dumps(UrialLLM(model="some/model", seed=4)))
+    named = pickle.loads(pickle.dumps(UrialLLM(model="some/model", seed=4)))  # noqa: S301
     assert (named.model_name, named.seed) == ("some/model", 4)
 
 
@@ -134,17 +174,17 @@ def test_it_is_what_settings_take() -> None:
         Settings._llm = before
 
 
-def test_a_system_prompt_stands_behind_the_page() -> None:
-    """``system_prompt`` of LlamaIndex's is a system section, once, after the constant examples."""
+def test_a_system_prompt_follows_the_prompt_prefix() -> None:
+    """LlamaIndex's ``system_prompt`` is one system turn, after the constant examples."""
     llm = llm_of(["Hi!"], system_prompt="Be brief.")
     llm.predict(PromptTemplate("Hello"))
-    page = prompts_of(llm)[0]
-    assert page.startswith(PROMPT.prefix)
-    assert page.count("Be brief.") == 1
+    prompt = prompts_of(llm)[0]
+    assert prompt.startswith(PROMPT.prefix)
+    assert prompt.count("Be brief.") == 1
 
 
 def test_a_chat_model_is_refused_by_name() -> None:
-    """What has a template of its own cannot be a base model; nor can a UrialLLM."""
+    """What has its own chat template cannot be a base model, and neither can a UrialLLM."""
 
     class Chat(MockLLM):
         @property

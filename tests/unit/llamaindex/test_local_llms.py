@@ -57,7 +57,7 @@ LlamaCPP.__module__ = "llama_index.llms.llama_cpp.base"
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_llama_cpp_is_asked_by_the_object_inside(way: str) -> None:
+async def test_llama_cpp_is_called_by_the_object_inside(way: str) -> None:
     """Stop strings and parameters reach llama.cpp, which the class itself would drop."""
     llm = LlamaCPP()
     urial = UrialLLM(llm=llm, prompt=PROMPT)
@@ -70,7 +70,9 @@ async def test_llama_cpp_is_asked_by_the_object_inside(way: str) -> None:
     assert urial.tokenizer("ab") == [1, 97, 98]
 
 
-def test_llama_cpp_holds_typed_answers_to_their_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_llama_cpp_constrains_typed_answers_to_their_schema(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The schema becomes a grammar of the call."""
     seen = list[str]()
 

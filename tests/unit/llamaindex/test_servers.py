@@ -119,7 +119,7 @@ def urial_of(kind: str, server: StubServer, **fields: Any) -> UrialLLM:
 async def test_the_reply_is_clean_and_the_server_gets_the_page(
     kind: str, way: str, server: StubServer
 ) -> None:
-    """In every way, the whole page arrives with parameters and stop strings by the right names."""
+    """In every way, the prompt arrives with parameters and stop strings under the right names."""
     urial = urial_of(kind, server)
     assert await ask(way, urial, max_tokens=9, top_p=0.8, stop=["STOP"]) == "Hello!"
     [body] = server.bodies
@@ -136,7 +136,7 @@ async def test_the_reply_is_clean_and_the_server_gets_the_page(
 
 @pytest.mark.parametrize("kind", ["Ollama"])
 def test_ollama_is_asked_without_its_template(kind: str, server: StubServer) -> None:
-    """``raw`` leaves the Modelfile's template out, and the window is asked for in full."""
+    """``raw`` leaves the Modelfile's template out, and the full window is requested."""
     urial = urial_of(kind, server, additional_kwargs={"mirostat": 1, "stop": ["OWN"]})
     response = urial.complete("Hi")
     [body] = server.bodies
@@ -177,7 +177,7 @@ async def test_ollama_is_not_asked_for_its_window_in_an_event_loop(
 
 @pytest.mark.parametrize("kind", ["OpenAILike"])
 def test_what_the_owner_set_on_openai_like_is_kept(kind: str, server: StubServer) -> None:
-    """Its own limit, temperature, stop strings and further fields stay, beside the page's stops."""
+    """Its limit, temperature, stop strings and further fields are kept."""
     urial = urial_of(
         kind,
         server,
@@ -197,7 +197,7 @@ def test_what_the_owner_set_on_openai_like_is_kept(kind: str, server: StubServer
 
 @pytest.mark.parametrize("kind", ["OpenAILike"])
 def test_a_chat_endpoint_is_refused(kind: str, server: StubServer) -> None:
-    """A class that would put a chat template around the page is refused, and told how to mend."""
+    """A class that applies a chat template is refused, with advice."""
     with pytest.raises(UnsupportedModelError, match=r"pass OpenAILike\(is_chat_model=False\)"):
         urial_of(kind, server, is_chat_model=True)
     with pytest.raises(UnsupportedModelError, match="VllmServer is a chat model"):
@@ -206,7 +206,7 @@ def test_a_chat_endpoint_is_refused(kind: str, server: StubServer) -> None:
 
 @pytest.mark.parametrize("kind", ["Ollama"])
 def test_ollama_holds_typed_answers_to_their_schema(kind: str, server: StubServer) -> None:
-    """The schema goes to the server as ``format``; the answer is checked all the same."""
+    """The schema is sent to the server as ``format``; the answer is validated anyway."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"schema": schema}}
     server.answer = lambda _: json.dumps({"response": '{"a": 1}', "done": True}).encode()
@@ -218,7 +218,7 @@ def test_ollama_holds_typed_answers_to_their_schema(kind: str, server: StubServe
 @pytest.mark.parametrize("kind", ["Llamafile"])
 @pytest.mark.parametrize("way", ["complete", "stream"])
 def test_llamafile_tells_its_end_and_its_tokens(kind: str, way: str, server: StubServer) -> None:
-    """llama.cpp's own API has other names for the reason and the counts, which stand at the end."""
+    """llama.cpp's API has other names for the reason and the counts, in the last event."""
     end = {"content": "Hello!", "stop": True, "stop_type": "limit"}
     end |= {"tokens_evaluated": 50, "tokens_predicted": 7, "timings": {"cache_n": 40}}
     whole = json.dumps(end)
@@ -233,7 +233,7 @@ def test_llamafile_tells_its_end_and_its_tokens(kind: str, way: str, server: Stu
 
 @pytest.mark.parametrize("kind", ["Llamafile"])
 def test_llamafile_holds_typed_answers_to_their_schema(kind: str, server: StubServer) -> None:
-    """The schema goes to the server as it is."""
+    """The schema is sent to the server as it is."""
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"schema": schema}}
     server.answer = lambda _: json.dumps({"content": '{"a": 1}', "stop": True}).encode()

@@ -25,7 +25,7 @@ TOOL = FunctionTool.from_defaults(add)
 
 
 def llm_of(*scripts: Any, **fields: Any) -> UrialLLM:
-    """An LLM around a scripted model that nothing holds to a form."""
+    """Return an LLM around a fake model that is not constrained."""
     return UrialLLM(llm=FakeModel(*scripts), prompt=PROMPT, **fields)
 
 
@@ -37,7 +37,7 @@ def calls_in(response: Any) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("way", ["whole", "streamed"])
 def test_a_call_is_a_block_and_no_text(way: str) -> None:
-    """What stands in the call's section is a call, and none of it leaks as text."""
+    """The text of the call's turn is a call, and none of it leaks as text."""
     llm = llm_of([CALL, '{"name": "add", "argu', 'ments": {"a": 1, "b": "2"}}', "\n````\n"])
     if way == "whole":
         response = llm.chat_with_tools([TOOL], "What is 1 plus 2?")
@@ -54,9 +54,9 @@ def test_a_call_is_a_block_and_no_text(way: str) -> None:
 
 @pytest.mark.parametrize("way", ["whole", "streamed"])
 def test_a_call_that_cannot_be_made_reaches_the_agent(way: str) -> None:
-    """A call that stays wrong is a call all the same, so that the agent can tell the model."""
-    wrong = [CALL, '{"name": "add", "arguments": {"a": 1}}\n````\n']
-    llm = llm_of(wrong, [' {"a": 2}}\n````\n'])
+    """A call that stays invalid is still reported, so that the agent can tell the model."""
+    invalid = [CALL, '{"name": "add", "arguments": {"a": 1}}\n````\n']
+    llm = llm_of(invalid, [' {"a": 2}}\n````\n'])
     if way == "whole":
         response = llm.chat_with_tools([TOOL], "What is 1 minus 2?")
     else:
@@ -94,7 +94,7 @@ def test_the_history_given_is_left_as_it_is() -> None:
 
 
 def test_wrong_tools_are_told_before_the_model_runs() -> None:
-    """A tool that does not exist, or a schema that is none, is an error that names it."""
+    """An unknown tool or an invalid schema is an error that names it."""
     llm = llm_of(["x"])
     with pytest.raises(ParameterError, match="'sub' is to be called, but the tools are add"):
         llm.chat_with_tools([TOOL], "Hi", tool_choice="sub")

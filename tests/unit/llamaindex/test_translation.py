@@ -1,4 +1,4 @@
-"""Messages of LlamaIndex's on the page."""
+"""Translation: LlamaIndex's messages to the core's."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.output_parsers import PydanticOutputParser
 from pydantic import BaseModel
 
-from llamaindex_urial.translation import core_messages, reply_message
+from llamaindex_urial.responses import reply_message
+from llamaindex_urial.translation import core_messages
 from urial_core import Message, ToolCall
 from urial_core.errors import UnsupportedContentError
 
 
-def said(role: str, *blocks: Any, **additional: Any) -> ChatMessage:
+def message_of(role: str, *blocks: Any, **additional: Any) -> ChatMessage:
     """A message."""
     return ChatMessage(role=role, blocks=list(blocks), additional_kwargs=additional)
 
@@ -42,8 +43,8 @@ def said(role: str, *blocks: Any, **additional: Any) -> ChatMessage:
         (MessageRole.FUNCTION, "tool"),
     ],
 )
-def test_every_role_has_a_place(role: MessageRole, expected: str) -> None:
-    """Each of LlamaIndex's roles is one of the page's."""
+def test_every_role_is_translated(role: MessageRole, expected: str) -> None:
+    """Each of LlamaIndex's roles is one of the core's."""
     assert core_messages([ChatMessage(role=role, content="x")])[0].role == expected
     assert set(MessageRole) == {
         *(MessageRole.SYSTEM, MessageRole.DEVELOPER, MessageRole.USER, MessageRole.ASSISTANT),
@@ -53,7 +54,7 @@ def test_every_role_has_a_place(role: MessageRole, expected: str) -> None:
 
 def test_blocks_of_text_are_lines() -> None:
     """Texts follow each other as ``ChatMessage.content`` has it; thoughts are left out."""
-    message = said(
+    message = message_of(
         "user",
         TextBlock(text="one"),
         ThinkingBlock(content="hm"),
@@ -63,9 +64,9 @@ def test_blocks_of_text_are_lines() -> None:
     assert core_messages([message]) == [Message("user", "one\ntwo")]
 
 
-def test_what_is_no_text_is_refused() -> None:
-    """An image is an error that says so, and not left out in silence."""
-    message = said("user", TextBlock(text="What is this?"), ImageBlock(image=b"png"))
+def test_content_other_than_text_is_refused() -> None:
+    """An image is an error, and not silently left out."""
+    message = message_of("user", TextBlock(text="What is this?"), ImageBlock(image=b"png"))
     with pytest.raises(UnsupportedContentError, match="a ImageBlock: base models read text only"):
         core_messages([message])
 
@@ -75,13 +76,13 @@ def test_calls_are_read_from_blocks(arguments: Any) -> None:
     """A message may hold nothing but calls; their arguments may be a dictionary or text."""
     block = ToolCallBlock(tool_call_id="1", tool_name="weather", tool_kwargs=arguments)
     expected = Message("assistant", "", tool_calls=(ToolCall("weather", '{"city": "東京"}', "1"),))
-    assert core_messages([said("assistant", block)]) == [expected]
+    assert core_messages([message_of("assistant", block)]) == [expected]
 
 
 def test_calls_of_older_histories_are_read_once() -> None:
     """Where blocks and ``additional_kwargs`` both hold the calls, they are not doubled."""
     written = {"id": "1", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}
-    old = said("assistant", TextBlock(text="Let me see."), tool_calls=[written])
+    old = message_of("assistant", TextBlock(text="Let me see."), tool_calls=[written])
     new = reply_message("Let me see.", [ToolCall("weather", '{"city": "Rome"}', "1")])
     assert core_messages([old]) == core_messages([new])
     assert len(core_messages([new])[0].tool_calls) == 1
@@ -89,7 +90,7 @@ def test_calls_of_older_histories_are_read_once() -> None:
 
 def test_a_result_says_which_call_it_answers() -> None:
     """LlamaIndex's agents name the call by its id, and the tool not at all."""
-    message = said("tool", TextBlock(text="sunny"), tool_call_id="1")
+    message = message_of("tool", TextBlock(text="sunny"), tool_call_id="1")
     assert core_messages([message]) == [Message("tool", "sunny", tool_call_id="1")]
 
 
@@ -111,8 +112,8 @@ def test_a_schema_is_shown_with_single_braces() -> None:
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Ro', "[1]", "", None])
-def test_broken_arguments_of_a_history_are_none(arguments: Any) -> None:
-    """A stream that was cut leaves half a call in the history; it does not stop the next turn."""
+def test_invalid_arguments_of_a_history_are_empty(arguments: Any) -> None:
+    """Half a call in the history, of a stream that was closed, does not stop the next turn."""
     written = {"id": "1", "function": {"name": "weather", "arguments": arguments}}
-    [message] = core_messages([said("assistant", tool_calls=[written])])
+    [message] = core_messages([message_of("assistant", tool_calls=[written])])
     assert message.tool_calls == (ToolCall("weather", "{}", "1"),)

@@ -19,8 +19,8 @@ from urial_core.completion import (
 )
 from urial_core.errors import GenerationError
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.cut_json import rest_of
-from urial_core.structured.one_line_json import OneLineJson
+from urial_core.structured.json_closing import rest_of
+from urial_core.structured.json_scanner import OneLineJson
 
 __all__ = ["StreamReader", "completion_of", "completions_of", "usage_of"]
 

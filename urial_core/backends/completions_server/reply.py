@@ -11,13 +11,14 @@ from typing import Any
 
 from urial_core.backends.completions_server.answer import completion_of
 from urial_core.backends.completions_server.dialect import GENERIC, Dialect
-from urial_core.composing import ReplyRequest, format_of
-from urial_core.decoding import Reply, ReplyAssembler, ReplyEnd
+from urial_core.composing import ReplyRequest
+from urial_core.decoding.text_reply import decode_completion
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.errors import ConversationError, GenerationError, ServerError
+from urial_core.replies import Reply, ReplyEnd
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.json_repair import checked_json
 from urial_core.structured.json_scanner import JsonValue
+from urial_core.structured.json_validation import validate_json
 
 __all__ = ["reply_of"]
 
@@ -53,7 +54,7 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
     _raise_refusal(response)
     completion = completion_of(_as_completion(response), request, dialect)
     if request.response_format is None:
-        return ReplyAssembler(None, request).only(completion)
+        return decode_completion(request, completion)
     cut = completion.finish == "length"
     text = _fitting(completion.text, request, request.response_format, cut=cut)
     return Reply(text, ReplyEnd("end_of_text", usage=completion.usage), completion.logprobs)
@@ -96,10 +97,11 @@ def _with_text(choice: Any) -> Any:
 
 def _fitting(written: str, request: ReplyRequest, output: JsonSchema, *, cut: bool) -> str:
     """The JSON text that was written, behind what the page already held of it, if it fits."""
-    section = TurnDecoder(format_of(request), request.prefill)
+    assert request.format is not None  # noqa: S101 - plain texts have no response format
+    section = TurnDecoder(request.format, request.prefill)
     value = JsonValue()
     value.feed(request.prefill + section.feed(written) + section.flush())
-    text, wrong = checked_json(value.text.strip(), output.text)
+    text, wrong = validate_json(value.text.strip(), output.text)
     if not value.complete and wrong:
         why = "It was cut at max_tokens: raise it." if cut else wrong
         raise GenerationError(f"The reply is not whole JSON. {why}", text)

@@ -1,17 +1,16 @@
-"""JSON grammar: which tokens may come next in a JSON text that fits a schema.
+"""Constrained decoding: which tokens may come next in JSON that must match a schema.
 
-llguidance does the work. Its tokenizer takes seconds to set up for a large vocabulary, a schema
-about a millisecond, and the tokens allowed at one place a fraction of that.
+llguidance computes the masks; it is optional, and imported at the first JSON schema. Its tokenizer
+takes seconds to set up for a large vocabulary, a schema about a millisecond, and the tokens allowed
+at one place a fraction of that.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
-import llguidance
 import numpy as np
 import torch
 
@@ -19,28 +18,28 @@ from urial_core.backends.transformers.tokenization import Tokenization
 from urial_core.errors import GenerationError, ParameterError, UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.grammar import check_schema, grammar_of
-from urial_core.structured.json_closing import Closer, Closing, Within
+from urial_core.structured.json_closing import Closer, Closing
+from urial_core.structured.json_scanner import JsonState
 
 __all__ = ["JsonGrammars", "JsonText"]
 
 
 class JsonGrammars:
-    """Schemas, compiled for one tokenizer."""
+    """JSON schemas, compiled for one tokenizer."""
 
-    def __init__(
-        self, tokenization: Tokenization, vocabulary: int, end_of_text: Collection[int]
-    ) -> None:
-        """Set up the tokenizer.
+    def __init__(self, tokenization: Tokenization, vocab_size: int) -> None:
+        """Set up llguidance's tokenizer.
 
         Args:
             tokenization: The model's tokenizer.
-            vocabulary: How many tokens the model scores.
-            end_of_text: The tokens that end a text.
+            vocab_size: How many logits the model returns.
         """
-        tokenizer = llguidance.LLTokenizer(
+        from llguidance import LLMatcher, LLTokenizer
+
+        tokenizer = LLTokenizer(
             tokenization.serialized(),
-            n_vocab=max(vocabulary, tokenization.size),
-            eos_token=sorted(end_of_text) or None,
+            n_vocab=max(vocab_size, tokenization.size),
+            eos_token=sorted(tokenization.end_of_text) or None,
         )
         self._closer = Closer(
             (token, tokenizer.decode_bytes([token]))
@@ -48,107 +47,103 @@ class JsonGrammars:
             if not tokenizer.is_special_token(token)
         )
         self._compiled = lru_cache(64)(
-            lambda schema: llguidance.LLMatcher(tokenizer, grammar_of(schema), log_level=0)
+            lambda schema: LLMatcher(tokenizer, grammar_of(schema), log_level=0)
         )
 
-    def text(self, schema: JsonSchema, room: int) -> JsonText:
-        """Begin a text that is to fit a schema.
-
-        Args:
-            schema: The schema.
-            room: The most tokens that the text may have.
+    def text(self, schema: JsonSchema, max_tokens: int) -> JsonText:
+        """Begin a text of at most ``max_tokens`` that matches a schema.
 
         Raises:
             UnsupportedSchemaError: The schema cannot be enforced.
-            ParameterError: No text that fits the schema seems to be so short.
+            ParameterError: No text that matches the schema seems to be so short.
         """
         matcher = self._compiled(schema)
         if matcher.is_error():
             check_schema(schema)
             raise UnsupportedSchemaError(f"The schema does not compile: {matcher.get_error()}")
-        return JsonText(matcher.deep_copy(), self._closer, room)
+        return JsonText(matcher.deep_copy(), self._closer, max_tokens)
 
 
 class JsonText:
-    """A JSON text that is being written: what may follow, and how it can still be closed in time.
+    """A JSON text that is being decoded: what may follow, and how it can be closed in time.
 
     Attributes:
         pending: Tokens that must be written next, before another is chosen.
     """
 
-    def __init__(self, matcher: Any, closer: Closer, room: int) -> None:
-        closing = closer.find(matcher, "", room)
+    def __init__(self, matcher: Any, closer: Closer, max_tokens: int) -> None:
+        closing = closer.find(matcher, "structure", max_tokens)
         if closing is None:
             raise ParameterError(
-                f"max_tokens is {room}, too few for the shortest JSON that fits the schema (if any "
-                "fits at all): raise it or simplify the schema."
+                f"max_tokens is {max_tokens}, too few for the shortest JSON that matches the "
+                "schema (if any does): raise it or simplify the schema."
             )
         self.pending = deque[int]()
         self._cut = False
         self._closer = closer
         self._closing = closing
         self._matcher = matcher
-        self._room = room
-        self._within: Within = ""
-        self._go_on(matcher, ())
+        self._tokens_left = max_tokens
+        self._state: JsonState = "structure"
+        self._advance(matcher, ())
 
     @property
     def finish(self) -> str | None:
-        """Why it is over: "stop", or "length" if it was closed for lack of room; None if not."""
+        """Why it is over: "stop", or "length" if it was closed for lack of tokens; None if not."""
         if self.pending:
             return None
         if self._matcher.is_stopped() and not self._cut:
             return "stop"
-        return "length" if self._cut or self._room == 0 else None
+        return "length" if self._cut or self._tokens_left == 0 else None
 
     @property
     def may_end(self) -> bool:
-        """Whether it is whole as it is, though more may follow, as after a number."""
+        """Whether it is complete as it is, though more may follow, as after a number."""
         return bool(self._matcher.is_accepting())
 
     def accept(self, token: int) -> None:
-        """Write a token, if the text can then still be closed; else have its closing pending.
+        """Append a token, if the text can then still be closed; else make its closing pending.
 
         Raises:
-            GenerationError: The token does not fit here.
+            GenerationError: The token is not allowed here.
         """
         matcher = self._matcher.deep_copy()
         if not matcher.consume_token(token):
             raise GenerationError(f"The JSON grammar failed: {matcher.get_error()}")
-        self._go_on(matcher, (token,))
+        self._advance(matcher, (token,))
 
-    def _go_on(self, matcher: Any, chosen: tuple[int, ...]) -> None:
+    def _advance(self, matcher: Any, chosen: tuple[int, ...]) -> None:
         forced = self._forced(matcher)
         matcher.consume_tokens(forced)
         written = (*chosen, *forced)
-        state = self._closer.within(self._within, written)[-1]
-        room = self._room - len(written)
-        closing = self._still_closing(matcher, room)
+        state = self._closer.states(self._state, written)[-1]
+        left = self._tokens_left - len(written)
+        closing = self._rest_of_closing(matcher, left)
         if closing is None:
-            closing = self._closer.find(matcher, state, room)
+            closing = self._closer.find(matcher, state, left)
         if closing is None:
             self._cut = True
             self.pending.extend(self._closing)
             return
         self.pending.extend(written)
-        self._matcher, self._within, self._closing, self._room = matcher, state, closing, room
+        self._matcher, self._state, self._closing, self._tokens_left = matcher, state, closing, left
 
     @staticmethod
     def _forced(matcher: Any) -> list[int]:
-        """The tokens that must follow."""
+        """Return the tokens that must follow."""
         return list(matcher.compute_ff_tokens())
 
-    def _still_closing(self, matcher: Any, room: int) -> Closing | None:
-        """What is left of the last known closing, if it closes the text here too."""
+    def _rest_of_closing(self, matcher: Any, limit: int) -> Closing | None:
+        """Return what is left of the last known closing, if it closes the text here too."""
         known = self._closing
-        for rest in (known[at:] for at in range(max(len(known) - room, 0), len(known) + 1)):
+        for rest in (known[at:] for at in range(max(len(known) - limit, 0), len(known) + 1)):
             end = matcher.deep_copy()
             if end.try_consume_tokens(list(rest)) == len(rest) and end.is_accepting():
                 return rest
         return None
 
-    def allowed(self, vocabulary: int, device: torch.device) -> torch.Tensor:
-        """Which of the tokens that the model scores may come next, as booleans [vocabulary]."""
+    def allowed(self, vocab_size: int, device: torch.device) -> torch.Tensor:
+        """Return which of the model's tokens may come next, as booleans [vocabulary]."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        allowed = np.unpackbits(bits, count=vocabulary, bitorder="little")
+        allowed = np.unpackbits(bits, count=vocab_size, bitorder="little")
         return torch.from_numpy(allowed).to(device).bool()

@@ -1,11 +1,10 @@
-"""Loading: a model id, a folder or a GGUF file becomes a model and its tokenizer."""
+"""Load a model and its tokenizer from a hub id, a local folder or a GGUF file."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,72 +15,94 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from urial_core.backends.transformers.grouped_attention import use_grouped_attention
-from urial_core.backends.transformers.precision import default_device, resolve_dtype
 from urial_core.backends.transformers.source import Source
 from urial_core.cache_folder import cache_folder
-from urial_core.errors import MissingDependencyError, ModelLoadError, UrialError
+from urial_core.errors import MissingDependencyError, ModelLoadError, ParameterError, UrialError
 
-__all__ = ["converted_gguf", "load_config", "load_model", "load_tokenizer"]
+__all__ = [
+    "converted_gguf",
+    "default_device",
+    "load_config",
+    "load_model",
+    "load_tokenizer",
+    "resolve_dtype",
+]
 
 logger = logging.getLogger(__name__)
 
 
+def default_device() -> torch.device:
+    """Return the best device of this machine."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the dtype that "auto" or a name stands for.
+
+    "auto" is bfloat16 where the device computes in it natively, which halves the memory read for
+    each token; else float16 on a GPU and float32 on a CPU.
+
+    Raises:
+        ParameterError: The name is not one of a floating-point dtype.
+    """
+    if dtype == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+        native = device.type == "mps" or _cpu_computes_bfloat16()
+        return torch.bfloat16 if native else torch.float32
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ParameterError(f"dtype is {dtype!r}: use 'auto', 'float32', 'bfloat16' or 'float16'.")
+    return found
+
+
+def _cpu_computes_bfloat16() -> bool:
+    # torch offers these tests under private names only, and not on every platform.
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, test, bool)() for test in tests)
+
+
 def load_config(source: Source) -> Any:
     """Load a model's configuration."""
-    with _clear_errors(source, "configuration"):
-        return AutoConfig.from_pretrained(_folder_or_id(source), **_hub(source))
+    return _load(AutoConfig.from_pretrained, source, "configuration")
 
 
 def load_tokenizer(source: Source) -> Any:
     """Load a model's tokenizer."""
-    with _clear_errors(source, "tokenizer"):
-        return AutoTokenizer.from_pretrained(_folder_or_id(source), **_hub(source))
+    return _load(AutoTokenizer.from_pretrained, source, "tokenizer")
 
 
 def load_model(source: Source) -> Any:
     """Load a model, in evaluation mode, onto its device."""
-    options = {
-        name: value
-        for name in ("device_map", "quantization_config", "attn_implementation")
-        if (value := getattr(source, name)) is not None
-    }
-    with _clear_errors(source, "model"):
+
+    def load(folder_or_id: str, **options: Any) -> Any:
+        for name in ("device_map", "quantization_config", "attn_implementation"):
+            if (value := getattr(source, name)) is not None:
+                options[name] = value
+        device = default_device()
+        dtype = resolve_dtype(source.dtype, device)
         model = AutoModelForCausalLM.from_pretrained(
-            _folder_or_id(source),
-            dtype=_dtype(source),
-            **_hub(source),
-            **options,
-            **source.model_kwargs,
+            folder_or_id, dtype=dtype, **options, **source.model_kwargs
         )
         placed = source.device_map is not None or source.quantization_config is not None
-        model = (model if placed else model.to(default_device())).eval()
+        model = (model if placed else model.to(device)).eval()
         use_grouped_attention(model)
         return model
 
-
-def _dtype(source: Source) -> torch.dtype:
-    return resolve_dtype(source.dtype, default_device())
+    return _load(load, source, "model")
 
 
-def _hub(source: Source) -> dict[str, Any]:
-    return {
-        "revision": source.revision,
-        "token": source.token,
-        "trust_remote_code": source.trust_remote_code,
-    }
-
-
-def _folder_or_id(source: Source) -> str:
-    if not source.model_id.lower().endswith(".gguf"):
-        return source.model_id
-    return str(converted_gguf(Path(source.model_id).expanduser(), _dtype(source)))
-
-
-@contextmanager
-def _clear_errors(source: Source, part: str) -> Generator[None]:
-    """Turn the many errors of missing and broken files into one."""
+def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
+    """Load a part of a model; raise one error for the many of missing and broken files."""
     try:
-        yield
+        return load(
+            _folder_or_id(source),
+            revision=source.revision,
+            token=source.token,
+            trust_remote_code=source.trust_remote_code,
+        )
     except UrialError:
         raise
     except ImportError as error:
@@ -96,10 +117,17 @@ def _clear_errors(source: Source, part: str) -> Generator[None]:
         ) from error
 
 
+def _folder_or_id(source: Source) -> str:
+    if not source.model_id.lower().endswith(".gguf"):
+        return source.model_id
+    dtype = resolve_dtype(source.dtype, default_device())
+    return str(converted_gguf(Path(source.model_id).expanduser(), dtype))
+
+
 def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     """Convert a GGUF file into a folder that loads in seconds, once; return the folder.
 
-    The folder lies in the cache folder, keyed by the file's place, size and time and by the dtype.
+    The folder is in the cache folder, named by the file's path, size and time and by the dtype.
 
     Raises:
         ModelLoadError: There is no such file.
@@ -117,10 +145,9 @@ def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
             "Reading a GGUF file needs the gguf package: pip install 'urial-chat[gguf]'"
         )
     logger.info("Converting %s for transformers, once; this takes about a minute.", path)
-    location = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-    tokenizer = AutoTokenizer.from_pretrained(**location)
-    model = AutoModelForCausalLM.from_pretrained(**location, dtype=dtype)
-    # The weights are plain numbers by now; transformers would refuse to save them as GGUF.
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype)
+    # The weights are dequantised by now; transformers would refuse to save them as GGUF.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

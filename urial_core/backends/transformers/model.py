@@ -1,4 +1,4 @@
-"""The completion model that runs in this process."""
+"""Run a transformers model in this process as a completion model."""
 
 from __future__ import annotations
 
@@ -6,43 +6,27 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from urial_core.backends.transformers.source import Source
-from urial_core.backends.transformers.window import config_file_window, window_of
-from urial_core.completion import (
-    Completion,
-    CompletionChunk,
-    CompletionRequest,
-    ModelFeatures,
-    Tokenizer,
-)
-from urial_core.errors import (
-    GenerationError,
-    MissingDependencyError,
-    ParameterError,
-    UnsupportedModelError,
-    UrialError,
-)
-from urial_core.structured.constraints import JsonSchema
+from urial_core.backends.transformers.source import Source, context_window_of
+from urial_core.completion import Completion, CompletionChunk, CompletionRequest, ModelFeatures
+from urial_core.errors import GenerationError, MissingDependencyError, ParameterError, UrialError
+from urial_core.structured.grammar import check_schema
 
 if TYPE_CHECKING:
     from urial_core.backends.transformers.engine import Engine, Step
     from urial_core.backends.transformers.tokenization import Tokenization
 
-__all__ = ["DEFAULT_PREFIX_CACHE_BYTES", "TransformersModel"]
-
-DEFAULT_PREFIX_CACHE_BYTES = 1 << 30
-"""Most memory that kept keys and values may take: 1 GiB."""
-
-_T = TypeVar("_T")
+__all__ = ["TransformersModel"]
 
 
 class TransformersModel:
-    """A causal language model of transformers, with its pages' constant beginnings kept computed.
+    """A causal language model of transformers, with a prefix cache.
 
     Nothing is loaded before it is needed. One worker thread owns the model, and every step of every
     request is a job of its own there: any number of threads and event loops may call, their
@@ -62,10 +46,10 @@ class TransformersModel:
         token: str | None = None,
         trust_remote_code: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
-        prefix_cache_bytes: int = DEFAULT_PREFIX_CACHE_BYTES,
+        prefix_cache_bytes: int = 1 << 30,
         max_batch_size: int = 16,
     ) -> None:
-        """Name a model, or hand over one that is loaded.
+        """Name a model, or pass one that is loaded.
 
         Args:
             model: A hub id, a local folder or a ``.gguf`` file (converted once, then cached); or a
@@ -79,11 +63,11 @@ class TransformersModel:
             token: A token for the hub; never shown.
             trust_remote_code: Whether code from the model's repository may run here.
             model_kwargs: Anything else for ``from_pretrained``.
-            prefix_cache_bytes: Most memory that kept keys and values may take, in bytes.
-            max_batch_size: Most replies written at once; longer batches go in parts.
+            prefix_cache_bytes: Most memory that the prefix cache may take, 1 GiB by default.
+            max_batch_size: Most replies decoded at once; longer batches are split.
 
         Raises:
-            UnsupportedModelError: The object is no causal language model, or its tokenizer is
+            UnsupportedModelError: The object is not a causal language model, or its tokenizer is
                 missing or not a fast one.
             MissingDependencyError: torch or transformers is not installed.
             ParameterError: A size is out of range.
@@ -91,7 +75,7 @@ class TransformersModel:
         if prefix_cache_bytes < 0 or max_batch_size < 1:
             raise ParameterError(
                 f"prefix_cache_bytes is {prefix_cache_bytes} and max_batch_size {max_batch_size}: "
-                "give at least 0 and at least 1."
+                "pass at least 0 and at least 1."
             )
         for package in ("torch", "transformers"):
             if find_spec(package) is None:
@@ -120,31 +104,10 @@ class TransformersModel:
                 model_kwargs=dict(model_kwargs or {}),
             )
         else:
-            self._adopt(model, tokenizer)
+            from urial_core.backends.transformers.tokenization import Tokenization
 
-    def _adopt(self, model: Any, tokenizer: Any) -> None:
-        """Take objects that are loaded already."""
-        config = getattr(model, "config", None)
-        if config is None or not callable(getattr(model, "forward", None)):
-            raise UnsupportedModelError(
-                f"{type(model).__name__} is not a transformers model: pass a model id, or what "
-                "AutoModelForCausalLM.from_pretrained returns."
-            )
-        if getattr(config, "is_encoder_decoder", False):
-            raise UnsupportedModelError(
-                f"{type(model).__name__} is an encoder-decoder model, and URIAL needs one that "
-                "continues text: load one with AutoModelForCausalLM."
-            )
-        if tokenizer is None:
-            raise UnsupportedModelError("A loaded model needs its tokenizer: pass both.")
-        from urial_core.backends.transformers.tokenization import Tokenization
-
-        self._loaded, self._config, self._tokens = model, config, Tokenization(tokenizer)
-        self._source = Source(
-            model_id=getattr(model, "name_or_path", "") or type(model).__name__,
-            dtype=str(model.dtype),
-            quantization_config=getattr(config, "quantization_config", None),
-        )
+            self._source = Source.of(model)
+            self._loaded, self._config, self._tokens = model, model.config, Tokenization(tokenizer)
 
     @property
     def name(self) -> str:
@@ -153,45 +116,41 @@ class TransformersModel:
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """Model id, revision, precision, quantization; and which object, if one was handed over."""
-        shown = (
-            "model_id",
-            "revision",
-            "dtype",
-            "quantization_config",
-            "attn_implementation",
-            "model_kwargs",
-        )
-        cache_key = {name: str(getattr(self._source, name)) for name in shown}
+        """Model id, revision, dtype and options; and which object, if a loaded one was passed."""
+        private = ("device_map", "token", "trust_remote_code")
+        shown = {name: str(v) for name, v in vars(self._source).items() if name not in private}
         if self._loaded is not None:
-            cache_key["object"] = hex(id(self._loaded))
-        return {"engine": "transformers", **cache_key}
+            shown["object"] = hex(id(self._loaded))
+        return {"engine": "transformers", **shown}
 
     @property
     def context_window(self) -> int | None:
-        """The positions the model was built for."""
-        return window_of(self._load_config().get_text_config(decoder=True).to_dict())
+        """The context window that the model was built for, in tokens; loads its configuration."""
+        with self._lock:
+            if self._config is None:
+                from urial_core.backends.transformers.loading import load_config
+
+                self._config = load_config(self._source)
+        return context_window_of(self._config.get_text_config(decoder=True).to_dict())
 
     @property
     def known_context_window(self) -> int | None:
         """The context window, if it is known without loading anything through transformers."""
-        if self._config is not None:
-            return self.context_window
-        return config_file_window(self._source.model_id)
+        return self._source.context_window if self._config is None else self.context_window
 
     @property
     def dtype(self) -> str:
         """The number format in use, such as "bfloat16"; loads the model."""
-        engine = self._submit(self._ready_engine).result()
-        return str(engine.model.dtype).removeprefix("torch.")
+        model = self._worker.submit(self._ready_engine).result().model
+        return str(model.dtype).removeprefix("torch.")
 
     def load(self) -> None:
         """Load the model now rather than at the first request."""
-        self._submit(self._ready_engine).result()
+        self._worker.submit(self._ready_engine).result()
 
     @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
+    def tokenizer(self) -> Callable[[str], list[int]]:
+        """The model's own tokenizer; loads it."""
         return self._tokenization().encode
 
     def count_tokens(self, text: str) -> int:
@@ -200,94 +159,76 @@ class TransformersModel:
 
     @property
     def features(self) -> ModelFeatures:
-        """Choices with their scores; JSON schemas if llguidance is installed."""
+        """Scored choices; constrained decoding of JSON if llguidance is installed."""
         enforces_json = find_spec("llguidance") is not None
         return ModelFeatures(
             enforces_choices=True,
             scores_choices=True,
             enforces_json=enforces_json,
-            check_schema=_check_schema if enforces_json else None,
+            check_schema=check_schema if enforces_json else None,
         )
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Complete pages as one batch."""
-        pieces = _Pieces(len(requests))
-        steps = self._steps(requests)
-        try:
-            while (step := self._submit(_advance, steps).result()) is not None:
-                pieces.add(step)
-        finally:
-            self._end(steps)
-        return pieces.completions()
+        """Complete prompts as one batch."""
+        with self._steps(requests) as advance:
+            return _completions(requests, list(iter(lambda: advance().result(), None)))
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """As ``complete``, without blocking the event loop."""
-        pieces = _Pieces(len(requests))
-        steps = self._steps(requests)
-        try:
-            while (step := await _wrapped(self._submit(_advance, steps))) is not None:
-                pieces.add(step)
-        finally:
-            self._end(steps)
-        return pieces.completions()
+        """Complete prompts as one batch without blocking the event loop."""
+        steps: list[Step] = []
+        with self._steps(requests) as advance:
+            while (step := await asyncio.wrap_future(advance())) is not None:
+                steps.append(step)
+        return _completions(requests, steps)
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Complete a page, a chunk for each token."""
-        steps = self._steps([request])
-        try:
-            while (step := self._submit(_advance, steps).result()) is not None:
+        """Complete a prompt, a chunk for each token; closing it early cancels the request."""
+        with self._steps([request]) as advance:
+            while (step := advance().result()) is not None:
                 for _, chunk in step:
                     yield chunk
-        finally:
-            self._end(steps)
 
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
-        """As ``stream``, without blocking the event loop."""
-        steps = self._steps([request])
-        try:
-            while (step := await _wrapped(self._submit(_advance, steps))) is not None:
+        """Complete a prompt as ``stream`` does, without blocking the event loop."""
+        with self._steps([request]) as advance:
+            while (step := await asyncio.wrap_future(advance())) is not None:
                 for _, chunk in step:
                     yield chunk
+
+    @contextmanager
+    def _steps(
+        self, requests: Sequence[CompletionRequest]
+    ) -> Generator[Callable[[], Future[Step | None]]]:
+        """Return a function that has the worker run the next step; it yields None at the end.
+
+        On exit, the worker closes the generator after the current step; nobody waits for it.
+        """
+        steps = self._generate(requests)
+        try:
+            yield lambda: self._worker.submit(next, steps, None)
         finally:
-            self._end(steps)
+            with suppress(RuntimeError):  # at the interpreter's exit, no jobs are taken any more
+                self._worker.submit(steps.close)
 
-    def _submit(self, job: Callable[..., _T], *args: Any) -> Future[_T]:
-        return self._worker.submit(job, *args)
-
-    def _end(self, steps: Generator[Step]) -> None:
-        """Have the worker close the steps, behind the one under way, without waiting for it."""
-        with suppress(RuntimeError):  # at the interpreter's exit, nothing is taken any more
-            self._worker.submit(steps.close)
-
-    def _steps(self, requests: Sequence[CompletionRequest]) -> Generator[Step]:
-        """The engine's steps; run by the worker only."""
+    def _generate(self, requests: Sequence[CompletionRequest]) -> Generator[Step]:
+        """Yield the engine's steps; only the worker may run it."""
         try:
             yield from self._ready_engine().generate(requests)
         except UrialError:
             raise
         except Exception as error:
-            raise GenerationError(f"{self.name} failed while writing: {error}") from error
+            raise GenerationError(f"{self.name} failed during generation: {error}") from error
 
     def _ready_engine(self) -> Engine:
         if self._engine is None:
             from urial_core.backends.transformers.engine import Engine
             from urial_core.backends.transformers.loading import load_model
 
+            model = load_model(self._source) if self._loaded is None else self._loaded
             self._engine = Engine(
-                load_model(self._source) if self._loaded is None else self._loaded,
-                self._tokenization(),
-                prefix_cache_bytes=self._prefix_cache_bytes,
-                max_batch_size=self._max_batch_size,
+                model, self._tokenization(), self._prefix_cache_bytes, self._max_batch_size
             )
         return self._engine
-
-    def _load_config(self) -> Any:
-        with self._lock:
-            if self._config is None:
-                from urial_core.backends.transformers.loading import load_config
-
-                self._config = load_config(self._source)
-            return self._config
 
     def _tokenization(self) -> Tokenization:
         with self._lock:
@@ -299,37 +240,16 @@ class TransformersModel:
             return self._tokens
 
 
-def _check_schema(schema: JsonSchema) -> None:
-    from urial_core.structured.grammar import check_schema
-
-    check_schema(schema)
-
-
-def _advance(steps: Generator[Step]) -> Step | None:
-    return next(steps, None)
-
-
-async def _wrapped(future: Future[_T]) -> _T:
-    return await asyncio.wrap_future(future)
-
-
-class _Pieces:
-    """Puts the chunks of a batch together."""
-
-    def __init__(self, count: int) -> None:
-        self._chunks = [list[CompletionChunk]() for _ in range(count)]
-
-    def add(self, step: Step) -> None:
-        for number, chunk in step:
-            self._chunks[number].append(chunk)
-
-    def completions(self) -> list[Completion]:
-        return [
-            CompletionChunk(
-                text="".join(chunk.text for chunk in chunks),
-                finish=chunks[-1].finish,
-                usage=chunks[-1].usage,
-                logprobs=tuple(logprob for chunk in chunks for logprob in chunk.logprobs),
-            )
-            for chunks in self._chunks
-        ]
+def _completions(requests: Sequence[CompletionRequest], steps: list[Step]) -> list[Completion]:
+    """Join each request's chunks; the last holds its finish and usage."""
+    chunks = [list[CompletionChunk]() for _ in requests]
+    for number, chunk in chain.from_iterable(steps):
+        chunks[number].append(chunk)
+    return [
+        replace(
+            own[-1],
+            text="".join(chunk.text for chunk in own),
+            logprobs=tuple(chain.from_iterable(chunk.logprobs for chunk in own)),
+        )
+        for own in chunks
+    ]

@@ -1,4 +1,4 @@
-"""Tokenization: text to token ids and back, safe to call from several threads."""
+"""Encode text as token ids and decode them, safely from several threads."""
 
 from __future__ import annotations
 
@@ -11,44 +11,59 @@ from tokenizers.decoders import DecodeStream
 
 from urial_core.errors import UnsupportedModelError
 
-__all__ = ["Tokenization"]
+__all__ = ["Tokenization", "common_prefix"]
 
-_PRIMING = 8
-"""Tokens of the page that a decoder must have seen to place spaces rightly."""
+_PRIMING_TOKENS = 8
+"""Tokens of the prompt that a decoder must have seen to place spaces correctly."""
+_STRIDE = 64
+"""Tokens compared at once: slices are compared at the speed of C."""
 
 
 class Tokenization:
-    """A model's tokenizer behind a lock, since fast tokenizers are not thread-safe."""
+    """A model's tokenizer behind a lock, since fast tokenizers are not thread-safe.
+
+    Attributes:
+        end_of_text: The tokens that end a text; the engine adds those that the model declares.
+        size: How many tokens the tokenizer knows.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         """Wrap a fast tokenizer of transformers.
 
         Raises:
-            UnsupportedModelError: The tokenizer is a slow one.
+            UnsupportedModelError: The tokenizer is None or a slow one.
         """
         self._backend: Any = getattr(tokenizer, "backend_tokenizer", None)
         if self._backend is None:
             raise UnsupportedModelError(
-                f"{type(tokenizer).__name__} is not a fast tokenizer, and only those decode token "
-                "by token. Load it with AutoTokenizer.from_pretrained(...)."
+                f"The tokenizer is of type {type(tokenizer).__name__}: pass the model's fast "
+                "tokenizer, as AutoTokenizer.from_pretrained(...) returns it, since only those "
+                "decode token by token."
             )
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
-        self.end_of_text: int | None = tokenizer.eos_token_id
+        self.end_of_text = set[int]()
+        self.add_end_of_text(tokenizer.eos_token_id)
         self.size = len(tokenizer)
 
+    def add_end_of_text(self, declared: int | list[int] | None) -> None:
+        """Add the end-of-text tokens that a configuration declares."""
+        if declared is not None:
+            self.end_of_text |= set(declared if isinstance(declared, list) else [declared])
+
     def encode(self, text: str) -> list[int]:
-        """Encode a page, with the begin-of-text token where the model wants one.
+        """Encode a prompt, with the begin-of-text token where the model wants one.
 
         Text that spells a special token, such as ``</s>``, stays text: a user must not be able to
         write one.
         """
         with self._lock:
-            ids = self._tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
-        return list(ids)
+            return list(
+                self._tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
+            )
 
     def serialized(self) -> str:
-        """The tokenizer in the JSON form of ``tokenizers``, without padding and truncation."""
+        """Return the tokenizer as JSON of ``tokenizers``, without padding and truncation."""
         with self._lock:
             tokenizer = self._backend
             if tokenizer.padding or tokenizer.truncation:
@@ -58,24 +73,35 @@ class Tokenization:
             return str(tokenizer.to_str())
 
     def decode(self, token: int) -> str:
-        """The text of one token by itself."""
+        """Return the text of one token by itself."""
         with self._lock:
             return str(self._tokenizer.decode([token]))
 
-    def decode_reply(self, page: Sequence[int], tokens: Sequence[int]) -> str:
-        """The text of a reply's first tokens."""
-        step = self.decoder(page)
+    def decode_reply(self, prompt: Sequence[int], tokens: Sequence[int]) -> str:
+        """Return the text of a reply's first tokens, which follow a prompt's."""
+        step = self.decoder(prompt)
         return "".join(step(token) for token in tokens)
 
-    def decoder(self, page: Sequence[int]) -> Callable[[int], str]:
-        """A function that takes a reply's tokens one by one and returns the text each completes.
+    def decoder(self, prompt: Sequence[int]) -> Callable[[int], str]:
+        """Return a function that takes a reply's tokens one by one and returns their text.
 
-        Characters of several tokens come out whole, with the token that completes them.
+        Characters of several tokens are returned whole, with the token that completes them.
         """
-        stream = DecodeStream(ids=list(page[-_PRIMING:]), skip_special_tokens=True)
+        stream = DecodeStream(ids=list(prompt[-_PRIMING_TOKENS:]), skip_special_tokens=True)
 
         def step(token: int) -> str:
             with self._lock:
                 return stream.step(self._backend, token) or ""
 
         return step
+
+
+def common_prefix(first: tuple[int, ...], second: tuple[int, ...]) -> int:
+    """Return how many tokens two sequences share from their start."""
+    shortest = min(len(first), len(second))
+    at = 0
+    while at + _STRIDE <= shortest and first[at : at + _STRIDE] == second[at : at + _STRIDE]:
+        at += _STRIDE
+    while at < shortest and first[at] == second[at]:
+        at += 1
+    return at

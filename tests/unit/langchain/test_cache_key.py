@@ -94,7 +94,7 @@ def test_what_may_answer_otherwise_shares_no_entry(first: ChatUrial, second: Cha
 
 
 def test_an_llm_that_does_not_tell_its_instances_apart_shares_nothing() -> None:
-    """Where a class has no identifying parameters, its objects are told apart themselves."""
+    """Objects of a class without identifying parameters have different keys."""
 
     class Anonymous(PlainLLM):
         @property

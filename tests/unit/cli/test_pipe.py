@@ -1,21 +1,21 @@
-"""``urial chat`` in a pipe: the bytes on stdout, and nothing else there."""
+"""``urial chat`` in a pipe: stdout holds the bytes of the answers and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from typer.testing import Result
 
 from urial_core import GenerationError
-from urial_core.cli.model_choice import ModelChoice
 from urial_core.testing import FakeModel
 
 RunUrial = Callable[..., Result]
 
 
 def test_each_line_is_a_turn(run_urial: RunUrial) -> None:
-    """Lines are turns of one conversation, blank ones are none; a blank line parts the answers."""
+    """Answer each line as a turn, skip blank ones, and separate answers by a blank line."""
     model = FakeModel(["One", " and a half.\n"], "Two.\n\n[bold]More.")
     result = run_urial("chat", "--demo", stdin="First?\n\n  \r\nSecond?", model=model)
     assert result.stdout_bytes == b"One and a half.\n\nTwo.\n\n[bold]More.\n"
@@ -24,13 +24,13 @@ def test_each_line_is_a_turn(run_urial: RunUrial) -> None:
 
 
 def test_no_questions_no_output(run_urial: RunUrial) -> None:
-    """Nothing asked, nothing said."""
+    """Write nothing if nothing is asked."""
     result = run_urial("chat", "--demo", stdin="\n")
     assert (result.stdout_bytes, result.stderr, result.exit_code) == (b"", "", 0)
 
 
-def test_slash_commands_speak_on_stderr(run_urial: RunUrial) -> None:
-    """Slash commands work in a pipe; what they say is no answer, so stdout stays clean."""
+def test_slash_commands_write_to_stderr(run_urial: RunUrial) -> None:
+    """Run slash commands in a pipe; their output goes to stderr, so stdout holds answers only."""
     model = FakeModel("One.", "Two.")
     stdin = "First?\n/reset\n/foo\n/prompt\n/show\nSecond?\n/quit\nThird?\n"
     result = run_urial("chat", "--demo", "--prompt", "short", stdin=stdin, model=model)
@@ -41,16 +41,16 @@ def test_slash_commands_speak_on_stderr(run_urial: RunUrial) -> None:
     assert "First?" not in model.requests[1].prompt
 
 
-def test_verbose_tells_on_stderr(run_urial: RunUrial) -> None:
-    """``--verbose`` tells model, prompt, notice and each answer's summary, on stderr alone."""
+def test_verbose_reports_on_stderr(run_urial: RunUrial) -> None:
+    """``--verbose`` reports model, prompt, notice and each answer's summary on stderr alone."""
     result = run_urial("chat", "--demo", "--verbose", stdin="Hi\n", answers=["Hello!"])
     assert result.stdout == "Hello!\n"
-    for part in ("scripted · no format", "default", "A notice.", "first token", "stop"):
-        assert part in result.stderr
+    for part in ("fake · no dtype", "default", "Gemma Terms", "first token", "stop"):
+        assert part in " ".join(result.stderr.split())
 
 
-def test_text_that_is_no_utf8(run_urial: RunUrial) -> None:
-    """Bytes that are no text are replaced, not tripped over."""
+def test_invalid_utf8(run_urial: RunUrial) -> None:
+    """Replace bytes that are not UTF-8."""
     model = FakeModel("Fine.")
     result = run_urial("chat", "--demo", stdin=b"caf\xe9?\n", model=model)
     assert (result.stdout, result.exit_code) == ("Fine.\n", 0)
@@ -58,31 +58,31 @@ def test_text_that_is_no_utf8(run_urial: RunUrial) -> None:
 
 
 def test_failure_is_one_line(run_urial: RunUrial) -> None:
-    """A failing model ends the program with one line on stderr and exit code 1."""
+    """Exit with 1 and one line on stderr if the model fails."""
     answers = ["Fine.", [GenerationError("The model\nbroke.")]]
     result = run_urial("chat", "--demo", stdin="One?\nTwo?\n", answers=answers)
     assert (result.stderr, result.exit_code) == ("urial: The model broke.\n", 1)
     assert result.stdout.startswith("Fine.\n")
 
 
-def test_options_reach_the_request(run_urial: RunUrial, choices: list[ModelChoice]) -> None:
-    """Every option arrives where it belongs."""
+def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> None:
+    """Pass every option to the model or the request."""
     model = FakeModel("Fine.")
-    options = (
+    arguments = (
         "--model m --prompt short --system Rules --max-tokens 7 --temperature 0.5 --seed 3"
         " --dtype float32 --device-map cpu --overflow error --trust-remote-code"
+        " --backend transformers"
     )
-    run_urial("chat", *options.split(), stdin="Hi\n", model=model)
-    assert choices == [
-        ModelChoice(model="m", dtype="float32", device_map="cpu", trust_remote_code=True)
-    ]
+    run_urial("chat", *arguments.split(), stdin="Hi\n", model=model)
+    options = {"dtype": "float32", "device_map": "cpu", "trust_remote_code": True}
+    assert loaded == [("m", {"engine": "transformers", **options})]
     parameters = model.requests[0].parameters
     assert (parameters.max_tokens, parameters.temperature, parameters.seed) == (7, 0.5, 3)
     assert "Rules" in model.requests[0].prompt
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "chosen"),
+    ("arguments", "environment", "model_id"),
     [
         (["--model", "here"], {"URIAL_MODEL": "there"}, "here"),
         ([], {"URIAL_MODEL": "there"}, "there"),
@@ -92,10 +92,10 @@ def test_options_reach_the_request(run_urial: RunUrial, choices: list[ModelChoic
 def test_which_model(
     arguments: list[str],
     environment: dict[str, str],
-    chosen: str | None,
+    model_id: str | None,
     run_urial: RunUrial,
-    choices: list[ModelChoice],
+    loaded: list[Any],
 ) -> None:
-    """What the command line says goes before the environment."""
+    """Options take precedence over the environment."""
     assert run_urial("chat", *arguments, environment=environment).exit_code == 0
-    assert [choice.model for choice in choices] == [chosen]
+    assert [identifier for identifier, _ in loaded] == [model_id]

@@ -1,8 +1,8 @@
-"""A front on the loopback: another server's wire format before the real llama.cpp server.
+"""A fake server on the loopback: another wire format, answered by the real llama.cpp server.
 
-Neither Ollama's nor TGI's own server can be installed from a package index, so their fronts
-translate. What is real is the model's text, the LLM class, its client and what both send; what is
-not is the server, which behaves as its own source and documentation say.
+Neither Ollama's nor TGI's server can be installed from a package index, so fake ones translate.
+The model's text, the LLM class, its client and what both send are real; the fake server behaves as
+the real one's source and documentation say.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Piece:
     written: int = 0
 
 
-class Front(ABC):
-    """Answers every POST in a wire format of its own, with what the real server writes."""
+class FakeServer(ABC):
+    """Answers every POST in its own wire format, with what the real server writes."""
 
     content_type: str
 
@@ -48,14 +48,14 @@ class Front(ABC):
 
     @abstractmethod
     def answer(self, body: dict[str, Any]) -> Generator[bytes]:
-        """The answer to a request, piece by piece.
+        """Yield the answer to a request.
 
         Raises:
-            RefusedError: Before the first piece: the request is wrong.
+            RefusedError: The request is invalid; raised before the first piece.
         """
 
     def pieces(self, payload: Mapping[str, Any]) -> Generator[Piece]:
-        """What the real server writes. Leaving early closes the connection to it."""
+        """Yield what the real server writes. Closing early closes the connection to it."""
         asked = {**payload, "stream": True, "verbose": True, "min_p": 0.0}
         with httpx.stream("POST", self._completions, json=asked, timeout=120) as response:
             if response.status_code != 200:
@@ -66,7 +66,7 @@ class Front(ABC):
 
     @contextmanager
     def running(self) -> Generator[str]:
-        """Run it in a thread of its own; gives its URL."""
+        """Run it in its own thread; yield its URL."""
         server = _Server(("127.0.0.1", 0), _handler(self))
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
@@ -95,18 +95,18 @@ def _piece(event: Mapping[str, Any]) -> Piece:
     )
 
 
-def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
+def _handler(fake: FakeServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with closing(front.answer(body)) as pieces:
+            with closing(fake.answer(body)) as pieces:
                 try:
                     first = next(pieces)
                 except RefusedError as refused:
                     self._begin(refused.status, "application/json")
                     self.wfile.write(json.dumps(refused.body).encode())
                     return
-                self._begin(200, front.content_type if body.get("stream") else "application/json")
+                self._begin(200, fake.content_type if body.get("stream") else "application/json")
                 self._write(first, pieces)
 
         def _begin(self, status: int, content_type: str) -> None:
@@ -120,10 +120,10 @@ def _handler(front: Front) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(first)
                 for piece in rest:
                     self.wfile.write(piece)
-            except OSError:  # the client has left
+            except OSError:  # the client has closed the connection
                 return
 
         def log_message(self, *args: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler

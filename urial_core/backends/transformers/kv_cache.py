@@ -1,0 +1,201 @@
+"""Keep keys and values: of the batch that is being decoded, and of earlier prompts for reuse.
+
+transformers' ``DynamicCache`` copies everything it holds for every token and, for sliding-window
+layers, forgets what lies before the window. ``KVCache`` appends in place and keeps all, so that any
+prefix of a sequence can be reused. Sequences are aligned at their right ends: shorter ones are
+padded on the left, which leaves the distances that attention windows count as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+from transformers import DynamicCache
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
+
+from urial_core.backends.transformers.tokenization import common_prefix
+
+__all__ = ["CachedPrefix", "KVCache", "PrefixCache"]
+
+_GROWTH = 256
+"""Storage grows by this many tokens at a time."""
+
+
+@dataclass(frozen=True)
+class CachedPrefix:
+    """Keys and values of a token sequence: per layer, two tensors [1, heads, tokens, dim]."""
+
+    ids: tuple[int, ...]
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+
+class PrefixCache:
+    """Cached prefixes under a memory bound: prompt prefixes and whole conversations.
+
+    Where memory runs out, the least recently used conversation is evicted first, and pinned prompt
+    prefixes after all conversations.
+
+    Attributes:
+        max_bytes: The memory bound.
+        too_long: Fewest tokens known to exceed it: such a prefix need not be computed.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        """Create an empty cache that holds at most ``max_bytes`` of keys and values."""
+        self.max_bytes = max_bytes
+        self.too_long = inf if max_bytes else 0
+        self._pinned = dict[tuple[int, ...], CachedPrefix]()  # least recently used first
+        self._conversations = dict[tuple[int, ...], CachedPrefix]()  # likewise
+        self._stores = (self._pinned, self._conversations)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, in bytes."""
+        return sum(cached.nbytes for store in self._stores for cached in store.values())
+
+    def match(self, ids: tuple[int, ...]) -> tuple[CachedPrefix | None, int]:
+        """Return the cached prefix that shares most tokens with ``ids``, and how many it shares."""
+        best: CachedPrefix | None = None
+        length, found = 0, self._pinned
+        for store in self._stores:
+            for cached in store.values():
+                shared = common_prefix(cached.ids, ids)
+                if shared > length:
+                    best, length, found = cached, shared, store
+        if best is not None:
+            found[best.ids] = found.pop(best.ids)
+        return best, length
+
+    def add(self, cached: CachedPrefix, *, pinned: bool = False) -> None:
+        """Cache a prefix unless it is too large; it replaces conversations that it continues."""
+        if cached.nbytes > self.max_bytes:
+            self.too_long = min(self.too_long, len(cached.ids))
+            return
+        for ids in [ids for ids in self._conversations if ids == cached.ids[: len(ids)]]:
+            del self._conversations[ids]
+        store = self._pinned if pinned else self._conversations
+        store[cached.ids] = cached
+        while self.nbytes > self.max_bytes:
+            oldest = self._conversations or self._pinned
+            del oldest[next(iter(oldest))]
+
+
+class _KVLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not typed here
+    """One layer's storage, [sequences, heads, capacity, dim]; ``length`` columns are filled."""
+
+    is_croppable = True
+
+    def __init__(self, window: int | None) -> None:
+        super().__init__()
+        self.window = window
+        self.is_sliding = window is not None
+        self.length = 0
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.keys = key_states[:, :, :0]
+        self.values = value_states[:, :, :0]
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append; return what the new tokens may attend to."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start, end = self.length, self.length + key_states.shape[-2]
+        if end > self.keys.shape[-2]:
+            room = (0, 0, 0, end + _GROWTH - start)
+            self.keys = pad(self.keys[:, :, :start], room)
+            self.values = pad(self.values[:, :, :start], room)
+        self.keys[:, :, start:end] = key_states
+        self.values[:, :, start:end] = value_states
+        self.length = end
+        visible = slice(self._first_visible(start), end)
+        return self.keys[:, :, visible], self.values[:, :, visible]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        offset = self._first_visible(self.length)
+        return self.length + query_length - offset, offset
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_max_length(self) -> int:
+        return -1 if self.window is None else self.window
+
+    def _first_visible(self, start: int) -> int:
+        return 0 if self.window is None else max(start - self.window + 1, 0)
+
+
+class KVCache(Cache):  # type: ignore[misc] # as above
+    """The KV cache of a fixed batch of sequences."""
+
+    def __init__(self, config: Any) -> None:
+        """Create an empty cache for a model's layers."""
+        plain = DynamicCache(config=config).layers
+        super().__init__(
+            layers=[_KVLayer(getattr(layer, "sliding_window", None)) for layer in plain]
+        )
+
+    @staticmethod
+    def supports(config: Any) -> bool:
+        """Return whether all of a model's layers attend over plain keys and values."""
+        layers = DynamicCache(config=config).layers
+        plain = (DynamicLayer, DynamicSlidingWindowLayer)
+        return bool(layers) and all(type(layer) in plain for layer in layers)
+
+    @property
+    def length(self) -> int:
+        """Columns filled, padding included."""
+        return int(self.layers[0].length)
+
+    def load(self, prefixes: Sequence[CachedPrefix], lengths: Sequence[int]) -> None:
+        """Fill the empty cache: sequence i with the first ``lengths[i]`` tokens of prefix i."""
+        columns = max(lengths)
+        for index, layer in enumerate(self.layers):
+            for name, side in (("keys", 0), ("values", 1)):
+                sample = prefixes[0].layers[index][side]
+                _, heads, _, dim = sample.shape
+                storage = sample.new_zeros(len(prefixes), heads, columns + _GROWTH, dim)
+                for row, (prefix, length) in enumerate(zip(prefixes, lengths, strict=True)):
+                    source = prefix.layers[index][side][0, :, :length]
+                    storage[row, :, columns - length : columns] = source
+                setattr(layer, name, storage)
+            layer.length = columns
+            layer.is_initialized = True
+
+    def cached_prefix(self, index: int, ids: Sequence[int], padding: int = 0) -> CachedPrefix:
+        """Copy out the first ``len(ids)`` tokens of a sequence, which follow its padding."""
+        columns = slice(padding, padding + len(ids))
+        layers = (
+            tuple(
+                side[index : index + 1, :, columns].clone() for side in (layer.keys, layer.values)
+            )
+            for layer in self.layers
+        )
+        return CachedPrefix(tuple(ids), tuple(layers))
+
+    def select(self, indices: Sequence[int]) -> None:
+        """Keep these sequences only."""
+        for layer in self.layers:
+            index = torch.tensor(indices, device=layer.keys.device)
+            layer.keys = layer.keys.index_select(0, index)
+            layer.values = layer.values.index_select(0, index)
+
+    def copy(self, indices: Sequence[int]) -> KVCache:
+        """Return a cache of its own with these sequences; one may come several times."""
+        copied = copy(self)
+        copied.layers = [copy(layer) for layer in self.layers]
+        copied.select(indices)
+        return copied

@@ -1,0 +1,191 @@
+"""Sequences of a batch: a prompt to read, and the reply that is decoded, scored or constrained."""
+
+from __future__ import annotations
+
+import torch
+
+from urial_core.backends.transformers.json_grammar import JsonText
+from urial_core.backends.transformers.sampling import Sampler
+from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
+from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, Usage
+from urial_core.decoding.reply_decoder import reply_decoder
+from urial_core.structured.constraints import Choice
+
+__all__ = ["ChoiceSequence", "JsonSequence", "PromptSequence", "ReplySequence"]
+
+_MAX_BLANK_TOKENS = 4
+"""Tokens of whitespace alone that a reply may begin with."""
+
+
+class PromptSequence:
+    """A request's prompt.
+
+    Attributes:
+        number: The request's index among those of the call.
+        request: The request.
+        ids: The prompt's tokens.
+        cached_tokens: Of them, those found in the prefix cache.
+    """
+
+    def __init__(self, number: int, request: CompletionRequest, tokenization: Tokenization) -> None:
+        self.number = number
+        self.request = request
+        self.ids = tuple(tokenization.encode(request.prompt))
+        self.cached_tokens = 0
+
+
+class ReplySequence(PromptSequence):
+    """A prompt and the reply that is being decoded after it.
+
+    Attributes:
+        written: The reply's tokens so far.
+        finish: Why the reply is over ("stop" or "length"), or None.
+    """
+
+    def __init__(self, number: int, request: CompletionRequest, tokenization: Tokenization) -> None:
+        super().__init__(number, request, tokenization)
+        self.written = list[int]()
+        self.finish: str | None = None
+        self._tokenization = tokenization
+        self._decode = tokenization.decoder(self.ids)
+        self._reply = reply_decoder(request)
+        self._sampler = Sampler(request.parameters)
+
+    def step(self, logits: torch.Tensor) -> CompletionChunk:
+        """Choose the next token from the model's logits, [vocabulary]; return its text."""
+        token = self._choose(logits)
+        self._sampler.accept(token)
+        self.written.append(token)
+        text = ""
+        if token in self._tokenization.end_of_text:
+            self.finish = "stop"
+        else:
+            text = self._decode(token)
+            self._reply.feed(text)
+            if self._reply.ended:
+                self.finish = "stop"
+            elif len(self.written) >= self.request.max_tokens:
+                self.finish = "length"
+        return self._chunk(text, self._logprobs(logits, token))
+
+    def _logprobs(self, logits: torch.Tensor, token: int) -> tuple[TokenLogprob, ...]:
+        """Return the chosen token's log-probability, if the request asks for it."""
+        if self.request.parameters.logprobs is None:
+            return ()
+        return (self._sampler.logprob(logits, token, self._tokenization.decode),)
+
+    def _chunk(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> CompletionChunk:
+        usage = Usage(len(self.ids), len(self.written), self.cached_tokens)
+        return CompletionChunk(text, finish=self.finish, usage=usage, logprobs=logprobs)
+
+    def _choose(self, logits: torch.Tensor) -> int:
+        """Choose a token; while the reply is blank, none that would end it blank."""
+        forbidden = list[int]()
+        while True:
+            token = self._sampler.choose(logits, forbidden)
+            if not self._reply.blank or not self._leaves_blank(token):
+                return token
+            forbidden.append(token)
+
+    def _leaves_blank(self, token: int) -> bool:
+        if token in self._tokenization.end_of_text:
+            return True
+        text = self._tokenization.decode_reply(self.ids, [*self.written, token])
+        if not text:  # a character that is not whole yet
+            return False
+        if not text.strip():
+            return len(self.written) >= _MAX_BLANK_TOKENS
+        reply = reply_decoder(self.request)
+        reply.feed(text)
+        return reply.ended and reply.ended_blank
+
+
+class JsonSequence(ReplySequence):
+    """A prompt and a reply constrained to a JSON schema.
+
+    Penalties do not apply, since its tokens are not counted: they would punish the very quotes,
+    commas and digits that JSON must repeat, and keep the model from closing a string or copying a
+    value. Stop strings and the prompt's delimiter do not apply either: the value ends where it is
+    complete.
+    """
+
+    def __init__(
+        self, number: int, request: CompletionRequest, tokenization: Tokenization, text: JsonText
+    ) -> None:
+        super().__init__(number, request, tokenization)
+        self._text = text
+
+    def step(self, logits: torch.Tensor) -> CompletionChunk:
+        """Choose the next token and append those that are forced after it; return their text.
+
+        Where log-probabilities are requested, forced tokens are returned one by one as well.
+        """
+        text = ""
+        logprobs = tuple[TokenLogprob, ...]()
+        if not self._text.pending:
+            self._choose_allowed(logits)
+        while self._text.pending and not logprobs:
+            token = self._text.pending.popleft()
+            self.written.append(token)
+            text += self._decode(token)
+            logprobs = self._logprobs(logits, token)
+        self.finish = self.finish or self._text.finish
+        return self._chunk(text, logprobs)
+
+    def _choose_allowed(self, logits: torch.Tensor) -> None:
+        """Choose a token that the schema allows, or end a complete value."""
+        allowed = self._text.allowed(logits.shape[-1], logits.device)
+        allowed[list(self._tokenization.end_of_text)] = False
+        if self._text.may_end:
+            # It ends where the model would rather write something that cannot be part of it.
+            token = self._sampler.choose(logits, [])
+            if not allowed[token]:
+                self.finish = "stop"
+                return
+        else:
+            token = self._sampler.choose(logits.masked_fill(~allowed, -torch.inf), [])
+        self._text.accept(token)
+
+
+class ChoiceSequence(PromptSequence):
+    """A prompt and the options of a choice, which are scored after it.
+
+    Prompt and option are encoded together, as the prompt of the next request will be. The last
+    tokens of the prompt may then merge with an option's first. So that all options are compared
+    over the same text, each is scored from where any of them first departs from the prompt alone.
+
+    Attributes:
+        tails: For each option, the tokens that are scored: those after ``ids``.
+    """
+
+    def __init__(
+        self, number: int, request: CompletionRequest, tokenization: Tokenization, choice: Choice
+    ) -> None:
+        super().__init__(number, request, tokenization)
+        self._choice = choice
+        self._prompt_tokens = len(self.ids)
+        whole = [tuple(tokenization.encode(request.prompt + option)) for option in choice.options]
+        shared = min(min(common_prefix(ids, self.ids), len(ids) - 1) for ids in whole)
+        self.ids = self.ids[: max(shared, 1)]
+        self.tails = [ids[len(self.ids) :] for ids in whole]
+        self._logprobs = list[float]()
+
+    def score(self, logits: torch.Tensor) -> None:
+        """Score the next option from the logits before each token of its tail, [tokens, vocab]."""
+        tail = torch.tensor(self.tails[len(self._logprobs)], device=logits.device)
+        logprobs = logits.gather(-1, tail[:, None])[:, 0] - logits.logsumexp(-1)
+        self._logprobs.append(float(logprobs.double().sum()))
+
+    def choose(self) -> CompletionChunk:
+        """Return the best option, once all are scored."""
+        options, logprobs = self._choice.options, self._logprobs
+        biases = self._choice.biases or (0.0,) * len(options)
+        best = max(range(len(options)), key=lambda index: logprobs[index] + biases[index])
+        ranked = sorted(zip(options, logprobs, strict=True), key=lambda pair: -pair[1])
+        written = len(self.ids) + len(self.tails[best]) - self._prompt_tokens
+        return CompletionChunk(
+            options[best],
+            finish="stop",
+            usage=Usage(self._prompt_tokens, max(written, 1), self.cached_tokens),
+            logprobs=(TokenLogprob(options[best], logprobs[best], tuple(ranked)),),
+        )

@@ -1,0 +1,83 @@
+"""Call: everything that one call of a chat model runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from urial_core.chat import UrialChat
+from urial_core.composing import ReplyRequest
+from urial_core.messages import Message
+from urial_core.parameters import GenerationParameters
+from urial_core.replies import ReplyEnd
+from urial_core.structured.constraints import JsonSchema
+from urial_core.tools import ToolUse
+
+__all__ = ["Call", "response_metadata"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The chat, parameters, tools and response format of one call.
+
+    Attributes:
+        chat: The model and its prompt.
+        parameters: How to sample. Arguments of the call take precedence over the chat model's
+            settings, and those over what was set on the wrapped LLM.
+        prefill: Whether a final assistant message is to be continued.
+        model_name: The model's name for metadata.
+        tools: What the reply may call, and whether it must.
+        response_format: The JSON schema that a reply in text must match.
+    """
+
+    chat: UrialChat
+    parameters: GenerationParameters
+    prefill: bool
+    model_name: str
+    tools: ToolUse | None = None
+    response_format: JsonSchema | None = None
+
+    def request(self, messages: Sequence[Message], stop: Sequence[str] = ()) -> ReplyRequest:
+        """Compose the request for a conversation.
+
+        Args:
+            messages: The conversation.
+            stop: Stop strings beside those of the parameters.
+        """
+        return self.chat.request(
+            messages,
+            self.parameters.replace(stop=(*self.parameters.stop, *stop)),
+            prefill=self.prefill,
+            tools=self.tools,
+            response_format=self.response_format,
+        )
+
+    def requests(self, messages: Sequence[Message]) -> list[ReplyRequest]:
+        """Compose the ``n`` requests for a conversation: reply *i* uses ``seed + i``."""
+        request = self.request(messages)
+        if self.parameters.n == 1:
+            return [request]
+        seed = self.parameters.seed
+        seeds = [None if seed is None else seed + number for number in range(self.parameters.n)]
+        return [
+            replace(request, parameters=request.parameters.replace(n=1, seed=one)) for one in seeds
+        ]
+
+
+def response_metadata(end: ReplyEnd, request: ReplyRequest) -> dict[str, Any]:
+    """Return what is known about a whole reply, without its tokens and calls.
+
+    ``finish_reason`` and ``end_reason`` are always there; ``stop_sequence``,
+    ``truncated_messages`` (how many) and ``validation_error`` where they apply.
+    """
+    optional = {
+        "stop_sequence": end.stop,
+        "truncated_messages": len(request.truncated) or None,
+        "validation_error": end.validation_error or None,
+    }
+    return {
+        "finish_reason": end.finish_reason,
+        "end_reason": end.reason,
+        **{name: value for name, value in optional.items() if value is not None},
+    }

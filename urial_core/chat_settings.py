@@ -1,0 +1,321 @@
+"""Chat settings: the fields, constructors and set-up that both frameworks' chat classes share."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model
+from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.wrapping import WrappedModel
+from urial_core.call import Call
+from urial_core.chat import UrialChat
+from urial_core.completion import CompletionModel
+from urial_core.composing import Overflow
+from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.openai_tools import parse_response_format, parse_tools
+from urial_core.parameters import GenerationParameters
+from urial_core.prompts.loading import load_prompt
+from urial_core.prompts.prompt import Prompt
+
+__all__ = ["ChatSettings"]
+
+_SAMPLING = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+)
+_FIELDS = (*_SAMPLING, "stop", "prefill", "logprobs", "top_logprobs")
+"""Fields whose value a call may override, where the class has them."""
+_ARGUMENTS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "model")
+"""What only a call is given."""
+
+
+class ChatSettings(BaseModel):
+    """The settings of a chat model: a base class beside the framework's own."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True, populate_by_name=True, extra="forbid", protected_namespaces=()
+    )
+
+    llm: Any = Field(default=None, exclude=True, repr=False)
+    """The base model: a completion LLM of the framework, or a core ``CompletionModel``."""
+
+    model_name: str | None = Field(
+        default_factory=lambda: os.environ.get("URIAL_MODEL"), alias="model"
+    )
+    """Without ``llm``: a hub id, folder or ``.gguf`` file to run in this process. Default:
+    ``$URIAL_MODEL``. With ``llm``: the model's name for metadata."""
+
+    backend_options: dict[str, Any] = Field(default_factory=dict)
+    """Without ``llm``: ``engine`` and the backend's options; see ``from_model_id``."""
+
+    prompt: str | Path | Prompt = "default"
+    """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
+
+    overflow: Overflow = "error"
+    """What to do with a conversation too long for the window: "error", or "truncate" to drop its
+    oldest turns."""
+
+    prefill: bool = False
+    """Whether a final assistant message is the beginning of the reply, to be continued."""
+
+    context_window: int | None = None
+    """The model's whole window in tokens, where the model does not report it."""
+
+    max_tokens: int | None = None
+    """Most tokens of a reply. Default: 1024, or what the window leaves."""
+
+    temperature: float | None = None
+    """0 is greedy. Default: what ``llm`` has set, or 0."""
+
+    top_p: float | None = None
+    """Nucleus sampling. Default: what ``llm`` has set, or 1."""
+
+    top_k: int | None = None
+    """Sample from this many tokens. Default: what ``llm`` has set, or no limit."""
+
+    repetition_penalty: float | None = None
+    """Over the reply's own tokens. Default: what ``llm`` has set, or 1.1."""
+
+    frequency_penalty: float | None = None
+    """Over the reply's own tokens. Default: what ``llm`` has set, or 0."""
+
+    presence_penalty: float | None = None
+    """Over the reply's own tokens. Default: what ``llm`` has set, or 0."""
+
+    seed: int | None = None
+    """Makes sampling repeatable."""
+
+    logprobs: bool = False
+    """Whether to report log-probabilities."""
+
+    top_logprobs: int | None = None
+    """How many alternatives to report for each token; implies ``logprobs``."""
+
+    stop: list[str] | None = None
+    """Strings at which every reply ends, beside those of the call."""
+
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
+
+    _wrapped: WrappedModel = PrivateAttr()
+    _prompt: Prompt = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_backend_options(cls, values: Any) -> Any:
+        """Accept the backend's options among the fields, as ``init_chat_model`` passes them."""
+        if not isinstance(values, dict) or not (found := BACKEND_OPTIONS & values.keys()):
+            return values
+        options = {name: values[name] for name in found}
+        rest = {name: value for name, value in values.items() if name not in found}
+        return {**rest, "backend_options": {**(values.get("backend_options") or {}), **options}}
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Load the prompt and wrap the model."""
+        super().model_post_init(context)
+        self._set_up()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Copy everything but the model."""
+        private = (self.__pydantic_private__ or {}).values()
+        shared = {id(part): part for part in (self.llm, *private)}
+        return super().__deepcopy__({**(memo or {}), **shared})
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickle the settings alone: the model is found or wrapped anew."""
+        return {**super().__getstate__(), "__pydantic_private__": {}}
+
+    @classmethod
+    def from_model_id(
+        cls,
+        model_id: Any,
+        tokenizer: Any = None,
+        *,
+        backend_options: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Run a model in this process. Nothing is loaded before it is needed.
+
+        Args:
+            model_id: A hub id, a local folder or a ``.gguf`` file; or a causal language model of
+                transformers that is loaded already.
+            tokenizer: A loaded model's fast tokenizer.
+            backend_options: ``engine`` ("auto", "transformers" or "llama.cpp") and that backend's
+                options: those of ``urial_core.backends.transformers.TransformersModel``, such as
+                ``dtype``, ``device_map``, ``quantization_config``; or those of
+                ``urial_core.backends.llama_cpp.LlamaCppModel``, such as ``n_ctx``, ``n_parallel``.
+                By default a ``.gguf`` file runs on llama.cpp where that is installed and no option
+                of transformers is given; anything else runs on transformers.
+            **kwargs: Fields of this class; the backend's options may be among them too.
+        """
+        known = cls.model_fields.keys() | {field.alias for field in cls.model_fields.values()}
+        options = dict(backend_options or {})
+        options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
+        if isinstance(model_id, (str, Path)):
+            return cls(model_name=str(model_id), backend_options=options, **kwargs)
+        return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
+
+    @classmethod
+    def from_endpoint(
+        cls,
+        base_url: str,
+        model: str | None = None,
+        *,
+        api_key: str | SecretStr | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Use a base model behind a server with an OpenAI-style ``/v1/completions``.
+
+        Args:
+            base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``.
+            model: The model's name there. Default: the first one that the server lists, which is
+                requested now. With a name, nothing is sent before the first call.
+            api_key: The server's key, if it requires one.
+            timeout: Seconds to wait for a connection or for the next chunk. Default: the SDK's.
+            max_retries: How often a failed request is repeated. Default: the SDK's.
+            **kwargs: Fields of this class.
+        """
+        key = SecretStr(api_key) if isinstance(api_key, str) else api_key
+        server = CompletionsServerModel(
+            base_url,
+            model,
+            api_key=key.get_secret_value() if key else None,
+            timeout=timeout,
+            max_retries=max_retries,
+        )
+        settings = {"api_key": key, "timeout": timeout, "max_retries": max_retries}
+        present = {name: value for name, value in settings.items() if name in cls.model_fields}
+        return cls(llm=server, **present, **kwargs)
+
+    @property
+    def backend_settings(self) -> dict[str, Any]:
+        """The backend's options, with the hub token: secret."""
+        token = {"token": self.api_key.get_secret_value()} if self.api_key else {}
+        return {**token, **self.backend_options}
+
+    @property
+    def urial(self) -> UrialChat:
+        """The core's chat: the model and its prompt."""
+        return self._call({}).chat
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens of the constant prompt prefix that precedes every conversation."""
+        return self._wrapped.model.count_tokens(self._prompt.prefix)
+
+    @abstractmethod
+    def _wrap(self, llm: Any) -> WrappedModel:
+        """Make a completion model of what was given as ``llm``."""
+
+    def _set_up(self) -> None:
+        """Load the prompt, wrap the model, and check the parameters before the first call."""
+        self._prompt = load_prompt(self.prompt)
+        self._wrapped = self._wrapped_model()
+        self._call({})
+
+    def _wrapped_model(self) -> WrappedModel:
+        if isinstance(token := self.backend_options.get("token"), str):  # options are shown
+            self.api_key = SecretStr(token)
+            self.backend_options = {k: v for k, v in self.backend_options.items() if k != "token"}
+        if self.llm is not None and self.backend_options:
+            raise ParameterError(
+                f"{', '.join(self.backend_options)}: options of a model that "
+                f"{type(self).__name__} loads by its id. The llm given is set up already; set them "
+                "there."
+            )
+        if self.llm is not None:
+            wrapped = self._wrap(self.llm)
+            if "model_name" not in self.model_fields_set or not self.model_name:
+                self.model_name = wrapped.model.name  # and not $URIAL_MODEL
+            return wrapped
+        if self.model_name:
+            return WrappedModel(shared_model(self.model_name, self.backend_settings))
+        raise UnsupportedModelError(
+            "There is no model: pass llm= (a completion LLM), model= (a hub id, folder or "
+            ".gguf file), or set URIAL_MODEL."
+        )
+
+    def _call(self, kwargs: Mapping[str, Any]) -> Call:
+        """Put a call together from these settings and its own arguments.
+
+        A server may be asked for its features if arguments are given: within an event loop, do
+        this in another thread.
+
+        Args:
+            kwargs: What the call was given, as the OpenAI API names it; None means unset. Names
+                that are unknown here are passed on where the model takes arguments.
+
+        Raises:
+            ParameterError: A value is invalid, or its name unknown.
+            UnsupportedModelError: ``model`` names another model, and this one cannot switch.
+        """
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        own = [name for name in _FIELDS if name in type(self).model_fields] + [*_ARGUMENTS]
+        name = str(given.get("model", self.model_name))
+        model = self._wrapped.model if name == self.model_name else self._model_named(name)
+        if extra := {name: value for name, value in given.items() if name not in own}:
+            with_arguments = model.features.with_arguments
+            if with_arguments is None:
+                raise ParameterError(
+                    f"Unknown parameter {', '.join(extra)}: the parameters are {', '.join(own)}."
+                )
+            model = with_arguments(extra)
+        return Call(
+            UrialChat(model, self._prompt, self.overflow, self.context_window),
+            self._parameters(given),
+            bool(given.get("prefill", self.prefill)),
+            name,
+            parse_tools(
+                given.get("tools"),
+                given.get("tool_choice"),
+                parallel=given.get("parallel_tool_calls"),
+            ),
+            parse_response_format(given.get("response_format")),
+        )
+
+    def _model_named(self, name: str) -> CompletionModel:
+        if self.llm is None:
+            return shared_model(name, self.backend_settings)
+        with_model = self._wrapped.model.features.with_model
+        if with_model is not None:
+            return with_model(name)
+        raise UnsupportedModelError(
+            f"model={name!r}: {type(self.llm).__name__} serves one model and cannot switch to "
+            f"another. Make a second {type(self).__name__} for it."
+        )
+
+    def _parameters(self, given: Mapping[str, Any]) -> GenerationParameters:
+        """Merge parameters: the call's, then the settings, then what the LLM's owner had set.
+
+        Stop strings add up; a bare string is one, as in the OpenAI API.
+        """
+
+        def value(name: str) -> Any:
+            return given.get(name, getattr(self, name, None))
+
+        own = dict(self._wrapped.parameters)
+        stops = (given.get("stop"), self.stop, own.pop("stop", None))
+        top = value("top_logprobs")
+        return GenerationParameters(**own).replace(
+            **{name: value(name) for name in _SAMPLING},
+            stop=tuple(
+                text for stop in stops for text in ([stop] if isinstance(stop, str) else stop or ())
+            ),
+            logprobs=top if top is not None else 0 if value("logprobs") else None,
+        )
