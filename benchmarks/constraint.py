@@ -1,16 +1,16 @@
-"""What a JSON schema costs for each token, and what the tokens that it forces save.
+"""Measure constrained decoding: the cost of a JSON schema per token, and what forced tokens save.
 
-The same engine continues one page in three ways, which take turns step by step:
+The transformers backend continues one prompt in three variants, alternating step by step:
 
     free         without a constraint
-    masked       held to a schema, every token chosen among those allowed
-    constrained  held to a schema, as the engine does it: what must follow is not chosen, and read
-                 in passes of several tokens
+    masked       constrained to a schema, every token sampled among those allowed
+    constrained  constrained to a schema, as the engine does it: forced tokens are not sampled, and
+                 several of them are read in one pass
 
     python benchmarks/constraint.py [--model ID] [--dtype float32] [--dtype bfloat16]
 
-Prints medians of the times of a step as a Markdown table, and how many tokens a constrained step
-writes. Without --model, the demo model of the `demo` extra is used.
+Print the median time of a step as a Markdown table, and how many tokens a constrained step
+generates. The default model is the demo model of the `demo` extra.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TOOLS = {
 
 
 def record(**properties: Any) -> dict[str, Any]:
-    """A schema of an object that has just these properties."""
+    """Return a schema of an object that has exactly these properties."""
     return {
         "type": "object",
         "properties": properties,
@@ -98,26 +98,26 @@ def row(
     steps: tuple[list[float], ...] = ([], [], [])
     tokens = 0.0
     for number in range(rounds + 1):
-        ways = [
-            Way(model, free, nullcontext),
-            Way(model, constrained, nothing_forced),
-            Way(model, constrained, nullcontext),
+        variants = [
+            Variant(model, free, nullcontext),
+            Variant(model, constrained, no_forced_tokens),
+            Variant(model, constrained, nullcontext),
         ]
-        turns = ways[number % 3 :] + ways[: number % 3]
-        while sum(way.step() for way in turns):
+        order = variants[number % 3 :] + variants[: number % 3]
+        while sum(variant.step() for variant in order):
             pass
-        if number:  # the first round sets everything up
-            for taken, way in zip(steps, ways, strict=True):
-                taken.extend(way.steps)
-        tokens = ways[2].tokens / len(ways[2].steps)
+        if number:  # the first round is for warming up
+            for taken, variant in zip(steps, variants, strict=True):
+                taken.extend(variant.steps)
+        tokens = variants[2].tokens / len(variants[2].steps)
     free_step, masked_step, step = (statistics.median(taken) for taken in steps)
     cells = [dtype, name, *(f"{1000 * taken:.1f} ms" for taken in (free_step, masked_step, step))]
     ratios = (tokens, masked_step / free_step, step / tokens / free_step)
     return f"| {' | '.join(cells)} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |"
 
 
-class Way:
-    """A stream, and the times of its steps behind the first."""
+class Variant:
+    """A stream, and the times of its steps after the first."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Way:
         self._written = self._next()
 
     def step(self) -> bool:
-        """Make a step; say whether there was one to make."""
+        """Run one step; return whether the stream had one."""
         start = time.perf_counter()
         written = self._next()
         if written:
@@ -148,8 +148,8 @@ class Way:
 
 
 @contextmanager
-def nothing_forced() -> Generator[None]:
-    """Within it, the grammar never says that a token must follow."""
+def no_forced_tokens() -> Generator[None]:
+    """Make the grammar report no forced tokens."""
     with patch.object(json_grammar.JsonText, "_forced", staticmethod(lambda _: [])):
         yield
 

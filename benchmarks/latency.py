@@ -1,14 +1,14 @@
-"""What a reply costs: time to first token, decode speed, and batches.
+"""Measure latency: time to first token, decoding speed, and batches.
 
-Three ways to answer the same questions with the same weights, in turn, in one process:
+Answer the same questions with the same weights in three variants, alternating, in one process:
 
-    plain   transformers' `generate` on the whole page, as a user would write it
-    bare    this engine on the question alone, with no constant page before it
-    urial   this engine on the page
+    generate   transformers' `generate` on the whole prompt, as a user would call it
+    no prefix  this engine on the question alone, without the prompt prefix
+    urial      this engine on the whole prompt
 
     python benchmarks/latency.py [--model ID] [--dtype float32] [--dtype bfloat16]
 
-Prints medians as a Markdown table. Without --model, the demo model of the `demo` extra is used.
+Print medians as a Markdown table. The default model is the demo model of the `demo` extra.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def main() -> None:
     machine = f"{torch.get_num_threads()} threads, torch {torch.__version__}"
     print(f"{machine}, medians of {arguments.rounds} rounds\n")
     print(
-        "| dtype | first token: plain | bare | urial | plain / urial | urial / bare "
-        "| decode: plain | urial | urial / plain | one | batch of 16 | batch / one |"
+        "| dtype | first token: generate | no prefix | urial | generate / urial "
+        "| urial / no prefix | decoding: generate | urial | urial / generate "
+        "| one | batch of 16 | batch / one |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for dtype in arguments.dtype or ["float32", "bfloat16"]:
@@ -71,11 +72,11 @@ def main() -> None:
 def row(model_id: str, dtype: str, rounds: int) -> str:
     urial = TransformersModel(model_id, dtype=dtype)
     urial.load()
-    engine = urial._ready_engine()
+    engine = urial._ready_engine()  # noqa: SLF001 - generate must use the same weights
     model, tokenize = engine.model, urial.tokenizer
-    tokenizer = urial._tokenization()._tokenizer
-    bare = TransformersModel(model, tokenizer, prefix_cache_bytes=0)
-    page = load_prompt("default")
+    tokenizer = urial._tokenization()._tokenizer  # noqa: SLF001 - as above
+    no_prefix = TransformersModel(model, tokenizer, prefix_cache_bytes=0)
+    default = load_prompt("default")
     empty = Prompt(name="empty", instruction="-", verbatim="")
     parameters = GenerationParameters(max_tokens=REPLY_TOKENS, repetition_penalty=1.0)
 
@@ -83,16 +84,16 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
         text = f"Tell me about {TOPICS[number % len(TOPICS)]}, part {number}."
         return UrialChat(engine, prompt).request([Message("user", text)], parameters)
 
-    def plain(tokens: int, number: int) -> float:
-        ours = model.config._attn_implementation
+    def generate(tokens: int, number: int) -> float:
+        ours = model.config._attn_implementation  # noqa: SLF001 - it has no public name
         model.set_attn_implementation("sdpa")  # as transformers loads it
         try:
-            return generated(tokens, number)
+            return generation_time(tokens, number)
         finally:
             model.set_attn_implementation(ours)
 
-    def generated(tokens: int, number: int) -> float:
-        ids = torch.tensor([tokenize(request(page, number, urial).prompt)])
+    def generation_time(tokens: int, number: int) -> float:
+        ids = torch.tensor([tokenize(request(default, number, urial).prompt)])
         return seconds(
             lambda: model.generate(
                 input_ids=ids,
@@ -110,29 +111,29 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
         return taken
 
     def decode(number: int) -> float:
-        """Tokens per second behind the first."""
-        stream = urial.stream(request(page, number, urial))
+        """Return the tokens per second after the first."""
+        stream = urial.stream(request(default, number, urial))
         next(stream)
         start = time.perf_counter()
         written = sum(1 for _ in stream)
         return written / (time.perf_counter() - start)
 
     def throughput(rows: int, number: int) -> float:
-        requests = [request(page, number + index, urial) for index in range(rows)]
+        requests = [request(default, number + index, urial) for index in range(rows)]
         start = time.perf_counter()
         written = sum(c.usage.output_tokens for c in urial.complete(requests) if c.usage)
         return written / (time.perf_counter() - start)
 
-    first_token(urial, page, 0)
-    first_token(bare, empty, 0)
+    first_token(urial, default, 0)
+    first_token(no_prefix, empty, 0)
     times: dict[str, list[float]] = {}
     number = 1
     for _ in range(rounds):
         number += 16
         measured = {
-            "plain": plain(1, number),
-            "bare": first_token(bare, empty, number + 1),
-            "urial": first_token(urial, page, number + 2),
+            "generate": generate(1, number),
+            "no prefix": first_token(no_prefix, empty, number + 1),
+            "urial": first_token(urial, default, number + 2),
             "decode": decode(number + 3),
             "one": throughput(1, number + 4),
         }
@@ -140,19 +141,19 @@ def row(model_id: str, dtype: str, rounds: int) -> str:
             times.setdefault(name, []).append(value)
     for _ in range(max(rounds // 3, 3)):
         number += 32
-        times.setdefault("plain decode", []).append(
+        times.setdefault("generate decode", []).append(
             (REPLY_TOKENS - 1)
-            / max(plain(REPLY_TOKENS, number) - statistics.median(times["plain"]), 1e-9)
+            / max(generate(REPLY_TOKENS, number) - statistics.median(times["generate"]), 1e-9)
         )
         times.setdefault("batch", []).append(throughput(16, number))
     m = {name: statistics.median(values) for name, values in times.items()}
     cells = [
         dtype,
-        *(f"{1000 * m[name]:.0f} ms" for name in ("plain", "bare", "urial")),
-        f"{m['plain'] / m['urial']:.1f}",
-        f"{m['urial'] / m['bare']:.2f}",
-        *(f"{m[name]:.1f} tok/s" for name in ("plain decode", "decode")),
-        f"{m['decode'] / m['plain decode']:.2f}",
+        *(f"{1000 * m[name]:.0f} ms" for name in ("generate", "no prefix", "urial")),
+        f"{m['generate'] / m['urial']:.1f}",
+        f"{m['urial'] / m['no prefix']:.2f}",
+        *(f"{m[name]:.1f} tok/s" for name in ("generate decode", "decode")),
+        f"{m['decode'] / m['generate decode']:.2f}",
         *(f"{m[name]:.1f} tok/s" for name in ("one", "batch")),
         f"{m['batch'] / m['one']:.1f}",
     ]

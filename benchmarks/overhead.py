@@ -1,12 +1,12 @@
-"""What the adapters add to a server's own time: the same payload, by the openai SDK and by them.
+"""Measure the overhead of the adapters: the same requests with the openai SDK and with them.
 
-Calls come in pairs, one of each kind, in alternating order, on questions that differ in one word.
-Two servers are asked: a real llama.cpp server with the demo model, for the share of a reply's time,
+Calls come in pairs, one with each, in alternating order, with questions that differ in one word.
+There are two servers: a real llama.cpp server with the demo model, for the share of a reply's time,
 and a stub that answers at once, for the cost of a call in milliseconds.
 
     python benchmarks/overhead.py [--rounds 7] [--slots 16] [--threads 2]
 
-Prints Markdown tables of medians. The real server takes all cores, so run it on a quiet machine.
+Print Markdown tables of medians. The real server uses all cores, so run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ ROOT = Path(__file__).parents[1]
 SERVER = ROOT / "tests" / "servers" / "llama_server.py"
 REPLY_TOKENS = 32
 TOPICS = ("tea", "glass", "owls", "soap", "maps", "rain", "bread", "salt", "moss", "paper")
-WAYS = ("whole", "stream", "async whole", "async stream")
+METHODS = ("whole", "stream", "async whole", "async stream")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--slots", type=int, default=16, help="and calls at once")
-    options.add_argument("--threads", type=int, default=2, help="of the real server")
-    options.add_argument("--stub", action="store_true", help="be the stub server")
+    options.add_argument(
+        "--slots", type=int, default=16, help="slots of the server, and concurrent calls"
+    )
+    options.add_argument("--threads", type=int, default=2, help="threads of the real server")
+    options.add_argument("--stub", action="store_true", help="run the stub server")
     arguments = options.parse_args()
     if arguments.stub:
         asyncio.run(serve_stub())
@@ -74,7 +76,7 @@ def main() -> None:
 
 @contextmanager
 def serving(command: list[str]) -> Generator[str]:
-    """A server in a process of its own, which prints its address; gives its API's base URL."""
+    """Start a server in a process of its own, which prints its address; yield its base URL."""
     process = subprocess.Popen(
         [sys.executable, *command],
         stdin=subprocess.PIPE,
@@ -92,42 +94,47 @@ def serving(command: list[str]) -> Generator[str]:
 def table(url: str, rounds: int, most: int, *, absolute: bool) -> None:
     unit = "ms" if absolute else "s"
     added = "added" if absolute else "adapter / SDK"
-    print(f"| adapter | way | at once | SDK, {unit} | adapter, {unit} | {added} | quartiles |")
+    print(
+        f"| adapter | method | concurrent calls | SDK, {unit} | adapter, {unit} "
+        f"| {added} | quartiles |"
+    )
     print("|---|---|---|---|---|---|---|")
-    for at_once in (1, most):
+    for concurrent in (1, most):
         for adapter in (LangChain, LlamaIndex):
-            for way in WAYS if at_once == 1 else ("whole", "async stream"):
-                times = rounds if at_once == 1 else max(rounds // 2, 3)
-                pairs = measured(url, adapter, way, at_once, times)
-                print(row(adapter.name, way, at_once, pairs, absolute=absolute), flush=True)
+            for method in METHODS if concurrent == 1 else ("whole", "async stream"):
+                times = rounds if concurrent == 1 else max(rounds // 2, 3)
+                pairs = measured(url, adapter, method, concurrent, times)
+                print(row(adapter.name, method, concurrent, pairs, absolute=absolute), flush=True)
 
 
 def row(
-    adapter: str, way: str, at_once: int, pairs: list[tuple[float, float]], *, absolute: bool
+    adapter: str, method: str, concurrent: int, pairs: list[tuple[float, float]], *, absolute: bool
 ) -> str:
     scale, digits = (1000, 2) if absolute else (1, 3)
     direct, ours = (scale * statistics.median(times) for times in zip(*pairs, strict=True))
     compared = [scale * (b - a) if absolute else b / a for a, b in pairs]
     low, middle, high = statistics.quantiles(compared, n=4)
-    cells = [adapter, way, str(at_once), *(f"{n:.{digits}f}" for n in (direct, ours, middle))]
+    cells = [adapter, method, str(concurrent), *(f"{n:.{digits}f}" for n in (direct, ours, middle))]
     return f"| {' | '.join(cells)} | {low:.{digits}f} to {high:.{digits}f} |"
 
 
 def measured(
-    url: str, adapter: type[Asker], way: str, at_once: int, rounds: int
+    url: str, adapter: type[Client], method: str, concurrent: int, rounds: int
 ) -> list[tuple[float, float]]:
-    """Seconds of a reply, by the SDK and by the adapter, in pairs."""
+    """Return pairs of the seconds of a reply, with the SDK and with the adapter."""
     numbers = count(1)
 
     async def run() -> list[tuple[float, float]]:
         direct, ours = Sdk(url), adapter(url)
-        askers = direct, ours
-        for asker in askers:
-            await group(asker, way, 1, numbers)  # connects
+        clients = direct, ours
+        for client in clients:
+            await group(client, method, 1, numbers)  # connects
         pairs = []
         for round_ in range(rounds):
             order = (0, 1) if round_ % 2 else (1, 0)
-            taken = {index: await group(askers[index], way, at_once, numbers) for index in order}
+            taken = {
+                index: await group(clients[index], method, concurrent, numbers) for index in order
+            }
             pairs.append((taken[0], taken[1]))
         await direct.aclose()
         return pairs
@@ -135,41 +142,41 @@ def measured(
     return asyncio.run(run())
 
 
-async def group(asker: Asker, way: str, at_once: int, numbers: count[int]) -> float:
-    """Ask so many questions at once; the seconds in which as much as a whole reply was written."""
+async def group(client: Client, method: str, concurrent: int, numbers: count[int]) -> float:
+    """Run concurrent calls; return their seconds, scaled to replies of full length."""
     questions = []
-    for _ in range(at_once):
+    for _ in range(concurrent):
         number = next(numbers)
         questions.append(f"Tell me about {TOPICS[number % len(TOPICS)]}, part {100 + number}.")
-    asker.prepare(questions, streams="stream" in way)
+    client.prepare(questions, streams="stream" in method)
     start = time.perf_counter()
-    if "async" in way:
-        written = sum(await asyncio.gather(*(asker.awritten(way, each) for each in questions)))
-    elif at_once == 1:
-        written = asker.written(way, questions[0])
+    if "async" in method:
+        written = sum(await asyncio.gather(*(client.awritten(method, each) for each in questions)))
+    elif concurrent == 1:
+        written = client.written(method, questions[0])
     else:
-        with ThreadPoolExecutor(at_once) as threads:
-            written = sum(threads.map(lambda each: asker.written(way, each), questions))
-    return (time.perf_counter() - start) * REPLY_TOKENS * at_once / written
+        with ThreadPoolExecutor(concurrent) as threads:
+            written = sum(threads.map(lambda each: client.written(method, each), questions))
+    return (time.perf_counter() - start) * REPLY_TOKENS * concurrent / written
 
 
-class Asker(ABC):
-    """One client of a server, asked in four ways."""
+class Client(ABC):
+    """One client of a server, called by four methods."""
 
     name: str
 
-    def prepare(self, questions: list[str], *, streams: bool) -> None:
-        """Do what is no part of the time that counts."""
+    def prepare(self, questions: list[str], *, streams: bool) -> None:  # noqa: B027 - optional
+        """Do what is not part of the measured time."""
 
-    def written(self, way: str, question: str) -> int:
-        """Ask, and say how many tokens were written."""
-        if way == "whole":
+    def written(self, method: str, question: str) -> int:
+        """Call the server; return how many tokens it generated."""
+        if method == "whole":
             return self.tokens(self.whole(question))
         return self.tokens([*self.stream(question)][-1])
 
-    async def awritten(self, way: str, question: str) -> int:
-        """As ``written``."""
-        if way == "async whole":
+    async def awritten(self, method: str, question: str) -> int:
+        """Call the server, async; return how many tokens it generated."""
+        if method == "async whole":
             return self.tokens(await self.awhole(question))
         return self.tokens([item async for item in self.astream(question)][-1])
 
@@ -185,8 +192,8 @@ class Asker(ABC):
     def tokens(self, last: Any) -> int: ...
 
 
-class Sdk(Asker):
-    """The SDK itself, sent what the adapters would send, which is written ahead."""
+class Sdk(Client):
+    """The SDK itself, with the payloads of the adapters, composed beforehand."""
 
     name = "openai"
 
@@ -199,13 +206,13 @@ class Sdk(Asker):
         self._bodies = dict[str, dict[str, Any]]()
 
     def prepare(self, questions: list[str], *, streams: bool) -> None:
-        server, ids = self._model.server(), self._model.token_ids
-        assert ids
+        server, tokenize = self._model.server(), self._model.tokenizer
+        assert tokenize
         for question in questions:
             parameters = GenerationParameters(max_tokens=REPLY_TOKENS, temperature=0.0)
             request = self._chat.request([Message("user", question)], parameters)
             body = completion_payload(request, server.model, server.dialect, stream=streams)
-            self._bodies[question] = {**body, "prompt": ids(request.prompt)}
+            self._bodies[question] = {**body, "prompt": tokenize(request.prompt)}
 
     def whole(self, question: str) -> Any:
         return self._sync.create(**self._arguments(question))
@@ -228,12 +235,12 @@ class Sdk(Asker):
 
     def _arguments(self, question: str) -> dict[str, Any]:
         body = self._bodies.pop(question)
-        # As further fields, since the SDK takes long to look through a prompt of many tokens.
+        # In extra_body, since the SDK is slow to transform a prompt of many tokens.
         more = {"extra_body": body, "stream": body.get("stream", False)}
         return {"model": body["model"], "prompt": "", **more}
 
 
-class LangChain(Asker):
+class LangChain(Client):
     """``ChatUrial.from_endpoint``."""
 
     name = "ChatUrial"
@@ -257,7 +264,7 @@ class LangChain(Asker):
         return int(last.usage_metadata["output_tokens"])
 
 
-class LlamaIndex(Asker):
+class LlamaIndex(Client):
     """``UrialLLM.from_endpoint``."""
 
     name = "UrialLLM"
@@ -283,7 +290,7 @@ class LlamaIndex(Asker):
 
 
 async def serve_stub() -> None:
-    """Be a llama.cpp server as far as is asked, and answer everything at once."""
+    """Serve what the clients need of llama.cpp's API, and answer at once."""
     server = await asyncio.start_server(_answer, "127.0.0.1", 0)
     print("http://{}:{}".format(*server.sockets[0].getsockname()), flush=True)
     await server.serve_forever()

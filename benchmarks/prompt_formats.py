@@ -1,10 +1,11 @@
-r"""Compare formats, and ways to sample, by what a base model makes of them.
+r"""Compare prompt formats, or sampling parameters, by the replies of a base model.
 
-    python benchmarks/prompt_formats.py                      # formats
+    python benchmarks/prompt_formats.py                      # prompt formats
     python benchmarks/prompt_formats.py --sampling --fence '````'
 
-Every way answers the questions of ``questions.toml`` with the ``default`` preset's instruction and
-examples; the table on standard output says what came of it. ``docs/prompt_formats.md`` has the results.
+Each variant answers the questions of ``questions.toml`` with the ``default`` preset's instruction
+and examples, and becomes a column (a row, with ``--sampling``) of the table on standard output.
+``docs/prompt_formats.md`` has the results.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: idle threads leave the cores alone
 
@@ -87,12 +89,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A question, what the model wrote and what the reader made of it."""
+    """A question, the raw completion and the reply that was decoded from it."""
 
     question: Question
     raw: str
     reply: Reply
-    prompt_format: PromptFormat
+    format: PromptFormat
     known: frozenset[tuple[str, ...]]
 
     @property
@@ -123,7 +125,7 @@ class Answered:
 
     @property
     def stray_fence(self) -> bool:
-        """Whether a fence stands where no code block begins or ends (not for want of tokens)."""
+        """Whether a fence belongs to no complete code block, in a reply that was not cut off."""
         unclosed = not self.balanced and not self.ended_by("length")
         first = self.lines[:1]
         lone_first = bool(first) and first[0].strip(" \t`~") == "" and not self.balanced
@@ -136,17 +138,17 @@ class Answered:
 
     @property
     def next_turn(self) -> bool:
-        """Whether the reply itself goes on with somebody's next turn."""
+        """Whether the reply itself contains the start of a next turn."""
         return any(_HEADER_LINE.match(line) or _TURN_LINE.match(line) for line in self.lines)
 
     @property
     def short(self) -> bool:
-        """Whether it is empty or has less than three words."""
+        """Whether it has less than three words."""
         return len(self.reply.text.split()) < 3
 
     @property
     def repetitive(self) -> bool:
-        """Whether six words in a row outside code, or a line, stand there three times or more."""
+        """Whether six consecutive words outside code, or a line, occur three times or more."""
         grams = Counter(six_words(outside_blocks(self.lines)))
         bare = (_LIST_MARK.sub("", line).strip() for line in self.lines)
         lines = Counter(line for line in bare if len(line.split()) > 1)
@@ -160,17 +162,17 @@ class Answered:
 
     @property
     def copies(self) -> bool:
-        """Whether six words in a row come from the prompt's examples."""
+        """Whether six consecutive words come from the prompt's examples."""
         return bool(self.known & set(six_words(self.reply.text.lower().split())))
 
 
 def six_words(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """All runs of six words."""
+    """Return all runs of six words."""
     return list(zip(*(words[start:] for start in range(6)), strict=False))
 
 
 def open_block(lines: Sequence[str]) -> bool:
-    """Whether the lines end inside a code block."""
+    """Return whether the lines end inside a code block."""
     block = ""
     for line in lines:
         if not (match := _FENCE_LINE.match(line)):
@@ -184,7 +186,7 @@ def open_block(lines: Sequence[str]) -> bool:
 
 
 def outside_blocks(lines: Sequence[str]) -> list[str]:
-    """The words outside code blocks."""
+    """Return the words outside code blocks."""
     words = []
     for number, line in enumerate(lines):
         if not open_block(lines[:number]) and not _FENCE_LINE.match(line):
@@ -193,16 +195,17 @@ def outside_blocks(lines: Sequence[str]) -> list[str]:
 
 
 class Recorder:
-    """A model that keeps what it wrote."""
+    """A model that records its raw completions."""
 
     def __init__(self, model: InProcessModel) -> None:
         self.raw = list[tuple[str, str]]()
-        self.context_window = model.context_window
-        self.count_tokens = model.count_tokens
         self._model = model
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Complete pages as one batch."""
+        """Complete prompts as one batch."""
         completions = self._model.complete(requests)
         self.raw += [
             (request.prompt, completion.text)
@@ -212,7 +215,7 @@ class Recorder:
 
 
 def read_questions(limit: int | None) -> list[Question]:
-    """Read the questions; with a limit, that many, of all kinds alike."""
+    """Read the questions; with a limit, that many, spread over all kinds."""
     questions = [
         Question(
             entry["kind"],
@@ -257,12 +260,12 @@ def answer(
 
 
 def share(answers: Sequence[Answered], test: Callable[[Answered], bool]) -> str:
-    """The share that passes a test."""
+    """Return the share of answers that pass a test."""
     return f"{sum(map(test, answers)) / len(answers):.0%}" if answers else "-"
 
 
 def measures(answers: Sequence[Answered]) -> dict[str, str]:
-    """What is measured of a way's answers."""
+    """Return all measures of a variant's answers."""
     code = [one for one in answers if one.question.kind == "code"]
     asked = [one for one in code if one.question.wants_code]
     usages = [one.reply.end.usage for one in answers if one.reply.end.usage]
@@ -292,7 +295,7 @@ def measures(answers: Sequence[Answered]) -> dict[str, str]:
 
 
 def show(name: str, answers: Sequence[Answered]) -> None:
-    """Print replies, to be read."""
+    """Print the replies for reading."""
     for number, one in enumerate(answers):
         notes = [
             str(one.reply.end.reason),
@@ -315,40 +318,42 @@ def show(name: str, answers: Sequence[Answered]) -> None:
 
 
 def main() -> None:
-    """Run the comparison asked for."""
-    parser = argparse.ArgumentParser(description="Compare formats, or ways to sample.")
-    parser.add_argument("--model", help="a folder or a hub id; without it, the demo model")
-    parser.add_argument("--engine", choices=BACKENDS[1:], default="transformers")
+    """Run the comparison that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Compare prompt formats or sampling parameters.")
+    parser.add_argument("--model", help="a folder or a hub id; default: the demo model")
+    parser.add_argument("--backend", choices=BACKENDS[1:], default="transformers")
     parser.add_argument("--prompt", default="default", help="a preset or a prompt file")
-    parser.add_argument("--sampling", action="store_true", help="compare ways to sample instead")
+    parser.add_argument("--sampling", action="store_true", help="compare sampling parameters")
     parser.add_argument("--fence", help="only the format with this fence; empty for none")
-    parser.add_argument("--gap", default="\n", help=r"where there is no fence: '\n' or '\n\n'")
-    parser.add_argument("--only", help="only the ways whose name holds this")
-    parser.add_argument("--limit", type=int, help="ask this many questions, of all kinds alike")
-    parser.add_argument("--batch", type=int, default=16, help="replies written at once")
-    parser.add_argument("--show", action="store_true", help="print the replies too")
+    parser.add_argument(
+        "--text-separator", default="\n", help=r"without a fence: '\n' (default) or '\n\n'"
+    )
+    parser.add_argument("--only", help="only the variants whose name contains this")
+    parser.add_argument("--limit", type=int, help="ask this many questions, spread over all kinds")
+    parser.add_argument("--batch", type=int, default=16, help="replies generated together")
+    parser.add_argument("--show", action="store_true", help="also print the replies")
     arguments = parser.parse_args()
 
     prompt = load_prompt(arguments.prompt)
-    gap = arguments.gap.encode().decode("unicode_escape")
+    separator = arguments.text_separator.encode().decode("unicode_escape")
     one = PromptFormat(
         fence=prompt.format.fence if arguments.fence is None else arguments.fence,
-        text_separator=gap,
+        text_separator=separator,
     )
     if arguments.sampling:
-        ways = {name: (one, parameters) for name, parameters in SAMPLINGS.items()}
+        variants = {name: (one, parameters) for name, parameters in SAMPLINGS.items()}
     else:
-        prompt_formats = PROMPT_FORMATS if arguments.fence is None else {f"{one.fence!r}": one}
-        ways = {
+        formats = PROMPT_FORMATS if arguments.fence is None else {f"{one.fence!r}": one}
+        variants = {
             name: (prompt_format, GREEDY.replace(repetition_penalty=1.1))
-            for name, prompt_format in prompt_formats.items()
+            for name, prompt_format in formats.items()
         }
     questions = read_questions(arguments.limit)
     model_id = arguments.model or str(demo_model_file())
-    options = {"max_batch_size": arguments.batch} if arguments.engine == "transformers" else {}
-    model = model_in_process(model_id, {"engine": arguments.engine, **options})
+    options = {"max_batch_size": arguments.batch} if arguments.backend == "transformers" else {}
+    model = model_in_process(model_id, {"backend": arguments.backend, **options})
     rows = list[tuple[str, dict[str, str]]]()
-    for name, (prompt_format, parameters) in ways.items():
+    for name, (prompt_format, parameters) in variants.items():
         if arguments.only and arguments.only not in name:
             continue
         begun = time.perf_counter()
@@ -360,7 +365,7 @@ def main() -> None:
         rows.append((name, measures(answers)))
         print(f"{name}: {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
-    print(f"\n{len(questions)} questions, {Path(model_id).name}, {arguments.engine}\n")
+    print(f"\n{len(questions)} questions, {Path(model_id).name}, {arguments.backend}\n")
     print("| | " + " | ".join(name for name, _ in rows) + " |")
     print("|---|" + "---:|" * len(rows))
     for measure in rows[0][1] if rows else ():

@@ -1,10 +1,10 @@
-"""How busy batches keep a server: tokens a second of `batch`, `abatch`, and of its bare API.
+"""Measure how busy batches keep a server: tokens per second of `batch`, `abatch` and the bare API.
 
     python benchmarks/server_batches.py [--server URL] [--questions 48]
 
-The same questions, with replies of uneven length, go through in turn, 1, 4 and 8 at a time. Bare is
-a client that sends the same payloads and does nothing else. Without --server, a llama.cpp server
-with 8 slots and the demo model is started. Prints medians as a Markdown table.
+Send the same questions, with replies of different lengths, 1, 4 and 8 at a time. *Bare* is a client
+that sends the same payloads and does nothing else. Without --server, start a llama.cpp server with
+8 slots and the demo model. Print medians as a Markdown table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from urial_core.backends.completions_server import (
 
 SCRIPT = Path(__file__).parents[1] / "tests" / "servers" / "llama_server.py"
 PROMPT = load_prompt("short")
-AT_ONCE = (1, 4, 8)
+CONCURRENCIES = (1, 4, 8)
 TASKS = (
     "What is {0} plus {0}?",
     "Write a short poem about the number {0}.",
@@ -60,7 +60,7 @@ async def measure(url: str, options: argparse.Namespace) -> None:
     await model.awarm(PROMPT)
     questions = [TASKS[n % len(TASKS)].format(n + 10) for n in range(options.questions)]
     chat = ChatUrial(llm=model, prompt=PROMPT, max_tokens=options.max_tokens)
-    ways: dict[str, Callable[[int], Awaitable[int]]] = {
+    methods: dict[str, Callable[[int], Awaitable[int]]] = {
         "bare": lambda most: bare(url, model, questions, options.max_tokens, most),
         "`batch`": lambda most: asyncio.to_thread(
             lambda: written(chat.batch(questions, {"max_concurrency": most}))
@@ -69,14 +69,14 @@ async def measure(url: str, options: argparse.Namespace) -> None:
     }
     speeds: dict[tuple[int, str], list[float]] = {}
     for _ in range(options.rounds):
-        for most in AT_ONCE:
-            for name, way in ways.items():
+        for most in CONCURRENCIES:
+            for name, method in methods.items():
                 start = time.perf_counter()
-                tokens = await way(most)
+                tokens = await method(most)
                 speeds.setdefault((most, name), []).append(tokens / (time.perf_counter() - start))
-    print(f"| at a time | {' | '.join(ways)} |\n| --- |{' --- |' * len(ways)}")
-    for most in AT_ONCE:
-        row = (f"{statistics.median(speeds[most, name]):.0f}" for name in ways)
+    print(f"| concurrent requests | {' | '.join(methods)} |\n| --- |{' --- |' * len(methods)}")
+    for most in CONCURRENCIES:
+        row = (f"{statistics.median(speeds[most, name]):.0f}" for name in methods)
         print(f"| {most} | {' | '.join(row)} |")
 
 
@@ -86,7 +86,7 @@ async def bare(
     server = model.server()
     free = asyncio.Semaphore(most)
 
-    async def ask(question: str) -> int:
+    async def output_tokens(question: str) -> int:
         parameters = GenerationParameters(max_tokens=max_tokens)
         request = compose(PROMPT, [Message("user", question)], parameters)
         payload = completion_payload(request, server.model, server.dialect)
@@ -96,7 +96,7 @@ async def bare(
         return reply.end.usage.output_tokens if reply.end.usage else 0
 
     async with httpx.AsyncClient(timeout=600.0) as client:
-        return sum(await asyncio.gather(*map(ask, questions)))
+        return sum(await asyncio.gather(*map(output_tokens, questions)))
 
 
 def written(replies: list) -> int:

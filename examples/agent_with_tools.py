@@ -1,4 +1,4 @@
-"""Run an agent: the model calls a calculator and a search, reads what they say, and answers.
+"""Run a LangChain agent with tools: the model calls a calculator and a search, and answers.
 
 The search looks through this project's own documentation, with the full-text search of SQLite. Both
 tools are plain functions; LangChain's ``create_agent`` runs the loop. The demo model is tiny: it
@@ -58,7 +58,7 @@ def calculate(expression: str) -> str:
         raise ToolException(f"{expression!r} cannot be calculated: {error}") from error
 
 
-calculate.handle_tool_error = True  # the model is told, and may try again
+calculate.handle_tool_error = True  # the model gets the error, and may try again
 
 
 @tool
@@ -67,8 +67,8 @@ def search(query: str) -> str:
     pages = sqlite3.connect(":memory:")
     pages.execute("CREATE VIRTUAL TABLE pages USING fts5(title, text)")
     for file in sorted(DOCUMENTATION.glob("*.md")):
-        for section in re.split(r"^#+ ", file.read_text("utf-8"), flags=re.MULTILINE)[1:]:
-            pages.execute("INSERT INTO pages VALUES (?, ?)", section.split("\n", 1))
+        for part in re.split(r"^#+ ", file.read_text("utf-8"), flags=re.MULTILINE)[1:]:
+            pages.execute("INSERT INTO pages VALUES (?, ?)", part.split("\n", 1))
     words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query))
     found = pages.execute(
         "SELECT title, snippet(pages, 1, '', '', '...', 40) FROM pages "
@@ -96,9 +96,9 @@ def main() -> None:
 
 
 def show(message: AIMessage | ToolMessage) -> None:
-    """Print what a message calls, returns or says."""
+    """Print a message's tool calls, result or text."""
     if isinstance(message, ToolMessage):
-        print(f"[{message.name} says: {message.text}]")
+        print(f"[{message.name} returned: {message.text}]")
         return
     for call in message.tool_calls:
         print(f"[calls {call['name']} with {call['args']}]")

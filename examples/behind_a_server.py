@@ -1,4 +1,4 @@
-"""One base model behind a server, in LangChain and LlamaIndex: streams, a batch, a typed answer.
+"""Use a base model behind a server: streaming, a batch and structured output, in both frameworks.
 
     python examples/behind_a_server.py                                    # llama.cpp, demo model
     python examples/behind_a_server.py --server http://127.0.0.1:8000/v1  # vLLM, or any other
@@ -36,16 +36,16 @@ class Animal(BaseModel):
 
 @contextmanager
 def demo_server() -> Generator[str]:
-    """Serve the demo model with llama.cpp; give the address of its API."""
+    """Serve the demo model with llama.cpp; yield the base URL of its API."""
     print(DEMO_NOTICE, file=sys.stderr)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own script
         [sys.executable, str(LLAMA_SERVER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdout
+    assert process.stdout  # noqa: S101
     try:
         yield f"{process.stdout.readline().strip()}/v1"
     finally:
@@ -54,9 +54,9 @@ def demo_server() -> Generator[str]:
 
 
 def use(url: str) -> None:
-    """Have the server answer in a few ways."""
+    """Stream, answer a batch and return structured output, in LangChain and LlamaIndex."""
     server = CompletionsServerModel(url)
-    server.warm(load_prompt("default"))  # so that the first question finds the page computed
+    server.warm(load_prompt("default"))  # so that the first question finds the prompt prefix cached
     print(f"{server.name}, a {server.server().dialect.name} server")
 
     chat = ChatUrial(llm=server, max_tokens=60)  # or ChatUrial.from_endpoint(url)
@@ -73,7 +73,7 @@ def use(url: str) -> None:
             f"{message.text!r}, {details.get('cache_read')} of {usage.get('input_tokens')} cached"
         )
 
-    print("\n> A typed answer")
+    print("\n> Structured output")
     print(chat.with_structured_output(Animal).invoke("What does a sheep eat?"))
 
     print("\n> The same server in LlamaIndex")
@@ -82,9 +82,9 @@ def use(url: str) -> None:
 
 
 def main() -> None:
-    """Use a server, or one with the demo model."""
+    """Use the server that is named, or start one with the demo model."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--server", help="its API's URL; default: one with the demo model")
+    parser.add_argument("--server", help="its base URL; default: start one with the demo model")
     url = parser.parse_args().server
     if url:
         use(url)

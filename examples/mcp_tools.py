@@ -1,7 +1,7 @@
-"""Give an agent the tools of an MCP server (Model Context Protocol), here one of two small tools.
+"""Give a LangChain agent the tools of an MCP server (Model Context Protocol).
 
-The same file is the server: the client starts it as a process of its own and talks to it over its
-standard input and output.
+This file is also the server, which has two small tools: the client starts it as a process of its
+own and talks to it over its standard input and output.
 
     pip install langchain-mcp-adapters
     python examples/mcp_tools.py
@@ -20,7 +20,7 @@ server = FastMCP("calendar", log_level="WARNING")
 
 @server.tool()
 def day_of_week(day: str) -> str:
-    """Tell the day of the week of a date, such as 2000-12-31."""
+    """Get the day of the week of a date, such as 2000-12-31."""
     return f"{date.fromisoformat(day):%A}"
 
 
@@ -32,7 +32,7 @@ def days_between(first: str, last: str) -> int:
 
 async def main() -> None:
     """Ask the agent one question and show the conversation."""
-    from langchain.agents import create_agent  # here, since the server needs none of it
+    from langchain.agents import create_agent  # imported here: the server does not need it
     from langchain_mcp_adapters.client import MultiServerMCPClient
 
     from langchain_urial import ChatUrial

@@ -1,7 +1,7 @@
-"""Hold a conversation: the history is a list of LangChain messages, as with any chat model.
+"""Chat over several turns: the history is a list of LangChain messages, as with any chat model.
 
-Each answer is streamed. The last line of each turn shows how much of the page was not computed
-again: the constant page after the first question, the conversation so far after each turn.
+Each answer is streamed. The line after it shows how many tokens were found in the KV cache (prefix
+caching): those of the prompt prefix and of the conversation so far.
 
     python examples/multi_turn.py
 """
@@ -17,7 +17,7 @@ QUESTIONS = ["What is a good way to start the day?", "And how should it end?"]
 
 
 def main() -> None:
-    """Ask the questions one after the other, each with all that was said before."""
+    """Ask the questions one after the other, each with the conversation so far."""
     if "URIAL_MODEL" not in os.environ:
         print(DEMO_NOTICE)
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
@@ -32,8 +32,8 @@ def main() -> None:
             reply += chunk
         messages.append(reply)
         if usage := reply.usage_metadata:
-            reused = usage.get("input_token_details", {}).get("cache_read", 0)
-            print(f"\n[{usage['input_tokens']} tokens read, {reused} of them reused]")
+            cached = usage.get("input_token_details", {}).get("cache_read", 0)
+            print(f"\n[{usage['input_tokens']} input tokens, {cached} of them cached]")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Write a prompt of your own: the examples set the style of every answer.
 
-The page made here asks for short answers in a fixed shape. Look at it once: it is plain text, and
-it is all that turns the base model into this assistant.
+This prompt asks for short answers in a fixed form. The example prints its prefix: plain text, which
+is all that turns the base model into this assistant (few-shot, in-context learning).
 
     python examples/own_prompt.py
 """
@@ -42,13 +42,13 @@ PROMPT = Prompt(
 
 
 def main() -> None:
-    """Show the page, then ask."""
+    """Print the prompt prefix, then ask a question."""
     if "URIAL_MODEL" not in os.environ:
         print(DEMO_NOTICE, end="\n\n")
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
     chat = ChatUrial(model=model, prompt=PROMPT, max_tokens=80)
     print(PROMPT.prefix)
-    print(f"--- that page has {chat.prefix_tokens} tokens ---\n")
+    print(f"--- that prompt prefix has {chat.prefix_tokens} tokens ---\n")
     print(chat.invoke("How do I keep rice from sticking?").text)
 
 

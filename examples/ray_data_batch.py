@@ -1,10 +1,10 @@
-"""Answer thousands of questions in a batch job that can be stopped and goes on where it was.
+"""Answer thousands of questions in a batch job (Ray Data) that can be stopped and resumed.
 
 Ray Data reads rows, each with an id and the messages of a conversation, sends them to a server
-through its HTTP processor, and writes parts of the answers as they come. Two pure functions are all
-that it needs of this project: ``completion_payload`` (what is sent) and ``reply_of`` (what came
-back). A row that cannot be answered becomes a row with its error. Run it again on the same folder,
-and only what is missing is asked.
+through its HTTP processor, and writes the answers in parts. It needs two pure functions of this
+project: ``completion_payload`` writes a request's body and ``reply_of`` reads the response. A row
+that cannot be answered becomes a row with its error. Run it again with the same folder, and it
+sends only the missing rows.
 
     python examples/ray_data_batch.py                                 # a dozen, demo model
     python examples/ray_data_batch.py --rows 2000 --folder answers    # Ctrl-C, and again
@@ -46,44 +46,44 @@ from urial_core.backends.completions_server import (
 
 PROMPT = load_prompt("short")
 PARAMETERS = GenerationParameters(max_tokens=24)
-ROWS_OF_A_PART = 40
-AT_ONCE_PER_WORKER = 4  # batches that a worker of Ray Data's has under way
+ROWS_PER_PART = 40
+REQUESTS_PER_WORKER = 4  # concurrent batches of one worker of Ray Data's
 TOPICS = ("bees", "bread", "clouds", "coffee", "honey", "maps", "paper", "rain", "silk", "snow")
 LLAMA_SERVER = Path(__file__).parents[1] / "tests" / "servers" / "llama_server.py"
 
 
 def request_of(row: dict[str, Any]) -> CompletionRequest:
-    """The request for a row's conversation: the same before sending and after."""
-    messages = [Message(said["role"], said["content"]) for said in row["messages"]]
+    """Compose the request for a row's conversation: the same before sending and after."""
+    messages = [Message(message["role"], message["content"]) for message in row["messages"]]
     return compose(PROMPT, messages, PARAMETERS)
 
 
-class Sent:
-    """A row with what is to be sent for it."""
+class AddPayload:
+    """Add the request's payload to a row."""
 
     def __init__(self, server: Server) -> None:
-        """Remember what the server understands."""
+        """Store the server's dialect and model."""
         self.server = server
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Add the payload; Ray Data passes by rows that have an error already."""
+        """Add the payload; Ray Data skips rows that have an error already."""
         try:
             request, error = request_of(row), ""
-        except UrialError as wrong:
-            request, error = compose(PROMPT, [Message("user", "-")], PARAMETERS), str(wrong)
+        except UrialError as failure:
+            request, error = compose(PROMPT, [Message("user", "-")], PARAMETERS), str(failure)
         payload = completion_payload(request, self.server.model, self.server.dialect)
         return {"payload": payload, "__inference_error__": error}
 
 
-class Answered:
-    """A row with its answer, of what came back."""
+class ReadReply:
+    """Turn a row with the server's response into a row with the reply."""
 
     def __init__(self, server: Server) -> None:
-        """Remember how the server answers."""
+        """Store the server's dialect."""
         self.server = server
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Give all rows the same columns, whether there is an answer or an error."""
+        """Return the same columns for all rows, with a reply or an error."""
         out = {"id": row["id"], "reply": "", "finish_reason": "", "error": ""}
         out |= {"input_tokens": 0, "cached_tokens": 0, "output_tokens": 0}
         if row["__inference_error__"]:
@@ -102,15 +102,15 @@ class Answered:
 def answer_all(
     questions: Path, folder: Path, base_url: str, server: Server, in_flight: int
 ) -> None:
-    """Answer the questions that have no answer in the folder yet."""
+    """Answer the questions that have no reply in the folder yet."""
     import ray
     from ray.data.checkpoint import CheckpointConfig
     from ray.data.llm import HttpRequestProcessorConfig, build_processor
 
-    workers = -(-in_flight // AT_ONCE_PER_WORKER)
-    # Ray counts a CPU for each step of the job and needs all at once; they mostly wait.
+    workers = -(-in_flight // REQUESTS_PER_WORKER)
+    # Ray reserves a CPU for each step of the job and needs all of them; they mostly wait.
     ray.init(num_cpus=4 + (os.cpu_count() or 1), include_dashboard=False, logging_level="WARNING")
-    # Which ids have been written is Ray Data's own knowledge, kept beside the parts.
+    # Ray Data itself stores which ids were written, beside the parts.
     ray.data.DataContext.get_current().checkpoint_config = CheckpointConfig(
         id_column="id",
         checkpoint_path=str(folder / "done"),
@@ -121,20 +121,20 @@ def answer_all(
             url=f"{base_url}/completions",
             concurrency=(workers, workers),
             batch_size=1,  # a worker sends the rows of a batch one after the other
-            max_retries=5,  # where the server is busy or away, after 1, 2, 4, ... seconds
+            max_retries=5,  # when the server is busy or unreachable, after 1, 2, 4, ... seconds
             http_request_stage={"num_cpus": 0},
         ),
-        preprocess=Sent(server),
+        preprocess=AddPayload(server),
     )
     rows = ray.data.read_json(str(questions), override_num_blocks=1)
-    rows = rows.repartition(target_num_rows_per_block=ROWS_OF_A_PART, strict=True)
-    processor(rows).map(Answered(server)).write_parquet(str(folder / "parts"))
+    rows = rows.repartition(target_num_rows_per_block=ROWS_PER_PART, strict=True)
+    processor(rows).map(ReadReply(server)).write_parquet(str(folder / "parts"))
     ray.shutdown()
 
 
 def write_questions(file: Path, rows: int) -> None:
-    """Write some easy questions, always the same."""
-    chosen = random.Random(0)
+    """Write some easy questions, the same in every run."""
+    chosen = random.Random(0)  # noqa: S311 - nothing secret
     with file.open("w", encoding="utf-8") as out:
         for number in range(rows):
             topic, a, b = chosen.choice(TOPICS), chosen.randrange(100), chosen.randrange(100)
@@ -153,9 +153,9 @@ def write_questions(file: Path, rows: int) -> None:
 
 @contextmanager
 def demo_server() -> Generator[str]:
-    """Serve the demo model with llama.cpp; give the address of its API."""
+    """Serve the demo model with llama.cpp; yield the base URL of its API."""
     command = [sys.executable, str(LLAMA_SERVER), "--slots", "4", "--window", "1024"]
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - our own script
         [*command, "--threads", str(max(1, (os.cpu_count() or 1) // 2))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -163,7 +163,7 @@ def demo_server() -> Generator[str]:
         text=True,
     )
     try:
-        assert process.stdout
+        assert process.stdout  # noqa: S101
         yield f"{process.stdout.readline().strip()}/v1"
     finally:
         process.kill()
@@ -171,28 +171,29 @@ def demo_server() -> Generator[str]:
 
 
 def show(folder: Path, seconds: float) -> None:
-    """Show what is in the folder, and a few of the answers."""
+    """Print a few of the replies in the folder, and a summary."""
     table = pyarrow.dataset.dataset(folder / "parts", format="parquet").to_table()
     rows: list[dict[str, Any]] = table.sort_by("id").to_pylist()
-    read, cached = (sum(row[f"{kind}_tokens"] for row in rows) for kind in ("input", "cached"))
+    total, cached = (sum(row[f"{kind}_tokens"] for row in rows) for kind in ("input", "cached"))
     failed = [row for row in rows if row["error"]]
     for row in [*rows[:4], *failed[:4]]:
         print(f"{row['id']}: {row['reply']!r} {row['error']}")
     print(
-        f"{len(rows)} rows in {folder}, {len(failed)} with an error; {cached / max(read, 1):.0%} "
-        f"of {read} tokens read were cached, {sum(row['output_tokens'] for row in rows)} written; "
+        f"{len(rows)} rows in {folder}, {len(failed)} with an error; {cached / max(total, 1):.0%} "
+        f"of {total} input tokens were cached, "
+        f"{sum(row['output_tokens'] for row in rows)} tokens were generated; "
         f"this run took {seconds:.0f} s."
     )
 
 
 def main() -> None:
-    """Answer a file of questions, or some of our own."""
+    """Answer a file of questions, or some easy ones."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--questions", type=Path, help="JSON lines with id and messages")
     parser.add_argument("--rows", type=int, default=12, help="without --questions: how many")
-    parser.add_argument("--folder", type=Path, help="for the answers; default: a temporary one")
-    parser.add_argument("--server", help="its API's URL; default: one with the demo model")
-    parser.add_argument("--in-flight", type=int, default=8, help="requests under way at a time")
+    parser.add_argument("--folder", type=Path, help="for the replies; default: a temporary one")
+    parser.add_argument("--server", help="its base URL; default: start one with the demo model")
+    parser.add_argument("--in-flight", type=int, default=8, help="concurrent requests")
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="urial-answers-"))).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,7 +208,7 @@ def main() -> None:
 
 
 def run(questions: Path, folder: Path, base_url: str, in_flight: int) -> None:
-    """Have the page computed, answer, and show the answers."""
+    """Compute the prompt prefix ahead, answer the questions, and print the replies."""
     model = CompletionsServerModel(base_url)
     model.warm(PROMPT)
     start = time.monotonic()

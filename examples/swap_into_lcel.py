@@ -21,7 +21,7 @@ prompt = ChatPromptTemplate.from_messages(
     ]
 )
 
-# This line stood here for another chat model before; the rest is as it was.
+# The only line that changes: another chat model was made here before.
 model = ChatUrial(model=os.environ.get("URIAL_MODEL") or str(demo_model_file()), max_tokens=120)
 
 chain = prompt | model | StrOutputParser()
@@ -30,6 +30,6 @@ if __name__ == "__main__":
     if "URIAL_MODEL" not in os.environ:
         print(DEMO_NOTICE, end="\n\n")
     question = {"audience": "a ten-year-old child", "question": "What do bees do all day?"}
-    for piece in chain.stream(question):
-        print(piece, end="", flush=True)
+    for text in chain.stream(question):
+        print(text, end="", flush=True)
     print()

@@ -1,7 +1,7 @@
-"""Get objects instead of text: the reply is held to a schema while it is written.
+"""Get structured output: constrained decoding guarantees that the reply matches a schema.
 
-Whatever the model has in mind, the result is a valid object of the class. With a dict schema, it
-can be watched as it grows.
+With a pydantic class, the result is a valid object of the class. With a JSON schema, the dict can
+be streamed while it grows.
 
     python examples/typed_output.py
 """
@@ -30,7 +30,7 @@ class Complaint(BaseModel):
 
 
 def main() -> None:
-    """Read a letter into an object, then once more into a dict that grows."""
+    """Read a letter into an object, then stream it into a dict."""
     if "URIAL_MODEL" not in os.environ:
         print(DEMO_NOTICE)
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
@@ -41,8 +41,8 @@ def main() -> None:
     print(f"> {LETTER}\n\n{complaint!r}\n")
 
     as_dict = chat.with_structured_output(Complaint.model_json_schema())
-    for grown in as_dict.stream(question):
-        print(grown)
+    for partial in as_dict.stream(question):
+        print(partial)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Wrap a completion LLM that you already have: any LangChain ``BaseLLM``, with its own settings.
 
-``PlainLLM`` stands for it. It does what many such classes do: it repeats the prompt, ignores stop
-strings and writes on until its limit. As a chat model it gives clean replies all the same.
+``PlainLLM`` is an example of one. Like many such classes, it echoes the prompt, ignores stop
+sequences and writes on until its limit. Wrapped as a chat model, it gives clean replies all the
+same.
 
     python examples/wrap_completion_llm.py
 """
@@ -30,7 +31,7 @@ class PlainLLM(LLM):
         return "plain"
 
     def _call(self, prompt: str, stop: list[str] | None = None, *_: Any, **__: Any) -> str:
-        del stop  # as many classes do
+        del stop  # as many classes do: the reply is cut afterwards
         written = self.generator(prompt, max_new_tokens=self.max_new_tokens, do_sample=False)
         return str(written[0]["generated_text"])
 

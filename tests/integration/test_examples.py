@@ -1,4 +1,4 @@
-"""Every example runs as a newcomer would run it."""
+"""Test that every example runs on the demo model, as a newcomer would run it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 @pytest.mark.model
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example: Path) -> None:
-    """An example on the demo model ends well, and with an answer, not with a piece of the page."""
+    """An example exits without an error, and its last line is no delimiter of the prompt."""
     if example.stem.startswith("ray_"):
         pytest.importorskip("ray.data", reason="needs the extra ray")
         pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
     environment = {name: value for name, value in os.environ.items() if name != "URIAL_MODEL"}
-    environment["RAY_USAGE_STATS_ENABLED"] = "0"  # a test tells nobody that it runs
+    environment["RAY_USAGE_STATS_ENABLED"] = "0"  # sends no usage statistics
     done = subprocess.run(
         [sys.executable, str(example)],
         env=environment,
