@@ -346,7 +346,7 @@ def main() -> None:
     questions = read_questions(arguments.limit)
     model_id = arguments.model or str(demo_model_file())
     options = {"max_batch_size": arguments.batch} if arguments.engine == "transformers" else {}
-    model = model_in_process(model_id, {"engine": arguments.engine, **options})
+    model = model_in_process(model_id, {"backend": arguments.engine, **options})
     rows = list[tuple[str, dict[str, str]]]()
     for name, (prompt_format, parameters) in ways.items():
         if arguments.only and arguments.only not in name:

@@ -208,7 +208,7 @@ def main() -> None:
     options = {"dtype": "float32", "max_batch_size": arguments.batch}
     model = model_in_process(
         arguments.model or str(demo_model_file()),
-        {"engine": arguments.engine, **(options if arguments.engine == "transformers" else {})},
+        {"backend": arguments.engine, **(options if arguments.engine == "transformers" else {})},
     )
     prompt = own_prompt(arguments)
     chat = UrialChat(model, prompt)

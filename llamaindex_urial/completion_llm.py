@@ -10,8 +10,7 @@ from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import capabilities_of
 from llamaindex_urial.leaving import aending, ending
-from urial_core.backends.in_thread import worker_for
-from urial_core.backends.one_by_one import OneByOneModel
+from urial_core.backends.blocking import SingleRequestModel, worker_for
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -26,7 +25,7 @@ from urial_core.structured.constraints import JsonSchema
 __all__ = ["CompletionLLM", "usage_of"]
 
 
-class CompletionLLM(OneByOneModel):
+class CompletionLLM(SingleRequestModel):
     """Calls a LlamaIndex LLM the way its class needs to be called, past all templates of its own.
 
     It keeps its own callback manager: what the outer LLM's handlers get is the trimmed reply, once.

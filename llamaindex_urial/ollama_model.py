@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing
 from typing import Any
 
-from urial_core.backends.one_by_one import OneByOneModel
+from urial_core.backends.blocking import SingleRequestModel
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -37,7 +37,7 @@ _OPTIONS = {
 }
 
 
-class OllamaModel(OneByOneModel):
+class OllamaModel(SingleRequestModel):
     """Calls the clients of a ``llama_index.llms.ollama.Ollama``."""
 
     is_async = True

@@ -57,7 +57,7 @@ class ModelChoice:
             "device_map": self.device_map,
             "trust_remote_code": self.trust_remote_code or None,
         }
-        return {"engine": self.engine, **{k: v for k, v in said.items() if v is not None}}
+        return {"backend": self.engine, **{k: v for k, v in said.items() if v is not None}}
 
 
 @dataclass(frozen=True, slots=True)

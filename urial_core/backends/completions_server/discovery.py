@@ -1,17 +1,53 @@
-"""Discovery: what a server is, what it serves, and what it can do."""
+"""Discovery: which dialect, model, context window and tokenizer a server has.
+
+An exchange with a server is a generator, as httpx's ``auth_flow`` is: it yields the requests to
+send, receives their responses, and returns its result. It is written once, and ``Connection`` runs
+it, blocking or not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from urial_core.backends.completions_server.dialect import GENERIC, LLAMA_CPP, VLLM, Dialect
-from urial_core.backends.completions_server.exchange import Ask, Exchange
-from urial_core.backends.completions_server.urls import server_root
-from urial_core.errors import UnsupportedModelError
+from urial_core.errors import ParameterError, UnsupportedModelError
 
-__all__ = ["Server", "discover"]
+__all__ = [
+    "COMPLETIONS",
+    "Exchange",
+    "Server",
+    "ServerRequest",
+    "api_url",
+    "discover",
+    "without_login",
+]
+
+COMPLETIONS = "/completions"
+"""The path that completes a prompt."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequest:
+    """One HTTP request.
+
+    Attributes:
+        url: A path below the API's base URL, or an absolute URL.
+        body: The JSON to post, as Python objects; None for a GET.
+        optional: Whether the server may lack this path; the response is then None.
+    """
+
+    url: str
+    body: Mapping[str, Any] | None = None
+    optional: bool = False
+
+
+Exchange = Generator[ServerRequest, Any, _T]
+"""Yields requests, receives their responses as Python objects, and returns its result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +55,13 @@ class Server:
     """What is known of a server.
 
     Attributes:
-        dialect: How it is spoken to.
-        model: The model in use.
+        dialect: Which request fields it understands.
+        model: The name of the model in use.
         root: The URL in front of the API's ``/v1``.
-        window: Tokens of one request, prompt and reply together; None if it does not say.
-        tokenizes: Whether it tells a text's tokens.
-        slots: How many requests llama.cpp writes at once, each with a state of its own; else 0.
+        window: The context window in tokens, prompt and reply together; None if not reported.
+        tokenizes: Whether it offers its tokenizer.
+        slots: llama.cpp's number of concurrent requests, each with a prefix cache of its own; 0
+            for other servers.
     """
 
     dialect: Dialect
@@ -40,24 +77,29 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
 
     Args:
         base_url: The API's base URL.
-        model: The model that is wanted; None for the first that the server names.
-        dialect: How it is spoken to, if that is known.
+        model: The model to use; None for the first one that the server lists.
+        dialect: Its dialect; None to detect it.
 
     Raises:
-        UnsupportedModelError: It serves another model, or names none.
+        UnsupportedModelError: It serves another model, or lists none.
     """
-    root = server_root(base_url)
-    entries = _entries((yield Ask("/models", optional=True)))
+    root = base_url.rstrip("/").removesuffix("/v1")
+    models = _mapping((yield ServerRequest("/models", optional=True))).get("data")
+    entries = [
+        entry
+        for entry in (models if isinstance(models, list) else ())
+        if isinstance(entry, Mapping) and entry.get("id")
+    ]
     owner = entries[0].get("owned_by") if entries else None
     if dialect is None and owner == "vllm":
         dialect = VLLM
     props: Mapping[str, Any] = {}
     if dialect is None or dialect.slots:
-        props = _mapping((yield Ask(f"{root}/props", optional=True)))
+        props = _mapping((yield ServerRequest(f"{root}/props", optional=True)))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP
     dialect = dialect or GENERIC
-    entry = _entry(entries, model, base_url, strict=dialect is not GENERIC)
+    entry = _entry_of(model, entries, base_url, strict=dialect is not GENERIC)
     window = entry.get("max_model_len")
     if dialect.slots:
         settings = _mapping(props.get("default_generation_settings"))
@@ -65,7 +107,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     tokenized = None
     if dialect.tokenize is not None:
         body = {"model": entry["id"], **dialect.tokenize("a", True)}
-        tokenized = yield Ask(f"{root}/tokenize", body, optional=True)
+        tokenized = yield ServerRequest(f"{root}/tokenize", body, optional=True)
     return Server(
         dialect=dialect,
         model=entry["id"],
@@ -76,37 +118,56 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     )
 
 
-def _entries(models: Any) -> list[Mapping[str, Any]]:
-    data = _mapping(models).get("data")
-    found = data if isinstance(data, list) else []
-    return [entry for entry in found if isinstance(entry, Mapping) and entry.get("id")]
-
-
-def _entry(
-    entries: list[Mapping[str, Any]], model: str | None, base_url: str, *, strict: bool
+def _entry_of(
+    model: str | None, entries: list[Mapping[str, Any]], base_url: str, *, strict: bool
 ) -> Mapping[str, Any]:
-    """The wanted model's entry; llama.cpp itself would answer to any name."""
-    if model is None and not entries:
-        raise UnsupportedModelError(
-            f"The server at {base_url} does not say which models it serves: pass model='name'."
-        )
-    if model is None and len(entries) > 1 and not strict:
-        names = ", ".join(repr(entry["id"]) for entry in entries[:8])
-        raise UnsupportedModelError(
-            f"The server at {base_url} serves {len(entries)} models ({names}): pass one as model=."
-        )
+    """Return the model's entry in the server's list.
+
+    Raises:
+        UnsupportedModelError: There is no such entry. A generic server may know models that it does
+            not list; llama.cpp would answer to any name.
+    """
+    names = ", ".join(repr(entry["id"]) for entry in entries[:8])
     if model is None:
+        if not entries:
+            raise UnsupportedModelError(
+                f"The server at {base_url} does not list its models: pass model='name'."
+            )
+        if len(entries) > 1 and not strict:
+            raise UnsupportedModelError(
+                f"The server at {base_url} serves {len(entries)} models ({names}): pass one as "
+                "model=."
+            )
         return entries[0]
     for entry in entries:
         if model == entry["id"] or model in (entry.get("aliases") or ()):
             return {**entry, "id": model}
     if strict and entries:
-        names = ", ".join(repr(entry["id"]) for entry in entries)
         raise UnsupportedModelError(
-            f"The server at {base_url} serves {names}, and not {model!r}: pass one of those as "
-            "model=, or none for the first."
+            f"The server at {base_url} serves {names}, and not {model!r}: pass one of these as "
+            "model=, or leave it out for the first."
         )
     return {"id": model}
+
+
+def api_url(base_url: str) -> str:
+    """Return the URL of a server's API, with ``/v1`` added to a URL without a path.
+
+    Raises:
+        ParameterError: It is not an HTTP URL.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ParameterError(
+            f"base_url is {base_url!r}: give a URL, as in http://127.0.0.1:8000/v1"
+        )
+    return base_url.rstrip("/") if parts.path.strip("/") else base_url.rstrip("/") + "/v1"
+
+
+def without_login(url: str) -> str:
+    """Return the URL without user name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

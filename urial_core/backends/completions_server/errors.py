@@ -1,4 +1,4 @@
-"""Failures: the SDK's errors as this project's, each saying what to do."""
+"""Errors: the SDK's errors as this project's, each saying what to do."""
 
 from __future__ import annotations
 
@@ -19,13 +19,10 @@ from urial_core.errors import (
     UrialError,
 )
 
-__all__ = ["ABSENT", "FAILURES", "failure", "failure_amid_reply"]
+__all__ = ["SDK_ERRORS", "is_missing_path", "request_error", "stream_error"]
 
-FAILURES = (openai.OpenAIError, httpx.HTTPError, httpx.StreamError, ValueError)
-"""What the SDK lets through: its own errors, its transport's, and those of reading JSON."""
-
-ABSENT = (400, 404, 405, 422, 501)
-"""Statuses by which a server says that it has no such path."""
+SDK_ERRORS = (openai.OpenAIError, httpx.HTTPError, httpx.StreamError, ValueError)
+"""What the SDK raises: its own errors, its transport's, and those of parsing JSON."""
 
 _OVERFLOW_TYPES = ("exceed_context_size_error", "context_length_exceeded")
 _WINDOW = re.compile(r"context length (?:is|of) (?:only )?(\d+)")
@@ -33,25 +30,34 @@ _PROMPT_TOKENS = re.compile(r"(\d+) (?:input|prompt) tokens|\((\d+) in (?:the|yo
 _CONSTRAINT_FIELDS = ("structured_outputs", "json_schema", "grammar")
 
 
-def failure(error: Exception, url: str, body: Mapping[str, Any] | None, secret: str) -> UrialError:
-    """Translate an error that came before any of a reply.
+def is_missing_path(error: Exception) -> bool:
+    """Return whether an error means that the server lacks the requested path."""
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code in (400, 404, 405, 422, 501)
+    return isinstance(error, ValueError)
+
+
+def request_error(
+    error: Exception, url: str, body: Mapping[str, Any] | None, secret: str
+) -> UrialError:
+    """Translate an error that came before any of the response.
 
     Args:
-        error: The SDK's error, one of ``FAILURES``.
+        error: One of ``SDK_ERRORS``.
         url: The API's base URL.
-        body: What was sent.
-        secret: The key, which no message may show.
+        body: The body that was sent.
+        secret: The API key, which no message may show.
     """
     match error:
         case UnicodeEncodeError():
             return ConversationError(
-                f"The page holds {error.object[error.start : error.end]!r}, half of a character, "
-                "which no server can be sent. Take it out of the messages."
+                f"The prompt has the lone surrogate {error.object[error.start : error.end]!r}, "
+                "which cannot be sent as UTF-8. Remove it from the messages."
             )
         case openai.APITimeoutError():
             return ServerUnreachableError(
                 f"The server at {url} did not answer in time. It may be overloaded: raise "
-                "timeout=, lower max_tokens, or have it run fewer requests at once."
+                "timeout=, lower max_tokens, or send it fewer requests at once."
             )
         case openai.APIConnectionError():
             return ServerUnreachableError(
@@ -59,52 +65,55 @@ def failure(error: Exception, url: str, body: Mapping[str, Any] | None, secret: 
                 "running, and is base_url right?"
             )
         case openai.APIStatusError():
-            return _refusal(error, url, body or {}, secret)
+            return _status_error(error, url, body or {}, secret)
         case openai.APIError():
             return GenerationError(f"The server at {url} failed: {_hidden(str(error), secret)}")
     return ServerError(
-        f"What {url} sent cannot be read ({type(error).__name__}: {_hidden(str(error), secret)}). "
-        "Is base_url the one of an OpenAI-style completions API?"
+        f"The response of {url} cannot be parsed ({type(error).__name__}: "
+        f"{_hidden(str(error), secret)}). Is base_url that of an OpenAI-style completions API?"
     )
 
 
-def failure_amid_reply(error: Exception, url: str, text: str, secret: str) -> GenerationError:
-    """Translate an error that came in the middle of a stream."""
-    what = "sent nothing more in time" if isinstance(error, httpx.TimeoutException) else "broke off"
-    said = _hidden(str(error), secret) or type(error).__name__
+def stream_error(error: Exception, url: str, text: str, secret: str) -> GenerationError:
+    """Translate an error that came in the middle of a stream, after ``text``."""
+    timed_out = isinstance(error, httpx.TimeoutException)
+    problem = "sent nothing more in time" if timed_out else "broke off"
+    reason = _hidden(str(error), secret) or type(error).__name__
     return GenerationError(
-        f"The server at {url} {what} in the middle of the reply ({said}). The text so far is in "
-        "this error's `text`. Ask again; if it happens again, read the server's log.",
+        f"The server at {url} {problem} in the middle of the reply ({reason}). The text so far is "
+        "in this error's `text`. Send the request again; if it fails again, read the server's log.",
         text,
     )
 
 
-def _refusal(
+def _status_error(
     error: openai.APIStatusError, url: str, body: Mapping[str, Any], secret: str
 ) -> UrialError:
     details = error.body if isinstance(error.body, Mapping) else {}
-    said = _hidden(str(details.get("message") or error.message), secret).rstrip(".")
+    message = _hidden(str(details.get("message") or error.message), secret).rstrip(".")
     status = error.status_code
-    if status == 400 and (overflow := _overflow(details, said, body)):
+    if status == 400 and (overflow := _overflow(details, message, body)):
         return overflow
     if status in (400, 422) and any(field in body for field in _CONSTRAINT_FIELDS):
         return UnsupportedSchemaError(
-            f"The server at {url} cannot hold its output to this form: {said}. Simplify the schema."
+            f"The server at {url} cannot constrain its output to this schema: {message}. Simplify "
+            "the schema."
         )
     advice = {
         401: "Pass the server's key as api_key=.",
         403: "Pass a key that is allowed to do this as api_key=.",
         404: "Check model= and base_url (it usually ends in /v1).",
-        429: "It is busy or limits you: wait, or raise max_retries=.",
+        429: "It is busy or limits your rate: wait, or raise max_retries=.",
     }.get(status, "Read the server's log." if status >= 500 else "")
-    return ServerError(f"The server at {url} answered {status}: {said}. {advice}".strip(), status)
+    text = f"The server at {url} answered {status}: {message}. {advice}"
+    return ServerError(text.strip(), status)
 
 
 def _overflow(
-    details: Mapping[str, Any], said: str, body: Mapping[str, Any]
+    details: Mapping[str, Any], message: str, body: Mapping[str, Any]
 ) -> ContextOverflowError | None:
-    """The overflow that a server reports in its own way, if this is one."""
-    window, prompt = _WINDOW.search(said), _PROMPT_TOKENS.search(said)
+    """Return the context overflow that a server reports, if the error is one."""
+    window, prompt = _WINDOW.search(message), _PROMPT_TOKENS.search(message)
     typed = details.get("type") in _OVERFLOW_TYPES or details.get("code") in _OVERFLOW_TYPES
     if not typed and not (window and (prompt or details.get("param") == "input_tokens")):
         return None
