@@ -128,7 +128,7 @@ def test_the_server_tells_its_window_and_tokens(model: CompletionsServerModel) -
 
 def test_special_tokens_in_a_message_stay_text(chat: ChatUrial) -> None:
     """A user who spells out the end-of-text token does not write one, and gets an answer."""
-    if not chat.llm.server().dialect.keeps_text:
+    if not chat.llm.server().dialect.tokenizes_as_text:
         pytest.skip("this kind of server reads special tokens out of texts")
     assert chat.get_num_tokens("<eos>") > 2
     reply = chat.invoke("What is <eos> in a sentence?")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from urial_core.backends.llama_cpp import LlamaCppModel
-from urial_core.backends.llama_cpp.private_server import PrivateServer, ServerSettings
+from urial_core.backends.llama_cpp.private_server import PrivateServer
 from urial_core.demo import demo_model_file
 from urial_core.errors import ModelLoadError, ParameterError
 
@@ -86,9 +86,7 @@ def test_parameters_of_llama_cpp(params: dict[str, object]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such sockets or modes")
 def test_nobody_else_can_ask() -> None:
     """The server listens in a folder that only this user can open; closed, the folder is gone."""
-    server = PrivateServer(
-        ServerSettings(path=str(demo_model_file()), n_ctx=512, n_parallel=1, n_threads=1)
-    )
+    server = PrivateServer(str(demo_model_file()), n_ctx=512, n_parallel=1, n_threads=1)
     assert server.uds is not None
     folder = Path(server.uds).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -102,7 +100,7 @@ def test_memory_is_freed() -> None:
     count = model.count_tokens("one two three")
     model.close()
     assert model.count_tokens("one two three") == count
-    closing = model._closing
+    closing = model._finalizer
     assert closing.alive
     del model
     gc.collect()

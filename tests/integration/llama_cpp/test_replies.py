@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
-from urial_core.backends.completions_server.exchange import Ask, Exchange
+from urial_core.backends.completions_server.discovery import Exchange, ServerRequest
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.completion import CompletionRequest
 from urial_core.decoding import Reply, ReplyEnd, TextDelta
@@ -109,7 +109,7 @@ def busy_slots(llama: LlamaCppModel) -> int:
     """How many slots write a reply, as llama.cpp itself says."""
 
     def ask() -> Exchange[int]:
-        slots = yield Ask("http://localhost/slots")
+        slots = yield ServerRequest(None, "http://localhost/slots")
         return sum(slot["is_processing"] for slot in slots)
 
     return llama._loaded()._connection.run(ask())

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from urial_core import TokenLogprob, UrialChat, Usage
 from urial_core.backends.completions_server import DIALECTS, VLLM, completion_of
-from urial_core.backends.completions_server.answer import StreamReader
+from urial_core.backends.completions_server.response import StreamReader
 from urial_core.errors import GenerationError
 from urial_core.messages import Message
 from urial_core.structured.constraints import JsonSchema

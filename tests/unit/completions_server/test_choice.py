@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_server import WAYS, FakeServer, asked, request_for
 
-from urial_core.backends.completions_server.choice import MOST_SCORED
+from urial_core.backends.completions_server.scoring import MAX_SCORED_OPTIONS
 from urial_core.structured.constraints import Choice
 
 SCORES = {"# Answer:\n": -0.75, "# Call:\n": -2.0, "はい": -3.5}
@@ -147,7 +147,7 @@ def test_without_scores_the_models_own_way_decides(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_what_would_cost_too_much_is_not_scored(kind: str) -> None:
     """Very many options, or options of very many tokens, get one request for all."""
-    many = tuple(f"{number:03}" for number in range(MOST_SCORED + 1))
+    many = tuple(f"{number:03}" for number in range(MAX_SCORED_OPTIONS + 1))
     fake_server = FakeServer(kind, silent)
     [chunk] = fake_server.model().complete([request_for(constraint=Choice(many))])
     assert chunk.text == many[-1]

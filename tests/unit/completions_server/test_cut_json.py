@@ -83,7 +83,7 @@ async def test_a_cut_completion_is_whole(kind: str, way: str) -> None:
     stream = [piece(pieces[0]), piece(pieces[1], "length"), DONE]
     fake_server = FakeServer(kind, lambda body: Pieces(stream) if body.get("stream") else answer)
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
-    request = request_for(constraint=JsonSchema.of(schema).closed)
+    request = request_for(constraint=JsonSchema.of(schema).with_additional_properties_forbidden())
     chunks = await asked(fake_server.model(), way, request)
     assert "".join(chunk.text for chunk in chunks) == '{"a": "cat to cat to c"}'
     assert chunks[-1].finish == "length"

@@ -123,7 +123,7 @@ def test_without_a_tokenizer_counts_are_careful_guesses() -> None:
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_a_model_the_server_does_not_serve_is_an_error(kind: str) -> None:
     """llama.cpp would answer to any name, and replies would carry a wrong one."""
-    with pytest.raises(UnsupportedModelError, match=r"serves 'base', and not 'gpt'"):
+    with pytest.raises(UnsupportedModelError, match=r"model is 'gpt'.*serves 'base'"):
         FakeServer(kind).model(model="gpt").server()
 
 
@@ -147,7 +147,7 @@ def test_of_several_models_one_must_be_named() -> None:
     """A generic server's first model is no choice of the user's."""
     fake_server = FakeServer("generic")
     fake_server.overrides["/v1/models"] = {"data": [{"id": "davinci"}, {"id": "babbage"}]}
-    with pytest.raises(UnsupportedModelError, match=r"2 models .'davinci', 'babbage'"):
+    with pytest.raises(UnsupportedModelError, match=r"model is None.*serves 'davinci', 'babbage'"):
         fake_server.model().server()
     assert fake_server.model(model="babbage").server().model == "babbage"
 

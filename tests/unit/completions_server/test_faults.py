@@ -286,7 +286,7 @@ async def test_broken_json_is_an_error() -> None:
     broken = httpx.Response(200, text='{"choi', headers={"content-type": "application/json"})
     model = FakeServer("generic", lambda _: broken).model()
     for way in ("complete", "acomplete"):
-        with pytest.raises(ServerError, match="cannot be read"):
+        with pytest.raises(ServerError, match="cannot be parsed"):
             await asked(model, way, request_for())
 
 

@@ -154,9 +154,9 @@ def test_json_that_fits_is_the_reply(kind: str, behind: str) -> None:
     ("written", "finish", "said"),
     [
         ('{"a": ', "length", "cut at max_tokens"),
-        ('{"a": "x"}', "stop", "does not fit its schema: a: "),
-        ("No.", "stop", "not whole JSON"),
-        ("", "stop", "not whole JSON"),
+        ('{"a": "x"}', "stop", "does not match its schema: a: "),
+        ("No.", "stop", "not complete JSON"),
+        ("", "stop", "not complete JSON"),
     ],
 )
 def test_json_that_does_not_fit_is_an_error_with_the_text(
@@ -191,6 +191,6 @@ def test_one_response_makes_no_reply_with_tools() -> None:
 def test_a_value_is_json_to_the_letter() -> None:
     """A line break in a string is put right, and a number that JSON does not have is refused."""
     text = JsonSchema.of({"type": "object", "properties": {"a": {"type": "string"}}})
-    assert reply_of(responded('{"a": "b\nc"}'), request(output=text)).text == '{"a": "b\\nc"}'
+    assert reply_of(responded('{"a": "b\nc"}'), request(response_format=text)).text == '{"a": "b\\nc"}'
     with pytest.raises(GenerationError, match="NaN is no number"):
         reply_of(responded('{"a": NaN}'), request(response_format=SCHEMA))

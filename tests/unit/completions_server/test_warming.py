@@ -31,9 +31,9 @@ def test_every_slot_of_llama_cpp_is_warmed_by_the_first() -> None:
     assert [(each.path, each.body.get("id_slot")) for each in seen] == [
         ("/v1/completions", 0),
         ("/slots/0?action=save", None),
-        ("/slots/1?action=unescape", None),
+        ("/slots/1?action=restore", None),
         ("/v1/completions", 1),
-        ("/slots/2?action=unescape", None),
+        ("/slots/2?action=restore", None),
         ("/v1/completions", 2),
     ]
     assert len({each.body["filename"] for each in seen if "action" in each.path}) == 1
@@ -46,4 +46,4 @@ def test_slots_that_cannot_be_saved_read_the_page_each() -> None:
     fake_server.overrides["/slots/0?action=save"] = refusal(501, message="not supported")
     fake_server.model().warm(PROMPT)
     assert [body["id_slot"] for body in fake_server.completions] == [0, 1, 2]
-    assert not [path for path in fake_server.paths if "unescape" in path]
+    assert not [path for path in fake_server.paths if "restore" in path]

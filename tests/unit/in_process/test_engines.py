@@ -20,12 +20,12 @@ from urial_core.errors import MissingDependencyError, ParameterError
     [
         ("some/model", {}, TransformersModel),
         ("folder/model.gguf", {}, LlamaCppModel),
-        ("folder/MODEL.GGUF", {"engine": "auto"}, LlamaCppModel),
+        ("folder/MODEL.GGUF", {"backend": "auto"}, LlamaCppModel),
         ("model.gguf", {"n_ctx": 512}, LlamaCppModel),
         ("model.gguf", {"token": "hf_secret"}, LlamaCppModel),
         ("model.gguf", {"dtype": "float32"}, TransformersModel),
-        ("model.gguf", {"engine": "transformers"}, TransformersModel),
-        ("model", {"engine": "llama.cpp"}, LlamaCppModel),
+        ("model.gguf", {"backend": "transformers"}, TransformersModel),
+        ("model", {"backend": "llama.cpp"}, LlamaCppModel),
     ],
 )
 def test_which_engine(model_id: str, options: dict[str, object], engine: type) -> None:
@@ -41,15 +41,15 @@ def test_without_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(model, "find_spec", lambda name: None if name == "xllamacpp" else name)
     with pytest.raises(MissingDependencyError, match=r"urial-chat\[llamacpp\]"):
-        model_in_process("model.gguf", {"engine": "llama.cpp"})
+        model_in_process("model.gguf", {"backend": "llama.cpp"})
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"engine": "vllm"}, "engine is 'vllm': use one of auto, llama.cpp, transformers"),
-        ({"engine": "llama.cpp", "dtype": "float32"}, "Unknown option dtype.*n_parallel"),
-        ({"engine": "transformers", "n_ctx": 4}, "Unknown option n_ctx.*dtype"),
+        ({"backend": "vllm"}, "backend is 'vllm': use one of auto, llama.cpp, transformers"),
+        ({"backend": "llama.cpp", "dtype": "float32"}, "Unknown option dtype.*n_parallel"),
+        ({"backend": "transformers", "n_ctx": 4}, "Unknown option n_ctx.*dtype"),
         ({"n_ctx": 4, "dtype": "float32"}, "Unknown option dtype"),
         ({"n_threads": 0}, "n_threads 0"),
         ({"n_ctx": -1}, "n_ctx is -1"),
@@ -84,5 +84,5 @@ def test_in_both_frameworks(kind: type[ChatUrial | UrialLLM]) -> None:
     model = chat._wrapped.model
     assert isinstance(model, LlamaCppModel)
     assert model.known_context_window is None
-    direct = kind(model="model.gguf", engine="transformers")
+    direct = kind(model="model.gguf", backend="transformers")
     assert isinstance(direct._wrapped.model, TransformersModel)

@@ -1,9 +1,8 @@
 """Base models behind a server with OpenAI's completions API (``/v1/completions``).
 
     model.py       CompletionsServerModel: the CompletionModel; prefix cache warm-up
-    dialect.py     which request fields vLLM, llama.cpp and other servers understand
     discovery.py   which dialect, model, context window and tokenizer a server has
-    payload.py     request -> request body; pure
+    payload.py     request -> request body, in the dialect of vLLM, llama.cpp or others; pure
     response.py    response -> completions, a reply, or the chunks of a stream; pure
     scoring.py     the server's tokenizer; the most probable of several texts
     connection.py  sends requests and reads streams through the OpenAI SDK, sync and async
@@ -12,16 +11,17 @@
 Importing this package does not import the SDK; creating a model does.
 """
 
-from urial_core.backends.completions_server.dialect import (
+from urial_core.backends.completions_server.discovery import Server
+from urial_core.backends.completions_server.model import CompletionsServerModel
+from urial_core.backends.completions_server.payload import (
     DIALECTS,
     GENERIC,
     LLAMA_CPP,
     VLLM,
     Dialect,
+    chat_payload,
+    completion_payload,
 )
-from urial_core.backends.completions_server.discovery import Server
-from urial_core.backends.completions_server.model import CompletionsServerModel
-from urial_core.backends.completions_server.payload import chat_payload, completion_payload
 from urial_core.backends.completions_server.response import completion_of, reply_of
 
 __all__ = [

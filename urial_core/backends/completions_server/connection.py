@@ -7,6 +7,7 @@ before any of a response has come, so no text can come twice.
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +20,7 @@ import httpx
 from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
 from urial_core.backends.completions_server.discovery import COMPLETIONS, Exchange, ServerRequest
-from urial_core.backends.completions_server.errors import (
-    SDK_ERRORS,
-    is_missing_path,
-    request_error,
-    stream_error,
-)
+from urial_core.backends.completions_server.errors import SDK_ERRORS, is_missing_path, translated
 from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import CompletionChunk
 
@@ -32,7 +28,7 @@ __all__ = ["Connection", "Endpoint"]
 
 _T = TypeVar("_T")
 _MAX_CONCURRENT = 64
-_NO_KEY = "none"
+_MAX_CACHED = 512  # the oldest responses are dropped
 _SDK_DEFAULTS: Any = {
     "follow_redirects": True,
     "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),
@@ -45,36 +41,13 @@ class Endpoint:
     """Where a server is and how to reach it; see ``CompletionsServerModel``."""
 
     base_url: str
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = field(repr=False)
     extra_body: Mapping[str, Any]
-    timeout: float | None = None
-    max_retries: int | None = None
-    http_client: httpx.Client | None = field(default=None, repr=False)
-    http_async_client: httpx.AsyncClient | None = field(default=None, repr=False)
-    uds: str | None = None
-
-    def client_options(self) -> dict[str, Any]:
-        """Return the options of the SDK's clients that are set."""
-        options = {"timeout": self.timeout, "max_retries": self.max_retries}
-        return {
-            "base_url": self.base_url,
-            "api_key": self.api_key or _NO_KEY,  # else the SDK takes the user's key for OpenAI
-            **{name: value for name, value in options.items() if value is not None},
-        }
-
-    def request_options(self) -> dict[str, Any]:
-        """Return options of every request: the environment's OpenAI settings are not sent."""
-        omitted = ["OpenAI-Organization", "OpenAI-Project"]
-        if not self.api_key:
-            omitted.append("Authorization")
-        return {"headers": {name: Omit() for name in omitted}}
-
-    def body_of(self, request: ServerRequest) -> Mapping[str, Any] | None:
-        """Return a request's body; that of a completion with the extra fields."""
-        if request.body is None or request.url != COMPLETIONS:
-            return request.body
-        body = {**request.body, **self.extra_body}
-        return {name: value for name, value in body.items() if value is not None}
+    timeout: float | None
+    max_retries: int | None
+    http_client: httpx.Client | None
+    http_async_client: httpx.AsyncClient | None
+    uds: str | None
 
 
 class Connection:
@@ -82,9 +55,19 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._options = endpoint.request_options()
+        limits = {"timeout": endpoint.timeout, "max_retries": endpoint.max_retries}
+        self._client_options: Any = {
+            "base_url": endpoint.base_url,
+            "api_key": endpoint.api_key or "none",  # else the SDK takes the user's key for OpenAI
+            **{name: value for name, value in limits.items() if value is not None},
+        }
+        # What the environment sets for OpenAI is not for other servers.
+        omitted = ["OpenAI-Organization", "OpenAI-Project"]
+        omitted += [] if endpoint.api_key else ["Authorization"]
+        self._request_options = {"headers": {name: Omit() for name in omitted}}
         self._client: OpenAI | None = None
         self._async_clients = WeakKeyDictionary[asyncio.AbstractEventLoop, _AsyncClient]()
+        self._cache = dict[str, Any]()
         self._lock = threading.Lock()
 
     def run(self, exchange: Exchange[_T]) -> _T:
@@ -93,7 +76,7 @@ class Connection:
         Raises:
             UrialError: The server cannot be reached, refuses or fails.
         """
-        response: Any = None
+        exchange, response = self._with_cache(exchange), None
         try:
             while True:
                 response = self._send(exchange.send(response))
@@ -103,7 +86,7 @@ class Connection:
 
     async def arun(self, exchange: Exchange[_T]) -> _T:
         """As ``run``, without blocking the event loop."""
-        response: Any = None
+        exchange, response = self._with_cache(exchange), None
         try:
             while True:
                 response = await self._asend(exchange.send(response))
@@ -139,11 +122,11 @@ class Connection:
             GenerationError: The stream broke off, with the text so far.
             UrialError: The stream did not begin.
         """
-        request = ServerRequest(COMPLETIONS, body)
-        with self._errors_of(request):
+        request = ServerRequest(body)
+        with self._errors(request):
             events = self._call(self._sync(), request, stream=True, stream_cls=_Events)
         try:
-            with self._errors_amid(reader):
+            with self._errors(request, reader):
                 for event in events:
                     if (chunk := reader.feed(event)) is not None:
                         yield chunk
@@ -156,12 +139,12 @@ class Connection:
         self, body: Mapping[str, Any], reader: StreamReader
     ) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
-        request = ServerRequest(COMPLETIONS, body)
-        with self._errors_of(request):
+        request = ServerRequest(body)
+        with self._errors(request):
             client = self._async().client
             events = await self._call(client, request, stream=True, stream_cls=_AsyncEvents)
         try:
-            with self._errors_amid(reader):
+            with self._errors(request, reader):
                 async for event in events:
                     if (chunk := reader.feed(event)) is not None:
                         yield chunk
@@ -175,43 +158,62 @@ class Connection:
         """The running event loop's lock, for what its tasks should do only once."""
         return self._async().lock
 
+    def _with_cache(self, exchange: Exchange[_T]) -> Exchange[_T]:
+        """Return the exchange, with cacheable requests sent once for all exchanges."""
+        response: Any = None
+        try:
+            while True:
+                request = exchange.send(response)
+                if not request.cacheable:
+                    response = yield request
+                    continue
+                key = json.dumps([request.url, request.body])
+                response = self._cache.get(key)
+                if response is None:
+                    response = yield request
+                    with self._lock:
+                        self._cache[key] = response
+                        if len(self._cache) > _MAX_CACHED:
+                            del self._cache[next(iter(self._cache))]
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
     def _send(self, request: ServerRequest) -> Any:
-        with self._errors_of(request):
+        with self._errors(request):
             return self._call(self._sync(), request)
 
     async def _asend(self, request: ServerRequest) -> Any:
-        with self._errors_of(request):
+        with self._errors(request):
             return await self._call(self._async().client, request)
 
     def _call(self, client: Any, request: ServerRequest, **options: Any) -> Any:
         """Send a request; with the async client, return an awaitable of the response."""
-        options = {"cast_to": object, "options": self._options, **options}
-        body = self._endpoint.body_of(request)
-        if body is None:
+        options |= {"cast_to": object, "options": self._request_options}
+        if request.body is None:
             return client.get(request.url, **options)
-        return client.post(request.url, body=body, **options)
+        return client.post(request.url, body=self._body_of(request), **options)
+
+    def _body_of(self, request: ServerRequest) -> Mapping[str, Any]:
+        """Return a request's body; that of a completion with the extra fields."""
+        body = request.body or {}
+        if request.url != COMPLETIONS:
+            return body
+        body = {**body, **self._endpoint.extra_body}
+        return {name: value for name, value in body.items() if value is not None}
 
     @contextmanager
-    def _errors_of(self, request: ServerRequest) -> Generator[None]:
+    def _errors(
+        self, request: ServerRequest, reader: StreamReader | None = None
+    ) -> Generator[None]:
         """Translate the SDK's errors, except that of an optional path that is missing."""
         try:
             yield
         except SDK_ERRORS as error:
             if not (request.optional and is_missing_path(error)):
-                endpoint, body = self._endpoint, self._endpoint.body_of(request)
-                raise request_error(
-                    error, endpoint.base_url, body, endpoint.api_key or ""
-                ) from error
-
-    @contextmanager
-    def _errors_amid(self, reader: StreamReader) -> Generator[None]:
-        try:
-            yield
-        except SDK_ERRORS as error:
-            endpoint = self._endpoint
-            raise stream_error(
-                error, endpoint.base_url, reader.text, endpoint.api_key or ""
-            ) from error
+                text = None if reader is None else reader.text
+                endpoint, body = self._endpoint, self._body_of(request)
+                raise translated(error, endpoint.base_url, endpoint.api_key, body, text) from error
 
     def _sync(self) -> OpenAI:
         """Return the client for threads.
@@ -221,13 +223,11 @@ class Connection:
         endpoint = self._endpoint
         with self._lock:
             if self._client is None:
-                http_client = endpoint.http_client or httpx.Client(
-                    **_SDK_DEFAULTS,
-                    transport=httpx.HTTPTransport(uds=endpoint.uds) if endpoint.uds else None,
-                )
+                transport = httpx.HTTPTransport(uds=endpoint.uds) if endpoint.uds else None
+                own = endpoint.http_client or httpx.Client(**_SDK_DEFAULTS, transport=transport)
                 if endpoint.http_client is None:
-                    finalize(self, http_client.close)
-                self._client = OpenAI(**endpoint.client_options(), http_client=http_client)
+                    finalize(self, own.close)
+                self._client = OpenAI(**self._client_options, http_client=own)
             return self._client
 
     def _async(self) -> _AsyncClient:
@@ -238,11 +238,11 @@ class Connection:
         endpoint, loop = self._endpoint, asyncio.get_running_loop()
         with self._lock:
             if loop not in self._async_clients:
-                http_client = endpoint.http_async_client or httpx.AsyncClient(
-                    **_SDK_DEFAULTS,
-                    transport=httpx.AsyncHTTPTransport(uds=endpoint.uds) if endpoint.uds else None,
+                transport = httpx.AsyncHTTPTransport(uds=endpoint.uds) if endpoint.uds else None
+                own = endpoint.http_async_client or httpx.AsyncClient(
+                    **_SDK_DEFAULTS, transport=transport
                 )
-                client = AsyncOpenAI(**endpoint.client_options(), http_client=http_client)
+                client = AsyncOpenAI(**self._client_options, http_client=own)
                 self._async_clients[loop] = _AsyncClient(client, asyncio.Lock())
             return self._async_clients[loop]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from urial_core.backends.completions_server.dialect import GENERIC, LLAMA_CPP, VLLM, Dialect
+from urial_core.backends.completions_server.payload import GENERIC, LLAMA_CPP, VLLM, Dialect
 from urial_core.errors import ParameterError, UnsupportedModelError
 
 __all__ = [
@@ -36,14 +36,16 @@ class ServerRequest:
     """One HTTP request.
 
     Attributes:
-        url: A path below the API's base URL, or an absolute URL.
         body: The JSON to post, as Python objects; None for a GET.
+        url: A path below the API's base URL, or an absolute URL. Default: a completion's.
         optional: Whether the server may lack this path; the response is then None.
+        cacheable: Whether the response is always the same, so that it need not be sent twice.
     """
 
-    url: str
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None
+    url: str = COMPLETIONS
     optional: bool = False
+    cacheable: bool = False
 
 
 Exchange = Generator[ServerRequest, Any, _T]
@@ -84,7 +86,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         UnsupportedModelError: It serves another model, or lists none.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
-    models = _mapping((yield ServerRequest("/models", optional=True))).get("data")
+    models = _mapping((yield ServerRequest(None, "/models", optional=True))).get("data")
     entries = [
         entry
         for entry in (models if isinstance(models, list) else ())
@@ -95,7 +97,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         dialect = VLLM
     props: Mapping[str, Any] = {}
     if dialect is None or dialect.slots:
-        props = _mapping((yield ServerRequest(f"{root}/props", optional=True)))
+        props = _mapping((yield ServerRequest(None, f"{root}/props", optional=True)))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP
     dialect = dialect or GENERIC
@@ -107,7 +109,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     tokenized = None
     if dialect.tokenize is not None:
         body = {"model": entry["id"], **dialect.tokenize("a", True)}
-        tokenized = yield ServerRequest(f"{root}/tokenize", body, optional=True)
+        tokenized = yield ServerRequest(body, f"{root}/tokenize", optional=True)
     return Server(
         dialect=dialect,
         model=entry["id"],
@@ -127,27 +129,18 @@ def _entry_of(
         UnsupportedModelError: There is no such entry. A generic server may know models that it does
             not list; llama.cpp would answer to any name.
     """
-    names = ", ".join(repr(entry["id"]) for entry in entries[:8])
-    if model is None:
-        if not entries:
-            raise UnsupportedModelError(
-                f"The server at {base_url} does not list its models: pass model='name'."
-            )
-        if len(entries) > 1 and not strict:
-            raise UnsupportedModelError(
-                f"The server at {base_url} serves {len(entries)} models ({names}): pass one as "
-                "model=."
-            )
-        return entries[0]
     for entry in entries:
-        if model == entry["id"] or model in (entry.get("aliases") or ()):
+        if model in (entry["id"], *(entry.get("aliases") or ())):
             return {**entry, "id": model}
-    if strict and entries:
-        raise UnsupportedModelError(
-            f"The server at {base_url} serves {names}, and not {model!r}: pass one of these as "
-            "model=, or leave it out for the first."
-        )
-    return {"id": model}
+    if model is None and entries and (strict or len(entries) == 1):
+        return entries[0]
+    if model is not None and not (strict and entries):
+        return {"id": model}
+    names = ", ".join(repr(entry["id"]) for entry in entries[:8]) or "models that it does not list"
+    raise UnsupportedModelError(
+        f"model is {model!r}, and the server at {base_url} serves {names}: pass model='name', with "
+        "the name of one of these."
+    )
 
 
 def api_url(base_url: str) -> str:

@@ -19,7 +19,7 @@ from urial_core.errors import (
     UrialError,
 )
 
-__all__ = ["SDK_ERRORS", "is_missing_path", "request_error", "stream_error"]
+__all__ = ["SDK_ERRORS", "is_missing_path", "translated"]
 
 SDK_ERRORS = (openai.OpenAIError, httpx.HTTPError, httpx.StreamError, ValueError)
 """What the SDK raises: its own errors, its transport's, and those of parsing JSON."""
@@ -37,17 +37,29 @@ def is_missing_path(error: Exception) -> bool:
     return isinstance(error, ValueError)
 
 
-def request_error(
-    error: Exception, url: str, body: Mapping[str, Any] | None, secret: str
+def translated(
+    error: Exception, url: str, secret: str | None, body: Mapping[str, Any], text: str | None
 ) -> UrialError:
-    """Translate an error that came before any of the response.
+    """Return this project's error for one of ``SDK_ERRORS``.
 
     Args:
-        error: One of ``SDK_ERRORS``.
+        error: The SDK's error.
         url: The API's base URL.
-        body: The body that was sent.
         secret: The API key, which no message may show.
+        body: The body that was sent.
+        text: The text so far, if the error came in the middle of a stream.
     """
+    reason = _hidden(str(error), secret)
+    if text is not None:
+        timed_out = isinstance(error, httpx.TimeoutException)
+        problem = "sent nothing more in time" if timed_out else "broke off"
+        reason = reason or type(error).__name__
+        return GenerationError(
+            f"The server at {url} {problem} in the middle of the reply ({reason}). "
+            "The text so far is in this error's `text`. Send the request again; if it fails again, "
+            "read the server's log.",
+            text,
+        )
     match error:
         case UnicodeEncodeError():
             return ConversationError(
@@ -65,29 +77,17 @@ def request_error(
                 "running, and is base_url right?"
             )
         case openai.APIStatusError():
-            return _status_error(error, url, body or {}, secret)
+            return _status_error(error, url, secret, body)
         case openai.APIError():
-            return GenerationError(f"The server at {url} failed: {_hidden(str(error), secret)}")
+            return GenerationError(f"The server at {url} failed: {reason}")
     return ServerError(
-        f"The response of {url} cannot be parsed ({type(error).__name__}: "
-        f"{_hidden(str(error), secret)}). Is base_url that of an OpenAI-style completions API?"
-    )
-
-
-def stream_error(error: Exception, url: str, text: str, secret: str) -> GenerationError:
-    """Translate an error that came in the middle of a stream, after ``text``."""
-    timed_out = isinstance(error, httpx.TimeoutException)
-    problem = "sent nothing more in time" if timed_out else "broke off"
-    reason = _hidden(str(error), secret) or type(error).__name__
-    return GenerationError(
-        f"The server at {url} {problem} in the middle of the reply ({reason}). The text so far is "
-        "in this error's `text`. Send the request again; if it fails again, read the server's log.",
-        text,
+        f"The response of {url} cannot be parsed ({type(error).__name__}: {reason}). Is base_url "
+        "that of an OpenAI-style completions API?"
     )
 
 
 def _status_error(
-    error: openai.APIStatusError, url: str, body: Mapping[str, Any], secret: str
+    error: openai.APIStatusError, url: str, secret: str | None, body: Mapping[str, Any]
 ) -> UrialError:
     details = error.body if isinstance(error.body, Mapping) else {}
     message = _hidden(str(details.get("message") or error.message), secret).rstrip(".")
@@ -129,5 +129,5 @@ def _number(found: re.Match[str] | None) -> int:
     return int(next(group for group in found.groups() if group)) if found else 0
 
 
-def _hidden(text: str, secret: str) -> str:
+def _hidden(text: str, secret: str | None) -> str:
     return text.replace(secret, "***") if secret else text

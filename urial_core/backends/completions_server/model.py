@@ -10,9 +10,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from urial_core.backends.completions_server.dialect import Dialect, dialect_named
 from urial_core.backends.completions_server.discovery import (
-    COMPLETIONS,
     Exchange,
     Server,
     ServerRequest,
@@ -20,9 +18,9 @@ from urial_core.backends.completions_server.discovery import (
     discover,
     without_login,
 )
-from urial_core.backends.completions_server.payload import completion_payload
+from urial_core.backends.completions_server.payload import DIALECTS, Dialect, completion_payload
 from urial_core.backends.completions_server.response import StreamReader, completions_of
-from urial_core.backends.completions_server.scoring import ChoiceScorer, ServerTokenizer
+from urial_core.backends.completions_server.scoring import choose, encode, encode_prompt
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -31,7 +29,7 @@ from urial_core.completion import (
     Tokenizer,
     estimate_tokens,
 )
-from urial_core.errors import MissingDependencyError
+from urial_core.errors import MissingDependencyError, ParameterError
 from urial_core.prompts.prompt import Prompt
 from urial_core.structured.constraints import Choice
 
@@ -104,15 +102,15 @@ class CompletionsServerModel:
         }
         self._arguments = {**endpoint, "dialect": dialect, "context_window": context_window}
         self._model = model
-        self._dialect = dialect_named(dialect) if isinstance(dialect, str) else dialect
+        if isinstance(dialect, str) and dialect not in DIALECTS:
+            raise ParameterError(f"dialect is {dialect!r}: use one of {', '.join(DIALECTS)}.")
+        self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self._window = context_window
         self._connection = Connection(Endpoint(**endpoint))
         self._server: Server | None = None
         self._siblings = dict[str, CompletionsServerModel]()
         self._discovery_lock = threading.Lock()
         self._siblings_lock = threading.Lock()
-        self._tokenizer = ServerTokenizer()
-        self._scorer = ChoiceScorer(self._tokenizer)
 
     def __repr__(self) -> str:
         url = without_login(self._arguments["base_url"])
@@ -130,13 +128,12 @@ class CompletionsServerModel:
     @property
     def cache_key(self) -> Mapping[str, Any]:
         """The server's URL, the model's name and the extra fields."""
-        uds = self._arguments["uds"]
         return {
             "engine": "completions server",
             "base_url": without_login(self._arguments["base_url"]),
             "model": self._model,
             "extra_body": repr(sorted(self._arguments["extra_body"].items())),
-            **({"uds": uds} if uds else {}),
+            "uds": self._arguments["uds"],
         }
 
     @property
@@ -242,7 +239,7 @@ class CompletionsServerModel:
         return discover(self._arguments["base_url"], self._model, self._dialect)
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._connection.run(self._tokenizer.encode_prompt(text, self.server())))
+        return self._connection.run(encode(text, self.server()))
 
     def _completions(
         self, requests: Sequence[CompletionRequest], server: Server
@@ -262,19 +259,19 @@ class CompletionsServerModel:
         requests = list(group.values())
         constraint = requests[0].constraint
         if isinstance(constraint, Choice) and _is_choice(requests[0], server):
-            completions = [(yield from self._scorer.choose(requests[0], constraint, server))]
+            completions = [(yield from choose(requests[0], constraint, server))]
         else:
             body = completion_payload(requests[0], server.model, server.dialect)
             if len(requests) > 1:
                 body["prompt"] = [request.prompt for request in requests]
-            body = yield from self._tokenizer.encode_body(body, server)
-            response = yield ServerRequest(COMPLETIONS, body)
+            body = yield from encode_prompt(body, server)
+            response = yield ServerRequest(body)
             completions = completions_of(response, requests, server.dialect)
         return dict(zip(group, completions, strict=True))
 
     def _stream_body(self, request: CompletionRequest, server: Server) -> Exchange[dict[str, Any]]:
         body = completion_payload(request, server.model, server.dialect, stream=True)
-        return (yield from self._tokenizer.encode_body(body, server))
+        return (yield from encode_prompt(body, server))
 
 
 def _is_choice(request: CompletionRequest, server: Server) -> bool:
@@ -296,14 +293,14 @@ def _warm_up(prompt: Prompt | str, server: Server) -> Exchange[None]:
     prefix = prompt if isinstance(prompt, str) else prompt.prefix
     body = {"model": server.model, "prompt": prefix, "max_tokens": 1, "temperature": 0.0}
     if not server.slots:
-        yield ServerRequest(COMPLETIONS, body)
+        yield ServerRequest(body)
         return
     file = {"filename": f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"}
     slots = f"{server.root}/slots"
     saved = None
     for slot in range(server.slots):
         if saved is not None:
-            yield ServerRequest(f"{slots}/{slot}?action=restore", file, optional=True)
-        yield ServerRequest(COMPLETIONS, {**body, "id_slot": slot})
+            yield ServerRequest(file, f"{slots}/{slot}?action=restore", optional=True)
+        yield ServerRequest({**body, "id_slot": slot})
         if slot == 0:
-            saved = yield ServerRequest(f"{slots}/0?action=save", file, optional=True)
+            saved = yield ServerRequest(file, f"{slots}/0?action=save", optional=True)

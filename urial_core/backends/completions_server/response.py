@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from urial_core.backends.completions_server.dialect import GENERIC, Dialect
+from urial_core.backends.completions_server.payload import GENERIC, Dialect
 from urial_core.completion import (
     Completion,
     CompletionChunk,
