@@ -55,7 +55,7 @@ class _Producer(Generic[_T]):
             finally:
                 if isinstance(items, Generator):
                     items.close()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
             self._put(_End(error))
         else:
             self._put(_End())

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, finalize
 import httpx
 from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
-from urial_core.backends.completions_server.discovery import COMPLETIONS, Exchange, ServerRequest
+from urial_core.backends.completions_server.discovery import COMPLETIONS, Exchange, HttpRequest
 from urial_core.backends.completions_server.errors import SDK_ERRORS, is_missing_path, translated
 from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import CompletionChunk
@@ -122,7 +122,7 @@ class Connection:
             GenerationError: The stream broke off, with the text so far.
             UrialError: The stream did not begin.
         """
-        request = ServerRequest(body)
+        request = HttpRequest(body)
         with self._errors(request):
             events = self._call(self._sync(), request, stream=True, stream_cls=_Events)
         try:
@@ -139,7 +139,7 @@ class Connection:
         self, body: Mapping[str, Any], reader: StreamReader
     ) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
-        request = ServerRequest(body)
+        request = HttpRequest(body)
         with self._errors(request):
             client = self._async().client
             events = await self._call(client, request, stream=True, stream_cls=_AsyncEvents)
@@ -179,22 +179,22 @@ class Connection:
             result: _T = end.value
             return result
 
-    def _send(self, request: ServerRequest) -> Any:
+    def _send(self, request: HttpRequest) -> Any:
         with self._errors(request):
             return self._call(self._sync(), request)
 
-    async def _asend(self, request: ServerRequest) -> Any:
+    async def _asend(self, request: HttpRequest) -> Any:
         with self._errors(request):
             return await self._call(self._async().client, request)
 
-    def _call(self, client: Any, request: ServerRequest, **options: Any) -> Any:
+    def _call(self, client: Any, request: HttpRequest, **options: Any) -> Any:
         """Send a request; with the async client, return an awaitable of the response."""
         options |= {"cast_to": object, "options": self._request_options}
         if request.body is None:
             return client.get(request.url, **options)
         return client.post(request.url, body=self._body_of(request), **options)
 
-    def _body_of(self, request: ServerRequest) -> Mapping[str, Any]:
+    def _body_of(self, request: HttpRequest) -> Mapping[str, Any]:
         """Return a request's body; that of a completion with the extra fields."""
         body = request.body or {}
         if request.url != COMPLETIONS:
@@ -203,9 +203,7 @@ class Connection:
         return {name: value for name, value in body.items() if value is not None}
 
     @contextmanager
-    def _errors(
-        self, request: ServerRequest, reader: StreamReader | None = None
-    ) -> Generator[None]:
+    def _errors(self, request: HttpRequest, reader: StreamReader | None = None) -> Generator[None]:
         """Translate the SDK's errors, except that of an optional path that is missing."""
         try:
             yield
@@ -218,7 +216,7 @@ class Connection:
     def _sync(self) -> OpenAI:
         """Return the client for threads.
 
-        It gets an HTTP client of ours: some versions of the SDK create one of another package.
+        It gets an httpx client: some versions of the SDK create one of another package.
         """
         endpoint = self._endpoint
         with self._lock:

@@ -10,20 +10,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 from urial_core.backends.completions_server.payload import GENERIC, LLAMA_CPP, VLLM, Dialect
-from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.errors import UnsupportedModelError
 
-__all__ = [
-    "COMPLETIONS",
-    "Exchange",
-    "Server",
-    "ServerRequest",
-    "api_url",
-    "discover",
-    "without_login",
-]
+__all__ = ["COMPLETIONS", "Exchange", "HttpRequest", "Server", "discover"]
 
 COMPLETIONS = "/completions"
 """The path that completes a prompt."""
@@ -32,7 +23,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class ServerRequest:
+class HttpRequest:
     """One HTTP request.
 
     Attributes:
@@ -48,7 +39,7 @@ class ServerRequest:
     cacheable: bool = False
 
 
-Exchange = Generator[ServerRequest, Any, _T]
+Exchange = Generator[HttpRequest, Any, _T]
 """Yields requests, receives their responses as Python objects, and returns its result."""
 
 
@@ -86,7 +77,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         UnsupportedModelError: It serves another model, or lists none.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
-    models = _mapping((yield ServerRequest(None, "/models", optional=True))).get("data")
+    models = _mapping((yield HttpRequest(None, "/models", optional=True))).get("data")
     entries = [
         entry
         for entry in (models if isinstance(models, list) else ())
@@ -97,7 +88,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         dialect = VLLM
     props: Mapping[str, Any] = {}
     if dialect is None or dialect.slots:
-        props = _mapping((yield ServerRequest(None, f"{root}/props", optional=True)))
+        props = _mapping((yield HttpRequest(None, f"{root}/props", optional=True)))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP
     dialect = dialect or GENERIC
@@ -109,7 +100,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     tokenized = None
     if dialect.tokenize is not None:
         body = {"model": entry["id"], **dialect.tokenize("a", True)}
-        tokenized = yield ServerRequest(body, f"{root}/tokenize", optional=True)
+        tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=True)
     return Server(
         dialect=dialect,
         model=entry["id"],
@@ -141,26 +132,6 @@ def _entry_of(
         f"model is {model!r}, and the server at {base_url} serves {names}: pass model='name', with "
         "the name of one of these."
     )
-
-
-def api_url(base_url: str) -> str:
-    """Return the URL of a server's API, with ``/v1`` added to a URL without a path.
-
-    Raises:
-        ParameterError: It is not an HTTP URL.
-    """
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ParameterError(
-            f"base_url is {base_url!r}: give a URL, as in http://127.0.0.1:8000/v1"
-        )
-    return base_url.rstrip("/") if parts.path.strip("/") else base_url.rstrip("/") + "/v1"
-
-
-def without_login(url: str) -> str:
-    """Return the URL without user name and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -9,15 +9,9 @@ from functools import partial
 from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
-from urial_core.backends.completions_server.discovery import (
-    Exchange,
-    Server,
-    ServerRequest,
-    api_url,
-    discover,
-    without_login,
-)
+from urial_core.backends.completions_server.discovery import Exchange, HttpRequest, Server, discover
 from urial_core.backends.completions_server.payload import DIALECTS, Dialect, completion_payload
 from urial_core.backends.completions_server.response import StreamReader, completions_of
 from urial_core.backends.completions_server.scoring import choose, encode, encode_prompt
@@ -91,7 +85,7 @@ class CompletionsServerModel:
         from urial_core.backends.completions_server.connection import Connection, Endpoint
 
         endpoint: dict[str, Any] = {
-            "base_url": api_url(base_url),
+            "base_url": _api_url(base_url),
             "api_key": api_key,
             "extra_body": dict(extra_body or {}),
             "timeout": timeout,
@@ -113,7 +107,7 @@ class CompletionsServerModel:
         self._siblings_lock = threading.Lock()
 
     def __repr__(self) -> str:
-        url = without_login(self._arguments["base_url"])
+        url = _without_login(self._arguments["base_url"])
         return f"{type(self).__name__}({url!r}, model={self._model!r})"
 
     def __reduce__(self) -> tuple[Callable[[], CompletionsServerModel], tuple[()]]:
@@ -130,7 +124,7 @@ class CompletionsServerModel:
         """The server's URL, the model's name and the extra fields."""
         return {
             "engine": "completions server",
-            "base_url": without_login(self._arguments["base_url"]),
+            "base_url": _without_login(self._arguments["base_url"]),
             "model": self._model,
             "extra_body": repr(sorted(self._arguments["extra_body"].items())),
             "uds": self._arguments["uds"],
@@ -176,7 +170,8 @@ class CompletionsServerModel:
         with self._siblings_lock:
             if name not in self._siblings:
                 sibling = type(self)(model=name, **self._arguments)
-                sibling._connection, sibling._siblings = self._connection, self._siblings
+                sibling._connection = self._connection  # noqa: SLF001 - of the same class
+                sibling._siblings = self._siblings  # noqa: SLF001
                 self._siblings[name] = sibling
             return self._siblings[name]
 
@@ -258,14 +253,14 @@ class CompletionsServerModel:
         """Complete requests, given by their indices, that differ only in their prompts."""
         requests = list(group.values())
         constraint = requests[0].constraint
-        if isinstance(constraint, Choice) and _is_choice(requests[0], server):
+        if isinstance(constraint, Choice) and server.dialect.choice is not None:
             completions = [(yield from choose(requests[0], constraint, server))]
         else:
             body = completion_payload(requests[0], server.model, server.dialect)
             if len(requests) > 1:
                 body["prompt"] = [request.prompt for request in requests]
             body = yield from encode_prompt(body, server)
-            response = yield ServerRequest(body)
+            response = yield HttpRequest(body)
             completions = completions_of(response, requests, server.dialect)
         return dict(zip(group, completions, strict=True))
 
@@ -293,14 +288,34 @@ def _warm_up(prompt: Prompt | str, server: Server) -> Exchange[None]:
     prefix = prompt if isinstance(prompt, str) else prompt.prefix
     body = {"model": server.model, "prompt": prefix, "max_tokens": 1, "temperature": 0.0}
     if not server.slots:
-        yield ServerRequest(body)
+        yield HttpRequest(body)
         return
     file = {"filename": f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"}
     slots = f"{server.root}/slots"
     saved = None
     for slot in range(server.slots):
         if saved is not None:
-            yield ServerRequest(file, f"{slots}/{slot}?action=restore", optional=True)
-        yield ServerRequest({**body, "id_slot": slot})
+            yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)
+        yield HttpRequest({**body, "id_slot": slot})
         if slot == 0:
-            saved = yield ServerRequest(file, f"{slots}/0?action=save", optional=True)
+            saved = yield HttpRequest(file, f"{slots}/0?action=save", optional=True)
+
+
+def _api_url(base_url: str) -> str:
+    """Return the URL of a server's API, with ``/v1`` added to a URL without a path.
+
+    Raises:
+        ParameterError: It is not an HTTP URL.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ParameterError(
+            f"base_url is {base_url!r}: give a URL, as in http://127.0.0.1:8000/v1"
+        )
+    return base_url.rstrip("/") if parts.path.strip("/") else base_url.rstrip("/") + "/v1"
+
+
+def _without_login(url: str) -> str:
+    """Return the URL without user name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from urial_core.backends.completions_server.discovery import Exchange, Server, ServerRequest
+from urial_core.backends.completions_server.discovery import Exchange, HttpRequest, Server
 from urial_core.backends.completions_server.payload import completion_payload
 from urial_core.backends.completions_server.response import completion_of, usage_of
 from urial_core.completion import Completion, CompletionRequest, TokenLogprob, Usage
@@ -39,7 +39,7 @@ def encode(text: str, server: Server, *, begin: bool = True) -> Exchange[list[in
     if server.dialect.tokenize is None:
         raise UnsupportedModelError(f"The server at {server.root} offers no tokenizer.")
     body = {"model": server.model, **server.dialect.tokenize(text, begin)}
-    response = yield ServerRequest(body, f"{server.root}/tokenize", cacheable=True)
+    response = yield HttpRequest(body, f"{server.root}/tokenize", cacheable=True)
     return list(response["tokens"])
 
 
@@ -124,7 +124,7 @@ def _look_up(
         "logprob_token_ids": tokens,
         "return_tokens_as_token_ids": True,
     }
-    response = yield ServerRequest(body, cacheable=cacheable)
+    response = yield HttpRequest(body, cacheable=cacheable)
     found = dict[tuple[tuple[int, ...], str], float]()  # by prefix and the token that follows it
     for choice in response.get("choices", ()) if isinstance(response, Mapping) else ():
         [logprobs] = (choice.get("logprobs") or {}).get("top_logprobs") or [{}]
@@ -144,7 +144,7 @@ def _completed(
 ) -> Exchange[Completion]:
     body = completion_payload(request, server.model, server.dialect)
     body = yield from encode_prompt(body, server)
-    response = yield ServerRequest(body, cacheable=cacheable)
+    response = yield HttpRequest(body, cacheable=cacheable)
     return completion_of(response, request, server.dialect)
 
 

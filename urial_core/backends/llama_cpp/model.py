@@ -142,7 +142,7 @@ class LlamaCppModel:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer in the file; loads the model."""
         encode = self._loaded().tokenizer
-        assert encode is not None
+        assert encode is not None  # noqa: S101 - llama.cpp always offers it
         return encode
 
     def count_tokens(self, text: str) -> int:
