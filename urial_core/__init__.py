@@ -1,9 +1,9 @@
 """URIAL: an untuned base model as a chat model, by in-context learning alone.
 
-The method (Lin et al., ICLR 2024, arXiv 2312.01552) needs one constant page of text: an
-instruction and a few restyled examples, then the conversation written the same way. This package
-is the method itself and its engines; ``langchain_urial`` fits it into LangChain. Importing it loads
-no framework, nor torch nor transformers.
+The method (Lin et al., ICLR 2024, arXiv 2312.01552) needs one constant prompt prefix: an
+instruction and a few restyled examples (few-shot), then the conversation in the same format. This
+package is the method and its backends; ``langchain_urial`` and ``llamaindex_urial`` adapt it.
+Importing it loads neither framework, nor torch, nor transformers.
 """
 
 from urial_core.chat import UrialChat
@@ -17,7 +17,7 @@ from urial_core.completion import (
     Usage,
 )
 from urial_core.composing import ReplyRequest, compose
-from urial_core.decoding import Reply, ReplyDecoder, ReplyEnd, TextDelta, ToolCallDelta
+from urial_core.decoding import ReplyDecoder
 from urial_core.errors import (
     ContextOverflowError,
     ConversationError,
@@ -42,6 +42,7 @@ from urial_core.prompts.loading import load_prompt, preset_names
 from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples
+from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 from urial_core.version import __version__

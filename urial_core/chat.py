@@ -1,35 +1,27 @@
-"""Chat: the one way from a conversation through a completion model to a reply.
+"""Chat: from a conversation through a completion model to a reply.
 
 Both adapters run this class, sync and async; they only translate messages and results.
-
-Between a reply's steps, the model is asked to count tokens, for which it may have to ask a server.
-So the async methods take each step in another thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from urial_core.budget import TokenBudget
-from urial_core.completion import Completion, CompletionModel
-from urial_core.composing import Overflow, ReplyRequest, compose, compose_plain
-from urial_core.decoding import (
-    Reply,
-    ReplyEnd,
-    ReplyMaker,
-    TextDelta,
-    ToolCallDelta,
-    start_reply,
-)
-from urial_core.decoding.call_form import call_schema
+from urial_core.completion import Completion, CompletionChunk, CompletionModel, CompletionRequest
+from urial_core.composing import Overflow, ReplyRequest, TokenBudget, compose, compose_plain
+from urial_core.decoding import reply_steps
+from urial_core.decoding.steps import CountTokens, ReplySteps, Signal
+from urial_core.decoding.tool_calls import call_schema
+from urial_core.errors import GenerationError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Prompt
+from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.json_schema import check_schema
+from urial_core.structured.json_validation import check_schema
 from urial_core.tools import ToolUse
 
 __all__ = ["UrialChat"]
@@ -40,10 +32,11 @@ class UrialChat:
     """A base model behind a URIAL prompt.
 
     Attributes:
-        model: The model that continues pages.
-        prompt: The constant part of every page.
-        overflow: What to do with a conversation too long for the window.
-        context_window: The model's window, where the model does not know it or is to use less.
+        model: The model that continues prompts.
+        prompt: The constant part of every prompt.
+        overflow: What to do with a conversation too long for the context window.
+        context_window: The model's window, in tokens, where the model does not know it or is to use
+            less.
     """
 
     model: CompletionModel
@@ -60,14 +53,14 @@ class UrialChat:
         tools: ToolUse | None = None,
         response_format: JsonSchema | None = None,
     ) -> ReplyRequest:
-        """Compose the request for a conversation; see ``urial_core.composing``.
+        """Compose the request for a conversation; see ``urial_core.compose``.
 
         The model is asked for its window and to count, which may load it or ask a server: within an
         event loop, call this in another thread (``asyncio.to_thread``).
 
         Raises:
-            UnsupportedSchemaError: A schema, of a tool or of the answer, is none, or one that the
-                model should hold to and cannot.
+            UnsupportedSchemaError: A schema, of a tool or of the answer, is invalid, or one that
+                the model should enforce and cannot.
         """
         for schema in [tool.parameters for tool in tools.tools] if tools else []:
             check_schema(schema)
@@ -90,7 +83,7 @@ class UrialChat:
     def plain_request(
         self, text: str, parameters: GenerationParameters | None = None
     ) -> ReplyRequest:
-        """Compose the request that has a text continued as it is, without the page."""
+        """Compose the request that has a text continued as it is, without the prompt."""
         return compose_plain(text, parameters, budget=self._budget)
 
     @property
@@ -101,57 +94,152 @@ class UrialChat:
     def stream(self, request: ReplyRequest) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
         """Yield the reply's text and calls as they are written, then its end.
 
-        Leaving early stops the model.
+        Closing the generator stops the model.
+
+        Raises:
+            GenerationError: The model failed; what was emitted is in the error's ``text``.
         """
-        reply = start_reply(self.model, request, live=True)
-        while (attempt := reply.next_attempt()) is not None:
-            with reply.kept_on_failure(), closing(self.model.stream(attempt)) as chunks:
-                for chunk in chunks:
-                    yield from reply.feed(chunk)
-                    if reply.over:
-                        break
-        yield from reply.finish()
+        emitted = list[str]()
+        steps = reply_steps(self.model, request, live=True)
+        chunks: Generator[CompletionChunk] | None = None
+        answer: Any = None
+        try:
+            while True:
+                try:
+                    step = steps.send(answer)
+                except StopIteration as end:
+                    yield end.value.end
+                    return
+                answer = None
+                match step:
+                    case CompletionRequest():
+                        chunks = self.model.stream(step)
+                        answer = next(chunks, None)
+                    case Signal.NEXT_CHUNK if chunks is not None:
+                        answer = next(chunks, None)
+                    case Signal.END_COMPLETION if chunks is not None:
+                        chunks.close()
+                    case CountTokens():
+                        answer = self._count(step)
+                    case TextDelta() | ToolCallDelta():
+                        emitted.append(step.text if isinstance(step, TextDelta) else "")
+                        yield step
+        except GenerationError as error:
+            error.text = "".join(emitted)
+            raise
+        finally:
+            if chunks is not None:
+                chunks.close()
 
     async def astream(
         self, request: ReplyRequest
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
-        """As ``stream``, without blocking the event loop."""
-        reply = start_reply(self.model, request, live=True)
-        while (attempt := await asyncio.to_thread(reply.next_attempt)) is not None:
-            with reply.kept_on_failure():
-                async with aclosing(self.model.astream(attempt)) as chunks:
-                    async for chunk in chunks:
-                        for delta in reply.feed(chunk):
-                            yield delta
-                        if reply.over:
-                            break
-        for event in reply.finish():
-            yield event
+        """Yield the reply as ``stream`` does, without blocking the event loop."""
+        emitted = list[str]()
+        steps = reply_steps(self.model, request, live=True)
+        chunks: AsyncGenerator[CompletionChunk] | None = None
+        answer: Any = None
+        try:
+            while True:
+                try:
+                    step = steps.send(answer)
+                except StopIteration as end:
+                    yield end.value.end
+                    return
+                answer = None
+                match step:
+                    case CompletionRequest():
+                        chunks = self.model.astream(step)
+                        answer = await anext(chunks, None)
+                    case Signal.NEXT_CHUNK if chunks is not None:
+                        answer = await anext(chunks, None)
+                    case Signal.END_COMPLETION if chunks is not None:
+                        await chunks.aclose()
+                    case CountTokens():
+                        answer = await asyncio.to_thread(self._count, step)
+                    case TextDelta() | ToolCallDelta():
+                        emitted.append(step.text if isinstance(step, TextDelta) else "")
+                        yield step
+        except GenerationError as error:
+            error.text = "".join(emitted)
+            raise
+        finally:
+            if chunks is not None:
+                await chunks.aclose()
 
     def reply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
         """Answer several requests, as one batch where the engine can; in order."""
-        replies = [start_reply(self.model, request, live=False) for request in requests]
-        while attempts := _attempts(replies):
-            completions = self.model.complete([attempt for _, attempt in attempts])
-            _feed(attempts, completions)
-        return [reply.whole() for reply in replies]
+        batch = _Batch(reply_steps(self.model, request, live=False) for request in requests)
+        while not batch.is_done:
+            batch.count(self._count)
+            if batch.requests:
+                batch.feed(self.model.complete(batch.requests))
+        return batch.replies()
 
     async def areply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
-        """As ``reply``, without blocking the event loop."""
-        replies = [start_reply(self.model, request, live=False) for request in requests]
-        while attempts := await asyncio.to_thread(_attempts, replies):
-            completions = await self.model.acomplete([attempt for _, attempt in attempts])
-            _feed(attempts, completions)
-        return [reply.whole() for reply in replies]
+        """Answer several requests as ``reply`` does, without blocking the event loop."""
+        batch = _Batch(reply_steps(self.model, request, live=False) for request in requests)
+        while not batch.is_done:
+            if batch.wants_counts:
+                await asyncio.to_thread(batch.count, self._count)
+            if batch.requests:
+                batch.feed(await self.model.acomplete(batch.requests))
+        return batch.replies()
+
+    def _count(self, step: CountTokens) -> int | None:
+        if step.exactly and self.model.tokenizer is None:
+            return None
+        return self.model.count_tokens(step.text)
 
 
-def _attempts(replies: Sequence[ReplyMaker]) -> list[tuple[ReplyMaker, ReplyRequest]]:
-    found = ((reply, reply.next_attempt()) for reply in replies)
-    return [(reply, attempt) for reply, attempt in found if attempt is not None]
+class _Batch:
+    """Replies that are written together, each completion as one chunk. Does no I/O."""
 
+    def __init__(self, replies: Iterable[ReplySteps]) -> None:
+        self._steps = list(replies)
+        self._wanted: list[CompletionRequest | CountTokens | None] = [None] * len(self._steps)
+        self._replies = dict[int, Reply]()
+        for number in range(len(self._steps)):
+            self._send(number, None)
 
-def _feed(
-    attempts: Sequence[tuple[ReplyMaker, ReplyRequest]], completions: Sequence[Completion]
-) -> None:
-    for (reply, _), completion in zip(attempts, completions, strict=True):
-        reply.feed(completion)
+    @property
+    def is_done(self) -> bool:
+        """Whether every reply is whole."""
+        return len(self._replies) == len(self._steps)
+
+    @property
+    def wants_counts(self) -> bool:
+        """Whether a reply wants tokens counted."""
+        return any(isinstance(step, CountTokens) for step in self._wanted)
+
+    @property
+    def requests(self) -> list[CompletionRequest]:
+        """The completions that replies want, in order."""
+        return [step for step in self._wanted if isinstance(step, CompletionRequest)]
+
+    def count(self, count: Callable[[CountTokens], int | None]) -> None:
+        """Count tokens until every reply wants a completion or is whole."""
+        for number in range(len(self._steps)):
+            while isinstance(step := self._wanted[number], CountTokens):
+                self._send(number, count(step))
+
+    def feed(self, completions: Sequence[Completion]) -> None:
+        """Take the completions of ``requests``."""
+        numbers = [n for n, step in enumerate(self._wanted) if isinstance(step, CompletionRequest)]
+        for number, completion in zip(numbers, completions, strict=True):
+            self._send(number, completion)
+
+    def replies(self) -> list[Reply]:
+        """Return the replies, in order."""
+        return [self._replies[number] for number in range(len(self._steps))]
+
+    def _send(self, number: int, answer: object) -> None:
+        """Send a reply what it wanted, and note what it wants next."""
+        steps = self._steps[number]
+        try:
+            step = steps.send(answer)
+            while not isinstance(step, CompletionRequest | CountTokens):
+                step = steps.send(None)  # no further chunk comes, and nobody reads along
+            self._wanted[number] = step
+        except StopIteration as end:
+            self._wanted[number], self._replies[number] = None, end.value

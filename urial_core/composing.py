@@ -1,22 +1,20 @@
-"""Compose: from a conversation to the one request that continues it.
+"""Compose the request for a conversation: write its prompt, and decide what the reply may take.
 
 Plain concatenation throughout: user text never meets a template language.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from urial_core.budget import TokenBudget, reply_tokens
 from urial_core.completion import CompletionRequest
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
-from urial_core.parameters import GenerationParameters
+from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt import Prompt
-from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.turns import (
     Turn,
     group_turns,
@@ -27,10 +25,30 @@ from urial_core.prompts.turns import (
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import Tool, ToolUse, call_start
 
-__all__ = ["Overflow", "ReplyRequest", "compose", "compose_plain", "conversation_text", "format_of"]
+__all__ = [
+    "MIN_REPLY_TOKENS",
+    "Overflow",
+    "ReplyRequest",
+    "TokenBudget",
+    "compose",
+    "compose_plain",
+    "conversation_text",
+]
 
 Overflow = Literal["error", "truncate"]
-"""What to do with a conversation too long for the window: refuse it, or drop its oldest turns."""
+"""What to do with a conversation too long for the context window: refuse it, or drop its oldest
+exchanges (a user's message and all that answers it)."""
+
+MIN_REPLY_TOKENS = 64
+"""The least room a reply must have where no ``max_tokens`` is set, in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBudget:
+    """The model's context window, in tokens, and how its tokenizer counts a text."""
+
+    window: int
+    count: Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +69,10 @@ class ReplyRequest(CompletionRequest):
     truncated: tuple[Message, ...] = ()
 
 
-def format_of(request: CompletionRequest) -> PromptFormat:
-    """Return how a request's prompt is written."""
-    assert request.format is not None
-    return request.format
-
-
 def conversation_text(
     prompt: Prompt, messages: Sequence[Message], tools: Sequence[Tool] = ()
 ) -> str:
-    """Write a conversation's sections and its tools alone, as they stand on the page."""
+    """Return a conversation's turns and its tools as a prompt holds them, without the prefix."""
     return write_tools(tools, prompt.format) + write_turns(messages, prompt.format)
 
 
@@ -75,93 +87,90 @@ def compose(
     tools: ToolUse | None = None,
     response_format: JsonSchema | None = None,
 ) -> ReplyRequest:
-    """Write the page for a conversation and decide what its reply may take.
+    """Compose the request for a conversation.
 
     Args:
-        prompt: The constant part of the page.
+        prompt: Instruction, few-shot examples and format.
         messages: The conversation, oldest first.
         parameters: How to sample.
-        budget: The model's window and token count; None if unknown, and nothing is checked then.
-        overflow: What to do when page and reply do not fit: "error", or "truncate" to drop the oldest
-            turns (a turn is a query and all that answers it). Instruction, examples, system
-            messages, tools and the last query always stay, and no call loses its result.
+        budget: The model's context window and token count; None if unknown, and nothing is checked
+            then.
+        overflow: What to do when prompt and reply do not fit: "error", or "truncate" to drop the
+            oldest exchanges. Instruction, examples, system messages, tools and the last query
+            always stay, and no call loses its result.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
         tools: What the reply may call; None for no tools.
-        response_format: The form that a reply in text must have.
+        response_format: The JSON schema that a reply in text must match.
 
     Raises:
-        ConversationError: Nothing to answer: no text, an assistant message last without
+        ConversationError: There is nothing to answer: no text, an assistant message last without
             ``prefill``, or one with ``prefill`` where a call must come.
-        ContextOverflowError: It does not fit, or not even its last turn does.
-        ParameterError: A parameter is wrong.
+        ContextOverflowError: It does not fit, or not even its last exchange does.
+        ParameterError: A parameter is invalid.
     """
     if overflow not in get_args(Overflow):
         raise ParameterError(f"overflow is {overflow!r}: use 'error' or 'truncate'.")
     parameters = parameters or GenerationParameters()
     prompt_format = prompt.format
-    sections = group_turns(messages)
-    if not sections:
+    turns = group_turns(messages)
+    if not turns:
         raise ConversationError("There is nothing to answer: no message has any text.")
-    beginning = _beginning(sections, prefill=prefill, must_call=bool(tools and tools.must_call))
+    reply_start = _take_prefill(turns, prefill=prefill, must_call=bool(tools and tools.must_call))
     tools = tools if tools and tools.tools else None
     prefix = prompt.prefix_with_tools if tools else prompt.prefix
     tool_list = write_tools(tools.tools, prompt_format) if tools else ""
-    ending = _ending(prompt, parameters, beginning, tools, response_format)
-    written = [section.written(prompt_format) for section in sections]
+    ending = _ending(prompt, parameters, reply_start, tools, response_format)
+    written = [turn.written(prompt_format) for turn in turns]
 
-    def page(kept: Sequence[int]) -> str:
-        return prefix + tool_list + "".join(written[index] for index in kept) + ending.opened
+    def text(kept: Sequence[int]) -> str:
+        return prefix + tool_list + "".join(written[index] for index in kept) + ending.text
 
-    kept = list(range(len(sections)))
-    max_tokens = reply_tokens(parameters.max_tokens, None)
+    kept = list(range(len(turns)))
+    max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:
-        turns = _droppable_turns(sections) if overflow == "truncate" else []
+        exchanges = _droppable_exchanges(turns) if overflow == "truncate" else []
         while True:
-            tokens = budget.count(page(kept) + ending.reserve)
-            room = reply_tokens(parameters.max_tokens, budget.window - tokens)
-            if tokens + room <= budget.window:
-                max_tokens = room
+            tokens = budget.count(text(kept) + ending.reserve)
+            max_tokens = _reply_tokens(parameters.max_tokens, budget.window - tokens)
+            excess = tokens + max_tokens - budget.window
+            if excess <= 0:
                 break
-            if not turns:
-                parts = [
-                    (f"prompt {prompt.name!r}", budget.count(prefix)),
-                    ("tools", budget.count(tool_list)),
-                ][: 2 if tool_list else 1] + [
-                    (f"{sections[i].name} {sections[i].number}", budget.count(written[i]))
-                    for i in kept
-                ]
-                raise ContextOverflowError(budget.window, tokens, room, parts)
-            excess = tokens + room - budget.window
-            while turns and excess > 0:
-                turn = turns.pop(0)
-                excess -= budget.count("".join(written[index] for index in turn))
-                kept = [index for index in kept if index not in turn]
+            if not exchanges:
+                parts = {f"prompt {prompt.name!r}": prefix}
+                parts |= {"tools": tool_list} if tool_list else {}
+                parts |= {f"{turns[i].name} {turns[i].number}": written[i] for i in kept}
+                raise ContextOverflowError(
+                    budget.window,
+                    tokens,
+                    max_tokens,
+                    [(name, budget.count(part)) for name, part in parts.items()],
+                )
+            while exchanges and excess > 0:
+                exchange = exchanges.pop(0)
+                excess -= budget.count("".join(written[index] for index in exchange))
+                kept = [index for index in kept if index not in exchange]
 
-    truncated = (
-        message
-        for index, section in enumerate(sections)
-        if index not in kept
-        for message in section.messages
-    )
+    content_free_query = prompt.tool_examples.content_free_query if ending.decides else ""
+    truncated = [turns[index].messages for index in range(len(turns)) if index not in kept]
     return ReplyRequest(
-        prompt=page(kept),
+        prompt=text(kept),
         prefix_length=len(prefix),
         stop=ending.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
         format=prompt_format,
-        prefill=beginning,
+        prefill=reply_start,
         constraint=ending.constraint,
         tools=tools,
         response_format=response_format,
         content_free_prompt=(
             prefix
             + tool_list
-            + prompt_format.turn("user", escape(query, prompt_format))
+            + prompt_format.turn("user", escape(content_free_query, prompt_format))
             + prompt_format.separator
-            if ending.decides and (query := prompt.tool_examples.content_free_query)
+            if content_free_query
             else ""
         ),
-        truncated=tuple({id(message): message for message in truncated}.values()),
+        truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
 
@@ -171,21 +180,22 @@ def compose_plain(
     *,
     budget: TokenBudget | None = None,
 ) -> ReplyRequest:
-    """Have a text continued as it is, with no page around it.
+    """Compose the request that has a text continued as it is, with no prompt around it.
 
     Args:
         text: The text.
         parameters: How to sample.
-        budget: The model's window and token count; None if unknown, and nothing is checked then.
+        budget: The model's context window and token count; None if unknown, and nothing is checked
+            then.
 
     Raises:
         ContextOverflowError: It does not fit.
     """
     parameters = parameters or GenerationParameters()
-    max_tokens = reply_tokens(parameters.max_tokens, None)
+    max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:
         tokens = budget.count(text)
-        max_tokens = reply_tokens(parameters.max_tokens, budget.window - tokens)
+        max_tokens = _reply_tokens(parameters.max_tokens, budget.window - tokens)
         if tokens + max_tokens > budget.window:
             raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
     return ReplyRequest(
@@ -198,16 +208,16 @@ def compose_plain(
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """How a page ends, and what may follow it.
+    """How a prompt ends, and what may follow it.
 
     Attributes:
-        opened: The page's end.
+        text: The prompt's end.
         stop: Strings at which an engine may stop.
-        constraint: The form of what follows.
-        reserve: What the reply's steps may put behind the page themselves.
+        constraint: What the completion must match.
+        reserve: What the reply's steps may add to the prompt, to be counted with it.
     """
 
-    opened: str
+    text: str
     stop: tuple[str, ...]
     constraint: Constraint | None = None
     reserve: str = ""
@@ -221,57 +231,65 @@ class _Ending:
 def _ending(
     prompt: Prompt,
     parameters: GenerationParameters,
-    beginning: str,
+    prefill: str,
     tools: ToolUse | None,
     response_format: JsonSchema | None,
 ) -> _Ending:
     prompt_format = prompt.format
-    form = write_response_format(response_format, prompt_format)
+    rule = write_response_format(response_format, prompt_format)
     answer, call = prompt_format.open_turn("assistant"), prompt_format.open_turn("call")
-    if not tools or not tools.callable or beginning:
-        stop = (*prompt_format.stop, *parameters.stop)
-        opened = form + answer + escape(beginning, prompt_format)
-        whole = (
-            response_format.with_additional_properties_forbidden()
-            if response_format and not beginning
-            else None
-        )  # a rest is no whole value
-        return _Ending(opened, stop, whole)
-    # A rule for answers would draw the decision: it is written when an answer was decided.
-    reserve = form + call + call_start(max((tool.name for tool in tools.callable), key=len))
+    if not tools or not tools.callable or prefill:
+        constraint = None
+        if response_format and not prefill:  # the rest of a prefill is no whole value
+            constraint = response_format.with_additional_properties_forbidden()
+        text = rule + answer + escape(prefill, prompt_format)
+        return _Ending(text, (*prompt_format.stop, *parameters.stop), constraint)
+    # A rule about answers would bias the choice: it is written once an answer was chosen.
+    reserve = rule + call + call_start(max((tool.name for tool in tools.callable), key=len))
     if tools.must_call:
         return _Ending(call, prompt_format.stop, None, reserve)
-    headers = (
-        answer.removeprefix(prompt_format.separator),
-        call.removeprefix(prompt_format.separator),
-    )
-    decision = Choice(headers)
-    return _Ending(prompt_format.separator, prompt_format.stop_after_header, decision, reserve)
+    separator = prompt_format.separator
+    choice = Choice((answer.removeprefix(separator), call.removeprefix(separator)))
+    return _Ending(separator, prompt_format.stop_after_header, choice, reserve)
 
 
-def _beginning(sections: list[Turn], *, prefill: bool, must_call: bool) -> str:
-    """Take the last section off, if it is the beginning of the reply; return its text."""
-    if sections[-1].kind not in ("assistant", "call"):
+def _take_prefill(turns: list[Turn], *, prefill: bool, must_call: bool) -> str:
+    """Take the last turn off if it is the beginning of the reply; return its text."""
+    if turns[-1].kind not in ("assistant", "call"):
         return ""
     if not prefill:
         raise ConversationError(
             "The conversation ends with an assistant message. Add a user message, or pass "
             "prefill=True to have that message continued."
         )
-    if sections[-1].kind == "call" or must_call:
+    if turns[-1].kind == "call" or must_call:
         raise ConversationError(
             "A reply that is or must be a tool call cannot be continued: leave out prefill=True, "
             "and let a tool's result follow each call."
         )
-    return sections.pop().text
+    return turns.pop().text
 
 
-def _droppable_turns(sections: Sequence[Turn]) -> list[list[int]]:
-    """The turns before the last one, oldest first, as indices of sections, system ones excepted."""
-    turns: list[list[int]] = [[]]
-    for index, section in enumerate(sections):
-        if section.kind == "user" and turns[-1]:
-            turns.append([])
-        if section.kind != "system":
-            turns[-1].append(index)
-    return turns[:-1]
+def _droppable_exchanges(turns: Sequence[Turn]) -> list[list[int]]:
+    """Return all exchanges but the last, oldest first, as indices of turns without system ones."""
+    exchanges: list[list[int]] = [[]]
+    for index, turn in enumerate(turns):
+        if turn.kind == "user" and exchanges[-1]:
+            exchanges.append([])
+        if turn.kind != "system":
+            exchanges[-1].append(index)
+    return exchanges[:-1]
+
+
+def _reply_tokens(max_tokens: int | None, room: int | None) -> int:
+    """Return a reply's length limit, in tokens.
+
+    Args:
+        max_tokens: What the user set; kept as it is.
+        room: What the context window leaves beside the prompt; None if unknown.
+    """
+    if max_tokens is not None:
+        return max_tokens
+    if room is None:
+        return DEFAULT_MAX_TOKENS
+    return max(min(DEFAULT_MAX_TOKENS, room), MIN_REPLY_TOKENS)

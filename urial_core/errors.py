@@ -1,20 +1,20 @@
 """Every error a user of this project can meet.
 
 UrialError
-├── PromptError                 a prompt or its file is wrong
+├── PromptError                 a prompt or its file is invalid
 │   └── UnknownPromptError      no preset and no file of that name
-├── ConversationError           the messages cannot be written as a page
+├── ConversationError           the messages are no conversation to answer
 │   └── UnsupportedContentError content that is not text
 ├── ParameterError              a parameter's value is out of range
 │   └── UnsupportedSchemaError  a JSON schema that cannot be enforced
-├── ContextOverflowError        the page and its reply do not fit the model's window
+├── ContextOverflowError        prompt and reply do not fit the context window
 └── ModelError                  something about the wrapped model
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
     ├── ModelLoadError          the model could not be loaded
     ├── UnsupportedModelError   the object cannot serve as a completion model
     ├── ServerError             the server that runs the model refused or failed
     │   └── ServerUnreachableError  it did not answer at all
-    └── GenerationError         the model failed while it was writing
+    └── GenerationError         the model failed while it was generating
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class UrialError(Exception):
-    """Base of all errors of this project; its message says what was wrong and what to do."""
+    """Base of all errors of this project; its message says what was invalid and what to do."""
 
 
 class PromptError(UrialError):
@@ -61,23 +61,23 @@ class UnsupportedContentError(ConversationError):
 
 
 class ParameterError(UrialError):
-    """A generation parameter's value is out of range or of the wrong type."""
+    """A generation parameter's value is out of range or of another type."""
 
 
 class UnsupportedSchemaError(ParameterError):
-    """A JSON schema uses something that the model's output cannot be held to."""
+    """A JSON schema is invalid, or uses something that cannot be enforced."""
 
 
 class ContextOverflowError(UrialError):
-    """The page and the room for its reply do not fit the model's context window.
+    """Prompt and reply do not fit the model's context window.
 
-    Deliberately no ``ValueError``: LlamaIndex's ``Refine`` swallows those.
+    It is no ``ValueError``, since LlamaIndex's ``Refine`` swallows those.
 
     Attributes:
         window: The model's context window, in tokens.
-        prompt_tokens: Tokens of the page.
+        prompt_tokens: Tokens of the prompt.
         max_tokens: Tokens asked for the reply.
-        parts: The page's parts with their tokens, largest first.
+        parts: The prompt's parts with their tokens, largest first.
     """
 
     def __init__(
@@ -89,16 +89,16 @@ class ContextOverflowError(UrialError):
         self.parts = tuple(sorted(parts, key=lambda part: -part[1]))
         largest = ", ".join(f"{name} {tokens}" for name, tokens in self.parts[:3])
         super().__init__(
-            f"The page needs {prompt_tokens} tokens and the reply {max_tokens}, together "
-            f"{prompt_tokens + max_tokens}, but the model's window is {window}. "
+            f"The prompt needs {prompt_tokens} tokens and the reply {max_tokens}, together "
+            f"{prompt_tokens + max_tokens}, but the model's context window is {window}. "
             f"{f'Largest parts: {largest}. ' if largest else ''}"
             "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as "
-            "'short'), or pass overflow='truncate' to drop the oldest turns."
+            "'short'), or pass overflow='truncate' to drop the oldest exchanges."
         )
 
 
 class ModelError(UrialError):
-    """Something is wrong with the wrapped model."""
+    """The wrapped model is missing, unsuitable, or failed."""
 
 
 class MissingDependencyError(ModelError, ImportError):
@@ -130,10 +130,10 @@ class ServerUnreachableError(ServerError):
 
 
 class GenerationError(ModelError):
-    """The model failed while it was writing.
+    """The model failed while it was generating.
 
     Attributes:
-        text: What had been written of the reply before it failed.
+        text: What had been generated of the reply before it failed.
     """
 
     def __init__(self, message: str, text: str = "") -> None:

@@ -19,9 +19,9 @@ class Message:
 
     Attributes:
         role: Who speaks.
-        text: What is said. Other kinds of content are refused.
+        text: The text. Other kinds of content are refused.
         name: For a tool's result, the tool's name. It is not written for other roles.
-        tool_calls: For an assistant's message, the calls it asks for, behind its text.
+        tool_calls: For an assistant's message, the calls that it asks for, after its text.
         tool_call_id: For a tool's result, the call it answers.
         failed: For a tool's result, whether the call failed.
     """

@@ -12,24 +12,24 @@ from urial_core.errors import ParameterError
 __all__ = ["DEFAULT_MAX_TOKENS", "GenerationParameters"]
 
 DEFAULT_MAX_TOKENS = 1024
-"""Tokens a reply may take when nobody says; less where the window leaves less."""
+"""Tokens that a reply may take where no limit is set; fewer if the window leaves fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationParameters:
-    """How a reply is sampled. ``None`` means that nobody has said.
+    """How a reply is sampled. ``None`` means unset.
 
     A wrapped model then keeps its own setting; ``resolved`` fills in this project's defaults, which
     were chosen by measurement (docs/prompt_formats.md).
 
     Attributes:
-        max_tokens: The reply's length limit, in tokens. Unsaid: ``DEFAULT_MAX_TOKENS``, or what the
-            window leaves.
+        max_tokens: The reply's length limit, in tokens. Unset: ``DEFAULT_MAX_TOKENS``, or what
+            the context window leaves.
         temperature: 0 is greedy: always the most probable token. Default 0.
         top_p: Sample from the smallest set of tokens whose probabilities add up to this. Default 1.
         top_k: Sample from this many most probable tokens. Default 0, no limit.
         repetition_penalty: Divides (multiplies, where negative) the logits of tokens the *reply*
-            already holds (Keskar et al. 2019). 1 is off. The page's own tokens do not count.
+            already holds (Keskar et al. 2019). 1 is off. The prompt's tokens do not count.
             Default 1.1.
         frequency_penalty: Subtracted from a token's logit once for each time the reply holds it.
             Default 0.
@@ -90,9 +90,9 @@ class GenerationParameters:
         return GenerationParameters(**present)
 
     def resolved(self) -> GenerationParameters:
-        """Return a copy in which this project's defaults stand for what nobody has said."""
-        said = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
-        return GenerationParameters(**{**_DEFAULTS, **said})
+        """Return a copy with this project's defaults for what is unset."""
+        own = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+        return GenerationParameters(**{**_DEFAULTS, **own})
 
     def under_names(self, names: Mapping[str, str]) -> dict[str, Any]:
         """Return the parameters that are set, under an engine's own names.

@@ -1,4 +1,4 @@
-"""What a reply consists of: the events of a stream, and the whole."""
+"""Replies: the events of a stream, and the whole."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FinishReason = Literal["stop", "length", "tool_calls"]
 """Why a reply is over, in the words of the OpenAI API."""
 
 EndReason = Literal["delimiter", "end_of_text", "stop_string", "length", "tool_calls"]
-"""What exactly ended it: the format, the model's own end-of-text, a user's stop, max_tokens, or the
-tool calls it asks for."""
+"""What exactly ended a reply: the delimiter, the model's end-of-text token, a stop sequence of the
+user's, ``max_tokens``, or the tool calls that it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More of the reply's text; never empty, never taken back."""
+    """More of the reply's text; never empty, never retracted."""
 
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
@@ -28,7 +28,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """More of a tool call. Never taken back.
+    """More of a tool call. Never retracted.
 
     Attributes:
         index: Which of the reply's calls, from 0.
@@ -50,9 +50,10 @@ class ReplyEnd:
     Attributes:
         reason: What ended it.
         stop: The user's stop string that ended it, if one did.
-        usage: Tokens read and written.
-        invalid_tool_calls: What was meant as calls and cannot be made.
-        validation_error: What is wrong with an answer that does not fit the form asked for; empty if nothing.
+        usage: Tokens of prompt and completion.
+        invalid_tool_calls: Calls that the model wrote and that are invalid.
+        validation_error: What is wrong with an answer that does not match its response format;
+            empty if it matches.
     """
 
     reason: EndReason
@@ -72,7 +73,7 @@ class Reply:
     """A whole reply.
 
     Attributes:
-        text: What it says; empty if it only calls tools.
+        text: Its text; empty if it only calls tools.
         end: How it ended.
         logprobs: Its tokens' log-probabilities, if asked for.
         tool_calls: The calls it asks for.

@@ -1,4 +1,4 @@
-"""A scripted completion model: the offline double for tests, this project's and yours."""
+"""A fake completion model, for tests of this project and of applications."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tools: what a model may call, and how it called them."""
+"""Tools: what a model may call, and its calls."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ __all__ = [
 
 
 def new_call_id() -> str:
-    """A fresh id for a call."""
+    """Return a fresh id for a call."""
     return f"call_{uuid.uuid4().hex}"
 
 
 def quoted(text: str) -> str:
-    """A text as a JSON string, Unicode as it is."""
+    """Return a text as a JSON string, Unicode unescaped."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def call_start(name: str | None = None) -> str:
-    """A call's beginning as it stands on the page, up to the tool's name or to the arguments."""
+    """Return a call's beginning in a prompt, up to the tool's name or to the arguments."""
     if name is None:
         return '{"name": '
     return f'{{"name": {quoted(name)}, "arguments": '
@@ -59,7 +59,7 @@ class Tool:
 
     @classmethod
     def of(cls, name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
-        """Make one whose schema is given as Python objects."""
+        """Return a tool whose schema is given as Python objects."""
         return cls(name, description, json.dumps(parameters, ensure_ascii=False))
 
     @property
@@ -70,7 +70,7 @@ class Tool:
 
     @property
     def line(self) -> str:
-        """The tool as it stands on the page: one line of JSON."""
+        """The tool as a prompt lists it: one line of JSON."""
         name, description = quoted(self.name), quoted(self.description)
         parameters = compact(self.schema)
         return f'{{"name": {name}, "description": {description}, "parameters": {parameters}}}'
@@ -92,7 +92,7 @@ class ToolCall:
 
     @classmethod
     def of(cls, name: str, arguments: Mapping[str, Any], id: str) -> ToolCall:
-        """Make one whose arguments are given as Python objects."""
+        """Return a call whose arguments are given as Python objects."""
         return cls(name, json.dumps(arguments, ensure_ascii=False, default=str), id)
 
     @property
@@ -103,18 +103,18 @@ class ToolCall:
 
     @property
     def line(self) -> str:
-        """The call as it stands on the page: one line of JSON."""
+        """The call as a prompt holds it: one line of JSON."""
         return json.dumps({"name": self.name, "arguments": self.values}, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidToolCall:
-    """What was meant as a call and cannot be made.
+    """A call that the model wrote and that is invalid.
 
     Attributes:
         text: What the model wrote for the arguments, or for the whole call.
         error: What is wrong with it.
-        name: The tool's name, if it can be told.
+        name: The tool's name, if it is known.
         id: What an answer to it may refer to.
     """
 
@@ -125,10 +125,10 @@ class InvalidToolCall:
 
     @property
     def attempt(self) -> ToolCall | None:
-        """The call as it was meant, where its arguments are a JSON object at least.
+        """The call as it was written, if its arguments are a JSON object.
 
-        Agents of the frameworks end at an invalid call, but tell the model what is wrong with a
-        call of an unknown tool, or with its arguments, and go on.
+        The frameworks' agents stop at an invalid call, but report a call of an unknown tool or
+        with mismatching arguments to the model, and go on.
         """
         try:
             arguments = json.loads(self.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from urial_core.decoding import ReplyEnd
+from urial_core.replies import ReplyEnd
 
 __all__ = ["AnswerEnd"]
 

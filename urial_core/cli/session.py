@@ -11,10 +11,10 @@ from urial_core.chat import UrialChat
 from urial_core.cli.answer_end import AnswerEnd
 from urial_core.completion import CompletionModel
 from urial_core.composing import Overflow
-from urial_core.decoding import ReplyEnd, TextDelta
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Prompt
+from urial_core.replies import ReplyEnd, TextDelta
 
 __all__ = ["ChatSession"]
 

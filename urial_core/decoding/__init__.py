@@ -1,41 +1,36 @@
-"""Reply: from the model's raw text to what the user gets.
+"""Decoding: from a model's completions to the reply that the user gets, without any I/O.
 
-Four small readers, each with ``feed(text) -> text`` and ``flush() -> text``, none doing any I/O:
-
-    raw text -> EchoDecoder -> TurnDecoder -> StopDecoder -> WhitespaceTrimmer -> text
-
-``ReplyDecoder`` runs them in a row and says why the reply ended; ``ReplyAssembler`` adds what the
-engine reports (tokens, log-probabilities) and makes the events of a stream or a whole ``Reply``.
-``ToolReply`` and ``JsonReply`` do the same for replies that take several requests: with tools, and
-in a given form. Each is a ``ReplyMaker``; ``start_reply`` says which one a request needs.
+stream_decoders.py  echo, stop sequences, whitespace, headers: feed text, get text
+turn_decoder.py     a turn's text up to its delimiter
+reply_decoder.py    these in a row, and why the reply ended
+steps.py            what a reply asks for (completions, token counts), and what it emits
+text_reply.py       a reply in text
+json_reply.py       a reply that is JSON matching a schema
+tool_calls.py       calls: the schema that they must match, and decoding them
+tool_reply.py       a reply that may call tools
 """
 
-from urial_core.decoding.json_reply import JsonReply
-from urial_core.decoding.making import ReplyMaker
+from urial_core.completion import CompletionModel
+from urial_core.composing import ReplyRequest
+from urial_core.decoding.json_reply import json_reply
 from urial_core.decoding.reply_decoder import ReplyDecoder
-from urial_core.decoding.start import start_reply
-from urial_core.decoding.text_reply import ReplyAssembler
-from urial_core.decoding.tool_reply import ToolReply
-from urial_core.replies import (
-    EndReason,
-    FinishReason,
-    Reply,
-    ReplyEnd,
-    TextDelta,
-    ToolCallDelta,
-)
+from urial_core.decoding.steps import ReplySteps
+from urial_core.decoding.text_reply import text_reply
+from urial_core.decoding.tool_reply import tool_reply
 
-__all__ = [
-    "EndReason",
-    "FinishReason",
-    "JsonReply",
-    "Reply",
-    "ReplyAssembler",
-    "ReplyDecoder",
-    "ReplyEnd",
-    "ReplyMaker",
-    "TextDelta",
-    "ToolCallDelta",
-    "ToolReply",
-    "start_reply",
-]
+__all__ = ["ReplyDecoder", "reply_steps"]
+
+
+def reply_steps(model: CompletionModel, request: ReplyRequest, *, live: bool) -> ReplySteps:
+    """Return the steps of the reply that a request needs.
+
+    Args:
+        model: The model. Its features and context window are read, and it is never called.
+        request: The request.
+        live: Whether the reply is streamed, so that what is emitted cannot be retracted.
+    """
+    if request.tools and request.tools.callable and not request.prefill:
+        return tool_reply(request, model.features, model.context_window, live=live)
+    if request.response_format:
+        return json_reply(request, model.features, model.context_window, live=live)
+    return text_reply(request)

@@ -1,138 +1,165 @@
-"""A reply that is one JSON value in a given form."""
+"""A reply that is one JSON value matching a schema."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from urial_core.completion import CompletionChunk, CompletionModel
-from urial_core.composing import ReplyRequest, format_of
-from urial_core.decoding.stepped import SteppedReply, Steps
+from urial_core.completion import ModelFeatures, TokenLogprob
+from urial_core.composing import ReplyRequest
+from urial_core.decoding.steps import CompletionReader, Continuation, ReplySteps, Steps
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.prompts.escaping import escape
+from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import EndReason, Reply, ReplyEnd, TextDelta
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.json_repair import checked_json
 from urial_core.structured.json_scanner import JsonValue
+from urial_core.structured.json_validation import validate_json
 
-__all__ = ["JsonReply"]
+__all__ = ["json_reply"]
 
-_OPENING = {"object": "{", "array": "["}
-_BEGINNINGS = '{["-0123456789tfn'
+_FIRST_CHARACTERS = {"object": "{", "array": "["}
+_ANY_FIRST = '{["-0123456789tfn'
 """Characters that a JSON value can begin with."""
 
 
-class JsonReply(SteppedReply):
-    """Makes the events of a reply in JSON.
+def json_reply(
+    request: ReplyRequest,
+    features: ModelFeatures,
+    context_window: int | None,
+    *,
+    live: bool,
+) -> ReplySteps:
+    """Write a reply in JSON.
 
-    The value is always checked, whoever wrote it. One that does not fit is written anew once, below
-    what was wrong with it, unless some of it was given out; the reply's end says what is wrong with
-    it then. Only a model that says that it holds to the form has its text given out at once, and
-    only if ``live``.
+    The value is validated, whoever wrote it. One that does not match is retried once, with what is
+    wrong as feedback, unless some of it was emitted; the reply's end reports what is wrong then.
+
+    Args:
+        request: The request.
+        features: What the model can do. Only from a model that enforces the schema is text emitted
+            while it is written.
+        context_window: The model's context window, in tokens; None if unknown.
+        live: Whether the reply is streamed, so that what is emitted cannot be retracted.
+    """
+    schema = request.response_format
+    assert schema is not None  # noqa: S101 - the caller looked
+    enforced = schema.with_additional_properties_forbidden()
+    first = _FIRST_CHARACTERS.get(schema.schema.get("type", ""), "")
+    steps = Continuation(request, context_window)
+    prefill = request.prefill
+    if not prefill and features.enforces(enforced):
+        value = _JsonDecoder(steps.format, emit_from=(first or _ANY_FIRST) if live else "")
+        reason = yield from _write(steps, value, enforced)
+    else:
+        steps.written += "" if prefill else first
+        value = _JsonDecoder(steps.format, prefill or first)
+        reason = yield from _write(steps, value, None)
+    text, error = validate_json(value.text.strip(), schema.text, repair=not value.emitted)
+    if error and not prefill and not value.emitted and reason != "length":
+        _show_error(steps, value.text, error)
+        steps.written += first
+        value = _JsonDecoder(steps.format, first)
+        reason = yield from _write(steps, value, None)
+        text, error = validate_json(value.text.strip(), schema.text)
+    deltas = value.deltas
+    if not value.emitted:
+        text = text.removeprefix(prefill)
+        if text != _joined(deltas):
+            deltas = [TextDelta(text)] if text else []
+        yield from deltas
+    return Reply(
+        _joined(deltas),
+        ReplyEnd(reason, usage=steps.usage, validation_error=error),
+        tuple(logprob for delta in deltas for logprob in delta.logprobs),
+    )
+
+
+def _write(
+    steps: Continuation, value: _JsonDecoder, constraint: JsonSchema | None
+) -> Steps[EndReason]:
+    """Have the value written after what the prompt already holds of it; return why it ended."""
+    reader = CompletionReader((yield from steps.next_request(constraint)))
+    while not value.ended and (chunk := (yield from reader.read())) is not None:
+        yield from value.feed(chunk.text, chunk.logprobs)
+    yield from steps.end(reader)
+    yield from value.flush()
+    return value.end_reason(reader.finish)
+
+
+class _JsonDecoder:
+    """Decodes one completion into a JSON value.
+
+    Attributes:
+        deltas: The value's pieces.
+        emitted: Whether they were emitted while they were written.
     """
 
-    def __init__(self, model: CompletionModel, request: ReplyRequest, *, live: bool) -> None:
-        assert request.response_format is not None
-        self._output: JsonSchema = request.response_format
-        self._opening = _OPENING.get(self._output.schema.get("type", ""), "")
-        self._deltas = list[TextDelta]()
-        self._held = list[TextDelta]()
-        self._value = JsonValue()
-        self._reason: EndReason = "end_of_text"
-        self._validation_error = ""
-        super().__init__(model, request, live=live)
+    def __init__(
+        self, prompt_format: PromptFormat, written: str = "", *, emit_from: str = ""
+    ) -> None:
+        """Start a value.
 
-    def whole(self) -> Reply:
-        """Return all of it as one reply."""
-        logprobs = tuple(logprob for delta in self._deltas for logprob in delta.logprobs)
-        return Reply(self._text, self._end(), logprobs)
-
-    @property
-    def _text(self) -> str:
-        return _joined(self._deltas)
-
-    def _end(self) -> ReplyEnd:
-        return ReplyEnd(self._reason, usage=self._spent, validation_error=self._validation_error)
-
-    def _run(self) -> Steps:
-        prefill = self._request.prefill
-        if not prefill and self._model.features.enforces(
-            self._output.with_additional_properties_forbidden()
-        ):
-            yield from self._write("", live=self._live)
-        else:
-            yield from self._write_behind(prefill or self._opening)
-        text, self._validation_error = self._checked()
-        can_mend = not prefill and not self._deltas and self._reason != "length"
-        if self._validation_error and can_mend:
-            self._show_validation_error()
-            yield from self._write_behind(self._opening)
-            text, self._validation_error = self._checked()
-        if not self._deltas:
-            self._give_out(text.removeprefix(prefill))
-
-    def _write_behind(self, opening: str) -> Steps:
-        """Have the value written behind its opening, which the page holds or is given here."""
-        self._written += opening.removeprefix(self._request.prefill)
-        yield from self._write(opening)
-
-    def _write(self, written: str, *, live: bool = False) -> Steps:
-        """Have the value written, behind what the page already holds of it.
-
-        Live, it is given out while it is written, from when it begins as the form wants it to.
+        Args:
+            prompt_format: How the prompt is written.
+            written: What the prompt already holds of the value.
+            emit_from: Characters with which the value must begin to be emitted while it is
+                written; none for not at all.
         """
-        section = TurnDecoder(format_of(self._request), written)
-        self._held = []
+        self.deltas = list[TextDelta]()
+        self.emitted = False
+        self._unconstrained = False
+        self._emit_from = emit_from
+        self._turn = TurnDecoder(prompt_format, written)
         self._value = JsonValue()
         self._value.feed(written)
 
-        def take(text: str, chunk: CompletionChunk) -> Sequence[TextDelta]:
-            return pass_on(section.feed(text), chunk)
+    @property
+    def text(self) -> str:
+        """The value's text, what the prompt holds of it included."""
+        return self._value.text
 
-        def pass_on(text: str, chunk: CompletionChunk) -> Sequence[TextDelta]:
-            known = len(self._value.text)
-            self._value.feed(text)
-            self.over = self._value.complete or section.ended
-            if not (new := self._value.text[known:]):
-                return ()
-            delta = TextDelta(new, chunk.logprobs)
-            if not live:
-                self._held.append(delta)
-            elif self._value.text[0] in (self._opening or _BEGINNINGS):
-                self._deltas.append(delta)
-                return [delta]
-            else:
-                self.over = True  # the model is not held after all
-            return ()
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more need be generated."""
+        return self._value.complete or self._turn.ended or self._unconstrained
 
-        constraint = None if written else self._output.with_additional_properties_forbidden()
-        yield from self._read(self._step(constraint=constraint), take)
-        self._unsent += pass_on(section.flush(), CompletionChunk(""))
-        cut = self._finish == "length" and not self.over
-        self._reason = "length" if cut else "delimiter" if section.ended else "end_of_text"
+    def feed(self, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> list[TextDelta]:
+        """Take more text; return what is to be emitted now."""
+        return self._take(self._turn.feed(text), logprobs)
 
-    def _give_out(self, text: str) -> None:
-        """Give a checked value out: as it came, or the text that was made of it."""
-        as_it_came = text == _joined(self._held)
-        self._deltas = self._held if as_it_came else [TextDelta(text)] if text else []
-        self._unsent += self._deltas
+    def flush(self) -> list[TextDelta]:
+        """Return what is to be emitted, now that the completion is over."""
+        return self._take(self._turn.flush(), ())
 
-    def _checked(self) -> tuple[str, str]:
-        """The value as JSON text, and what is wrong with it, if anything.
+    def end_reason(self, finish: str | None) -> EndReason:
+        """Return why the value ended, of an engine that ended for the reason given."""
+        if finish == "length" and not self.ended:
+            return "length"
+        return "delimiter" if self._turn.ended else "end_of_text"
 
-        What is only written in another way is put right, unless it was given out.
-        """
-        return checked_json(self._value.text.strip(), self._output.text, stands=bool(self._deltas))
-
-    def _show_validation_error(self) -> None:
-        """Put what is wrong with the value on the page, and open another answer."""
-        prompt_format = format_of(self._request)
-        self._written += self._value.text.removeprefix(self._written)
-        self._written += prompt_format.turn_end + prompt_format.turn(
-            "system", escape(self._validation_error, prompt_format)
-        )
-        self._written += prompt_format.open_turn("assistant")
-        self._discarded = len(self._written)
+    def _take(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[TextDelta]:
+        known = len(self._value.text)
+        self._value.feed(text)
+        if not (new := self._value.text[known:]):
+            return []
+        if self._emit_from and self._value.text[0] not in self._emit_from:
+            self._unconstrained = True  # whatever the model promised
+            return []
+        delta = TextDelta(new, logprobs)
+        self.deltas.append(delta)
+        self.emitted = bool(self._emit_from)
+        return [delta] if self.emitted else []
 
 
-def _joined(deltas: Sequence[TextDelta]) -> str:
+def _show_error(steps: Continuation, value: str, error: str) -> None:
+    """Add to the prompt what is wrong with the value, and open another answer."""
+    prompt_format = steps.format
+    steps.written += (
+        value.removeprefix(steps.written)
+        + prompt_format.turn_end
+        + prompt_format.turn("system", escape(error, prompt_format))
+        + prompt_format.open_turn("assistant")
+    )
+    steps.discard()
+
+
+def _joined(deltas: list[TextDelta]) -> str:
     return "".join(delta.text for delta in deltas)

@@ -1,65 +1,46 @@
-"""The reader that turns a model's raw text into the reply."""
+"""Decode a reply in text: from a model's raw completion to what the user gets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from urial_core.completion import CompletionRequest
-from urial_core.decoding.echo import EchoDecoder
-from urial_core.decoding.stops import StopDecoder
+from urial_core.decoding.stream_decoders import StopDecoder, WhitespaceTrimmer
 from urial_core.decoding.turn_decoder import TurnDecoder
-from urial_core.decoding.whitespace import WhitespaceTrimmer
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import EndReason
 
 __all__ = ["ReplyDecoder", "reply_decoder"]
 
 
-def reply_decoder(request: CompletionRequest, *, may_echo: bool = False) -> ReplyDecoder:
-    """Return a fresh decoder for the completion of a request.
-
-    Args:
-        request: The request.
-        may_echo: Whether the completion may begin with a copy of the prompt, to be dropped.
-    """
-    return ReplyDecoder(
-        request.format,
-        stop=request.parameters.stop,
-        prompt=request.prompt if may_echo else "",
-        prefill=request.prefill,
-    )
+def reply_decoder(request: CompletionRequest) -> ReplyDecoder:
+    """Return a fresh decoder for the completion of a request."""
+    return ReplyDecoder(request.format, stop=request.parameters.stop, prefill=request.prefill)
 
 
 class ReplyDecoder:
-    """Reads a reply out of a completion's text, however the text is split into pieces.
+    """Decodes a reply out of a completion's text, however the text is split into pieces.
 
-    It never trusts the engine: whether that honours stop strings, repeats the prompt or runs on,
-    the reply is the same. Work per call is in proportion to the piece.
+    It never trusts the engine: whether that honours stop sequences or runs on, the reply is the
+    same. Work per call is proportional to the piece.
 
     Attributes:
         blank: Whether the reply has no text yet. One that continues a prefill has.
     """
 
     def __init__(
-        self,
-        prompt_format: PromptFormat | None,
-        *,
-        stop: Sequence[str] = (),
-        prompt: str = "",
-        prefill: str = "",
+        self, prompt_format: PromptFormat | None, *, stop: Sequence[str] = (), prefill: str = ""
     ) -> None:
         """Start a reply.
 
         Args:
-            format: How the page is written; None for plain text, which nothing but a stop string
-                ends and of which no whitespace is truncated.
-            stop: Strings at which the user wants the reply to end.
-            prompt: The page sent, to recognise an engine that repeats it.
-            prefill: What the page already holds of the reply.
+            prompt_format: How the prompt is written; None for a plain text, which only a stop
+                sequence ends and of which no whitespace is dropped.
+            stop: Sequences at which the user wants the reply to end.
+            prefill: What the prompt already holds of the reply.
         """
         self.blank = prompt_format is not None and not prefill
-        self._echo = EchoDecoder(prompt)
-        self._section = TurnDecoder(prompt_format, prefill) if prompt_format else None
+        self._turn = TurnDecoder(prompt_format, prefill) if prompt_format else None
         self._stops = StopDecoder(stop)
         self._whitespace = WhitespaceTrimmer(keep_leading=bool(prefill)) if prompt_format else None
 
@@ -67,21 +48,17 @@ class ReplyDecoder:
         """Take more of the completion; return what it adds to the reply, perhaps nothing."""
         if self.ended:
             return ""
-        text = self._echo.feed(text)
-        return self._pass_on(self._section.feed(text) if self._section else text)
+        return self._pass_on(self._turn.feed(text) if self._turn else text)
 
     def flush(self, *, cut: bool = False) -> str:
-        """The completion is over: return what was held back.
+        """Return what was held back, now that the completion is over.
 
         Args:
-            cut: Whether it was cut at ``max_tokens``: then an end that had begun is left out.
+            cut: Whether it was cut at ``max_tokens``: then a delimiter that had begun is left out.
         """
         if self.ended:
             return ""
-        rest = self._echo.flush()
-        if self._section:
-            rest = self._section.feed(rest) + self._section.flush(cut=cut)
-        return self._pass_on(rest, last=True)
+        return self._pass_on(self._turn.flush(cut=cut) if self._turn else "", last=True)
 
     @property
     def ended(self) -> bool:
@@ -90,19 +67,19 @@ class ReplyDecoder:
 
     @property
     def ended_blank(self) -> bool:
-        """Whether the reply has no text although nobody asked for it to end."""
+        """Whether the reply has no text although no stop sequence ended it."""
         return self.blank and self.stop is None
 
     @property
     def stop(self) -> str | None:
-        """The user's stop string that ended the reply, if one did."""
+        """The user's stop sequence that ended the reply, if one did."""
         return self._stops.matched
 
     def end_reason(self, engine_finish: str | None) -> EndReason:
-        """Say why the reply ended.
+        """Return why the reply ended.
 
         Args:
-            engine_finish: What the engine says: "length", or anything else for "stop".
+            engine_finish: What the engine reports: "length", or anything else for "stop".
         """
         if self.stop is not None:
             return "stop_string"
@@ -112,7 +89,7 @@ class ReplyDecoder:
 
     @property
     def _delimited(self) -> bool:
-        return self._section is not None and self._section.ended
+        return self._turn is not None and self._turn.ended
 
     def _pass_on(self, text: str, *, last: bool = False) -> str:
         text = self._stops.feed(text)

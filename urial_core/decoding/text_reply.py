@@ -1,105 +1,111 @@
-"""Assemble a reply from an engine's chunks."""
+"""A reply in text."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
 
-from urial_core.completion import Completion, CompletionChunk, CompletionModel, TokenLogprob
+from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
 from urial_core.composing import ReplyRequest
-from urial_core.decoding.making import Delta, ReplyMaker
-from urial_core.decoding.reply_decoder import ReplyDecoder, reply_decoder
+from urial_core.decoding.reply_decoder import reply_decoder
+from urial_core.decoding.steps import CompletionReader, ReplySteps, Steps
+from urial_core.decoding.stream_decoders import EchoDecoder
 from urial_core.replies import Reply, ReplyEnd, TextDelta
 
-__all__ = ["ReplyAssembler"]
+__all__ = ["TextReply", "decode_completion", "text_reply"]
 
-_ATTEMPTS = 2
-_SECOND_TEMPERATURE = 0.7
+_RETRY_TEMPERATURE = 0.7
 
 
-class ReplyAssembler(ReplyMaker):
-    """Makes the events of a reply in text.
+def text_reply(request: ReplyRequest) -> ReplySteps:
+    """Write a reply in text.
 
-    There is a second attempt, sampled, only where the first ended before it had any text, since no
-    user wants an empty answer.
+    One that ends before it has any text is retried once, sampled: greedy decoding would give the
+    same again, and no user wants an empty answer.
     """
+    attempt = TextReply(request)
+    usage = yield from _write(attempt, request)
+    if not attempt.is_blank:
+        return attempt.reply(usage)
+    parameters = request.parameters.replace(
+        temperature=max(request.parameters.temperature or 0, _RETRY_TEMPERATURE),
+        seed=(request.parameters.seed or 0) + 1,
+    )
+    retried = replace(request, parameters=parameters)
+    retry = TextReply(retried)
+    more = yield from _write(retry, retried)
+    return retry.reply(usage + more if usage and more else usage or more)
 
-    def __init__(self, model: CompletionModel | None, request: ReplyRequest) -> None:
-        super().__init__(model, request)
-        self._attempt = 0
-        self._done = False
-        self._reader: ReplyDecoder
+
+def decode_completion(request: ReplyRequest, completion: Completion) -> Reply:
+    """Return the reply that one completion makes, without a retry."""
+    echo, reply = EchoDecoder(request.prompt), TextReply(request)
+    text = echo.feed(completion.text) + echo.flush()
+    reply.feed(replace(completion, text=text))
+    reply.flush(completion.finish)
+    return reply.reply(completion.usage)
+
+
+def _write(attempt: TextReply, request: ReplyRequest) -> Steps[Usage | None]:
+    reader = CompletionReader(request)
+    while not attempt.ended and (chunk := (yield from reader.read())) is not None:
+        yield from attempt.feed(chunk)
+    usage = yield from reader.end()
+    yield from attempt.flush(reader.finish)
+    return usage
+
+
+class TextReply:
+    """Decodes one completion into a reply's text, each piece with its tokens' log-probabilities."""
+
+    def __init__(self, request: ReplyRequest) -> None:
+        self._decoder = reply_decoder(request)
+        self._finish: str | None = None
         self._deltas = list[TextDelta]()
         self._logprobs = deque[TokenLogprob]()
-        self._owed = 0  # characters given out whose tokens' log-probabilities were not yet
+        self._owed = 0  # characters emitted whose tokens' log-probabilities were not yet
 
-    def next_attempt(self) -> ReplyRequest | None:
-        """The request to send now, or None when the reply is done."""
-        if self._done:
-            return None
-        if self._attempt:
-            self._end_attempt()
-            ended_early = self._reader.ended_blank and self._finish != "length"
-            self._done = self._attempt == _ATTEMPTS or not ended_early
-            if self._done:
-                return None
-        self._attempt += 1
-        request = self._request
-        if self._attempt > 1:
-            sampled = request.parameters.replace(
-                temperature=max(request.parameters.temperature or 0, _SECOND_TEMPERATURE),
-                seed=(request.parameters.seed or 0) + 1,
-            )
-            request = replace(request, parameters=sampled)
-        self._begin_attempt()
-        self._reader = reply_decoder(request, may_echo=True)
-        self._logprobs.clear()
-        return request
+    @property
+    def ended(self) -> bool:
+        """Whether the reply is over and nothing more need be generated."""
+        return self._decoder.ended
 
-    def feed(self, chunk: CompletionChunk) -> list[Delta]:
-        """Take a chunk; return the events it completes."""
-        self._note(chunk)
+    @property
+    def is_blank(self) -> bool:
+        """Whether the reply ended without text, by itself rather than at a limit or a stop."""
+        return self._decoder.ended_blank and self._finish != "length"
+
+    def feed(self, chunk: CompletionChunk) -> list[TextDelta]:
+        """Take a chunk; return what it adds to the reply."""
         self._logprobs.extend(chunk.logprobs)
-        deltas = self._delta(self._reader.feed(chunk.text))
-        self.over = self._reader.ended
-        return deltas
+        return self._emit(self._decoder.feed(chunk.text))
 
-    def whole(self) -> Reply:
-        """Return all of it as one reply."""
+    def flush(self, finish: str | None) -> list[TextDelta]:
+        """Return what was held back, now that the engine ended for the reason given."""
+        self._finish = finish
+        return self._emit(self._decoder.flush(cut=finish == "length"))
+
+    def reply(self, usage: Usage | None) -> Reply:
+        """Return the whole reply."""
         return Reply(
-            text=self._text,
-            end=self._end(),
+            text="".join(delta.text for delta in self._deltas),
+            end=ReplyEnd(
+                self._decoder.end_reason(self._finish), stop=self._decoder.stop, usage=usage
+            ),
             logprobs=tuple(logprob for delta in self._deltas for logprob in delta.logprobs),
         )
 
-    def only(self, completion: Completion) -> Reply:
-        """Return the reply that the first attempt's completion makes; there is no second one."""
-        self.next_attempt()
-        self.feed(completion)
-        self._end_attempt()
-        return self.whole()
-
-    @property
-    def _text(self) -> str:
-        return "".join(delta.text for delta in self._deltas)
-
-    def _end_attempt(self) -> None:
-        self._unsent = self._delta(self._reader.flush(cut=self._finish == "length"))
-        usage = self._usage_of(self._request)
-        if usage is not None:
-            self._spent = usage if self._spent is None else self._spent + usage
-
-    def _delta(self, text: str) -> list[Delta]:
+    def _emit(self, text: str) -> list[TextDelta]:
         if not text:
             return []
-        delta = TextDelta(text, self._take_logprobs(len(text)))
+        delta = TextDelta(text, self._logprobs_of(len(text)))
         self._deltas.append(delta)
         return [delta]
 
-    def _take_logprobs(self, characters: int) -> tuple[TokenLogprob, ...]:
-        """The log-probabilities of the tokens that make up the next characters of the reply.
+    def _logprobs_of(self, characters: int) -> tuple[TokenLogprob, ...]:
+        """Take the log-probabilities of the tokens that make up the next characters of the reply.
 
-        Leading whitespace is not part of the reply, nor are the tokens of its end.
+        Leading whitespace is not part of the reply, nor are the tokens of its delimiter.
         """
         taken = list[TokenLogprob]()
         self._owed += characters
@@ -111,10 +117,3 @@ class ReplyAssembler(ReplyMaker):
                 taken.append(logprob)
             self._owed -= len(token)
         return tuple(taken)
-
-    def _end(self) -> ReplyEnd:
-        return ReplyEnd(
-            reason=self._reader.end_reason(self._finish),
-            stop=self._reader.stop,
-            usage=self._spent,
-        )

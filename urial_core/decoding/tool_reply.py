@@ -1,175 +1,319 @@
 """A reply that may call tools: decide, then answer or write calls.
 
     answer or call? --> the answer, as without tools
-                    --> which tool? --> its arguments --> one more call? --> ...
+                    --> a call --> one more call? --> ...
 
-A model that holds to constraints takes these as steps of their own, so that tool, arguments and
-form are right by construction. Any other writes header and calls in one go. Calls are checked when
-they are whole, and one that cannot be made is written anew, once, below what was wrong with it.
+A model that enforces constraints takes these as steps of their own, so that name, arguments and
+form are valid by construction. Any other writes header and calls in one completion. Calls are
+validated when they are whole; an invalid one is retried once, with what is wrong as feedback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from urial_core.completion import CompletionChunk, CompletionModel, TokenLogprob
-from urial_core.composing import ReplyRequest, format_of
-from urial_core.decoding.call_steps import CallSteps
-from urial_core.decoding.header_decoder import HeaderDecoder
-from urial_core.decoding.json_reply import JsonReply
-from urial_core.decoding.making import Delta
-from urial_core.decoding.stepped import Steps
-from urial_core.decoding.text_reply import ReplyAssembler
-from urial_core.prompts.turns import write_response_format
-from urial_core.replies import Reply, ReplyEnd
+from urial_core.completion import (
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    TokenLogprob,
+)
+from urial_core.composing import ReplyRequest
+from urial_core.decoding.json_reply import json_reply
+from urial_core.decoding.steps import (
+    CompletionReader,
+    Continuation,
+    ReplySteps,
+    Steps,
+    add_usage,
+)
+from urial_core.decoding.stream_decoders import HeaderDecoder
+from urial_core.decoding.text_reply import TextReply, text_reply
+from urial_core.decoding.tool_calls import CallsDecoder, call_schema
+from urial_core.prompts.escaping import escape
+from urial_core.prompts.turns import result_text, write_response_format
+from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import Choice
+from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_start
 
-__all__ = ["ToolReply"]
+__all__ = ["tool_reply"]
+
+_LEAST_TOKENS = 16
+"""Tokens below which no further call is begun."""
 
 
-class ToolReply(CallSteps):
-    """Makes the events of a reply that may call tools."""
+def tool_reply(
+    request: ReplyRequest,
+    features: ModelFeatures,
+    context_window: int | None,
+    *,
+    live: bool,
+) -> ReplySteps:
+    """Write a reply that may call tools.
 
-    def __init__(self, model: CompletionModel, request: ReplyRequest, *, live: bool) -> None:
-        self._answer: ReplyAssembler | JsonReply | None = None
-        super().__init__(model, request, live=live)
+    Args:
+        request: The request.
+        features: What the model can do.
+        context_window: The model's context window, in tokens; None if unknown.
+        live: Whether the reply is streamed, so that what is emitted cannot be retracted.
+    """
+    assert request.tools is not None  # noqa: S101 - the caller looked
+    return _ToolReply(request, request.tools, features, context_window, live=live).run()
 
-    def whole(self) -> Reply:
-        """Return all of it as one reply."""
-        logprobs = self._answer.whole().logprobs if self._answer else ()
-        return Reply(self._text, self._end(), logprobs, tuple(self._calls))
 
-    @property
-    def _text(self) -> str:
-        return self._answer.whole().text if self._answer else ""
+class _ToolReply:
+    """The state of one reply with tools; its methods are steps."""
 
-    def _end(self) -> ReplyEnd:
-        if self._answer:
-            return replace(self._answer.whole().end, usage=self._spent)
-        return ReplyEnd(
-            reason="length" if self._cut_off else "tool_calls",
-            usage=self._spent,
-            invalid_tool_calls=tuple(self._invalid),
-        )
+    def __init__(
+        self,
+        request: ReplyRequest,
+        use: ToolUse,
+        features: ModelFeatures,
+        context_window: int | None,
+        *,
+        live: bool,
+    ) -> None:
+        self._request = request
+        self._use = use
+        self._tools: tuple[Tool, ...] = tuple(use.callable)
+        self._features = features
+        self._context_window = context_window
+        self._live = live
+        self._steps = Continuation(request, context_window)
+        self._format = self._steps.format
+        self._calls = list[ToolCall]()
+        self._invalid = list[InvalidToolCall]()
+        self._cut = False
+        self._retried = False
 
-    def _run(self) -> Steps:
-        if self._use.must_call:
-            yield from self._write_calls()
-        else:
-            yield from self._decide()
+    def run(self) -> ReplySteps:
+        """Write the whole reply."""
+        if not self._use.must_call:
+            return (yield from self._decide())
+        yield from self._write_calls()
+        return self._calls_reply()
 
-    def _calibrate(self) -> Generator[ReplyRequest, None, Choice]:
-        """Find how the model leans where nothing is asked, and take that off the decision."""
-        decision = self._request.constraint
-        assert isinstance(decision, Choice)
-        leanings = list[float]()
-        answer, call = decision.options
+    # Answer or call
 
-        def take(chunk: CompletionChunk) -> Sequence[Delta]:
-            scores = dict(chunk.logprobs[-1].top) if chunk.logprobs else {}
-            if answer in scores and call in scores:
-                leanings.append(scores[call] - scores[answer])
-            return ()
-
-        if self._model.features.scores_choices:
-            self._is_counted = False
-            if page := self._request.content_free_prompt:
-                self._take = take
-                yield replace(self._step(constraint=Choice(decision.options)), prompt=page)
-            self._is_counted = True
-        if not leanings:
-            return decision
-        return Choice(decision.options, (0.0, -leanings[0]))
-
-    def _decide(self) -> Steps:
-        """Have an answer or a call chosen and written."""
-        decision = yield from self._calibrate()
+    def _decide(self) -> ReplySteps:
+        choice = yield from self._calibrated_choice()
         chosen = None
-        if self._model.features.enforces(decision):
-            chosen = yield from self._ask(replace(self._request, constraint=decision), decision)
+        if self._features.enforces(choice):
+            request = replace(self._request, constraint=choice)
+            chosen = yield from self._choose(request, choice)
         if chosen is None:
-            yield from self._open_freely()
-        elif chosen == decision.options[0]:
-            yield from self._write_answer()
-        else:
-            self._written = self._call_opening
-            yield from self._write_calls()
+            return (yield from self._write_freely())
+        if chosen == choice.options[0]:
+            return (yield from self._write_answer())
+        self._steps.written = self._calls_start
+        yield from self._write_calls()
+        return self._calls_reply()
 
-    def _open_freely(self) -> Steps:
-        """Let the model open an answer or a call, and go on with what it opened."""
-        opening = HeaderDecoder(format_of(self._request))
-        answer = ReplyAssembler(self._model, replace(self._request, prompt="", constraint=None))
-        answer.next_attempt()
+    def _calibrated_choice(self) -> Steps[Choice]:
+        """Return the choice between answer and call, the model's bias subtracted.
+
+        The bias is how much it prefers a call for a query without content (contextual calibration,
+        Zhao et al. 2021, section 4).
+        """
+        choice = self._request.constraint
+        assert isinstance(choice, Choice)  # noqa: S101 - `compose` made it
+        prompt = self._request.content_free_prompt
+        if not prompt or not self._features.scores_choices:
+            return choice
+        request = yield from self._steps.next_request(Choice(choice.options))
+        reader = CompletionReader(replace(request, prompt=prompt))
+        logprobs = list[TokenLogprob]()
+        while (chunk := (yield from reader.read())) is not None:
+            logprobs += chunk.logprobs
+        yield from reader.end()  # not a part of the reply's usage
+        answer, call = choice.options
+        scores = dict(logprobs[-1].top) if logprobs else {}
+        if answer not in scores or call not in scores:
+            return choice
+        return Choice(choice.options, (0.0, scores[answer] - scores[call]))
+
+    def _choose(self, request: CompletionRequest, choice: Choice) -> Steps[str | None]:
+        """Ask for one of a few texts; return it, or None if something else was written."""
+        reader = CompletionReader(request)
+        text = ""
+        while any(option.startswith(text) for option in choice.options):
+            if (chunk := (yield from reader.read())) is None:
+                break
+            text += chunk.text
+        yield from self._steps.end(reader)
+        return text if text in choice.options else None
+
+    def _write_freely(self) -> ReplySteps:
+        """Let the model open an answer or calls, and go on with what it opened."""
+        header = HeaderDecoder(self._format)
+        answer = TextReply(replace(self._request, prompt="", constraint=None))
+        calls = CallsDecoder(self._format, self._tools, self._calls, several=self._use.parallel)
+        reader = CompletionReader(replace(self._request, constraint=None))
         logprobs = list[TokenLogprob]()
 
-        def take(text: str, chunk: CompletionChunk) -> Sequence[Delta]:
-            logprobs.extend(chunk.logprobs)
-            return pass_on(opening.feed(text), chunk)
+        def feed(text: str) -> Sequence[TextDelta | ToolCallDelta]:
+            if header.kind == "call":
+                return calls.feed(text) if text else ()
+            if header.kind is None or self._request.response_format:
+                return ()
+            chunk = CompletionChunk(text, logprobs=_last(logprobs, len(text)))
+            if text:
+                logprobs.clear()
+            return answer.feed(chunk)
 
-        def pass_on(text: str, chunk: CompletionChunk) -> Sequence[Delta]:
-            if opening.kind == "call" and text:
-                return self._read_calls(text)
-            if opening.kind == "assistant" and self._request.response_format:
-                self.over = True  # the answer is asked for by itself, to be held to its form
-            elif opening.kind == "assistant":
-                self._answer = answer
-                known = _last(logprobs, len(text))
-                deltas = answer.feed(replace(chunk, text=text, logprobs=known))
-                self.over = answer.over
-                if text:
-                    logprobs.clear()
-                return deltas
-            return ()
+        def ended() -> bool:
+            asks_for_json = header.kind == "assistant" and self._request.response_format
+            return bool(asks_for_json) or answer.ended or calls.ended
 
-        self._start_reading()
-        yield from self._read(replace(self._request, constraint=None), take)
-        self._unsent += pass_on(opening.flush(), CompletionChunk(""))
-        if opening.kind == "call":
-            self._written = self._call_opening
-            yield from self._after_reading() if self._has_read else self._write_calls()
-        elif (
-            self._request.response_format or answer.next_attempt() is not None
-        ):  # none yet, or a blank one
-            yield from self._write_answer()
+        while not ended() and (chunk := (yield from reader.read())) is not None:
+            logprobs += chunk.logprobs
+            yield from feed(header.feed(chunk.text))
+        yield from self._steps.end(reader)
+        yield from feed(header.flush())
+        if header.kind == "call":
+            return (yield from self._finish_calls(reader, calls))
+        if not self._request.response_format:
+            yield from answer.flush(reader.finish)
+            if not answer.is_blank:
+                return answer.reply(self._steps.usage)
+        return (yield from self._write_answer())
+
+    def _finish_calls(self, reader: CompletionReader, calls: CallsDecoder) -> ReplySteps:
+        """Go on with the calls that the model opened by itself."""
+        self._steps.written = self._calls_start
+        if calls.has_text:
+            yield from self._end_calls(reader, calls)
         else:
-            self._unsent += answer.held_back()
+            yield from self._write_calls()
+        return self._calls_reply()
 
-    def _write_answer(self) -> Steps:
-        """Have the answer written in a section that we open."""
-        prompt_format, parameters = format_of(self._request), self._request.parameters
-        self._written = prompt_format.open_turn("assistant").removeprefix(prompt_format.separator)
-        rule = write_response_format(self._request.response_format, prompt_format)
-        opened = (rule + prompt_format.open_turn("assistant")).removeprefix(prompt_format.separator)
+    def _write_answer(self) -> ReplySteps:
+        """Have the answer written in a turn that we open, as a reply without tools."""
+        prompt_format, schema = self._format, self._request.response_format
+        opened = prompt_format.open_turn("assistant").removeprefix(prompt_format.separator)
+        self._steps.written = opened
+        tokens_left = yield from self._steps.tokens_left()
+        rule = write_response_format(schema, prompt_format)
+        turns = (rule + prompt_format.open_turn("assistant")).removeprefix(prompt_format.separator)
+        parameters = self._request.parameters
         request = replace(
             self._request,
-            prompt=self._request.prompt + opened,
+            prompt=self._request.prompt + turns,
             stop=(*prompt_format.stop, *parameters.stop),
-            parameters=replace(parameters, max_tokens=max(self._tokens_left, 1)),
-            constraint=self._request.response_format.with_additional_properties_forbidden()
-            if self._request.response_format
-            else None,
+            parameters=replace(parameters, max_tokens=max(tokens_left, 1)),
+            constraint=schema.with_additional_properties_forbidden() if schema else None,
             tools=None,
         )
-        answer = self._answer = (
-            JsonReply(self._model, request, live=self._live)
-            if request.response_format
-            else ReplyAssembler(self._model, request)
+        if schema:
+            steps = json_reply(request, self._features, self._context_window, live=self._live)
+        else:
+            steps = text_reply(request)
+        reply = yield from steps
+        usage = add_usage(self._steps.usage, reply.end.usage)
+        return replace(reply, end=replace(reply.end, usage=usage))
+
+    # Calls
+
+    @property
+    def _calls_start(self) -> str:
+        """What the prompt still needs for a call's text to follow."""
+        if self._use.must_call:
+            return ""
+        return self._format.open_turn("call").removeprefix(self._format.separator)
+
+    @property
+    def _call_lines(self) -> str:
+        return "\n".join(call.line for call in self._calls)
+
+    def _write_calls(self) -> Steps[None]:
+        """Have calls written in their turn, which is open."""
+        schema = call_schema(self._tools)
+        if not self._features.enforces(schema):
+            yield from self._write_calls_unconstrained(self._tools, several=self._use.parallel)
+            return
+        goes_on = True
+        while goes_on:
+            number = len(self._calls)
+            decoder = CallsDecoder(
+                self._format,
+                self._tools,
+                self._calls,
+                live=self._live and number == 0,
+                several=False,
+            )
+            yield from self._read_calls((yield from self._steps.next_request(schema)), decoder)
+            goes_on = len(self._calls) > number and (yield from self._choose_another())
+
+    def _choose_another(self) -> Steps[bool]:
+        """Let the model choose whether another call follows the last one."""
+        another = "\n" + call_start().rstrip()
+        end = f"{self._format.turn_end}{self._format.separator}{self._format.tool_header}"
+        choice = Choice((end, another))
+        if not self._use.parallel or (yield from self._steps.tokens_left()) < _LEAST_TOKENS:
+            return False
+        if not self._features.enforces(choice):
+            return False
+        self._steps.written = self._calls_start + self._call_lines
+        request = yield from self._steps.next_request(choice)
+        if (yield from self._choose(request, choice)) != another:
+            return False
+        self._steps.written += "\n"
+        return True
+
+    def _write_calls_unconstrained(self, tools: Sequence[Tool], *, several: bool) -> Steps[None]:
+        """Have calls written whose form nothing enforces, after the beginning of the first."""
+        start = call_start(tools[0].name if len(tools) == 1 else None).rstrip()
+        self._steps.written += start
+        decoder = CallsDecoder(self._format, tools, self._calls, written=start, several=several)
+        yield from self._read_calls((yield from self._steps.next_request()), decoder)
+
+    def _read_calls(self, request: CompletionRequest, decoder: CallsDecoder) -> Steps[None]:
+        reader = CompletionReader(request)
+        while not decoder.ended and (chunk := (yield from reader.read())) is not None:
+            yield from decoder.feed(chunk.text)
+        yield from self._steps.end(reader)
+        yield from self._end_calls(reader, decoder)
+
+    def _end_calls(self, reader: CompletionReader, decoder: CallsDecoder) -> Steps[None]:
+        """Take what is left of the calls; retry an invalid one."""
+        yield from decoder.flush()
+        if decoder.invalid is None:
+            return
+        self._cut = reader.finish == "length"
+        if self._retried or self._cut or decoder.emitted:
+            self._invalid.append(decoder.invalid)
+        else:
+            yield from self._retry(decoder.invalid, decoder.invalid_text)
+
+    def _retry(self, invalid: InvalidToolCall, text: str) -> Steps[None]:
+        """Show the model what is wrong with a call, as its result, and have it written again."""
+        self._retried = True
+        prompt_format = self._format
+        lines = "\n".join(filter(None, (self._call_lines, text)))
+        error = result_text(invalid.name, invalid.error, failed=True)
+        self._steps.written = (
+            self._calls_start
+            + escape(lines, prompt_format)
+            + prompt_format.turn_end
+            + prompt_format.turn("tool", escape(error, prompt_format))
+            + prompt_format.open_turn("call")
         )
+        self._steps.discard()
+        named = [tool for tool in self._tools if tool.name == invalid.name]
+        yield from self._write_calls_unconstrained(named or self._tools, several=False)
 
-        def take(chunk: CompletionChunk) -> Sequence[Delta]:
-            deltas = answer.feed(chunk)
-            self.over = answer.over
-            return deltas
-
-        while (attempt := answer.next_attempt()) is not None:
-            self._take = take
-            yield attempt
-        self._unsent += answer.held_back()
+    def _calls_reply(self) -> Reply:
+        end = ReplyEnd(
+            "length" if self._cut else "tool_calls",
+            usage=self._steps.usage,
+            invalid_tool_calls=tuple(self._invalid),
+        )
+        return Reply("", end, tool_calls=tuple(self._calls))
 
 
 def _last(logprobs: Sequence[TokenLogprob], characters: int) -> tuple[TokenLogprob, ...]:
-    """The last tokens, as many as these characters have."""
+    """Return those of the last tokens that these characters consist of."""
     start = len(logprobs)
     while start and characters > 0:
         start -= 1

@@ -1,4 +1,4 @@
-"""Read the open answer section up to its end."""
+"""Decode the text of an open turn up to its delimiter."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _BLANKS_AFTER = 8
 
 
 class TurnDecoder:
-    r"""Passes a section's text on and finds its end.
+    r"""Passes a turn's text on and finds its delimiter.
 
-    The end stands only at the start of a line, and is one of
+    The delimiter counts only at the start of a line, and is one of
 
     - a line that holds a header and nothing else;
     - the format's fence, if it has four or more characters (a code block's own has three);
     - a bare fence of three outside any code block, if a header or the end of the text follows;
       otherwise it opens a code block and is text.
 
-    Lines escaped by ``urial_core.prompts.escaping`` are restored. Text is held back only while the start
-    of a line may still become one of these, and what was passed on is never taken back.
+    Lines escaped by ``urial_core.prompts.escaping`` are unescaped. Text is held back only while the
+    start of a line may still become a delimiter, and what was returned is never retracted.
 
     Attributes:
         ended: Whether the end was found. Text fed after it is ignored.
     """
 
     def __init__(self, prompt_format: PromptFormat, written: str = "") -> None:
-        """Start at the beginning of a section, or behind what is already ``written`` in it."""
+        """Start at the beginning of a turn, or after what is already ``written`` in it."""
         self.ended = False
         self._frame = prompt_format
         self._held = ""  # the start of a line that may become structure
@@ -44,13 +44,13 @@ class TurnDecoder:
         if written:
             for line in written.splitlines(keepends=True):
                 self._take(line)
-                if self.ended or self._held:  # on the page it is escaped, so it is text
+                if self.ended or self._held:  # the prompt holds it escaped, so it is text
                     self._line_start = line[-1] in LINE_BREAKS
                     self.ended, self._held = False, ""
             self._release_fence()
 
     def feed(self, text: str) -> str:
-        """Take more text; return what is certainly the section's."""
+        """Take more text; return what is certainly the turn's."""
         return "" if self.ended else self._take(text)
 
     def flush(self, *, cut: bool = False) -> str:

@@ -1,11 +1,11 @@
-r"""Neutralise: keep untrusted text from forging a section of the page.
+r"""Escape untrusted text so that it cannot forge a turn (prompt injection by delimiters).
 
-The page is plain text, so a user, a document or a tool could write a line ``# Answer:`` and put
-words into the assistant's mouth. Such a line gets a backslash before it (``\# Answer:``), as
-Markdown escapes do, and a fence line that would close the section too. A line that already has
-backslashes gets one more, which makes the change reversible: ``unescape(escape(t)) == t`` for
-every text. ``urial_core.decoding`` applies the same inverse to what the model writes, so a model that
-quotes a escaped line gives the user the line as it was.
+A prompt is plain text, so a user, a document or a tool could write a line ``# Answer:`` and put
+words into the assistant's mouth. Such a line gets a backslash before it (``\# Answer:``), as in
+Markdown, and so does a fence line that would end the turn. A line that already has backslashes gets
+one more, which makes escaping reversible: ``unescape(escape(t)) == t`` for every text.
+``urial_core.decoding`` unescapes what the model writes, so a model that quotes an escaped line
+gives the user the line as it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The project's own prompts, as data files, and how prompts are found and read."""
+"""Load prompts: this project's presets, which are data files, and files of one's own."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = [
 ]
 
 MAX_PROMPT_BYTES = 256 * 1024
-"""Prompt files larger than this are refused: no window holds them."""
+"""Size in bytes above which prompt files are refused: no context window holds them."""
 
 _DATA = files(__package__) / "presets"
 
 
 def preset_names() -> list[str]:
-    """Names of the project's own prompts, sorted."""
+    """Return the names of this project's prompts, sorted."""
     entries = (entry.name for entry in _DATA.iterdir())
     return sorted(name.removesuffix(".toml") for name in entries if name.endswith(".toml"))
 
 
 def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
-    """Get a prompt.
+    """Load a prompt.
 
     Args:
         source: A preset's name, the path of a prompt file (``.toml``: this project's format;

@@ -2,7 +2,7 @@
 
 Such a file is one text: instruction and examples already written out. Its bytes are kept, since
 they are what the paper measured. Labels, fences and spacing are read from the text itself; the
-file's name says nothing reliable about them.
+file's name is no reliable source for them.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def parse_original(text: str, name: str) -> Prompt:
     headers = list(_HEADER.finditer(text))
     prompt_format = _frame(text, headers)
     ends = [*(header.start() for header in headers), len(text)][1:]
-    sections = [
+    turns = [
         (header["label"] in _QUERIES, _unfenced(text[header.end() : end], prompt_format))
         for header, end in zip(headers, ends, strict=True)
     ]
-    _warn_of_defects(text, name, prompt_format, sections)
-    pairs = pairwise(sections)
+    _warn_of_defects(text, name, prompt_format, turns)
+    pairs = pairwise(turns)
     return Prompt(
         name=name,
         description="A prompt of the original URIAL repository.",
@@ -89,26 +89,26 @@ def _frame(text: str, headers: list[re.Match[str]]) -> PromptFormat:
     )
 
 
-def _unfenced(section: str, prompt_format: PromptFormat) -> str:
-    text = section.strip()
+def _unfenced(turn: str, prompt_format: PromptFormat) -> str:
+    text = turn.strip()
     return text.removeprefix("```").removesuffix("```").strip() if prompt_format.fence else text
 
 
 def _warn_of_defects(
-    text: str, name: str, prompt_format: PromptFormat, sections: list[tuple[bool, str]]
+    text: str, name: str, prompt_format: PromptFormat, turns: list[tuple[bool, str]]
 ) -> None:
-    for number, (asks, _) in enumerate(sections):
+    for number, (asks, _) in enumerate(turns):
         expected = number % 2 == 0
         if asks != expected:
             found, wanted = ("a query", "an answer") if asks else ("an answer", "a query")
             warnings.warn(
-                f"Prompt file {name!r}: section {number + 1} is {found} where {wanted} was "
+                f"Prompt file {name!r}: turn {number + 1} is {found} where {wanted} was "
                 "expected; an example is out of place.",
                 PromptWarning,
                 stacklevel=4,
             )
             break
-    if sections and sections[-1][0]:
+    if turns and turns[-1][0]:
         message = f"Prompt file {name!r}: the last query has no answer."
         warnings.warn(message, PromptWarning, stacklevel=4)
     if not text.endswith("\n") and prompt_format.separator == "\n":

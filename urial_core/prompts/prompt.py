@@ -1,4 +1,4 @@
-"""Prompt: the constant page that makes a base model an assistant."""
+"""Prompt: the constant text that makes a base model an assistant, by in-context learning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Example", "Prompt"]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One question and the answer that shows the style wanted."""
+    """One few-shot example: a question, and an answer in the style wanted."""
 
     query: str
     answer: str
@@ -24,18 +24,18 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """Instruction, examples and format, bound together as one value (Lin et al. 2023, section 3).
+    """Instruction, few-shot examples and format, as one value (Lin et al. 2024, section 3).
 
     Attributes:
-        name: What to call it.
+        name: Its name.
         instruction: What the assistant is and how it answers.
         examples: Constant question-and-answer pairs, in order; they teach style, not facts.
-        format: How sections are written.
+        format: How turns are written.
         description: One line on what it is for.
         language: Its language, as a BCP 47 tag.
-        verbatim: The page's exact text, for prompts whose bytes must be kept; otherwise the page
-            is written from instruction and examples.
-        tool_examples: How tools are used, for pages of requests with tools. None: this project's.
+        verbatim: The prefix's exact text, for prompts whose bytes must be kept; otherwise it is
+            written from instruction and examples.
+        tool_examples: How tools are called, for requests with tools. Default: this project's.
     """
 
     name: str
@@ -62,27 +62,27 @@ class Prompt:
                 if escape(text, self.format) != text:
                     raise PromptError(
                         f"Example {number} of prompt {self.name!r}: its {part} holds a line that "
-                        f"looks like one of the page's headers {self.format.headers} or its fence "
+                        f"looks like one of the headers {self.format.headers} or the fence "
                         f"{self.format.fence!r}. Reword the line or choose another format."
                     )
 
     @cached_property
     def prefix(self) -> str:
-        """The constant start of every page, byte for byte."""
+        """The constant start of every prompt, which engines keep in their prefix cache."""
         if self.verbatim is not None:
             return self.verbatim
-        sections = [
+        turns = [
             self.format.turn("user", example.query) + self.format.turn("assistant", example.answer)
             for example in self.examples
         ]
-        return f"# Instruction\n\n{self.instruction}\n{''.join(sections)}"
+        return f"# Instruction\n\n{self.instruction}\n{''.join(turns)}"
 
     @cached_property
     def prefix_with_tools(self) -> str:
-        """The constant start of every page with tools; it begins as ``page`` does."""
+        """The constant start of every prompt with tools; it begins with ``prefix``."""
         return self.prefix + self.tool_examples.written(self.format)
 
     @cached_property
     def digest(self) -> str:
-        """A hash of both pages and the format: prompts with one digest give the same replies."""
+        """A hash of both prefixes and the format: equal digests give equal replies."""
         return hashlib.sha256(repr((self.prefix_with_tools, self.format)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""PromptFormat: how a section of the page is written, and by what its end is known."""
+"""PromptFormat: how a turn is written, and what delimits it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urial_core.errors import PromptError
 __all__ = ["LINE_BREAKS", "LONGEST_FENCE", "PromptFormat", "TurnKind"]
 
 TurnKind = Literal["system", "user", "assistant", "tool", "tools", "call"]
-"""What a section holds: what one of the roles says, the tools there are, or calls of them."""
+"""What a turn holds: one role's text, the list of tools, or calls of them."""
 
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 """Characters after which a new line starts, as ``str.splitlines`` has it."""
@@ -20,23 +20,23 @@ LONGEST_FENCE = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFormat:
-    r"""How sections are written: ``before + header + opening + text + closing``.
+    r"""How turns are written: ``separator + header + turn_end + text + turn_end``.
 
-    With a fence, opening and closing are the fence on a line of its own; without, they are ``gap``.
-    The page ends with an open answer section, and the model's text is the reply up to the closing
-    fence or to the next line that holds a header and nothing else.
+    ``turn_end`` is the fence on a line of its own, or ``text_separator`` where there is no fence.
+    The prompt ends with an open answer turn, and the model's text is the reply up to the delimiter:
+    the fence, or the next line that holds a header and nothing else.
 
     Attributes:
-        query_header: Heads what the user says.
-        answer_header: Heads what the assistant says.
-        system_header: Heads an app's own rules.
-        tool_header: Heads a tool's result.
-        tools_header: Heads the list of tools.
-        call_header: Heads the assistant's calls of tools.
+        query_header: Header of the user's turns.
+        answer_header: Header of the assistant's turns.
+        system_header: Header of an application's own rules.
+        tool_header: Header of a tool's result.
+        tools_header: Header of the list of tools.
+        call_header: Header of the assistant's tool calls.
         fence: Three or more backticks or tildes, or empty for none. With four or more, code blocks
             inside an answer never look like its end.
         separator: Written before each header.
-        text_separator: Written between header and text, and after the text, where there is no fence.
+        text_separator: Written between header and text, and after the text, without a fence.
         strip_newlines: Whether newlines around a text are left out.
     """
 
@@ -77,7 +77,7 @@ class PromptFormat:
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """All headers; a line that holds one of them alone begins a section."""
+        """All headers; a line that holds one of them alone begins a turn."""
         return (
             self.query_header,
             self.answer_header,
@@ -94,23 +94,23 @@ class PromptFormat:
 
     @property
     def fence_ends_turn(self) -> bool:
-        """Whether the fence alone is proof of the end (a code block's own has three)."""
+        """Whether the fence alone ends a turn (a code block's own has three characters)."""
         return len(self.fence) > 3
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """The few strings at which an engine may stop; the exact cut is the reader's."""
+        """The few stop sequences for an engine; the reply decoder makes the exact cut."""
         query, answer = f"\n{self.query_header}\n", f"\n{self.answer_header}\n"
         return (f"\n{self.fence}", query) if self.fence_ends_turn else (query, answer)
 
     @property
     def stop_after_header(self) -> tuple[str, ...]:
-        """As ``stop``, where the model writes the section's header and opening itself."""
+        """The stop sequences where the model writes the turn's header itself."""
         query, result = f"\n{self.query_header}\n", f"\n{self.tool_header}\n"
         return (self.turn_end + self.separator, query) if self.fence_ends_turn else (query, result)
 
     def header(self, kind: TurnKind) -> str:
-        """The header of a kind of section."""
+        """Return the header of a kind of turn."""
         return {
             "user": self.query_header,
             "assistant": self.answer_header,
@@ -121,10 +121,10 @@ class PromptFormat:
         }[kind]
 
     def open_turn(self, kind: TurnKind) -> str:
-        """A section's beginning, up to where its text starts."""
+        """Return a turn's beginning, up to where its text starts."""
         return f"{self.separator}{self.header(kind)}{self.turn_end}"
 
     def turn(self, kind: TurnKind, text: str) -> str:
-        """A whole section. The text is written as it is: see ``urial_core.prompts.escaping``."""
+        """Return a whole turn. The text must be escaped (``urial_core.prompts.escaping``)."""
         body = text.strip("\n") if self.strip_newlines else text
         return f"{self.open_turn(kind)}{body}{self.turn_end}"

@@ -59,7 +59,7 @@ def parse_toml(text: str, source: str) -> Prompt:
 
     Raises:
         PromptError: It is no TOML, a key is missing, unknown or of the wrong type, or the texts
-            would break the page.
+            would break the prompt's structure.
     """
     try:
         data = _PromptFile.model_validate(tomllib.loads(text))

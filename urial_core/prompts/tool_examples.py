@@ -1,4 +1,4 @@
-"""Tool lesson: the constant examples that show a base model how tools are used."""
+"""Tool examples: the constant few-shot examples that show a base model how to call tools."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _Text = Annotated[str, StringConstraints(min_length=1)]
 
 @dataclass(frozen=True, slots=True)
 class ToolExamples:
-    """What stands on the page before an application's own tools.
+    """What precedes an application's own tools in a prompt.
 
     Attributes:
-        instruction: When tools are called and how.
+        instruction: When to call tools, and how.
         tools: The examples' tools.
         examples: Short conversations: with calls and their results, and without.
         content_free_query: A query without content, which needs no tool. Where the model can score
@@ -43,10 +43,10 @@ class ToolExamples:
     content_free_query: str = ""
 
     def written(self, prompt_format: PromptFormat) -> str:
-        """It as it stands on the page.
+        """Return the examples as a prompt holds them.
 
         Raises:
-            PromptError: One of its texts would break the page.
+            PromptError: One of the texts would break the prompt's structure.
         """
         self._check(prompt_format)
         return (
@@ -59,14 +59,14 @@ class ToolExamples:
         texts: Sequence[str] = [
             self.instruction,
             *(tool.line for tool in self.tools),
-            *(section.text for example in self.examples for section in group_turns(example)),
+            *(turn.text for example in self.examples for turn in group_turns(example)),
         ]
         for text in texts:
             if escape(text, prompt_format) != text:
                 raise PromptError(
-                    f"A tool example holds a line that looks like one of the page's headers "
-                    f"{prompt_format.headers} or its fence {prompt_format.fence!r}: {text!r}. Reword it or choose "
-                    "another format."
+                    f"A tool example holds a line that looks like one of the headers "
+                    f"{prompt_format.headers} or the fence {prompt_format.fence!r}: {text!r}. "
+                    "Reword it or choose another format."
                 )
 
 

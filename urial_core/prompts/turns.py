@@ -1,7 +1,4 @@
-"""Sections: a conversation's messages as they stand on the page.
-
-Plain concatenation throughout: nobody's text ever meets a template language.
-"""
+"""Turns: a conversation's messages as a prompt holds them, each under its header."""
 
 from __future__ import annotations
 
@@ -27,13 +24,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What stands together on the page under one header.
+    """What a prompt holds under one header.
 
     Attributes:
         kind: Which header.
-        messages: The messages it is written for.
-        text: What is written for them.
-        number: The first one's place in the conversation, from 1.
+        messages: The messages that it is written for.
+        text: Their text.
+        number: The first one's position in the conversation, from 1.
     """
 
     kind: TurnKind
@@ -43,69 +40,68 @@ class Turn:
 
     @property
     def name(self) -> str:
-        """What to call it in an error."""
+        """The turn's name in an error."""
         return {"call": "tool call", "tool": "tool result"}.get(self.kind, f"{self.kind} message")
 
     def written(self, prompt_format: PromptFormat) -> str:
-        """It as it stands on the page, unable to forge another."""
+        """Return the turn as the prompt holds it, escaped so that it cannot forge another."""
         return prompt_format.turn(self.kind, escape(self.text, prompt_format))
 
 
 def group_turns(messages: Sequence[Message]) -> list[Turn]:
-    """Group a conversation into sections.
+    """Group a conversation into turns.
 
-    Messages of one role that follow one another share a section, a blank line between them; calls
-    share one too, a line each; tool results stay apart. What a message does not say is left out,
-    tool results excepted. System messages stay where they are, since rules may change in
-    mid-conversation.
+    Consecutive messages of one role share a turn, with a blank line between them; calls share one
+    too, a line each; tool results stay apart. Messages without text are left out, tool results
+    excepted. System messages stay where they are, since rules may change in mid-conversation.
     """
-    sections = list[Turn]()
+    turns = list[Turn]()
     called = dict[str, str]()
     for number, message in enumerate(messages, 1):
         if message.role == "tool":
             name = message.name or called.get(message.tool_call_id or "")
             text = result_text(name, message.text, failed=message.failed)
-            sections.append(Turn("tool", (message,), text, number))
+            turns.append(Turn("tool", (message,), text, number))
             continue
         if message.text.strip():
-            _add(sections, Turn(message.role, (message,), message.text, number), "\n\n")
+            _add(turns, Turn(message.role, (message,), message.text, number), "\n\n")
         if message.tool_calls:
             called |= {call.id: call.name for call in message.tool_calls}
             lines = "\n".join(call.line for call in message.tool_calls)
-            _add(sections, Turn("call", (message,), lines, number), "\n")
-    return sections
+            _add(turns, Turn("call", (message,), lines, number), "\n")
+    return turns
 
 
 def write_turns(messages: Sequence[Message], prompt_format: PromptFormat) -> str:
-    """A conversation's sections alone, as they stand on the page."""
-    return "".join(section.written(prompt_format) for section in group_turns(messages))
+    """Return a conversation's turns as a prompt holds them."""
+    return "".join(turn.written(prompt_format) for turn in group_turns(messages))
 
 
 def write_tools(tools: Sequence[Tool], prompt_format: PromptFormat) -> str:
-    """The section that lists tools, a line each; nothing if there are none."""
+    """Return the turn that lists tools, a line each; nothing if there are none."""
     text = "\n".join(tool.line for tool in tools)
     return prompt_format.turn("tools", escape(text, prompt_format)) if tools else ""
 
 
-def write_response_format(output: JsonSchema | None, prompt_format: PromptFormat) -> str:
-    """The section with the rule in what form to answer; nothing if there is none."""
-    if output is None:
+def write_response_format(schema: JsonSchema | None, prompt_format: PromptFormat) -> str:
+    """Return the turn with the JSON schema that the answer must match; nothing if there is none."""
+    if schema is None:
         return ""
-    rule = f"Answer with JSON only, in the form of this JSON schema: {compact(output.schema)}"
+    rule = f"Answer with JSON only, in the form of this JSON schema: {compact(schema.schema)}"
     return prompt_format.turn("system", escape(rule, prompt_format))
 
 
 def result_text(name: str | None, text: str, *, failed: bool) -> str:
-    """What the section of a tool's result says."""
+    """Return the text of a tool result's turn."""
     mark = "error" if failed else ""
     head = f"{name} ({mark})" if name and mark else name or mark
     return f"{head}\n{text}" if head else text
 
 
-def _add(sections: list[Turn], new: Turn, between: str) -> None:
-    last = sections[-1] if sections else None
+def _add(turns: list[Turn], new: Turn, between: str) -> None:
+    last = turns[-1] if turns else None
     if last and last.kind == new.kind:
         text = f"{last.text}{between}{new.text}"
-        sections[-1] = Turn(new.kind, (*last.messages, *new.messages), text, last.number)
+        turns[-1] = Turn(new.kind, (*last.messages, *new.messages), text, last.number)
     else:
-        sections.append(new)
+        turns.append(new)

@@ -48,7 +48,7 @@ class Choice:
 class JsonSchema:
     """The completion is one JSON value that fits a schema, and then ends.
 
-    It is written on one line, with a space behind each comma and colon, keys in the schema's order,
+    It is written on one line, with a space after each comma and colon, keys in the schema's order,
     and Unicode as it is.
 
     Attributes:

@@ -15,9 +15,9 @@ from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
 from urial_core.backends.completions_server.discovery import Exchange, HttpRequest
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.completion import CompletionRequest
-from urial_core.decoding import Reply, ReplyEnd, TextDelta
 from urial_core.errors import ContextOverflowError
 from urial_core.parameters import GenerationParameters
+from urial_core.replies import Reply, ReplyEnd, TextDelta
 from urial_core.structured.constraints import Choice, JsonSchema
 
 pytestmark = pytest.mark.model

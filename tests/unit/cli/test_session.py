@@ -7,7 +7,7 @@ import pytest
 from urial_core import ContextOverflowError, GenerationError, Message, Usage, load_prompt
 from urial_core.cli.answer_end import AnswerEnd
 from urial_core.cli.session import ChatSession
-from urial_core.decoding import ReplyEnd, TextDelta
+from urial_core.replies import ReplyEnd, TextDelta
 from urial_core.testing import FakeModel
 
 

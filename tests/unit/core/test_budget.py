@@ -12,8 +12,7 @@ from urial_core import (
     Prompt,
     compose,
 )
-from urial_core.budget import MIN_REPLY_TOKENS, TokenBudget
-from urial_core.composing import Overflow
+from urial_core.composing import MIN_REPLY_TOKENS, Overflow, TokenBudget
 from urial_core.parameters import DEFAULT_MAX_TOKENS
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")

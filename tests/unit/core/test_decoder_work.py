@@ -7,6 +7,7 @@ from time import process_time
 import pytest
 
 from urial_core import PromptFormat, ReplyDecoder
+from urial_core.decoding.stream_decoders import EchoDecoder
 
 SIZE = 200_000
 PROSE = "It was a dark and stormy night, and the rain fell in torrents.\n"
@@ -28,10 +29,11 @@ HOSTILE = {
 def seconds(unit: str, prompt_format: PromptFormat, size: int, *, pieces: bool) -> float:
     """Measure how long reading takes; headers and ends of replies do not cut it short."""
     raw = (unit * (size // len(unit) + 1))[:size]
-    reader = ReplyDecoder(prompt_format, stop=("END", "STOP"), prompt=raw[: size // 4] + "!")
+    echo = EchoDecoder(raw[: size // 4] + "!")
+    reader = ReplyDecoder(prompt_format, stop=("END", "STOP"))
     start = process_time()
     for piece in raw if pieces else [raw]:
-        reader.feed(piece)
+        reader.feed(echo.feed(piece))
     reader.flush()
     return process_time() - start
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core import PromptFormat, ReplyDecoder, escape, unescape
+from urial_core.decoding.stream_decoders import EchoDecoder
 from urial_core.prompts.prompt_format import LINE_BREAKS
 
 ALL = pytest.mark.parametrize("prompt_format", PROMPT_FORMATS.values(), ids=PROMPT_FORMATS)
@@ -36,12 +37,17 @@ class Read(NamedTuple):
 
 
 def read(
-    prompt_format: PromptFormat, pieces: Iterable[str], stop: Sequence[str] = (), **how: str
+    prompt_format: PromptFormat,
+    pieces: Iterable[str],
+    stop: Sequence[str] = (),
+    *,
+    prompt: str = "",
+    prefill: str = "",
 ) -> Read:
-    """Feed the pieces to a new reader."""
-    reader = ReplyDecoder(prompt_format, stop=stop, **how)
-    text = "".join([reader.feed(piece) for piece in pieces])
-    text += reader.flush()
+    """Feed the pieces to new decoders: of an echo of the prompt, then of the reply."""
+    echo, reader = EchoDecoder(prompt), ReplyDecoder(prompt_format, stop=stop, prefill=prefill)
+    text = "".join([reader.feed(echo.feed(piece)) for piece in pieces])
+    text += reader.feed(echo.flush()) + reader.flush()
     return Read(text, reader.stop, reader.ended, reader.end_reason("stop"))
 
 

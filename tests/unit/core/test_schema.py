@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from urial_core import Tool, UnsupportedSchemaError
-from urial_core.decoding.call_form import call_schema
+from urial_core.decoding.tool_calls import call_schema
 from urial_core.structured.json_schema import (
-    check_schema,
     compact,
-    fitted,
     forbid_additional_properties,
 )
+from urial_core.structured.json_validation import check_schema, match_schema
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
@@ -38,7 +37,7 @@ NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
 def test_another_type_is_put_right(kind: str | list[str], written: object, meant: object) -> None:
     """A value that is only written in another type is put right, also deep within."""
     schema = {"properties": {"list": {"items": {"properties": {"n": {"type": kind}}}}}}
-    value, wrong = fitted({"list": [{"n": written}]}, json.dumps(schema))
+    value, wrong = match_schema({"list": [{"n": written}]}, json.dumps(schema))
     assert value == {"list": [{"n": meant}]}
     assert type(value["list"][0]["n"]) is type(meant)
     assert wrong == ""
@@ -56,13 +55,13 @@ def test_another_type_is_put_right(kind: str | list[str], written: object, meant
 )
 def test_what_does_not_fit_is_told(value: dict[str, Any], problem: str) -> None:
     """A value that does not fit comes back unchanged, with what is wrong and where."""
-    assert fitted(value, json.dumps(NUMBER)) == (value, problem)
+    assert match_schema(value, json.dumps(NUMBER)) == (value, problem)
 
 
 def test_the_value_given_is_not_changed() -> None:
     """Putting a value right leaves the one that was given alone."""
     given = {"n": "3"}
-    assert fitted(given, json.dumps(NUMBER)) == ({"n": 3}, "")
+    assert match_schema(given, json.dumps(NUMBER)) == ({"n": 3}, "")
     assert given == {"n": "3"}
 
 
@@ -76,7 +75,7 @@ def test_no_schema(schema: str) -> None:
 def test_another_type_stands_where_it_was_given_out() -> None:
     """Without ``retype``, a value that is only written in another type does not fit."""
     given = {"n": "3"}
-    assert fitted(given, json.dumps(NUMBER), retype=False) == (
+    assert match_schema(given, json.dumps(NUMBER), repair=False) == (
         given,
         "n: '3' is not of type 'integer'",
     )
@@ -85,7 +84,7 @@ def test_another_type_stands_where_it_was_given_out() -> None:
 def test_nothing_is_fetched() -> None:
     """A reference to another place is refused; nothing is asked for there."""
     with pytest.raises(UnsupportedSchemaError, match=r"http://example\.com/s\.json"):
-        fitted({}, '{"$ref": "http://example.com/s.json"}')
+        match_schema({}, '{"$ref": "http://example.com/s.json"}')
 
 
 def test_titles_are_left_out() -> None:
@@ -125,11 +124,11 @@ def test_definitions_stay_in_reach() -> None:
     for form in (call_schema(tools), call_schema(tools[::-1])):
         for name, place in (("go", "Rome"), ("jump", 3), ("go", [["Rome"]])):
             call = {"name": name, "arguments": {"place": place}}
-            assert fitted(call, form.text) == (call, "")
+            assert match_schema(call, form.text) == (call, "")
     wrong = {"name": "go", "arguments": {"place": True}}
-    assert fitted(wrong, call_schema(tools[:1]).text)[1]
+    assert match_schema(wrong, call_schema(tools[:1]).text)[1]
     wrong = {"name": "hop", "arguments": {"place": "Rome"}}
-    assert fitted(wrong, call_schema(tools).text)[1]
+    assert match_schema(wrong, call_schema(tools).text)[1]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from urial_core import (
     preset_names,
     unescape,
 )
-from urial_core.budget import TokenBudget
+from urial_core.composing import TokenBudget
 from urial_core.prompts.tool_examples import ToolExamples
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")

@@ -33,7 +33,7 @@ from urial_core import (
     Usage,
 )
 from urial_core.completion import ModelFeatures
-from urial_core.decoding.call_form import call_schema
+from urial_core.decoding.tool_calls import call_schema
 from urial_core.prompts.tool_examples import ToolExamples
 from urial_core.testing import FakeModel
 
@@ -389,7 +389,7 @@ def test_the_steps_of_a_held_call() -> None:
     decided, called, gone_on = model_of(chat).requests
     assert isinstance(decided.constraint, Choice)
     assert called.constraint == call_schema(BOTH.tools)
-    assert gone_on.constraint == Choice((NO_MORE, '\n{"name":'), (0.0, 0.0))
+    assert gone_on.constraint == Choice((NO_MORE, '\n{"name":'))
     assert called.prompt == first.prompt + CALL
     assert gone_on.prompt == first.prompt + CALL + LYON
     assert called.prefix_length == gone_on.prefix_length == first.prefix_length

@@ -22,7 +22,7 @@ from urial_core import (
     TextDelta,
 )
 from urial_core.composing import ReplyRequest
-from urial_core.decoding import ToolCallDelta
+from urial_core.replies import ToolCallDelta
 from urial_core.tools import ToolCall
 
 REQUEST = ReplyRequest(

@@ -17,14 +17,15 @@ from urial_core.completion import (
     TokenLogprob,
     Usage,
 )
-from urial_core.composing import ReplyRequest, format_of
-from urial_core.decoding import Reply, ReplyAssembler, ReplyEnd
+from urial_core.composing import ReplyRequest
+from urial_core.decoding.text_reply import decode_completion
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.errors import ConversationError, GenerationError, ServerError
+from urial_core.replies import Reply, ReplyEnd
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.cut_json import rest_of
-from urial_core.structured.json_repair import checked_json
 from urial_core.structured.json_scanner import JsonValue
+from urial_core.structured.json_validation import validate_json
 from urial_core.structured.one_line_json import OneLineJson
 
 __all__ = ["StreamReader", "completion_of", "completions_of", "reply_of", "usage_of"]
@@ -116,10 +117,11 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
 def _reply_from(completion: Completion, request: ReplyRequest) -> Reply:
     """Decode a completion as a reply in text or JSON."""
     if request.response_format is None:
-        return ReplyAssembler(None, request).only(completion)
-    turn, value = TurnDecoder(format_of(request), request.prefill), JsonValue()
+        return decode_completion(request, completion)
+    assert request.format is not None  # noqa: S101 - plain texts have no response format
+    turn, value = TurnDecoder(request.format, request.prefill), JsonValue()
     value.feed(request.prefill + turn.feed(completion.text) + turn.flush())
-    text, invalid = checked_json(value.text.strip(), request.response_format.text)
+    text, invalid = validate_json(value.text.strip(), request.response_format.text)
     if not value.complete and invalid:
         cut = completion.finish == "length"
         reason = "It was cut at max_tokens: raise it." if cut else invalid

@@ -1,0 +1,259 @@
+"""Tool calls: the schema that a call must match, and decoding calls out of a completion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from urial_core.decoding.turn_decoder import TurnDecoder
+from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.replies import ToolCallDelta
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.json_scanner import JsonValue
+from urial_core.structured.json_schema import forbid_additional_properties
+from urial_core.structured.json_validation import match_schema
+from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quoted
+
+__all__ = ["CallsDecoder", "call_schema", "parse_call"]
+
+_DEFINITIONS = ("$defs", "definitions")
+
+
+@lru_cache(maxsize=256)
+def call_schema(tools: tuple[Tool, ...]) -> JsonSchema:
+    """Return the schema of a call of one of the tools."""
+    branches, definitions = list[dict[str, Any]](), dict[str, Any]()
+    for number, tool in enumerate(tools):
+        arguments = _with_own_definitions(forbid_additional_properties(tool.schema), number)
+        definitions |= arguments.pop("$defs", {})
+        properties = {"name": {"const": tool.name}, "arguments": arguments}
+        branches.append(
+            {
+                "type": "object",
+                "properties": properties,
+                "required": list(properties),
+                "additionalProperties": False,
+            }
+        )
+    schema = branches[0] if len(branches) == 1 else {"anyOf": branches}
+    return JsonSchema.of({**schema, "$defs": definitions} if definitions else schema)
+
+
+def parse_call(text: str, tools: Sequence[Tool], call_id: str) -> ToolCall | InvalidToolCall:
+    """Return the call that a model wrote, or what is wrong with it."""
+    try:
+        written = json.loads(text, strict=False)
+    except ValueError as error:
+        return InvalidToolCall(text, f"This is not JSON: {error}.", id=call_id)
+    if not isinstance(written, dict) or "name" not in written:
+        return InvalidToolCall(text, 'A call is {"name": ..., "arguments": {...}}.', id=call_id)
+    name, arguments = written["name"], written.get("arguments", {})
+    known = {tool.name: tool for tool in tools}
+    if name not in known:
+        problem = f"There is no tool {name!r}: the tools are {', '.join(known)}."
+        return InvalidToolCall(text, problem, str(name), call_id)
+    if isinstance(arguments, str):
+        arguments = _loaded(arguments)
+    if not isinstance(arguments, dict):
+        return InvalidToolCall(text, "The arguments must be a JSON object.", name, call_id)
+    arguments, mismatch = match_schema(arguments, known[name].parameters)
+    if mismatch:
+        shown = json.dumps(arguments, ensure_ascii=False)
+        return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)
+    return ToolCall.of(name, arguments, call_id)
+
+
+class CallsDecoder:
+    """Decodes the calls of one turn out of a completion's text.
+
+    Attributes:
+        calls: The valid calls, those of earlier turns included.
+        invalid: The call that is invalid; decoding ends there.
+        invalid_text: The invalid call's text as it was written.
+        emitted: Whether some of the call under way was emitted, so that it cannot be retried.
+        has_text: Whether any text was taken.
+    """
+
+    def __init__(
+        self,
+        prompt_format: PromptFormat,
+        tools: Sequence[Tool],
+        calls: list[ToolCall],
+        *,
+        written: str = "",
+        live: bool = False,
+        several: bool = True,
+    ) -> None:
+        """Start a turn.
+
+        Args:
+            prompt_format: How the prompt is written.
+            tools: What may be called.
+            calls: The reply's calls so far; valid ones are added.
+            written: What the prompt already holds of the first call.
+            live: Whether to emit the first call's arguments while they are written, unvalidated.
+            several: Whether the turn may hold several calls.
+        """
+        self.calls = calls
+        self.invalid: InvalidToolCall | None = None
+        self.invalid_text = ""
+        self.has_text = False
+        self._ended = False
+        self._tools = tools
+        self._several = several
+        self._turn = TurnDecoder(prompt_format, written)
+        self._call = _CallDecoder(tools, len(calls), written=written, live=live)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more need be generated."""
+        return self._ended or self._turn.ended
+
+    @property
+    def emitted(self) -> bool:
+        """Whether some of the call under way was emitted, so that it cannot be retried."""
+        return self._call.emitted
+
+    def feed(self, text: str) -> list[ToolCallDelta]:
+        """Take more text of the turn; return what is to be emitted now."""
+        self.has_text = True
+        return self._take(self._turn.feed(text))
+
+    def flush(self) -> list[ToolCallDelta]:
+        """Return what is to be emitted, now that the completion is over."""
+        deltas = self._take(self._turn.flush())
+        call = self._call
+        if self.invalid is None and not call.complete and (call.text or not self.calls):
+            deltas += self._end_call()
+        return deltas
+
+    def _take(self, text: str) -> list[ToolCallDelta]:
+        deltas = list[ToolCallDelta]()
+        while text and not self._ended:
+            call = self._call
+            if call.number and not call.text and text.lstrip()[:1] not in ("", "{"):
+                self._ended = True  # something other than a further call
+                break
+            new, text = call.feed(text)
+            deltas += new
+            if not call.complete:
+                break
+            deltas += self._end_call()
+            self._ended |= self.invalid is not None or not self._several
+        return deltas
+
+    def _end_call(self) -> Sequence[ToolCallDelta]:
+        """Add the call that was read to the others, or note what is wrong with it."""
+        deltas, call = self._call.end()
+        if isinstance(call, InvalidToolCall):
+            self.invalid, self.invalid_text = call, self._call.text
+        elif any((call.name, call.arguments) == (one.name, one.arguments) for one in self.calls):
+            self._ended = True  # small models repeat themselves; once is enough
+            return ()
+        else:
+            self.calls.append(call)
+            self._call = _CallDecoder(self._tools, len(self.calls))
+        return deltas
+
+
+class _CallDecoder:
+    """Decodes one call.
+
+    Attributes:
+        number: Which of the reply's calls it is, from 0.
+        emitted: Whether some of it was emitted.
+    """
+
+    def __init__(
+        self, tools: Sequence[Tool], number: int, *, written: str = "", live: bool = False
+    ) -> None:
+        self.emitted = False
+        self.number = number
+        self._tools = tools
+        self._live = live
+        self._id = new_call_id()
+        self._value = JsonValue()
+        self._value.feed(written)
+        self._sent = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the call's text is whole."""
+        return self._value.complete
+
+    @property
+    def text(self) -> str:
+        """The call's text so far."""
+        return self._value.text
+
+    def feed(self, text: str) -> tuple[list[ToolCallDelta], str]:
+        """Take more text; return what is to be emitted now, and the text after the call."""
+        rest = self._value.feed(text)
+        return (self._live_deltas() if self._live else []), rest
+
+    def end(self) -> tuple[list[ToolCallDelta], ToolCall | InvalidToolCall]:
+        """Return what is left to be emitted, and the call."""
+        call = parse_call(self._value.text, self._tools, self._id)
+        if isinstance(call, InvalidToolCall):
+            return [], call
+        if self.emitted:
+            start, end = self._value.members["arguments"]
+            return [], replace(call, arguments=self._value.text[start:end])
+        return [ToolCallDelta(self.number, call.id, call.name, call.arguments)], call
+
+    def _live_deltas(self) -> list[ToolCallDelta]:
+        name = self._name()
+        start, end = self._value.members.get("arguments", (0, None))
+        if name is None or not start or self._value.text[start] != "{":
+            return []
+        first = not self.emitted
+        arguments = self._value.text[start + self._sent : end]
+        if not arguments and not first:
+            return []
+        self.emitted = True
+        self._sent += len(arguments)
+        return [ToolCallDelta(self.number, self._id, name if first else "", arguments)]
+
+    def _name(self) -> str | None:
+        start, end = self._value.members.get("name", (0, None))
+        if end is None:
+            return None
+        written = self._value.text[start:end]
+        return next((tool.name for tool in self._tools if quoted(tool.name) == written), None)
+
+
+def _with_own_definitions(schema: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a schema whose definitions have names that no other tool's have."""
+    own = {
+        f"#/{key}/{name}": f"{number}.{name}"
+        for key in _DEFINITIONS
+        for name in schema.get(key, ())
+    }
+
+    def renamed(part: Any) -> Any:
+        if isinstance(part, list):
+            return [renamed(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        return {
+            key: f"#/$defs/{own[value]}" if key == "$ref" and value in own else renamed(value)
+            for key, value in part.items()
+        }
+
+    defined = {
+        f"{number}.{name}": renamed(definition)
+        for key in _DEFINITIONS
+        for name, definition in schema.get(key, {}).items()
+    }
+    rest = {key: renamed(value) for key, value in schema.items() if key not in _DEFINITIONS}
+    return {**rest, "$defs": defined} if defined else rest
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

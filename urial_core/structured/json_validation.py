@@ -1,0 +1,154 @@
+"""Validate JSON against a schema, and repair what is only written differently."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from urial_core.errors import UnsupportedSchemaError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+__all__ = ["check_schema", "match_schema", "validate_json"]
+
+_KINDS: dict[type, tuple[str, ...]] = {
+    bool: ("boolean",),
+    int: ("integer", "number"),
+    float: ("number",),
+    dict: ("object",),
+    list: ("array",),
+}
+"""The types of JSON schema that a Python value has."""
+
+
+def check_schema(schema: str) -> None:
+    """Raise if values cannot be validated against a schema, given as JSON text.
+
+    Raises:
+        UnsupportedSchemaError: It is not a valid JSON schema.
+    """
+    _validator(schema)
+
+
+def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, str]:
+    """Validate a value against a schema.
+
+    Args:
+        value: The value.
+        schema: The schema, as JSON text.
+        repair: Whether to convert what is only written in another type, such as ``"3"`` for an
+            integer.
+
+    Returns:
+        The value, and what is wrong with it; empty if it matches.
+    """
+    from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
+
+    validator, repaired = _validator(schema), deepcopy(value)
+    try:
+        for error in validator.iter_errors(value) if repair else ():
+            if error.validator == "type":
+                repaired = _with_type(repaired, error)
+        mismatch = best_match(validator.iter_errors(repaired))
+    except Unresolvable as error:
+        raise UnsupportedSchemaError(
+            f"The schema refers to {error.ref!r}, which is not in it."
+        ) from error
+    if mismatch is None:
+        return repaired, ""
+    path = ".".join(map(str, mismatch.absolute_path))
+    return value, f"{path}: {mismatch.message}" if path else mismatch.message
+
+
+def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, str]:
+    """Validate a JSON text against a schema.
+
+    Args:
+        text: The text.
+        schema: The schema, as JSON text.
+        repair: Whether to repair what is only written differently: numbers as strings, line breaks
+            in strings. Not where the text was emitted already.
+
+    Returns:
+        The value as JSON text, and what is wrong with it; empty if it matches.
+    """
+    try:
+        loaded = json.loads(text, strict=not repair, parse_constant=_refuse)
+    except ValueError as error:
+        return text, f"This is not JSON: {error}."
+    value, mismatch = match_schema(loaded, schema, repair=repair)
+    if value == loaded and type(value) is type(loaded) and (not repair or _is_strict_json(text)):
+        return text, mismatch
+    return json.dumps(value, ensure_ascii=False), mismatch
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Validator:
+    from jsonschema import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+
+    try:
+        loaded = json.loads(schema)
+        kind = validator_for(loaded, default=Draft202012Validator)
+        kind.check_schema(loaded)
+    except ValueError as error:
+        raise UnsupportedSchemaError(f"The schema is not JSON: {error}.") from error
+    except SchemaError as error:
+        raise UnsupportedSchemaError(f"The schema is not valid: {error.message}.") from error
+    return kind(loaded, registry=Registry())  # an empty one: nothing is fetched
+
+
+def _with_type(value: Any, error: ValidationError) -> Any:
+    """Return the value with one part converted to the type wanted, if that loses nothing."""
+    wanted = error.validator_value
+    for kind in wanted if isinstance(wanted, list) else [wanted]:
+        part = _converted(error.instance, kind)
+        if part is not None:
+            return _replaced(value, list(error.absolute_path), part)
+    return value
+
+
+def _converted(value: Any, kind: str) -> Any:
+    """Return the value as another type of JSON; None if it has no equivalent there."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind == "string" and (number or isinstance(value, bool)):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        loaded = json.loads(value)
+    except ValueError:
+        return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
+    if isinstance(loaded, float) and kind == "integer" and loaded.is_integer():
+        return int(loaded)
+    return loaded if kind in _KINDS.get(type(loaded), ()) else None
+
+
+def _replaced(value: Any, path: list[str | int], part: Any) -> Any:
+    if not path:
+        return part
+    place = value
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = part
+    return value
+
+
+def _is_strict_json(text: str) -> bool:
+    """Return whether a text is JSON to the letter, with no control characters in its strings."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    """Refuse ``NaN`` and infinities, which Python would read and which are not JSON."""
+    raise ValueError(f"{constant} is no number")
