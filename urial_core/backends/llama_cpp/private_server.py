@@ -70,9 +70,11 @@ class PrivateServer:
             common.hostnames, common.port = [self.uds or "127.0.0.1"], 0
             common.api_keys, common.ui = [self.key], False
             common.slot_save_path = f"{self._folder}/"
-            common.endpoint_slots = common.endpoint_props = True
+            common.endpoint_slots = common.endpoint_props = common.endpoint_metrics = True
             common.n_threads_http = _HTTP_THREADS
             self._server = xllamacpp.Server(common)
+            # A server that is closed before its task loop runs never ends: this waits for the loop.
+            self._server.handle_metrics()
         except RuntimeError as error:
             self.close()
             raise ModelLoadError(
