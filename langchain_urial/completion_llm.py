@@ -12,7 +12,7 @@ from langchain_core.language_models import LLM, BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial.capabilities import capabilities_of
-from urial_core.backends.in_thread import aiterate_in_thread, iterate_in_thread, worker_for
+from urial_core.backends.blocking import aiterate_in_thread, iterate_in_thread, worker_for
 from urial_core.backends.wrapping import named_arguments, with_fields
 from urial_core.completion import (
     Completion,

@@ -12,8 +12,7 @@ from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import capabilities_of
 from llamaindex_urial.closing import aclosing_quietly, closing_quietly
-from urial_core.backends.in_thread import worker_for
-from urial_core.backends.one_by_one import OneByOneModel
+from urial_core.backends.blocking import SingleRequestModel, worker_for
 from urial_core.backends.wrapping import named_arguments, same_names, with_fields
 from urial_core.completion import (
     Completion,
@@ -40,7 +39,7 @@ _OLLAMA_OPTIONS = same_names(
 )
 
 
-class CompletionLLM(OneByOneModel):
+class CompletionLLM(SingleRequestModel):
     """Calls a LlamaIndex LLM as its class requires, without its own templates.
 
     The LLM keeps its own callback manager: handlers of the outer LLM get only the trimmed reply.
@@ -158,7 +157,7 @@ class CompletionLLM(OneByOneModel):
         return with_fields(self._llm, changes), {**call, **self._call}
 
 
-class OllamaModel(OneByOneModel):
+class OllamaModel(SingleRequestModel):
     """Calls the clients of a ``llama_index.llms.ollama.Ollama`` in raw mode.
 
     The class itself always has the server apply its chat template to a prompt. Its clients can

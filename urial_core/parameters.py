@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any
@@ -92,6 +93,19 @@ class GenerationParameters:
         """Return a copy with this project's defaults for what is unset."""
         own = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
         return GenerationParameters(**{**_DEFAULTS, **own})
+
+    def under_names(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """Return the parameters that are set, under an engine's own names.
+
+        Args:
+            names: This project's parameter names and the engine's for them. A parameter that is
+                not among them is left out.
+        """
+        return {
+            theirs: value
+            for ours, theirs in names.items()
+            if (value := getattr(self, ours)) is not None
+        }
 
 
 _DEFAULTS: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The batch job of the examples, stopped and run again."""
+"""The batch job of the examples, killed and resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server() -> Generator[str]:
 
 
 def start(questions: Path, folder: Path, server: str) -> subprocess.Popen[str]:
-    """The example on a file of questions, in a process that tells nobody of it."""
+    """Start the example on a file of questions, without telemetry."""
     paths = ["--questions", str(questions), "--folder", str(folder)]
     return subprocess.Popen(
         [sys.executable, str(EXAMPLE), *paths, "--server", server, "--in-flight", "4"],
@@ -52,29 +52,29 @@ def start(questions: Path, folder: Path, server: str) -> subprocess.Popen[str]:
 
 
 def parts(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The rows of each part that was written and is known as done."""
+    """Return the rows of each part that is recorded as done."""
     from pyarrow import parquet
 
     done = {file.name.partition(".")[0] for file in done_files(folder)}
     files = sorted((folder / "parts").glob("*.parquet"))
-    known = [file for file in files if file.name.partition("-")[0].partition(".")[0] in done]
-    return {file.name: parquet.read_table(file).to_pylist() for file in known}
+    recorded = [file for file in files if file.name.partition("-")[0].partition(".")[0] in done]
+    return {file.name: parquet.read_table(file).to_pylist() for file in recorded}
 
 
 def done_files(folder: Path) -> list[Path]:
-    """Ray Data's own records of finished parts."""
+    """Return Ray Data's own records of finished parts."""
     return [f for f in (folder / "done").glob("*.parquet") if ".pending" not in f.name]
 
 
-def test_a_job_that_was_killed_goes_on_where_it_was(server: str, tmp_path: Path) -> None:
-    """What was written stays; only the rest is asked; a row without a question has its error."""
+def test_a_killed_job_resumes(server: str, tmp_path: Path) -> None:
+    """Written rows stay; only the rest is sent; a row without a question has its error."""
     pytest.importorskip("ray.data", reason="needs the extra ray")
     questions, folder = tmp_path / "questions.jsonl", tmp_path / "answers"
-    said = [f"What is {number} plus 1?" for number in range(90)]
-    said[3] = ""
+    texts = [f"What is {number} plus 1?" for number in range(90)]
+    texts[3] = ""
     rows = [
         {"id": f"q{number:02}", "messages": [{"role": "user", "content": text}]}
-        for number, text in enumerate(said)
+        for number, text in enumerate(texts)
     ]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 

@@ -1,4 +1,4 @@
-"""A proxy on the loopback that does to connections what bad networks do."""
+"""A proxy on the loopback interface that makes connections fail as bad networks do."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 
 class FaultProxy:
-    """Passes bytes between its clients and a server, until told to do otherwise.
+    """Passes bytes between its clients and a server, with the faults that are set.
 
     Attributes:
-        cut_after: Bytes of the server's that each connection still passes on before it is cut;
-            None for any number.
-        delay: Seconds that the server's first bytes are kept back.
-        refuse: How many of the next connections are cut as soon as they are made.
-        connections: How many there were.
+        cut_after: The number of the server's bytes after which a connection is cut; None for no
+            limit.
+        delay: Seconds by which the server's bytes are delayed.
+        refuse: How many of the next connections are cut at once.
+        connections: How many there have been.
     """
 
     def __init__(self, target: str) -> None:
@@ -53,7 +53,7 @@ class FaultProxy:
         self._loop.close()
 
     async def _end(self) -> None:
-        """Cut what is open, so that no task is left behind."""
+        """Cut open connections, so that no task is left."""
         self._server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -76,7 +76,7 @@ class FaultProxy:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             writer.write(data)
-        writer.transport.abort()  # the client has left
+        writer.transport.abort()  # the client has disconnected
 
     async def _pass_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         passed = 0

@@ -1,4 +1,4 @@
-"""A real llama.cpp server with the demo model, for tests and for trying things out.
+"""A real llama.cpp server with the demo model, for tests and experiments.
 
 ``python tests/servers/llama_server.py --port 8083`` serves until its standard input is closed, and
 prints its address once it listens. llama.cpp comes with the package ``xllamacpp``.
@@ -19,15 +19,15 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Serve."""
+    """Serve until standard input is closed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="a GGUF file; default: the demo model")
     parser.add_argument("--port", type=int, default=0, help="default: any that is free")
-    parser.add_argument("--slots", type=int, default=2, help="requests written at once")
+    parser.add_argument("--slots", type=int, default=2, help="concurrent requests")
     parser.add_argument("--window", type=int, default=2048, help="tokens of each slot")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--slot-save-path", help="a folder where slots may be saved")
-    parser.add_argument("--cache-ram", type=int, help="MiB for states of earlier requests")
+    parser.add_argument("--slot-save-path", help="a folder for saved slots")
+    parser.add_argument("--cache-ram", type=int, help="MiB for KV caches of earlier requests")
     parser.add_argument("--api-key")
     parser.add_argument("--chat-template-file", help="a Jinja template for the chat endpoint")
     options = parser.parse_args()
@@ -40,13 +40,13 @@ def main() -> None:
 
 
 def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
-    """What ``llama-server`` would be told by its own options."""
+    """Return the parameters that ``llama-server`` would set from its own options."""
     params = xllamacpp.CommonParams()
     params.model.path = options.model
     params.model_alias = {"gemma", "gemma-again"}
     params.hostnames, params.port = ["127.0.0.1"], options.port
     params.n_parallel = options.slots
-    params.n_ctx = options.slots * options.window  # shared out among the slots
+    params.n_ctx = options.slots * options.window  # divided among the slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.swa_full = True  # else models with sliding windows do not reuse a restored slot
     params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests that need a server on a real vLLM, which it starts and, however they end, stops.
+# Runs the tests that need a server on a real vLLM, which it starts and always stops.
 #
 #   tests/servers/run_on_vllm.sh [PYTEST_OPTION ...]
 #
-# The project's own tools are taken from $VENV (default: .venv). vLLM's log is build/vllm.log.
+# The project is installed in $VENV (default: .venv). vLLM's log is build/vllm.log.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools=${VENV:-.venv}/bin
@@ -14,7 +14,7 @@ if curl --silent --output /dev/null "$server"; then
     echo "Something answers at $server already: set PORT to another." && exit 1
 fi
 
-# vLLM takes folders in transformers' format: that of the demo model, converted as "urial" would.
+# vLLM loads folders in transformers' format: the demo model is converted as "urial" would.
 model=$("$tools/python" - <<'PYTHON'
 import torch
 
@@ -37,6 +37,6 @@ until curl --silent --fail --output /dev/null "$server/health"; do
     kill -0 "$vllm" 2>/dev/null || { tail -n 40 build/vllm.log; exit 1; }
     sleep 1
 done
-printf 'vLLM answers (%ss)\n' "$SECONDS"
+printf 'vLLM is ready (%ss)\n' "$SECONDS"
 URIAL_TEST_SERVER=$server/v1 "$tools/pytest" -m server "$@"
-printf 'The tests are over (%ss)\n' "$SECONDS"
+printf 'The tests have ended (%ss)\n' "$SECONDS"

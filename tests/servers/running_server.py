@@ -1,4 +1,4 @@
-"""Real servers: one that is started here, or one that runs already."""
+"""Real servers: a llama.cpp server in a subprocess, or one that runs already."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("llama_server.py")
 STARTS_WITHIN = 120.0
 NAMES = ("gemma", "gemma-again")
-"""Names of the one model, by either script here."""
+"""Names of the model in both scripts of this folder."""
 
 
 class RunningServer:
@@ -36,44 +36,44 @@ class RunningServer:
         return CompletionsServerModel(self.base_url, **{"timeout": 120.0, **options})
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """What the server answers to a body."""
-        request = urllib.request.Request(
+        """Return the server's response to a body."""
+        request = urllib.request.Request(  # noqa: S310 - loopback
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - loopback
             return json.load(answer)
 
-    def counted(self, *names: str) -> float:
-        """The sum of the server's own counters of these names."""
-        with urllib.request.urlopen(f"{self.url}/metrics") as answer:
+    def counter(self, *names: str) -> float:
+        """Return the sum of the server's own counters of these names."""
+        with urllib.request.urlopen(f"{self.url}/metrics") as answer:  # noqa: S310 - loopback
             lines = answer.read().decode().splitlines()
         found = [line for line in lines if line.startswith(names)]
         assert found, f"no counter {names} in {lines}"
         return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
-    def tokens_found(self) -> float:
-        """Tokens of prompts that were not computed again, so far, by its own count."""
-        return self.counted("llamacpp:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total")
+    def cached_tokens(self) -> float:
+        """Return how many prompt tokens it has found in its prefix cache so far."""
+        return self.counter("llamacpp:prompt_tokens_cached_total", "vllm:prefix_cache_hits_total")
 
     def written(self) -> int:
-        """Tokens that it has written so far, by its own count."""
-        return int(self.counted("llamacpp:tokens_predicted_total", "vllm:generation_tokens_total"))
+        """Return how many tokens it has generated so far."""
+        return int(self.counter("llamacpp:tokens_predicted_total", "vllm:generation_tokens_total"))
 
     def busy(self) -> bool:
-        """Whether it is writing something, by its own count."""
-        return self.counted("llamacpp:requests_processing", "vllm:num_requests_running") > 0
+        """Return whether it is generating."""
+        return self.counter("llamacpp:requests_processing", "vllm:num_requests_running") > 0
 
-    def under_way(self) -> int:
-        """How many requests it is writing or has waiting."""
-        writing = self.counted("llamacpp:requests_processing", "vllm:num_requests_running")
-        waiting = self.counted("llamacpp:requests_deferred", "vllm:num_requests_waiting{")
-        return int(writing + waiting)
+    def active_requests(self) -> int:
+        """Return how many requests it is generating or has queued."""
+        running = self.counter("llamacpp:requests_processing", "vllm:num_requests_running")
+        queued = self.counter("llamacpp:requests_deferred", "vllm:num_requests_waiting{")
+        return int(running + queued)
 
     def becomes(self, *, busy: bool, within: float = 20.0) -> bool:
-        """Whether it becomes busy, or idle, in time.
+        """Return whether it becomes busy, or idle, in time.
 
-        Asked seldom: llama.cpp looks for clients that have left only when it had nothing to answer
-        for a second.
+        The polls are rare: llama.cpp looks for disconnected clients only after a second without
+        requests.
         """
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
@@ -103,7 +103,7 @@ class LlamaServer(RunningServer):
         url = self.process.stdout.readline().strip()
         killer.cancel()
         if not url:
-            raise RuntimeError(f"{SCRIPT} did not start: run it by hand to see why.")
+            raise RuntimeError(f"{SCRIPT} did not start: run it to see the error.")
         super().__init__(url)
 
     @property
@@ -111,11 +111,11 @@ class LlamaServer(RunningServer):
         return int(self.url.rsplit(":", 1)[1])
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """End it at once, like a crash."""
         self.process.kill()
         self.process.communicate()
 
 
 def is_json_on_one_line(text: str) -> bool:
-    """Whether a text is JSON as the standard library would write it."""
+    """Return whether a text is JSON as the standard library writes it."""
     return json.dumps(json.loads(text), ensure_ascii=False) == text

@@ -1,4 +1,4 @@
-"""A server of JSON on the loopback interface that remembers what it was asked."""
+"""A JSON server on the loopback interface that records its requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = Callable[[dict[str, Any]], "bytes | Iterable[bytes]"]
 
 
 class StubServer(ThreadingHTTPServer):
-    """Answers every POST by a function of its body: bytes, or pieces of a stream."""
+    """Answers each POST with a function of its body: bytes, or pieces of a stream."""
 
     daemon_threads = True
 
@@ -27,15 +27,15 @@ class StubServer(ThreadingHTTPServer):
         self.bodies = list[dict[str, Any]]()
         self.headers = list[dict[str, str]]()
         self.sent = 0  # pieces of streams
-        self.left = 0  # streams whose client had gone
+        self.left = 0  # streams whose client disconnected
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL at which it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def left_soon(self) -> bool:
-        """Whether a client leaves within two seconds."""
+        """Return whether a client disconnects within two seconds."""
         for _ in range(100):
             if self.left:
                 return True
@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Remember the request and answer it."""
+        """Record the request and answer it."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.paths.append(self.path)
         self.server.bodies.append(body)
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.left += 1
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

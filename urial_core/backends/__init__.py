@@ -1,1 +1,1 @@
-"""Backends: engines that complete pages. Each folder or module here is one kind of engine."""
+"""Backends: engines that complete prompts. Each module or package is one kind of engine."""

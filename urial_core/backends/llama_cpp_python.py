@@ -1,8 +1,8 @@
 """llama-cpp-python's ``Llama`` as a completion model.
 
-The LLM classes that both frameworks put around it drop what it takes or tells: stop strings, most
-parameters, the reason for an end, usage. The object keeps the last page's state, and allows one
-call at a time.
+The LLM classes that both frameworks wrap around it lose what it accepts and reports: stop strings,
+most parameters, the finish reason, usage. The object keeps the KV cache of the last prompt and
+allows one call at a time.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from urial_core.backends.completions_server.answer import usage_of
-from urial_core.backends.in_thread import worker_for
-from urial_core.backends.llama_grammar import llama_grammar
-from urial_core.backends.one_by_one import OneByOneModel
+from urial_core.backends.blocking import SingleRequestModel, worker_for
+from urial_core.backends.completions_server.response import usage_of
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -22,6 +20,7 @@ from urial_core.completion import (
     ModelFeatures,
     Tokenizer,
 )
+from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["Llama", "LlamaModel"]
@@ -40,13 +39,13 @@ _ARGUMENTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Llama:
-    """A ``llama_cpp.Llama`` and what its owner had set for it.
+    """A ``llama_cpp.Llama`` and what its owner has set for it.
 
     Attributes:
         model: The object.
         name: The model file.
         cache_key: What decides its output.
-        settings: Keyword arguments of each call; a request's own go before them.
+        settings: Keyword arguments of each call; a request's own take precedence.
     """
 
     model: Any
@@ -55,15 +54,15 @@ class Llama:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-class LlamaModel(OneByOneModel):
+class LlamaModel(SingleRequestModel):
     """Calls a ``llama_cpp.Llama``."""
 
     def __init__(self, llama: Llama, call: Mapping[str, Any] | None = None) -> None:
-        """Wrap it.
+        """Wrap the object.
 
         Args:
-            llama: The object and its settings; stop strings are the request's alone.
-            call: Keyword arguments for every call, before all others.
+            llama: The object and its settings; stop strings come from the request alone.
+            call: Keyword arguments for every call, which take precedence over all others.
         """
         self._llama = llama
         self._model = llama.model
@@ -82,7 +81,7 @@ class LlamaModel(OneByOneModel):
 
     @property
     def context_window(self) -> int:
-        """The window that the model was loaded with."""
+        """The context window that the model was loaded with, in tokens."""
         return int(self._model.n_ctx())
 
     @property
@@ -103,29 +102,25 @@ class LlamaModel(OneByOneModel):
         )
 
     def complete_one(self, request: CompletionRequest) -> Completion:
-        """Complete a page."""
-        return _chunk(self._model(request.prompt, **self._arguments(request), stream=False))
+        """Complete a prompt."""
+        return _chunk_of(self._model(request.prompt, **self._arguments(request), stream=False))
 
     def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Complete a page piece by piece."""
+        """Stream a completion."""
         for part in self._model(request.prompt, **self._arguments(request), stream=True):
-            yield _chunk(part)
+            yield _chunk_of(part)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._model.tokenize(text.encode(), add_bos=True, special=False))
 
     def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
-        said = {
-            theirs: value
-            for ours, theirs in _ARGUMENTS.items()
-            if (value := getattr(request.parameters, ours)) is not None
-        }
+        arguments = {**self._llama.settings, **request.parameters.under_names(_ARGUMENTS)}
         if isinstance(request.constraint, JsonSchema):
-            said["grammar"] = llama_grammar(request.constraint)
-        return {**self._llama.settings, **said, "stop": list(request.stop), **self._call}
+            arguments["grammar"] = _grammar_of(request.constraint)
+        return {**arguments, "stop": list(request.stop), **self._call}
 
 
-def _chunk(part: Mapping[str, Any]) -> CompletionChunk:
+def _chunk_of(part: Mapping[str, Any]) -> CompletionChunk:
     choice = part["choices"][0]
     reason = choice.get("finish_reason")
     return CompletionChunk(
@@ -133,3 +128,19 @@ def _chunk(part: Mapping[str, Any]) -> CompletionChunk:
         finish=reason if reason in ("stop", "length") else None,
         usage=usage_of(part),
     )
+
+
+def _grammar_of(schema: JsonSchema) -> Any:
+    """Return the ``LlamaGrammar`` for a schema; a call does not take the schema itself.
+
+    Raises:
+        UnsupportedSchemaError: llama-cpp-python cannot convert the schema.
+    """
+    from llama_cpp import LlamaGrammar
+
+    try:
+        return LlamaGrammar.from_json_schema(schema.text, verbose=False)
+    except Exception as error:
+        raise UnsupportedSchemaError(
+            f"llama.cpp cannot enforce the JSON schema {schema.text}: {error}. Simplify the schema."
+        ) from error

@@ -80,7 +80,7 @@ def chat(
             "give one of them, or set URIAL_MODEL.", context, param_hint=_MODEL_OPTIONS
         )
     options = {
-        "engine": backend,
+        "backend": backend,
         "dtype": dtype if dtype != "auto" else None,
         "device_map": device_map,
         "trust_remote_code": trust_remote_code or None,

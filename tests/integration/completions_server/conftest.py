@@ -1,4 +1,4 @@
-"""Models that talk to the server of all tests."""
+"""Models of the shared server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from urial_core.backends.completions_server import CompletionsServerModel
 
 @pytest.fixture
 def model(server: RunningServer) -> CompletionsServerModel:
-    """A fresh model that talks to it."""
+    """A new model of the server."""
     return server.model()
 
 
 @pytest.fixture
 def chat(server: RunningServer) -> ChatUrial:
-    """A greedy chat model with a short page."""
+    """A greedy chat model with a short prompt."""
     return ChatUrial.from_endpoint(server.base_url, prompt="short", max_tokens=24, timeout=120.0)

@@ -1,4 +1,4 @@
-"""Many requests at a time: as many as were asked for are under way, and never more."""
+"""Concurrent requests: as many as were asked for are active, and never more."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ QUESTIONS = [LONG, *(f"What is {number} plus {number}?" for number in range(2, 9
 
 @contextmanager
 def watched(server: RunningServer) -> Generator[list[int]]:
-    """Within it, the server's own counts of requests under way are collected."""
+    """Collect the server's own counts of active requests."""
     counts = list[int]()
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.02):
-            counts.append(server.under_way())
+            counts.append(server.active_requests())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -43,8 +43,8 @@ def watched(server: RunningServer) -> Generator[list[int]]:
         watcher.join()
 
 
-class Diary(BaseCallbackHandler):
-    """What began and ended, in order."""
+class Recorder(BaseCallbackHandler):
+    """Records starts and ends, in order."""
 
     def __init__(self) -> None:
         self.events = list[str]()
@@ -62,7 +62,7 @@ class Diary(BaseCallbackHandler):
 
 @pytest.mark.parametrize("way", ["batch", "abatch"])
 async def test_a_reply_that_ends_makes_room_for_the_next(server: RunningServer, way: str) -> None:
-    """While a long reply is written, short ones come and go beside it; all are in order."""
+    """Short replies come and go beside a long one; all are in order."""
     chat = ChatUrial.from_endpoint(
         server.base_url,
         prompt="short",
@@ -71,26 +71,26 @@ async def test_a_reply_that_ends_makes_room_for_the_next(server: RunningServer, 
         timeout=240.0,
         stop=["=", "?"],
     )
-    diary = Diary()
-    config: Any = {"max_concurrency": AT_ONCE, "callbacks": [diary]}
+    recorder = Recorder()
+    config: Any = {"max_concurrency": AT_ONCE, "callbacks": [recorder]}
     with watched(server) as counts:
         if way == "batch":
             replies = await asyncio.to_thread(chat.batch, QUESTIONS, config)
         else:
             replies = await chat.abatch(QUESTIONS, config)
-    written = [reply.usage_metadata["output_tokens"] for reply in replies]  # type: ignore[index]
-    assert written[0] > 2 * max(written[1:4]), "the long reply is not long: choose another question"
+    lengths = [reply.usage_metadata["output_tokens"] for reply in replies]  # type: ignore[index]
+    assert lengths[0] > 2 * max(lengths[1:4]), "the long reply is not long: choose another question"
     assert max(counts) == AT_ONCE
-    before_the_end = diary.events[: diary.events.index(f"-{LONG}")]
+    before_the_end = recorder.events[: recorder.events.index(f"-{LONG}")]
     assert sum(event.startswith("-") for event in before_the_end) >= 2
-    under_way = 0
-    for number, event in enumerate(diary.events):
-        under_way += 1 if event.startswith("+") else -1
-        assert under_way <= AT_ONCE, diary.events[: number + 1]
+    active = 0
+    for number, event in enumerate(recorder.events):
+        active += 1 if event.startswith("+") else -1
+        assert active <= AT_ONCE, recorder.events[: number + 1]
 
 
-async def test_llamaindexs_jobs_run_as_many_as_there_are_workers(server: RunningServer) -> None:
-    """``run_jobs`` has each of its workers wait for a reply of its own."""
+async def test_llamaindexs_jobs_run_one_per_worker(server: RunningServer) -> None:
+    """Each worker of ``run_jobs`` waits for a reply of its own."""
     llm = UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=32, timeout=240.0)
     jobs = [llm.achat([ChatMessage(question)]) for question in QUESTIONS]
     with watched(server) as counts:

@@ -1,4 +1,4 @@
-"""Completions of a real server that are held to a form."""
+"""Constrained decoding on a real server."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def request_(chat: ChatUrial) -> CompletionRequest:
 
 
 @pytest.mark.parametrize("way", ["complete", "acomplete", "stream", "astream"])
-async def test_json_fits_its_schema(
+async def test_json_matches_its_schema(
     model: CompletionsServerModel, request_: CompletionRequest, way: str
 ) -> None:
-    """It is whole, on one line, with the schema's keys in their order, and ends by itself."""
+    """It is complete, on one line, with the schema's keys in order, and ends by itself."""
     constraint = JsonSchema.of(SCHEMA)
     assert model.features.enforces(constraint)
     request = replace(request_, constraint=constraint)
@@ -59,26 +59,26 @@ async def test_json_fits_its_schema(
 
 
 def test_options_are_scored(model: CompletionsServerModel, request_: CompletionRequest) -> None:
-    """The most probable is taken; an offset turns that; scores are log-probabilities."""
+    """The most probable option wins, and a bias changes that; scores are log-probabilities."""
     options = ("The capital of France.", "Zebra", "はい")
     choice = Choice(options)
     assert model.features.enforces(choice)
     [plain] = model.complete([replace(request_, constraint=choice)])
-    [taken] = plain.logprobs
-    scores = dict(taken.top)
+    [chosen] = plain.logprobs
+    scores = dict(chosen.top)
     assert set(scores) == set(options)
-    assert plain.text == max(options, key=scores.__getitem__) == taken.token
+    assert plain.text == max(options, key=scores.__getitem__) == chosen.token
     assert max(scores.values()) < 0
     worst = min(options, key=scores.__getitem__)
-    offsets = tuple(1000.0 if option == worst else 0.0 for option in options)
-    [turned] = model.complete([replace(request_, constraint=Choice(options, offsets))])
-    assert turned.text == worst
+    biases = tuple(1000.0 if option == worst else 0.0 for option in options)
+    [biased] = model.complete([replace(request_, constraint=Choice(options, biases))])
+    assert biased.text == worst
 
 
-def test_scores_are_the_models_own(
+def test_scores_are_those_of_the_unconstrained_model(
     model: CompletionsServerModel, request_: CompletionRequest
 ) -> None:
-    """An option of one token scores what the unconstrained model gives that token."""
+    """An option of one token has that token's unconstrained log-probability."""
     free = replace(request_, parameters=request_.parameters.replace(logprobs=5, max_tokens=1))
     [completion] = model.complete([free])
     (first, value), (second, other) = [

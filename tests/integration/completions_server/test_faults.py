@@ -28,7 +28,7 @@ PROMPT = load_prompt("short")
 
 
 def endless(model: CompletionsServerModel) -> CompletionRequest:
-    """A request that runs until somebody stops it."""
+    """Return a request that runs until it is stopped."""
     request = UrialChat(model, PROMPT).request([Message("user", "Tell me a very long story.")])
     return replace(request, stop=(), parameters=request.parameters.replace(max_tokens=1500))
 
@@ -40,8 +40,8 @@ def proxy(server: RunningServer) -> Generator[FaultProxy]:
         yield proxy
 
 
-def test_leaving_a_stream_stops_the_server(server: RunningServer) -> None:
-    """The server's own counters show that it works, and that it no longer does."""
+def test_closing_a_stream_early_stops_the_server(server: RunningServer) -> None:
+    """The server's own counters show that it is busy, and then idle."""
     model = server.model(extra_body=FOREVER)
     chunks = model.stream(endless(model))
     next(chunks)
@@ -50,8 +50,8 @@ def test_leaving_a_stream_stops_the_server(server: RunningServer) -> None:
     assert server.becomes(busy=False)
 
 
-async def test_leaving_an_async_stream_stops_the_server(server: RunningServer) -> None:
-    """As with a plain one."""
+async def test_closing_an_async_stream_early_stops_the_server(server: RunningServer) -> None:
+    """The server becomes idle as with a sync stream."""
     model = server.model(extra_body=FOREVER)
     chunks = model.astream(await asyncio.to_thread(endless, model))
     await anext(chunks)
@@ -61,7 +61,7 @@ async def test_leaving_an_async_stream_stops_the_server(server: RunningServer) -
 
 
 async def test_cancelling_a_call_stops_the_server(server: RunningServer) -> None:
-    """A task that waits for a whole reply takes the server's work with it."""
+    """Cancelling a task that waits for a whole reply stops the server too."""
     model = server.model(extra_body=FOREVER)
     request = await asyncio.to_thread(endless, model)
     task = asyncio.create_task(model.acomplete([request]))
@@ -73,7 +73,7 @@ async def test_cancelling_a_call_stops_the_server(server: RunningServer) -> None
 
 
 @pytest.mark.parametrize("way", ["complete", "stream"])
-def test_a_page_beyond_the_window(model: CompletionsServerModel, way: str) -> None:
+def test_a_prompt_beyond_the_window_is_an_error(model: CompletionsServerModel, way: str) -> None:
     """The server's refusal is this project's error, with the server's numbers."""
     chat = UrialChat(model, PROMPT)
     request = replace(chat.request([Message("user", "Hi")]), prompt="a b " * 1500)
@@ -87,18 +87,18 @@ def test_a_page_beyond_the_window(model: CompletionsServerModel, way: str) -> No
     assert caught.value.prompt_tokens >= 2048
 
 
-def test_a_conversation_beyond_the_window_is_trimmed(chat: ChatUrial) -> None:
-    """With the server's window and tokenizer, oldest turns go, and the rest is answered."""
-    trimming = ChatUrial(llm=chat.llm, prompt="short", max_tokens=8, overflow="truncate")
+def test_a_conversation_beyond_the_window_is_truncated(chat: ChatUrial) -> None:
+    """By the server's window and tokenizer, the oldest turns are removed."""
+    truncating = ChatUrial(llm=chat.llm, prompt="short", max_tokens=8, overflow="truncate")
     talk = [("human", "word " * 1800), ("ai", "Yes."), ("human", "Say hello.")]
-    reply = trimming.invoke(talk)
+    reply = truncating.invoke(talk)
     assert reply.response_metadata["truncated_messages"] == 2
     assert reply.text
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_a_connection_cut_amid_the_reply(proxy: FaultProxy, way: str) -> None:
-    """The error has what came; nothing is asked again behind the user's back."""
+async def test_a_connection_cut_in_the_middle_of_a_reply(proxy: FaultProxy, way: str) -> None:
+    """The error has the text so far; the request is not retried."""
     model = CompletionsServerModel(proxy.base_url, extra_body=FOREVER, max_retries=5, timeout=60)
     request = await asyncio.to_thread(endless, model)
     proxy.cut_after = 20_000
@@ -115,22 +115,22 @@ async def _collect(
 ) -> None:
     if way == "stream":
         for chunk in model.stream(request):
-            got.append(chunk.text)
+            got.append(chunk.text)  # noqa: PERF401 - what came before the error counts
     else:
         async for chunk in model.astream(request):
-            got.append(chunk.text)
+            got.append(chunk.text)  # noqa: PERF401
 
 
-def test_a_connection_that_fails_at_first_is_made_again(proxy: FaultProxy) -> None:
-    """Nothing had come, so the SDK repeats the request, and the reply is whole."""
+def test_a_connection_that_fails_at_first_is_retried(proxy: FaultProxy) -> None:
+    """No response had come, so the SDK retries, and the reply is complete."""
     proxy.refuse = 2
     chat = ChatUrial.from_endpoint(proxy.base_url, prompt="short", max_tokens=8, timeout=60)
     assert chat.invoke("Name a fruit.").text
     assert proxy.connections >= 3
 
 
-def test_a_server_that_is_too_slow(proxy: FaultProxy) -> None:
-    """The time limit of ``from_endpoint`` holds, and the error names it."""
+def test_a_slow_server_times_out(proxy: FaultProxy) -> None:
+    """The timeout of ``from_endpoint`` applies, and the error names it."""
     chat = ChatUrial.from_endpoint(
         proxy.base_url, "gemma", prompt="short", timeout=0.3, max_retries=0
     )
@@ -139,15 +139,15 @@ def test_a_server_that_is_too_slow(proxy: FaultProxy) -> None:
         chat.invoke("Name a fruit.")
 
 
-def test_no_server_at_all() -> None:
-    """The message names the URL and asks the right question."""
+def test_a_missing_server_is_an_error() -> None:
+    """The error names the URL and what to check."""
     model = CompletionsServerModel("http://127.0.0.1:9/v1", max_retries=0)
     with pytest.raises(ServerUnreachableError, match=r"127\.0\.0\.1:9/v1.*running"):
         model.server()
 
 
-def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
-    """A reply amid which it dies is an error; meanwhile it is away; then all is well again."""
+def test_a_server_that_crashes_and_restarts(tmp_path: Path) -> None:
+    """A reply that it cuts is an error; while it is down, it is unreachable; then replies come."""
     pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
     first = LlamaServer(tmp_path)
     port = first.port

@@ -1,4 +1,4 @@
-"""Replies of a real server, asked for in every way."""
+"""Replies of a real server, through every method."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAYS = ("invoke", "ainvoke", "stream", "astream", "batch", "abatch")
 
 
 async def ask(chat: ChatUrial, way: str, question: str, **kwargs: Any) -> AIMessage:
-    """One reply, asked for in one of the ways."""
+    """Return one reply, through one of the ``WAYS``."""
     match way:
         case "invoke":
             return await asyncio.to_thread(chat.invoke, question, **kwargs)
@@ -43,8 +43,8 @@ async def ask(chat: ChatUrial, way: str, question: str, **kwargs: Any) -> AIMess
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_every_way_gives_a_clean_and_complete_reply(chat: ChatUrial, way: str) -> None:
-    """Text without any of the page's structure, one reason, one usage, the server's model name."""
+async def test_every_method_gives_a_clean_and_complete_reply(chat: ChatUrial, way: str) -> None:
+    """Text without delimiters, one finish reason, one usage, the server's model name."""
     reply = await ask(chat, way, QUESTIONS[0])
     assert reply.text.strip() == reply.text != ""
     assert not any(mark in reply.text for mark in ("````", "# Query", "# Answer"))
@@ -60,8 +60,8 @@ async def test_every_way_gives_a_clean_and_complete_reply(chat: ChatUrial, way: 
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_users_stop_ends_a_reply(chat: ChatUrial, way: str) -> None:
-    """It is left out of the text, and named in the metadata, though the server met it."""
+async def test_a_stop_string_ends_a_reply(chat: ChatUrial, way: str) -> None:
+    """It is left out of the text and named in the metadata, though the server met it."""
     reply = await ask(chat, way, "Name a fruit.", stop=["a", "e", "i", "o"])
     assert not set("aeio") & set(reply.text)
     assert reply.response_metadata["end_reason"] == "stop_string"
@@ -69,8 +69,8 @@ async def test_the_users_stop_ends_a_reply(chat: ChatUrial, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["invoke", "astream"])
-async def test_the_page_is_computed_once(chat: ChatUrial, way: str) -> None:
-    """The second request finds the page computed, and says so."""
+async def test_the_prefix_is_computed_once(chat: ChatUrial, way: str) -> None:
+    """The second request finds the prompt prefix in the cache, and reports that."""
     await ask(chat, way, QUESTIONS[0])
     reply = await ask(chat, way, QUESTIONS[0])
     assert reply.usage_metadata is not None
@@ -78,7 +78,7 @@ async def test_the_page_is_computed_once(chat: ChatUrial, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["batch", "abatch"])
-async def test_a_batch_has_each_ones_reply_and_usage(chat: ChatUrial, way: str) -> None:
+async def test_a_batch_has_a_reply_and_usage_for_each(chat: ChatUrial, way: str) -> None:
     """Replies come in order, each with its own tokens."""
     if way == "batch":
         replies = await asyncio.to_thread(chat.batch, QUESTIONS)
@@ -91,16 +91,16 @@ async def test_a_batch_has_each_ones_reply_and_usage(chat: ChatUrial, way: str) 
         assert reply.text
 
 
-async def test_seeded_sampling_repeats(chat: ChatUrial) -> None:
-    """Two replies to one request have seeds of their own; sampled text differs from greedy."""
+async def test_samples_of_one_request_differ(chat: ChatUrial) -> None:
+    """Two replies to one request have seeds of their own."""
     result = await chat.agenerate([[HumanMessage("Tell a story.")]], n=2, temperature=1.2, seed=3)
     one, two = result.generations[0]
     assert one.text != two.text
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-async def test_log_probabilities_are_the_texts(chat: ChatUrial, way: str) -> None:
-    """The tokens make up the reply, each with as many alternatives as asked for."""
+async def test_log_probabilities_belong_to_the_text(chat: ChatUrial, way: str) -> None:
+    """The tokens make up the reply, each with as many alternatives as requested."""
     reply = await ask(chat, way, QUESTIONS[1], top_logprobs=2)
     tokens = reply.response_metadata["logprobs"]["content"]
     assert "".join(item["token"] for item in tokens).strip().startswith(reply.text)
@@ -111,15 +111,15 @@ async def test_log_probabilities_are_the_texts(chat: ChatUrial, way: str) -> Non
 def test_one_model_serves_one_event_loop_after_another(
     chat: ChatUrial, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As scripts do with ``asyncio.run``: each loop has connections, and none is missed."""
+    """Each loop of ``asyncio.run`` has its connections, and leaves none open."""
     for _ in range(3):
         assert asyncio.run(chat.ainvoke(QUESTIONS[0])).text
     gc.collect()
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
-def test_the_server_tells_its_window_and_tokens(model: CompletionsServerModel) -> None:
-    """Counts include the begin-of-text token, as the page's will."""
+def test_the_server_reports_its_window_and_tokens(model: CompletionsServerModel) -> None:
+    """Counts include the begin-of-text token, as the prompt's will."""
     assert model.context_window == 2048
     assert model.tokenizer is not None
     assert model.count_tokens("Hello there") == 3
@@ -128,8 +128,8 @@ def test_the_server_tells_its_window_and_tokens(model: CompletionsServerModel) -
 
 
 def test_special_tokens_in_a_message_stay_text(chat: ChatUrial) -> None:
-    """A user who spells out the end-of-text token does not write one, and gets an answer."""
-    if not chat.llm.server().dialect.keeps_text:
+    """A user who spells out the end-of-text token does not inject one."""
+    if not chat.llm.server().dialect.tokenizes_as_text:
         pytest.skip("this kind of server reads special tokens out of texts")
     assert chat.get_num_tokens("<eos>") > 2
     reply = chat.invoke("What is <eos> in a sentence?")
@@ -139,8 +139,8 @@ def test_special_tokens_in_a_message_stay_text(chat: ChatUrial) -> None:
     assert reply.text
 
 
-def test_a_model_it_does_not_serve_is_an_error(server: RunningServer) -> None:
-    """A wrong name is told at the first use, with the names that are right."""
+def test_a_model_that_is_not_served_is_an_error(server: RunningServer) -> None:
+    """An invalid name is reported at the first use, with the valid names."""
     chat = ChatUrial.from_endpoint(server.base_url, "gpt-5", prompt="short")
     with pytest.raises(UnsupportedModelError, match="serves 'gemma'"):
         chat.invoke("Hi")

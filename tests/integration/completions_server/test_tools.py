@@ -1,4 +1,4 @@
-"""Tool calls and typed answers by a real server, which holds its model to their form."""
+"""Tool calls and typed replies of a real server, which constrains them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.server, pytest.mark.model]
 
 
 class GetWeather(BaseModel):
-    """Tell the weather of a city."""
+    """Report the weather of a city."""
 
     city: Literal["Paris", "Rome", "Oslo"]
     unit: Literal["celsius", "fahrenheit"]
@@ -30,18 +30,18 @@ class Capital(BaseModel):
 
 @pytest.fixture
 def chat(server: RunningServer) -> ChatUrial:
-    """A greedy chat model with a short page."""
+    """A greedy chat model with a short prompt."""
     return ChatUrial.from_endpoint(server.base_url, prompt="short", max_tokens=48, timeout=120.0)
 
 
 def is_call(call: Any) -> bool:
-    """Whether a call is a whole and valid one of the tool."""
+    """Return whether a call is a complete and valid one of the tool."""
     return call["name"] == "GetWeather" and bool(GetWeather(**call["args"]))
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "batch"])
-async def test_a_call_that_must_be_made_is_valid(chat: ChatUrial, way: str) -> None:
-    """Its name is the tool's, and its arguments fit the schema; the page's structure stays out."""
+async def test_a_forced_call_is_valid(chat: ChatUrial, way: str) -> None:
+    """Name and arguments match the tool, and no delimiter is in the reply."""
     bound = chat.bind_tools([GetWeather], tool_choice="any")
     question = "What is the weather in Paris?"
     match way:
@@ -63,7 +63,7 @@ async def test_a_call_that_must_be_made_is_valid(chat: ChatUrial, way: str) -> N
     assert reply.usage_metadata["input_tokens"] > 100
 
 
-async def test_whether_to_call_is_the_models_choice(chat: ChatUrial) -> None:
+async def test_the_model_chooses_between_text_and_call(chat: ChatUrial) -> None:
     """It answers in text or calls; either is clean."""
     reply = await chat.bind_tools([GetWeather]).ainvoke("Say hello.")
     assert all(map(is_call, reply.tool_calls))
@@ -72,7 +72,7 @@ async def test_whether_to_call_is_the_models_choice(chat: ChatUrial) -> None:
 
 
 def test_a_result_is_answered(chat: ChatUrial) -> None:
-    """A conversation with a call and its result goes on in text."""
+    """A conversation with a call and its result continues in text."""
     call = {"name": "GetWeather", "args": {"city": "Oslo", "unit": "celsius"}, "id": "1"}
     talk = [
         ("human", "What is the weather in Oslo?"),
@@ -85,14 +85,14 @@ def test_a_result_is_answered(chat: ChatUrial) -> None:
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-def test_typed_answers(chat: ChatUrial, method: str) -> None:
-    """The answer is an object of the class that was asked for."""
+def test_typed_replies(chat: ChatUrial, method: str) -> None:
+    """The reply is an object of the requested class."""
     typed = chat.with_structured_output(Capital, method=method)
     assert isinstance(typed.invoke("What is the capital of France?"), Capital)
 
 
-async def test_llama_index_by_the_same_server(server: RunningServer) -> None:
-    """Its LLM class answers, streams and fills in classes as well."""
+async def test_llamaindex_with_the_same_server(server: RunningServer) -> None:
+    """Its LLM class completes, streams and fills in classes."""
     llm = UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=24, timeout=120.0)
     assert llm.complete("Name a fruit.").text
     assert (await llm.acomplete("Name a fruit.")).text

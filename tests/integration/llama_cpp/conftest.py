@@ -21,5 +21,5 @@ def llama() -> Generator[LlamaCppModel]:
 
 @pytest.fixture
 def chat(llama: LlamaCppModel) -> UrialChat:
-    """The chat over it, with a short page."""
+    """A chat with it and a short prompt."""
     return UrialChat(llama, load_prompt("short"))

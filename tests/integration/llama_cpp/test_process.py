@@ -1,4 +1,4 @@
-"""llama.cpp in this process: loading, files that are wrong, signals, threads, the end."""
+"""llama.cpp in this process: loading, invalid files, signals, threads, memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from urial_core.backends.llama_cpp import LlamaCppModel
-from urial_core.backends.llama_cpp.private_server import PrivateServer, ServerSettings
+from urial_core.backends.llama_cpp.private_server import PrivateServer
 from urial_core.demo import demo_model_file
 from urial_core.errors import ModelLoadError, ParameterError
 
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.model
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process of its own."""
+    """Run Python code in a subprocess."""
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False
     )
 
 
-def test_neither_torch_nor_transformers() -> None:
-    """A GGUF file answers through LangChain with neither torch nor transformers loaded."""
+def test_neither_torch_nor_transformers_is_imported() -> None:
+    """A GGUF file answers through LangChain without either."""
     done = run(
         "import sys\n"
         "from langchain_urial import ChatUrial\n"
@@ -43,8 +43,8 @@ def test_neither_torch_nor_transformers() -> None:
     assert done.stderr == ""
 
 
-def test_ctrl_c_stays_pythons() -> None:
-    """With a model loaded, Ctrl-C is still a KeyboardInterrupt, and the process ends by itself."""
+def test_ctrl_c_still_interrupts_python() -> None:
+    """With a model loaded, Ctrl-C is a KeyboardInterrupt, and the process ends normally."""
     done = run(
         "import os, signal, time\n"
         "from urial_core.backends.llama_cpp import LlamaCppModel\n"
@@ -62,33 +62,31 @@ def test_ctrl_c_stays_pythons() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"safetensors", b"GGUF\x03\x00\x00\x00nothing more"])
-def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
-    """A file that is empty, of another kind or damaged is an error that names it."""
+def test_an_invalid_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """An empty, foreign or damaged file is an error that names it."""
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelLoadError, match=r"model\.gguf"):
         LlamaCppModel(path).load()
 
 
-def test_no_file(tmp_path: Path) -> None:
-    """A file that is not there is an error that says so."""
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """The error says that there is no such file."""
     with pytest.raises(ModelLoadError, match="No such file"):
         LlamaCppModel(tmp_path / "none.gguf").load()
 
 
 @pytest.mark.parametrize("params", [{"no_such_thing": 1}, {"n_batch": "many"}])
-def test_parameters_of_llama_cpp(params: dict[str, object]) -> None:
-    """A parameter that llama.cpp does not have, or of another type, is named."""
+def test_invalid_parameters_of_llama_cpp_are_errors(params: dict[str, object]) -> None:
+    """An unknown parameter, or one of another type, is named."""
     with pytest.raises(ParameterError, match=next(iter(params))):
         LlamaCppModel(demo_model_file(), params=params).load()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such sockets or modes")
-def test_nobody_else_can_ask() -> None:
-    """The server listens in a folder that only this user can open; closed, the folder is gone."""
-    server = PrivateServer(
-        ServerSettings(path=str(demo_model_file()), n_ctx=512, n_parallel=1, n_threads=1)
-    )
+def test_the_server_is_private() -> None:
+    """It listens in a folder that only this user can open; closed, it removes the folder."""
+    server = PrivateServer(str(demo_model_file()), n_ctx=512, n_parallel=1, n_threads=1)
     assert server.uds is not None
     folder = Path(server.uds).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -97,21 +95,21 @@ def test_nobody_else_can_ask() -> None:
 
 
 def test_memory_is_freed() -> None:
-    """A model that nobody holds is unloaded; a closed one is loaded again when it is asked."""
+    """A model without references is unloaded; a closed one is loaded again when used."""
     model = LlamaCppModel(demo_model_file(), n_ctx=512, n_parallel=1)
     count = model.count_tokens("one two three")
     model.close()
     assert model.count_tokens("one two three") == count
-    closing = model._closing
-    assert closing.alive
+    finalizer = model._finalizer
+    assert finalizer.alive
     del model
     gc.collect()
-    assert not closing.alive
+    assert not finalizer.alive
 
 
-def test_settings_are_pickled() -> None:
-    """A pickled model is one of the same settings, with nothing loaded."""
+def test_models_can_be_pickled() -> None:
+    """The copy has the same settings and nothing loaded."""
     model = LlamaCppModel(demo_model_file(), n_ctx=512, n_parallel=1)
-    again = pickle.loads(pickle.dumps(model))
+    again = pickle.loads(pickle.dumps(model))  # noqa: S301 - just made
     assert again.cache_key == model.cache_key
     assert again.known_context_window is None

@@ -1,4 +1,4 @@
-"""llama.cpp in this process: replies, many at once, forms, leaving."""
+"""llama.cpp in this process: replies, concurrency, constraints, early closing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
-from urial_core.backends.completions_server.exchange import Ask, Exchange
+from urial_core.backends.completions_server.discovery import Exchange, HttpRequest
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.completion import CompletionRequest
 from urial_core.errors import ContextOverflowError
@@ -25,18 +25,18 @@ pytestmark = pytest.mark.model
 QUESTION = "What do bees do all day?"
 
 
-def greedy(**said: object) -> GenerationParameters:
-    """Parameters that draw nothing."""
-    return GenerationParameters(**{"temperature": 0.0, "max_tokens": 32, **said})  # type: ignore[arg-type]
+def greedy(**options: object) -> GenerationParameters:
+    """Return greedy parameters."""
+    return GenerationParameters(**{"temperature": 0.0, "max_tokens": 32, **options})  # type: ignore[arg-type]
 
 
-def asked(chat: UrialChat, question: str = QUESTION, **said: object) -> CompletionRequest:
-    """A request of one question."""
-    return chat.request([Message("user", question)], greedy(**said))
+def asked(chat: UrialChat, question: str = QUESTION, **options: object) -> CompletionRequest:
+    """Return a request of one question."""
+    return chat.request([Message("user", question)], greedy(**options))
 
 
 def answered(chat: UrialChat, request: CompletionRequest) -> Reply:
-    """Its reply."""
+    """Return the reply to a request."""
     return chat.reply([request])[0]
 
 
@@ -52,8 +52,8 @@ def test_a_reply_ends_by_itself(chat: UrialChat) -> None:
     assert 0 < reply.end.usage.output_tokens < 200
 
 
-async def test_streams_are_the_reply(chat: UrialChat) -> None:
-    """Streamed, blocking or not, the pieces are several and make up the whole reply."""
+async def test_streams_add_up_to_the_reply(chat: UrialChat) -> None:
+    """Sync or async, several chunks make up the whole reply."""
     whole = answered(chat, asked(chat))
     pieces = [e for e in chat.stream(asked(chat)) if isinstance(e, TextDelta)]
     assert len(pieces) > 2
@@ -63,8 +63,8 @@ async def test_streams_are_the_reply(chat: UrialChat) -> None:
     assert isinstance(events[-1], ReplyEnd)
 
 
-def test_limits_and_stops(chat: UrialChat) -> None:
-    """A reply ends at the caller's stop string, left out, and at max_tokens, with the reason."""
+def test_limits_and_stop_strings(chat: UrialChat) -> None:
+    """A reply ends at a stop string, left out, and at max_tokens, with the reason."""
     whole = answered(chat, asked(chat)).text
     stop = whole.split()[2]
     stopped = answered(chat, asked(chat, stop=(stop,)))
@@ -77,7 +77,7 @@ def test_limits_and_stops(chat: UrialChat) -> None:
 
 
 def test_log_probabilities(chat: UrialChat) -> None:
-    """Each token of the text has its log-probability, and the most probable ones beside it."""
+    """Each token of the text has its log-probability and the most probable alternatives."""
     reply = answered(chat, asked(chat, logprobs=3, repetition_penalty=1.0))
     assert "".join(token.token for token in reply.logprobs).strip() == reply.text
     for token in reply.logprobs:
@@ -85,8 +85,8 @@ def test_log_probabilities(chat: UrialChat) -> None:
         assert max(value for _, value in token.top) == pytest.approx(token.logprob, abs=1e-4)
 
 
-async def test_the_page_is_warm_in_every_slot(llama: LlamaCppModel) -> None:
-    """Of many requests at once, each finds the constant page computed, the first ones too."""
+async def test_the_prefix_is_cached_in_every_slot(llama: LlamaCppModel) -> None:
+    """Of many concurrent requests, each finds the prompt prefix, the first ones too."""
     prompt = load_prompt("rag")
     chat = UrialChat(llama, prompt)
     requests = [asked(chat, f"Tell me about the number {n}.", max_tokens=8) for n in range(8)]
@@ -96,27 +96,27 @@ async def test_the_page_is_warm_in_every_slot(llama: LlamaCppModel) -> None:
 
 
 def test_a_batch_comes_in_order(chat: UrialChat) -> None:
-    """A batch of more requests than slots is answered whole, in its order."""
+    """A batch of more requests than slots is answered completely, in its order."""
     questions = [f"Say the word {word}." for word in ("apple", "river", "stone", "cloud", "lamp")]
     replies = chat.reply([asked(chat, question) for question in questions])
     alone = [answered(chat, asked(chat, question)) for question in questions]
     assert len(replies) == len(questions)
-    # Rounding differs with the batch, so that later words may; what was asked shows all the same.
+    # Rounding depends on the batch and may change later words; the first shows the question.
     assert [r.text.split()[0] for r in replies] == [r.text.split()[0] for r in alone]
 
 
 def busy_slots(llama: LlamaCppModel) -> int:
-    """How many slots write a reply, as llama.cpp itself says."""
+    """Return how many slots are busy, as llama.cpp reports it."""
 
-    def ask() -> Exchange[int]:
-        slots = yield Ask("http://localhost/slots")
+    def count() -> Exchange[int]:
+        slots = yield HttpRequest(None, "http://localhost/slots")
         return sum(slot["is_processing"] for slot in slots)
 
-    return llama._loaded()._connection.run(ask())
+    return llama._loaded()._connection.run(count())
 
 
-def test_leaving_a_stream_stops_the_model(llama: LlamaCppModel, chat: UrialChat) -> None:
-    """A stream that is left frees its slot long before its text would have ended."""
+def test_closing_a_stream_early_stops_the_model(llama: LlamaCppModel, chat: UrialChat) -> None:
+    """Its slot is free long before its text would have ended."""
     start = time.monotonic()
     stream = chat.stream(
         chat.plain_request("The sea was", GenerationParameters(temperature=1.0, max_tokens=1500))
@@ -125,7 +125,7 @@ def test_leaving_a_stream_stops_the_model(llama: LlamaCppModel, chat: UrialChat)
     assert busy_slots(llama) == 1
     stream.close()
     while busy_slots(llama):
-        assert time.monotonic() - start < 10  # 1,500 tokens take longer on the machines of today
+        assert time.monotonic() - start < 10  # 1,500 tokens take longer
         time.sleep(0.1)
 
 
@@ -140,8 +140,8 @@ SCHEMA = {
 }
 
 
-def test_json_is_held_to_its_schema(chat: UrialChat) -> None:
-    """A reply with a form is one line of JSON that fits the schema, spaced as was promised."""
+def test_json_is_constrained_to_its_schema(chat: UrialChat) -> None:
+    """A typed reply is one line of JSON that matches the schema, with the promised spaces."""
     request = chat.request(
         [Message("user", "Tell me about a place.")],
         greedy(max_tokens=120),
@@ -154,8 +154,8 @@ def test_json_is_held_to_its_schema(chat: UrialChat) -> None:
     assert reply.text == json.dumps(value, ensure_ascii=False)
 
 
-def test_schemas_that_cannot_be_enforced_are_named(llama: LlamaCppModel) -> None:
-    """A keyword that cannot be enforced is refused with its place, before the model runs."""
+def test_a_schema_that_cannot_be_enforced_is_refused(llama: LlamaCppModel) -> None:
+    """The error names the keyword's place, before the model runs."""
     schema = JsonSchema.of({"type": "object", "properties": {"a": {"not": {"type": "string"}}}})
     with pytest.raises(UnsupportedSchemaError, match="#/properties/a"):
         llama.features.enforces(schema)
@@ -170,7 +170,7 @@ def test_schemas_that_cannot_be_enforced_are_named(llama: LlamaCppModel) -> None
     ).filter(lambda o: not any(a != b and b.startswith(a) for a in o for b in o))
 )
 def test_a_choice_is_scored(llama: LlamaCppModel, chat: UrialChat, options: list[str]) -> None:
-    """A choice is the option with the highest log-probability of all that are reported."""
+    """A choice is the option with the highest of all reported log-probabilities."""
     request = replace(asked(chat), constraint=Choice(tuple(options)))
     [completion] = llama.complete([request])
     [token] = completion.logprobs
@@ -178,12 +178,12 @@ def test_a_choice_is_scored(llama: LlamaCppModel, chat: UrialChat, options: list
     assert completion.text == max(token.top, key=lambda pair: pair[1])[0]
 
 
-def test_a_page_that_does_not_fit(chat: UrialChat) -> None:
-    """What does not fit a slot's window is an error with both numbers, before the model runs."""
+def test_a_prompt_beyond_the_window_is_an_error(chat: UrialChat) -> None:
+    """The error has both numbers, and comes before the model runs."""
     with pytest.raises(ContextOverflowError, match="2048"):
         asked(chat, "word " * 3000)
 
 
 def test_special_tokens_in_a_text_stay_text(llama: LlamaCppModel) -> None:
-    """Text that spells a special token is no such token."""
+    """Text that spells a special token is not that token."""
     assert llama.count_tokens("<eos>") > llama.count_tokens("a")

@@ -53,11 +53,11 @@ def shown(console: Console) -> str:
 def test_demo(cache: Path) -> None:
     """Announce the demo model's conversion the first time only."""
     first, later = console(), console()
-    _, description = load_model(None, {"engine": "transformers"}, first)
+    _, description = load_model(None, {"backend": "transformers"}, first)
     assert description == "demo.gguf · bfloat16, the fastest here · CPU, 2 threads"
     assert "Converting demo.gguf, once" in shown(first)
     (cache / "models" / "demo-0123456789ab").mkdir(parents=True)
-    load_model(None, {"engine": "transformers"}, later)
+    load_model(None, {"backend": "transformers"}, later)
     assert shown(later) == "Loading demo.gguf\n"
 
 

@@ -75,7 +75,7 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
     )
     run_urial("chat", *arguments.split(), stdin="Hi\n", model=model)
     options = {"dtype": "float32", "device_map": "cpu", "trust_remote_code": True}
-    assert loaded == [("m", {"engine": "transformers", **options})]
+    assert loaded == [("m", {"backend": "transformers", **options})]
     parameters = model.requests[0].parameters
     assert (parameters.max_tokens, parameters.temperature, parameters.seed) == (7, 0.5, 3)
     assert "Rules" in model.requests[0].prompt

@@ -1,4 +1,4 @@
-"""What the tests of completions servers share: no network, and nothing of the user's own keys."""
+"""Fixtures of the completions server tests: no network, and fake API keys in the environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `fake_server`, which all files share
+sys.path.insert(0, str(Path(__file__).parent))  # for `fake_server`
 
 
 @pytest.fixture(autouse=True)

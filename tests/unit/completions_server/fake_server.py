@@ -1,4 +1,4 @@
-"""Servers that exist in memory only and answer as the real ones were seen to."""
+"""Fake servers in memory that answer as real ones were observed to."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ PROMPT = Prompt(name="tests", instruction="Answer.")
 def request_for(
     text: str = "Hi", *, constraint: Constraint | None = None, **parameters: Any
 ) -> CompletionRequest:
-    """A request whose page holds the text."""
+    """Return a request of one user message."""
     request = compose(PROMPT, [Message("user", text)], GenerationParameters(**parameters))
     return replace(request, constraint=constraint)
 
 
-async def asked(
+async def chunks_from(
     model: CompletionsServerModel, way: str, request: CompletionRequest
 ) -> list[CompletionChunk]:
-    """The chunks of a request made in one of the ``WAYS``."""
+    """Return the chunks of a request, sent by one of the ``WAYS``."""
     match way:
         case "complete":
             return model.complete([request])
@@ -51,8 +51,8 @@ async def asked(
 
 
 @dataclass
-class Seen:
-    """A request as the server got it."""
+class ReceivedRequest:
+    """A request as the server received it."""
 
     method: str
     path: str
@@ -61,7 +61,7 @@ class Seen:
 
 
 class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body of a streamed answer; an error among the pieces is raised in its place."""
+    """The body of a streamed response; an error among the pieces is raised in its place."""
 
     def __init__(self, pieces: Sequence[bytes | Exception]) -> None:
         self.pieces = pieces
@@ -87,12 +87,12 @@ class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 def event(data: Any) -> bytes:
-    """One event of a stream."""
+    """Return one server-sent event."""
     return f"data: {data if isinstance(data, str) else json.dumps(data)}\n\n".encode()
 
 
 def piece(text: str, finish: str | None = None, **more: Any) -> bytes:
-    """The event that brings a piece of text."""
+    """Return the event for a piece of text."""
     return event({"choices": [{"index": 0, "text": text, "finish_reason": finish}], **more})
 
 
@@ -102,22 +102,22 @@ Answer = Callable[[Any], Any]
 
 
 class FakeServer:
-    """Answers as one kind of server does; what continues a page is up to the test.
+    """A fake server of one kind, whose completions are up to the test.
 
-    ``answer`` gets the body of a request for a completion and returns the answer's JSON, a
-    ``Pieces``, a whole ``httpx.Response``, or an exception to be raised.
+    ``answer`` takes the body of a request for a completion and returns the response's JSON, a
+    ``Pieces``, an ``httpx.Response``, or an exception to be raised.
     """
 
     def __init__(self, kind: str, answer: Answer | None = None) -> None:
         self.kind = kind
-        self.answer = answer or self.plainly
-        self.seen = list[Seen]()
+        self.answer = answer or self.echo_query
+        self.received = list[ReceivedRequest]()
         self.overrides = dict[str, Any]()
         self.vocabulary = list[str]()
         self.tokenizes = kind != "generic"
 
     def model(self, **options: Any) -> CompletionsServerModel:
-        """A model that talks to this server."""
+        """Return a model of this server."""
         transport = httpx.MockTransport(self.handle)
         options = {"base_url": "http://server.test/v1", "max_retries": 0, **options}
         return CompletionsServerModel(
@@ -128,18 +128,18 @@ class FakeServer:
 
     @property
     def completions(self) -> list[Any]:
-        """The bodies of the requests for completions."""
-        return [seen.body for seen in self.seen if seen.path == "/v1/completions"]
+        """The bodies of the completion requests."""
+        return [request.body for request in self.received if request.path == "/v1/completions"]
 
     @property
     def paths(self) -> list[str]:
-        """What was asked for, in order."""
-        return [seen.path for seen in self.seen]
+        """The requested paths, in order."""
+        return [request.path for request in self.received]
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else None
         path = request.url.raw_path.decode()
-        self.seen.append(Seen(request.method, path, body, request.headers))
+        self.received.append(ReceivedRequest(request.method, path, body, request.headers))
         if path in self.overrides:
             return _response(self.overrides[path])
         match path:
@@ -164,9 +164,9 @@ class FakeServer:
         self.vocabulary += [word for word in dict.fromkeys(words) if word not in self.vocabulary]
         return [BEGIN] * begins + [10 + self.vocabulary.index(word) for word in words]
 
-    def text_of(self, page: str | list[int]) -> str:
-        """A page that may have come as tokens."""
-        return page if isinstance(page, str) else "".join(map(self._word, page))
+    def text_of(self, prompt: str | list[int]) -> str:
+        """Return the text of a prompt, which may be token ids."""
+        return prompt if isinstance(prompt, str) else "".join(map(self._word, prompt))
 
     def _word(self, token: int) -> str:
         return "" if token == BEGIN else self.vocabulary[token - 10]
@@ -180,28 +180,27 @@ class FakeServer:
                 entry |= {"owned_by": "llamacpp", "aliases": ["base", "other"], "meta": {}}
         return {"object": "list", "data": [entry]}
 
-    def plainly(self, body: Any) -> Any:
-        """Say which page it was, then its end."""
+    def echo_query(self, body: Any) -> Any:
+        """Return the query of each prompt as its completion."""
         prompt = body["prompt"]
-        pages = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
-        pages = [self.text_of(page) for page in pages]
+        prompts = [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else prompt
         choices = [
-            {"index": number, "text": f"re: {query_of(page)}", "finish_reason": "stop"}
-            for number, page in enumerate(pages)
+            {"index": index, "text": f"re: {query_of(self.text_of(each))}", "finish_reason": "stop"}
+            for index, each in enumerate(prompts)
         ]
-        usage = {"prompt_tokens": 10 * len(pages), "completion_tokens": 3 * len(pages)}
+        usage = {"prompt_tokens": 10 * len(prompts), "completion_tokens": 3 * len(prompts)}
         return {"object": "text_completion", "choices": choices, "usage": usage}
 
 
-def query_of(page: str) -> str:
-    """The question on a page of ``request_for``; of another page, all of it."""
-    return page.rsplit("# Query:\n````\n", 1)[-1].split("\n````", 1)[0]
+def query_of(prompt: str) -> str:
+    """Return the query in a prompt of ``request_for``; of another prompt, all of it."""
+    return prompt.rsplit("# Query:\n````\n", 1)[-1].split("\n````", 1)[0]
 
 
 def _response(answer: Any) -> httpx.Response:
     if isinstance(answer, Exception):
         raise answer
-    if isinstance(answer, httpx.Response):  # a fresh one, since each can be read but once
+    if isinstance(answer, httpx.Response):  # a copy, since each can be read only once
         return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
     if isinstance(answer, Pieces):
         return httpx.Response(200, stream=answer, headers={"content-type": "text/event-stream"})
@@ -209,5 +208,5 @@ def _response(answer: Any) -> httpx.Response:
 
 
 def refusal(status: int, **error: Any) -> httpx.Response:
-    """An answer that says no, to be asked again soon if at all."""
+    """Return an error response that allows a retry at once."""
     return httpx.Response(status, json={"error": error}, headers={"retry-after-ms": "1"})

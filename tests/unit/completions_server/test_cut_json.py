@@ -1,4 +1,4 @@
-"""Constrained JSON that ``max_tokens`` cut: it is made whole."""
+"""Closing constrained JSON that ``max_tokens`` cut."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from fake_server import DONE, WAYS, FakeServer, Pieces, asked, piece, request_for
+from fake_server import DONE, WAYS, FakeServer, Pieces, chunks_from, piece, request_for
 from jsonschema import validate
 
 from urial_core.backends.completions_server import DIALECTS, completion_of
@@ -34,7 +34,7 @@ CALL = {
     "additionalProperties": False,
     "$defs": {"line": {"enum": ["tea", "teapot"]}},
 }
-FITTING = [
+VALID = [
     (
         CALL,
         (
@@ -47,17 +47,17 @@ FITTING = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "text"), FITTING)
-def test_wherever_it_is_cut_it_becomes_whole(schema: dict[str, Any], text: str) -> None:
-    """Every beginning of a value that fits is made one that fits."""
+@pytest.mark.parametrize(("schema", "text"), VALID)
+def test_json_is_closed_wherever_it_is_cut(schema: dict[str, Any], text: str) -> None:
+    """Every prefix of a valid value becomes a valid value."""
     for size in range(len(text) + 1):
         whole = text[:size] + rest_of(text[:size], JsonSchema.of(schema))
         validate(json.loads(whole), schema)
 
 
-def test_what_is_whole_gets_nothing() -> None:
-    """A value that was finished with the last token stays as it is."""
-    for schema, text in FITTING:
+def test_a_complete_value_stays_as_it_is() -> None:
+    """A value that ended with the last token is not changed."""
+    for schema, text in VALID:
         assert rest_of(text, JsonSchema.of(schema)) == ""
 
 
@@ -69,28 +69,28 @@ def test_what_is_whole_gets_nothing() -> None:
         ({"type": "string", "pattern": "(?=x)"}, '"'),
     ],
 )
-def test_what_does_not_fit_is_left(schema: dict[str, Any], text: str) -> None:
-    """A server that did not hold to the schema, or a schema that is not known, gets no rest."""
+def test_an_invalid_prefix_is_not_closed(schema: dict[str, Any], text: str) -> None:
+    """Text that the schema does not allow, or an unsupported schema, is left alone."""
     assert rest_of(text, JsonSchema.of(schema)) == ""
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_cut_completion_is_whole(kind: str, way: str) -> None:
-    """Its last chunk brings the rest, and still says why the server stopped."""
+async def test_a_cut_completion_is_closed(kind: str, way: str) -> None:
+    """Its last chunk has the rest, and still the server's finish reason."""
     pieces = ['{"a":', ' "cat to cat to c']
-    answer = {"choices": [{"index": 0, "text": "".join(pieces), "finish_reason": "length"}]}
+    response = {"choices": [{"index": 0, "text": "".join(pieces), "finish_reason": "length"}]}
     stream = [piece(pieces[0]), piece(pieces[1], "length"), DONE]
-    fake_server = FakeServer(kind, lambda body: Pieces(stream) if body.get("stream") else answer)
+    fake_server = FakeServer(kind, lambda body: Pieces(stream) if body.get("stream") else response)
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
-    request = request_for(constraint=JsonSchema.of(schema).closed)
-    chunks = await asked(fake_server.model(), way, request)
+    request = request_for(constraint=JsonSchema.of(schema).with_additional_properties_forbidden())
+    chunks = await chunks_from(fake_server.model(), way, request)
     assert "".join(chunk.text for chunk in chunks) == '{"a": "cat to cat to c"}'
     assert chunks[-1].finish == "length"
 
 
-def test_what_ended_by_itself_is_left() -> None:
-    """Only what was cut is completed: an engine that stops early is not covered up."""
+def test_a_completion_that_ended_by_itself_is_not_closed() -> None:
+    """An engine that stops too early is not covered up."""
     request = request_for(constraint=JsonSchema.of({"type": "object"}))
-    answer = {"choices": [{"index": 0, "text": '{"a": ', "finish_reason": "stop"}]}
-    assert completion_of(answer, request, DIALECTS["vllm"]).text == '{"a": '
+    response = {"choices": [{"index": 0, "text": '{"a": ', "finish_reason": "stop"}]}
+    assert completion_of(response, request, DIALECTS["vllm"]).text == '{"a": '

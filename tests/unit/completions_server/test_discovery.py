@@ -1,4 +1,4 @@
-"""What a server is, what it serves, and what is never sent to it."""
+"""Detection of servers, their models, and the secrets that are never sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fake_server import (
     WAYS,
     WINDOW,
     FakeServer,
-    asked,
+    chunks_from,
     refusal,
     request_for,
 )
@@ -32,11 +32,11 @@ from urial_core.errors import (
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["sync", "async"])
-async def test_a_server_is_asked_once_what_it_is(kind: str, way: str) -> None:
-    """The first use finds out kind, model, window and tokenizer; later ones ask no more."""
+async def test_a_server_is_detected_once(kind: str, way: str) -> None:
+    """The first use detects dialect, model, window and tokenizer; later ones send nothing."""
     fake_server = FakeServer(kind)
     model = fake_server.model()
-    assert fake_server.seen == []
+    assert fake_server.received == []
     if way == "sync":
         server = model.server()
     else:
@@ -57,32 +57,32 @@ async def test_a_server_is_asked_once_what_it_is(kind: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
-def test_tokens_are_the_servers(kind: str) -> None:
-    """Texts are counted with the server's tokenizer, each text once."""
+def test_tokens_are_counted_by_the_server(kind: str) -> None:
+    """Each text is sent to the server's tokenizer once."""
     fake_server = FakeServer(kind)
     model = fake_server.model()
     assert [model.count_tokens("one two three") for _ in range(3)] == [4, 4, 4]
     assert model.tokenizer is not None
     ids = model.tokenizer("one two three")
     assert (len(ids), ids[0]) == (4, BEGIN)
-    bodies = [seen.body for seen in fake_server.seen if seen.path == "/tokenize"]
-    assert len(bodies) == 2  # one of them found out that there is a tokenizer
+    bodies = [request.body for request in fake_server.received if request.path == "/tokenize"]
+    assert len(bodies) == 2  # one of them detected the tokenizer
     assert bodies[1]["content" if kind == "llama.cpp" else "prompt"] == "one two three"
 
 
-def test_a_chat_model_asks_only_for_a_name_that_is_missing() -> None:
-    """With the model's name, nothing is sent before the first call; without, it is asked for."""
+def test_a_chat_model_requests_only_a_missing_name() -> None:
+    """With a model name, nothing is sent before the first call; without, the name is requested."""
     fake_server = FakeServer("vllm")
     chat = ChatUrial(llm=fake_server.model(model="base"), prompt=PROMPT)
     assert chat.model_name == "base"
     assert repr(chat._identifying_params)
-    assert fake_server.seen == []
+    assert fake_server.received == []
     assert ChatUrial(llm=fake_server.model(), prompt=PROMPT).model_name == "base"
     assert fake_server.completions == []
 
 
-def test_a_call_may_name_another_model_of_the_server() -> None:
-    """``model=`` reaches the server and the metadata, over the same connections."""
+def test_a_call_can_use_another_model_of_the_server() -> None:
+    """``model=`` reaches the server and the metadata, through the same connections."""
     fake_server = FakeServer("generic")
     chat = ChatUrial(llm=fake_server.model(model="base"), prompt=PROMPT)
     for _ in range(2):
@@ -96,7 +96,7 @@ def test_a_call_may_name_another_model_of_the_server() -> None:
 
 
 def test_from_endpoint_sets_up_the_server() -> None:
-    """URL, model, key, time limit and retries reach the model; the rest are fields."""
+    """URL, model, key, timeout and retries reach the server's model; the rest are fields."""
     chat = ChatUrial.from_endpoint(
         "http://server.test", "m", api_key="sk-secret", timeout=7.5, max_retries=4, max_tokens=9
     )
@@ -106,36 +106,35 @@ def test_from_endpoint_sets_up_the_server() -> None:
     assert (chat.timeout, chat.max_retries, chat.max_tokens, chat.model_name) == (7.5, 4, 9, "m")
     shown = (repr(chat), str(chat.asdict()), chat._get_llm_string(), repr(chat.llm))
     assert [text for text in shown if "sk-secret" in text] == []
-    again = pickle.loads(pickle.dumps(chat))
+    again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - just made
     assert again.llm._connection._endpoint == endpoint
 
 
-def test_without_a_tokenizer_counts_are_careful_guesses() -> None:
-    """A server that keeps its tokenizer to itself gives guesses, which say that they are."""
+def test_without_a_tokenizer_counts_are_estimates() -> None:
+    """Counts are estimated for a server that offers no tokenizer."""
     fake_server = FakeServer("vllm")
     fake_server.tokenizes = False
     model = fake_server.model()
-    assert not model.tokenizer is not None
     assert model.tokenizer is None
     assert model.count_tokens("abcdef") == 3
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_a_model_the_server_does_not_serve_is_an_error(kind: str) -> None:
-    """llama.cpp would answer to any name, and replies would carry a wrong one."""
-    with pytest.raises(UnsupportedModelError, match=r"serves 'base', and not 'gpt'"):
+    """llama.cpp would answer to any name, and replies would carry an invalid one."""
+    with pytest.raises(UnsupportedModelError, match=r"model is 'gpt'.*serves 'base'"):
         FakeServer(kind).model(model="gpt").server()
 
 
-def test_names_that_the_server_knows_are_kept() -> None:
-    """An alias is sent as it was given; a generic server decides for itself."""
+def test_aliases_and_unlisted_names_are_sent() -> None:
+    """An alias is sent as it was given; a generic server decides about other names itself."""
     assert FakeServer("llama.cpp").model(model="other").server().model == "other"
     assert FakeServer("generic").model(model="unlisted").server().model == "unlisted"
 
 
 @pytest.mark.parametrize("models", [{"data": []}, "<html>", [1], refusal(404)])
-def test_a_server_that_names_no_model_needs_to_be_told(models: object) -> None:
-    """Without a list of models, the name must be given, and then is enough."""
+def test_a_server_without_a_list_of_models_needs_a_name(models: object) -> None:
+    """Without a list of models, the name must be given, and is enough."""
     fake_server = FakeServer("generic")
     fake_server.overrides["/v1/models"] = models
     with pytest.raises(UnsupportedModelError, match="pass model="):
@@ -143,17 +142,17 @@ def test_a_server_that_names_no_model_needs_to_be_told(models: object) -> None:
     assert fake_server.model(model="m").server().model == "m"
 
 
-def test_of_several_models_one_must_be_named() -> None:
-    """A generic server's first model is no choice of the user's."""
+def test_one_of_several_models_must_be_named() -> None:
+    """A generic server's first model is not taken for the user's choice."""
     fake_server = FakeServer("generic")
     fake_server.overrides["/v1/models"] = {"data": [{"id": "davinci"}, {"id": "babbage"}]}
-    with pytest.raises(UnsupportedModelError, match=r"2 models .'davinci', 'babbage'"):
+    with pytest.raises(UnsupportedModelError, match=r"model is None.*serves 'davinci', 'babbage'"):
         fake_server.model().server()
     assert fake_server.model(model="babbage").server().model == "babbage"
 
 
-def test_a_server_that_is_still_loading_is_asked_again() -> None:
-    """What cannot be found out now is not guessed, and not remembered."""
+def test_a_server_that_is_still_loading_is_detected_later() -> None:
+    """A failed detection is neither guessed nor cached."""
     fake_server = FakeServer("llama.cpp")
     model = fake_server.model()
     fake_server.overrides["/v1/models"] = refusal(503, message="Loading model")
@@ -164,8 +163,8 @@ def test_a_server_that_is_still_loading_is_asked_again() -> None:
     assert model.server().dialect.name == "llama.cpp"
 
 
-def test_what_is_said_goes_before_what_is_found() -> None:
-    """A dialect or window that was given is not asked for."""
+def test_given_settings_take_precedence() -> None:
+    """A dialect or context window that was given overrides detection."""
     fake_server = FakeServer("generic")
     model = fake_server.model(dialect="vllm", context_window=99)
     assert (model.server().dialect.name, model.context_window) == ("vllm", 99)
@@ -176,7 +175,7 @@ def test_what_is_said_goes_before_what_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "asked"),
+    ("url", "path"),
     [
         ("http://server.test", "/v1/models"),
         ("http://server.test/", "/v1/models"),
@@ -184,71 +183,73 @@ def test_what_is_said_goes_before_what_is_found() -> None:
         ("http://server.test/api/v3", "/api/v3/models"),
     ],
 )
-def test_a_url_without_a_path_gets_the_usual_one(url: str, asked: str) -> None:
-    """``/v1`` is where servers have this API; another path is kept."""
+def test_a_url_without_a_path_gets_v1(url: str, path: str) -> None:
+    """``/v1`` is the usual path of this API; another path is kept."""
     fake_server = FakeServer("vllm")
     fake_server.overrides["/api/v3/models"] = {"data": [{"id": "m"}]}
     fake_server.model(base_url=url).server()
-    assert fake_server.paths[0] == asked
+    assert fake_server.paths[0] == path
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "/v1"])
-def test_what_is_no_url_is_refused(url: str) -> None:
-    """The message says what is wanted."""
+def test_an_invalid_url_is_refused(url: str) -> None:
+    """The error says which form is wanted."""
     with pytest.raises(ParameterError, match="base_url is "):
         CompletionsServerModel(url)
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_key_goes_to_the_server_and_nowhere_else(way: str) -> None:
-    """It is in the header only: in no text form, no cache_key and no error."""
-    fake_server = FakeServer("vllm", lambda _: refusal(401, message="wrong key sk-secret"))
+async def test_the_key_is_sent_to_the_server_only(way: str) -> None:
+    """It is in the header only: not in a repr, the cache key or an error."""
+    fake_server = FakeServer("vllm", lambda _: refusal(401, message="invalid key sk-secret"))
     model = fake_server.model(api_key="sk-secret")
     with pytest.raises(ServerError, match="api_key=") as caught:
-        await asked(model, way, request_for())
-    assert {seen.headers["authorization"] for seen in fake_server.seen} == {"Bearer sk-secret"}
+        await chunks_from(model, way, request_for())
+    assert {request.headers["authorization"] for request in fake_server.received} == {
+        "Bearer sk-secret"
+    }
     shown = (repr(model), str(model.cache_key), str(caught.value), repr(model._connection))
     assert [text for text in shown if "sk-secret" in text] == []
 
 
-async def test_the_users_key_for_openai_goes_to_no_other_server() -> None:
+async def test_openai_keys_of_the_environment_are_not_sent() -> None:
     """Without a key none is sent, whatever the environment holds."""
     fake_server = FakeServer("vllm")
     model = fake_server.model()
     for way in ("complete", "acomplete"):
-        await asked(model, way, request_for())
-    sent = " ".join(str(seen.headers.raw) for seen in fake_server.seen)
+        await chunks_from(model, way, request_for())
+    sent = " ".join(str(request.headers.raw) for request in fake_server.received)
     assert "the-users-own" not in sent
     assert "authorization" not in sent.lower()
 
 
 def test_a_login_in_the_url_is_not_shown() -> None:
-    """It is no part of the cache_key, which goes into cache keys."""
+    """It is left out of the repr and the cache key."""
     model = CompletionsServerModel("http://ann:secret@server.test/v1", "m")
     assert "secret" not in repr(model)
     assert model.cache_key["base_url"] == "http://server.test/v1"
 
 
 def test_models_can_be_copied_and_pickled() -> None:
-    """Copies are new connections with the same settings."""
+    """Copies have the same settings and connections of their own."""
     model = CompletionsServerModel("http://server.test", "m", api_key="k", extra_body={"a": 1})
-    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):  # noqa: S301
         assert copied is not model
         assert copied.cache_key == model.cache_key
         assert copied._connection._endpoint == model._connection._endpoint
 
 
-def test_identities_tell_models_apart() -> None:
+def test_cache_keys_distinguish_models() -> None:
     """Server, model and extra fields decide the output; the key does not."""
     one = {"base_url": "http://a.test", "model": "m"}
     others = [{"base_url": "http://b.test"}, {"model": "n"}, {"extra_body": {"top_a": 1}}]
-    identities = [CompletionsServerModel(**{**one, **other}).cache_key for other in [{}, *others]]
-    assert all(identities.count(cache_key) == 1 for cache_key in identities)
-    assert CompletionsServerModel(**one, api_key="k").cache_key == identities[0]
+    cache_keys = [CompletionsServerModel(**{**one, **other}).cache_key for other in [{}, *others]]
+    assert all(cache_keys.count(key) == 1 for key in cache_keys)
+    assert CompletionsServerModel(**one, api_key="k").cache_key == cache_keys[0]
 
 
 def test_the_sdk_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it, the message says what to install."""
+    """Without it, the error says what to install."""
     monkeypatch.setattr("urial_core.backends.completions_server.model.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"urial-chat\[openai\]"):
         CompletionsServerModel("http://server.test")

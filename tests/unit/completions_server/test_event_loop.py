@@ -1,7 +1,6 @@
-"""A slow server never holds up the event loop: what else runs there goes on.
+"""A slow server never blocks the event loop.
 
-The server answers slowly: where the client of blocking calls asks, by blocking; where the async one
-does, by waiting.
+The fake server answers slowly: the sync client is blocked, the async client waits.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from llamaindex_urial import UrialLLM
 from urial_core.backends.completions_server import CompletionsServerModel
 
 SLOW = 0.3
-"""Seconds until the server says what it is, and what a text's tokens are."""
+"""Seconds of the responses about the server and its tokenizer."""
 TICK = 0.01
 MOST_BETWEEN_TICKS = 0.25
 TRIES = 3
-"""A busy machine can make a pause, but not each time."""
+"""A busy machine can cause a pause, but not every time."""
 
 
 class Legs(BaseModel):
@@ -41,7 +40,7 @@ class Legs(BaseModel):
 
 
 def legs(legs: int) -> int:
-    """Say how many legs."""
+    """Return how many legs."""
     return legs
 
 
@@ -49,15 +48,15 @@ CALL = '{"name": "Legs", "arguments": {"legs": 8}}'
 
 
 class SlowServer(FakeServer):
-    """A server in memory that takes its time over all but completions."""
+    """A fake server that is slow in all but completions."""
 
     def __init__(self, kind: str, delay: float) -> None:
         super().__init__(kind, self._answered)
-        self.asked_from_loops = list[str]()  # paths, by the client that blocks
+        self.blocking_paths = list[str]()  # requested by the sync client in an event loop
         self._delay = delay
 
     def model(self, **options: Any) -> CompletionsServerModel:
-        """A model whose clients block or wait, as real ones do."""
+        """Return a model whose clients block or wait, as real ones do."""
         return CompletionsServerModel(
             "http://server.test/v1",
             "base",
@@ -69,7 +68,7 @@ class SlowServer(FakeServer):
     def _blocking(self, request: httpx.Request) -> httpx.Response:
         with suppress(RuntimeError):
             asyncio.get_running_loop()
-            self.asked_from_loops.append(request.url.path)
+            self.blocking_paths.append(request.url.path)
         time.sleep(self._delay_of(request))
         return self.handle(request)
 
@@ -85,21 +84,27 @@ class SlowServer(FakeServer):
         return self._delay if request.url.path in ("/props", "/tokenize") else 0.0
 
     def _answered(self, body: Any) -> Any:
-        """Call the tool where a form is asked for, in prose otherwise."""
-        form = json.dumps(body.get("json_schema") or body.get("structured_outputs") or "")
+        """Return a call or JSON if constrained, and prose otherwise."""
+        constraint = json.dumps(body.get("json_schema") or body.get("structured_outputs") or "")
         if "grammar" in body:
             text = json.loads(body["grammar"].removeprefix("root ::= ").rpartition(" | ")[2])
-        elif '"choice"' in form:
+        elif '"choice"' in constraint:
             text = body["structured_outputs"]["choice"][-1]
         else:
-            text = CALL if "arguments" in form else '{"legs": 8}' if form != '""' else "Eight."
+            text = (
+                CALL
+                if "arguments" in constraint
+                else '{"legs": 8}'
+                if constraint != '""'
+                else "Eight."
+            )
         if body.get("stream"):
             return Pieces([piece(text), piece("", "stop"), DONE])
         return {"choices": [{"index": 0, "text": text, "finish_reason": "stop"}]}
 
 
 async def longest_pause(work: Awaitable[Any]) -> float:
-    """The longest time, in seconds, that a task on the event loop had to wait for its turn."""
+    """Return the longest time, in seconds, that a task on the event loop had to wait."""
     pauses = list[float]()
 
     async def tick() -> None:
@@ -163,41 +168,43 @@ WAYS: dict[str, tuple[Any, type[Any], str]] = {
 
 
 async def _later(start: Callable[[], Awaitable[Any]]) -> Any:
-    """Start when the server is being asked what it is."""
+    """Start while the server is being detected."""
     await asyncio.sleep(SLOW / 6)
     return await start()
 
 
-async def take(ask: Callable[[Any], Awaitable[Any]], make: type[Any], server: SlowServer) -> None:
-    """Ask a chat model or an LLM by a server that it has not met before."""
+async def send(ask: Callable[[Any], Awaitable[Any]], make: type[Any], server: SlowServer) -> None:
+    """Send a request through a new chat model or LLM of the server."""
     await ask(make(llm=server.model(), prompt=PROMPT, max_tokens=64))
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_slow_server_leaves_the_event_loop_free(way: str) -> None:
-    """Discovery, the budget, the steps of tools and counts of usage, in either adapter."""
+async def test_a_slow_server_does_not_block_the_event_loop(way: str) -> None:
+    """Discovery, token budget, tool steps and usage counts leave it free, in either adapter."""
     ask, make, kind = WAYS[way]
-    await take(ask, make, SlowServer(kind, delay=0.0))  # loads what is loaded when first used
+    await send(ask, make, SlowServer(kind, delay=0.0))  # imports what is imported at first use
     for _ in range(TRIES):
         server = SlowServer(kind, SLOW)
-        pause = await longest_pause(take(ask, make, server))
+        pause = await longest_pause(send(ask, make, server))
         assert "/tokenize" in server.paths
-        assert server.asked_from_loops == []
+        assert server.blocking_paths == []
         if pause < MOST_BETWEEN_TICKS:
             return
-    pytest.fail(f"The event loop stood still for {pause:.2f} s.")
+    pytest.fail(f"The event loop was blocked for {pause:.2f} s.")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:inspect")  # the agent looks at all it has
-async def test_an_agent_does_not_wait_for_the_page_to_be_counted() -> None:
-    """Agents of LlamaIndex's ask for the window within the loop: an estimate will do there."""
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:inspect"
+)  # the agent inspects all attributes
+async def test_an_agent_does_not_wait_for_token_counts() -> None:
+    """LlamaIndex's agents read the window within the loop: an estimate is enough there."""
     server = SlowServer("vllm", delay=0.0)
     llm = UrialLLM(llm=server.model(context_window=4096), prompt=PROMPT, max_tokens=64)
     agent = FunctionAgent(llm=llm, tools=[legs])
-    with suppress(WorkflowRuntimeError):  # it calls its tool again and again
+    with suppress(WorkflowRuntimeError):  # it repeats its tool call
         await agent.run("Spiders?", max_iterations=2)
-    assert server.asked_from_loops == []
-    guess = llm.metadata.context_window
+    assert server.blocking_paths == []
+    estimate = llm.metadata.context_window
     counted = await asyncio.to_thread(lambda: llm.metadata.context_window)
-    assert 0 < guess < counted < 4096
+    assert 0 < estimate < counted < 4096
     assert llm.metadata.context_window == counted

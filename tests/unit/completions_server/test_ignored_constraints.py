@@ -1,4 +1,4 @@
-"""Servers that take a form's fields, say nothing, and let the model write what it likes."""
+"""Servers that silently ignore the fields of a constraint."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Legs(BaseModel):
 
 
 def server_of(kind: str, *texts: str) -> FakeServer:
-    """A server that writes these texts one after the other, whatever is asked for."""
+    """Return a fake server that writes these texts one after the other, whatever is requested."""
     rest = list(texts)
 
     def answer(body: Any) -> Any:
@@ -36,14 +36,14 @@ def server_of(kind: str, *texts: str) -> FakeServer:
 
 
 def chat_of(server: FakeServer) -> ChatUrial:
-    """A chat model by that server."""
+    """Return a chat model of that server."""
     return ChatUrial(llm=server.model(), prompt=PROMPT)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("written", ['{"n": 8}', "Eight.", '{"legs": "many"}', '{"legs": 8'])
-async def test_a_typed_answer_is_written_anew_once(kind: str, written: str) -> None:
-    """Whatever the first one was, the second is asked for below what was wrong."""
+async def test_an_invalid_typed_reply_is_retried_once(kind: str, written: str) -> None:
+    """The retry shows the model its first reply and what was invalid."""
     for way in ("invoke", "ainvoke"):
         server = server_of(kind, written, f'"legs": 8}}{END}')
         typed = chat_of(server).with_structured_output(Legs)
@@ -57,8 +57,8 @@ async def test_a_typed_answer_is_written_anew_once(kind: str, written: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_typed_answer_that_fits_no_better_is_an_error(kind: str) -> None:
-    """It is never an object, nor a dict."""
+def test_a_second_invalid_typed_reply_is_an_error(kind: str) -> None:
+    """It never becomes an object or a dict."""
     for schema in (Legs, Legs.model_json_schema()):
         server = server_of(kind, '{"n": 8}', f'"n": 8}}{END}')
         with pytest.raises(OutputParserException, match="'legs' is a required property"):
@@ -70,8 +70,8 @@ def test_a_typed_answer_that_fits_no_better_is_an_error(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_typed_stream_ends_in_an_error(kind: str) -> None:
-    """What was given out stands; that it does not fit is said at the end, with the whole text."""
+async def test_an_invalid_typed_stream_ends_in_an_error(kind: str) -> None:
+    """Emitted text stays; the error at the end has the whole text."""
     schema = Legs.model_json_schema()
     for written in ('{"n": 8}', '{"legs": "8"}', '{"legs": 8'):
         typed = chat_of(server_of(kind, written)).with_structured_output(schema)
@@ -84,8 +84,8 @@ async def test_a_typed_stream_ends_in_an_error(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_prose_in_place_of_a_typed_stream(kind: str) -> None:
-    """None of it is given out, so the answer can be written anew."""
+def test_prose_in_place_of_a_typed_stream_is_retried(kind: str) -> None:
+    """None of it is emitted, so the reply can be retried."""
     typed = chat_of(server_of(kind, "Eight legs.", f'"legs": 8}}{END}')).with_structured_output(
         Legs.model_json_schema()
     )
@@ -94,13 +94,13 @@ def test_prose_in_place_of_a_typed_stream(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["invoke", "stream"])
-def test_a_decision_that_is_none(kind: str, way: str) -> None:
-    """No option is made of a text that is none of them: header and answer are written freely."""
+def test_an_invalid_decision_falls_back_to_free_text(kind: str, way: str) -> None:
+    """A text that is none of the options makes header and answer unconstrained."""
     answer = "# Answer:\n````\nEight, all of them on the ground."
-    choice = 3 if kind == "llama.cpp" else 1  # two to be scored, then one to be chosen
-    chosen = [answer] * (2 * choice)  # where nothing is asked, and then for the question
-    server = server_of(kind, *chosen, f"{answer}{END}")
-    server.tokenizes = kind == "llama.cpp"  # else vLLM need not write to choose
+    choice = 3 if kind == "llama.cpp" else 1  # two to score, then one to write
+    decisions = [answer] * (2 * choice)  # for the calibration, then for the question
+    server = server_of(kind, *decisions, f"{answer}{END}")
+    server.tokenizes = kind == "llama.cpp"  # else vLLM scores without writing
     bound = chat_of(server).bind_tools([Legs])
     parts = [bound.invoke("Spiders?")] if way == "invoke" else list(bound.stream("Spiders?"))
     assert "".join(part.text for part in parts) == "Eight, all of them on the ground."
@@ -111,11 +111,11 @@ def test_a_decision_that_is_none(kind: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_call_is_written_anew_once(kind: str) -> None:
-    """A call that must be made and does not fit is shown with its error, and mended or invalid."""
-    wrong = '{"name": "Legs", "arguments": {"n": 8}}'
+def test_an_invalid_call_is_retried_once(kind: str) -> None:
+    """A forced call that is invalid is shown with its error; the second is valid or invalid."""
+    invalid = '{"name": "Legs", "arguments": {"n": 8}}'
     for second, calls in ((' {"legs": 8}}', [{"legs": 8}]), (' {"n": 8}}', [{"n": 8}])):
-        server = server_of(kind, wrong, second)
+        server = server_of(kind, invalid, second)
         bound = chat_of(server).bind_tools(
             [Legs], tool_choice="any", parallel_tool_calls=False, strict=True
         )

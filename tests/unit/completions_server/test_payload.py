@@ -1,4 +1,4 @@
-"""What a server is sent."""
+"""The request bodies that a server is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fake_server import (
     WAYS,
     FakeServer,
     Pieces,
-    asked,
+    chunks_from,
     piece,
     request_for,
 )
@@ -33,7 +33,7 @@ from urial_core.composing import compose_plain
 from urial_core.structured.constraints import Choice, JsonSchema
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-FRAME_STOPS = ["\n````", "\n# Query:\n"]
+FORMAT_STOPS = ["\n````", "\n# Query:\n"]
 
 EXPECTED: dict[str, dict[str, Any]] = {
     "generic": {"seed": 7},
@@ -56,8 +56,8 @@ EXPECTED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_everything_a_server_has_another_default_for_is_sent(kind: str) -> None:
-    """Length, sampling and stops are always said, under the server's names; nothing else is."""
+def test_parameters_with_other_defaults_are_always_sent(kind: str) -> None:
+    """Length, sampling and stop strings are sent under the server's names, and nothing else."""
     request = request_for("Hi", seed=7)
     assert completion_payload(request, "m", DIALECTS[kind]) == {
         "model": "m",
@@ -67,7 +67,7 @@ def test_everything_a_server_has_another_default_for_is_sent(kind: str) -> None:
         "top_p": 1.0,
         "frequency_penalty": 0.0,
         "presence_penalty": 0.0,
-        "stop": FRAME_STOPS,
+        "stop": FORMAT_STOPS,
         **EXPECTED[kind],
     }
 
@@ -80,8 +80,8 @@ def test_everything_a_server_has_another_default_for_is_sent(kind: str) -> None:
         ("llama.cpp", "repeat_penalty"),
     ],
 )
-def test_what_was_said_is_sent(kind: str, penalty: str) -> None:
-    """Parameters that somebody set reach every server, those a strict one may refuse included."""
+def test_set_parameters_are_sent(kind: str, penalty: str) -> None:
+    """Set parameters reach every server, also those that a strict server may refuse."""
     request = request_for(
         max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, repetition_penalty=1.2, logprobs=0
     )
@@ -98,11 +98,11 @@ def test_what_was_said_is_sent(kind: str, penalty: str) -> None:
     stream=st.sampled_from([True, False]),
 )
 def test_payloads_are_json_and_within_limits(kind: str, stop: list[str], *, stream: bool) -> None:
-    """Whatever the stops, the format's come first, and no more go than the server takes."""
+    """The format's stop strings come first, and no more are sent than the server accepts."""
     dialect = DIALECTS[kind]
     payload = completion_payload(request_for(stop=tuple(stop)), "m", dialect, stream=stream)
     assert json.loads(json.dumps(payload)) == payload
-    wanted = list(dict.fromkeys([*FRAME_STOPS, *dict.fromkeys(stop)]))
+    wanted = list(dict.fromkeys([*FORMAT_STOPS, *dict.fromkeys(stop)]))
     sent = list(dict.fromkeys(payload["stop"]))
     assert sent == wanted[: len(sent)]
     assert len(payload["stop"]) == len(sent)
@@ -126,7 +126,7 @@ FIELDS = {
 @pytest.mark.parametrize("kind", FIELDS)
 @pytest.mark.parametrize("which", [0, 1])
 def test_constraints_are_sent_in_the_servers_own_fields(kind: str, which: int) -> None:
-    """The form is asked for as this server knows it, and stop strings cannot end it early."""
+    """The server's fields constrain the completion, and no stop string can end it early."""
     constraint = (JsonSchema.of(SCHEMA), CHOICE)[which]
     payload = completion_payload(request_for(constraint=constraint), "m", DIALECTS[kind])
     assert FIELDS[kind][which].items() <= payload.items()
@@ -134,8 +134,8 @@ def test_constraints_are_sent_in_the_servers_own_fields(kind: str, which: int) -
     assert FakeServer(kind).model().features.enforces(constraint)
 
 
-def test_a_server_that_constrains_nothing_is_sent_no_constraint() -> None:
-    """The request goes as any other, and the model says that it does not constrain."""
+def test_a_server_without_constraints_is_sent_none() -> None:
+    """The request is sent without it, and the model's features do not promise it."""
     for constraint in (JsonSchema.of(SCHEMA), CHOICE):
         payload = completion_payload(request_for(constraint=constraint), "m")
         assert payload == completion_payload(request_for(), "m")
@@ -144,17 +144,19 @@ def test_a_server_that_constrains_nothing_is_sent_no_constraint() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_models_send_just_that(kind: str, way: str) -> None:
-    """What a model sends is the payload, and the extra fields of its owner."""
+async def test_models_send_the_payload(kind: str, way: str) -> None:
+    """A model sends the payload and the extra fields of its owner."""
 
     def answer(body: Any) -> Any:
         return (
-            Pieces([piece("a", "stop"), DONE]) if body.get("stream") else fake_server.plainly(body)
+            Pieces([piece("a", "stop"), DONE])
+            if body.get("stream")
+            else fake_server.echo_query(body)
         )
 
     request, fake_server = request_for("Hi", temperature=0.3), FakeServer(kind)
     fake_server.answer = answer
-    await asked(fake_server.model(extra_body={"cache_salt": "x"}), way, request)
+    await chunks_from(fake_server.model(extra_body={"cache_salt": "x"}), way, request)
     payload = completion_payload(request, "base", DIALECTS[kind], stream="stream" in way)
     [body] = fake_server.completions
     assert {**body, "prompt": fake_server.text_of(body["prompt"])} == {**payload, "cache_salt": "x"}
@@ -162,54 +164,58 @@ async def test_models_send_just_that(kind: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("constraint", [None, Choice(("a", "b"))])
-async def test_llama_cpp_is_sent_tokens(way: str, constraint: Choice | None) -> None:
-    """Of its tokenizer, told to leave special tokens in a text as text; asked once for a page."""
+async def test_llama_cpp_is_sent_token_ids(way: str, constraint: Choice | None) -> None:
+    """Its tokenizer leaves special tokens in a text as text, and is asked once per prompt."""
 
     def answer(body: Any) -> Any:
         return (
-            Pieces([piece("a", "stop"), DONE]) if body.get("stream") else fake_server.plainly(body)
+            Pieces([piece("a", "stop"), DONE])
+            if body.get("stream")
+            else fake_server.echo_query(body)
         )
 
     fake_server = FakeServer("llama.cpp", answer)
     model, request = fake_server.model(), request_for("Hi </s>", constraint=constraint)
     count = model.count_tokens(request.prompt)
     for _ in range(2):
-        await asked(model, way, request)
+        await chunks_from(model, way, request)
     prompts = [tuple(body["prompt"]) for body in fake_server.completions]
     [prompt] = set(prompts)
     assert (len(prompt), prompt[0]) == (count, BEGIN)
-    bodies = [seen.body for seen in fake_server.seen if seen.path == "/tokenize"]
+    bodies = [request.body for request in fake_server.received if request.path == "/tokenize"]
     assert [body["content"] for body in bodies] == ["a", request.prompt]
     assert not any(body["parse_special"] for body in bodies)
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_field_can_be_taken_away(way: str) -> None:
-    """For servers that refuse what this project sends unasked."""
+async def test_a_field_can_be_removed(way: str) -> None:
+    """A server that refuses a default field can be sent requests without it."""
 
     def answer(body: Any) -> Any:
         return (
-            Pieces([piece("a", "stop"), DONE]) if body.get("stream") else fake_server.plainly(body)
+            Pieces([piece("a", "stop"), DONE])
+            if body.get("stream")
+            else fake_server.echo_query(body)
         )
 
     fake_server = FakeServer("generic", answer)
-    await asked(fake_server.model(extra_body={"presence_penalty": None}), way, request_for())
+    await chunks_from(fake_server.model(extra_body={"presence_penalty": None}), way, request_for())
     [body] = fake_server.completions
     assert "presence_penalty" not in body
 
 
 @pytest.mark.parametrize("constraint", [Choice(("a", "b")), JsonSchema.of({"type": "object"})])
-def test_forms_are_written_without_a_penalty(constraint: Choice | JsonSchema) -> None:
-    """JSON and choices copy what was asked, so no penalty counts there unless somebody says so."""
-    unsaid = replace(request_for(), constraint=constraint)
-    said = replace(request_for(repetition_penalty=1.3), constraint=constraint)
-    assert completion_payload(unsaid, "m", LLAMA_CPP)["repeat_penalty"] == 1.0
-    assert completion_payload(said, "m", LLAMA_CPP)["repeat_penalty"] == 1.3
+def test_constraints_switch_the_default_penalty_off(constraint: Choice | JsonSchema) -> None:
+    """JSON and choices repeat what was asked for; only a penalty that is set applies."""
+    unset = replace(request_for(), constraint=constraint)
+    penalized = replace(request_for(repetition_penalty=1.3), constraint=constraint)
+    assert completion_payload(unset, "m", LLAMA_CPP)["repeat_penalty"] == 1.0
+    assert completion_payload(penalized, "m", LLAMA_CPP)["repeat_penalty"] == 1.3
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_chats_payload_says_what_a_completions_does(kind: str) -> None:
-    """The server writes the page by its chat template; a template holds no stop strings."""
+def test_a_chat_payload_has_the_fields_of_a_completion(kind: str) -> None:
+    """The server composes the prompt by its chat template, which has no stop strings."""
     messages = [Message("system", "Be brief."), Message("user", "Hi")]
     request = compose(PROMPT, messages, GenerationParameters(max_tokens=9, stop=("x",), logprobs=2))
     completion = completion_payload(request, "m", DIALECTS[kind])
@@ -220,12 +226,12 @@ def test_a_chats_payload_says_what_a_completions_does(kind: str) -> None:
     ]
     assert (chat.pop("logprobs"), chat.pop("top_logprobs")) == (True, completion.pop("logprobs"))
     assert chat == {key: value for key, value in completion.items() if key != "prompt"}
-    assert chat["stop"] == [*FRAME_STOPS, "x"]
+    assert chat["stop"] == [*FORMAT_STOPS, "x"]
     assert json.loads(json.dumps(chat)) == chat
 
 
-def test_a_chats_payload_continues_a_beginning() -> None:
-    """A final assistant message is not answered but continued, in vLLM's and llama.cpp's words."""
+def test_a_chat_payload_continues_a_prefill() -> None:
+    """A final assistant message is continued, in the fields of vLLM and llama.cpp."""
     messages = [Message("user", "Hi"), Message("assistant", "Well,")]
     request = compose(PROMPT, messages, prefill=True)
     chat = chat_payload(request, messages, "m", DIALECTS["vllm"])
@@ -233,10 +239,10 @@ def test_a_chats_payload_continues_a_beginning() -> None:
     assert not chat["add_generation_prompt"]
 
 
-def test_a_chat_template_writes_no_forms_and_no_tools() -> None:
-    """What the server's page would lack is refused, with what to send instead."""
+def test_a_chat_payload_refuses_formats_and_plain_text() -> None:
+    """The error says what to send instead."""
     messages = [Message("user", "Hi")]
-    form = compose(PROMPT, messages, response_format=JsonSchema.of(SCHEMA))
-    for request in (form, compose_plain("Once")):
+    typed = compose(PROMPT, messages, response_format=JsonSchema.of(SCHEMA))
+    for request in (typed, compose_plain("Once")):
         with pytest.raises(ParameterError, match="completion_payload"):
             chat_payload(request, messages, "m")

@@ -1,4 +1,4 @@
-"""Replies read by those who send requests themselves."""
+"""Replies from responses to requests that others sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from urial_core import (
-    CompletionRequest,
     ConversationError,
     GenerationError,
     GenerationParameters,
@@ -24,6 +23,7 @@ from urial_core import (
     compose,
 )
 from urial_core.backends.completions_server import DIALECTS, VLLM, reply_of
+from urial_core.composing import ReplyRequest
 
 MESSAGES = [Message("system", "Be brief."), Message("user", "Hi")]
 SCHEMA = JsonSchema.of(
@@ -36,13 +36,13 @@ USAGE = {
 }
 
 
-def request(**options: Any) -> CompletionRequest:
-    """A composed conversation."""
+def request(**options: Any) -> ReplyRequest:
+    """Return a composed conversation."""
     return compose(PROMPT, MESSAGES, **options)
 
 
 def responded(text: str, finish: str | None = "stop", **more: Any) -> dict[str, Any]:
-    """What a server sends back, with a token's log-probability for each character."""
+    """Return a response, with a log-probability for each character."""
     logprobs = {
         "tokens": list(text),
         "token_logprobs": [-0.5] * len(text),
@@ -66,26 +66,26 @@ TEXTS = st.lists(
     stop=st.sampled_from([(), ("STOP",)]),
     prefilled=st.booleans(),
 )
-def test_the_reply_is_the_one_that_a_chat_gives(
+def test_the_reply_is_that_of_a_chat(
     text: str, finish: str | None, kind: str, stop: tuple[str, ...], *, prefilled: bool
 ) -> None:
-    """Text, end, usage and log-probabilities: all as if the project had sent the request."""
+    """Text, end, usage and log-probabilities are those of a chat that sent the request."""
     messages = [*MESSAGES, Message("assistant", "Well, ")] if prefilled else MESSAGES
     parameters = GenerationParameters(stop=stop, logprobs=1)
-    asked = compose(PROMPT, messages, parameters, prefill=prefilled)
-    reply = reply_of(responded(text, finish), asked, DIALECTS[kind])
+    composed = compose(PROMPT, messages, parameters, prefill=prefilled)
+    reply = reply_of(responded(text, finish), composed, DIALECTS[kind])
     fake_server = FakeServer(kind, lambda _: responded(text, finish))
     chat = UrialChat(fake_server.model(), PROMPT)
-    (expected,) = chat.reply([asked])
-    if len(fake_server.completions) == 1:  # an empty reply is asked for again
+    (expected,) = chat.reply([composed])
+    if len(fake_server.completions) == 1:  # an empty reply is retried
         assert reply == expected
     else:
         assert reply.text == expected.text == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_chat_is_read_too(kind: str) -> None:
-    """The text of a chat's response is cut like that of a completion."""
+def test_a_chat_response_is_read_too(kind: str) -> None:
+    """The text of a chat's response is decoded as that of a completion."""
     response = responded("")
     message = {"role": "assistant", "content": "Hello there\n````\n# Query:\nWhat"}
     response["choices"][0] |= {"message": message, "text": None}
@@ -95,7 +95,7 @@ def test_a_chat_is_read_too(kind: str) -> None:
 
 
 def with_absent_as_none(value: Any) -> Any:
-    """A response as a row of a table has it: members that other rows have are there, and None."""
+    """Return a response as in a table row: members of other rows are present, and None."""
     if isinstance(value, list):
         return [with_absent_as_none(item) for item in value]
     if not isinstance(value, dict):
@@ -106,7 +106,7 @@ def with_absent_as_none(value: Any) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_that_are_none_are_absent(kind: str) -> None:
-    """Tables of rows fill each row's objects up with what other rows' have."""
+    """Tables of rows fill each row's objects with the members of other rows."""
     response = responded("Hello")
     filled = with_absent_as_none(response)
     assert reply_of(filled, request(), DIALECTS[kind]) == reply_of(
@@ -123,74 +123,72 @@ def test_members_that_are_none_are_absent(kind: str) -> None:
         ({"error": {"message": "too long", "code": "context_length_exceeded"}}, None),
     ],
 )
-def test_a_refusal_is_an_error_with_the_servers_words(response: Any, status: int | None) -> None:
-    """Whatever shape the refusal has."""
+def test_a_refusal_is_an_error_with_the_servers_message(response: Any, status: int | None) -> None:
+    """Every shape of refusal is an error."""
     with pytest.raises(ServerError, match="too long") as caught:
         reply_of(response, request())
     assert caught.value.status == status
 
 
 @pytest.mark.parametrize("response", [None, [], "<html>", {}, {"choices": []}, {"choices": [1]}])
-def test_what_is_no_response_is_an_error(response: Any) -> None:
-    """It is never taken for an empty reply."""
+def test_a_response_of_another_shape_is_an_error(response: Any) -> None:
+    """It never counts as an empty reply."""
     with pytest.raises(GenerationError):
         reply_of(response, request())
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("behind", ["", "\n````\n# Query:\nMore", " And more."])
-def test_json_that_fits_is_the_reply(kind: str, behind: str) -> None:
-    """What stands behind the value is truncated, and a value in another type is put right."""
+@pytest.mark.parametrize("rest", ["", "\n````\n# Query:\nMore", " And more."])
+def test_valid_json_is_the_reply(kind: str, rest: str) -> None:
+    """Text after the value is truncated, and a value of another type is repaired."""
     for written, a in (('{"a": 3}', 3), ('{"a": "4"}', 4)):
-        reply = reply_of(
-            responded(written + behind), request(response_format=SCHEMA), DIALECTS[kind]
-        )
+        reply = reply_of(responded(written + rest), request(response_format=SCHEMA), DIALECTS[kind])
         assert json.loads(reply.text) == {"a": a}
         assert reply.end.usage is not None
         assert reply.end.usage.cached_tokens == 64
 
 
 @pytest.mark.parametrize(
-    ("written", "finish", "said"),
+    ("written", "finish", "message"),
     [
         ('{"a": ', "length", "cut at max_tokens"),
-        ('{"a": "x"}', "stop", "does not fit its schema: a: "),
-        ("No.", "stop", "not whole JSON"),
-        ("", "stop", "not whole JSON"),
+        ('{"a": "x"}', "stop", "does not match its schema: a: "),
+        ("No.", "stop", "not complete JSON"),
+        ("", "stop", "not complete JSON"),
     ],
 )
-def test_json_that_does_not_fit_is_an_error_with_the_text(
-    written: str, finish: str, said: str
-) -> None:
-    """A row that an application could not use is never given out as a reply."""
-    with pytest.raises(GenerationError, match=said) as caught:
+def test_invalid_json_is_an_error_with_the_text(written: str, finish: str, message: str) -> None:
+    """Text that an application could not use never becomes a reply."""
+    with pytest.raises(GenerationError, match=message) as caught:
         reply_of(responded(written, finish), request(response_format=SCHEMA))
     assert caught.value.text == written.strip()
 
 
-def test_json_that_was_cut_is_made_whole_where_it_was_held_to_its_schema() -> None:
-    """As in every other way to such a server: what is missing gets the least value that fits."""
+def test_cut_json_is_closed_where_it_was_constrained() -> None:
+    """As with any such server, missing members get the smallest valid value."""
     reply = reply_of(responded('{"a": ', "length"), request(response_format=SCHEMA), VLLM)
     assert json.loads(reply.text) == {"a": 0}
 
 
-def test_a_form_continues_what_the_page_holds_of_it() -> None:
-    """With a beginning on the page, the reply is the rest."""
+def test_json_continues_a_prefill() -> None:
+    """With a prefill in the prompt, the reply is the rest."""
     messages = [*MESSAGES, Message("assistant", '{"a":')]
-    asked = compose(PROMPT, messages, prefill=True, response_format=SCHEMA)
-    assert reply_of(responded(" 3}"), asked, VLLM).text == " 3}"
+    composed = compose(PROMPT, messages, prefill=True, response_format=SCHEMA)
+    assert reply_of(responded(" 3}"), composed, VLLM).text == " 3}"
 
 
-def test_one_response_makes_no_reply_with_tools() -> None:
-    """Such a reply takes several requests: that is said, not guessed at."""
+def test_replies_with_tools_are_refused() -> None:
+    """Such a reply takes several requests, and the error says so."""
     tool = Tool(name="f", description="F.", parameters='{"type": "object"}')
     with pytest.raises(ConversationError, match="several requests"):
         reply_of(responded("Hello"), request(tools=ToolUse((tool,))), VLLM)
 
 
-def test_a_value_is_json_to_the_letter() -> None:
-    """A line break in a string is put right, and a number that JSON does not have is refused."""
+def test_a_value_is_strict_json() -> None:
+    """A line break in a string is repaired, and a number outside of JSON is refused."""
     text = JsonSchema.of({"type": "object", "properties": {"a": {"type": "string"}}})
-    assert reply_of(responded('{"a": "b\nc"}'), request(output=text)).text == '{"a": "b\\nc"}'
+    assert (
+        reply_of(responded('{"a": "b\nc"}'), request(response_format=text)).text == '{"a": "b\\nc"}'
+    )
     with pytest.raises(GenerationError, match="NaN is no number"):
         reply_of(responded('{"a": NaN}'), request(response_format=SCHEMA))

@@ -80,6 +80,14 @@ def test_values_in_range_are_kept(name: str, value: Any) -> None:
     assert getattr(GenerationParameters(**{name: value}), name) == value
 
 
+def test_set_parameters_are_renamed_for_an_engine() -> None:
+    """An engine gets the parameters that are set, under its own names, and no others."""
+    parameters = GenerationParameters(temperature=0, max_tokens=7, seed=1)
+    names = {"max_tokens": "n_predict", "temperature": "temp", "top_p": "top_p"}
+    assert parameters.under_names(names) == {"n_predict": 7, "temp": 0}
+    assert GenerationParameters().under_names(names) == {}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "advice"),
     [

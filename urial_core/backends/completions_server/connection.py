@@ -1,40 +1,35 @@
-"""Connection: runs exchanges and streams over the official SDK, blocking or not.
+"""Connection: sends requests and reads streams through the OpenAI SDK, blocking or not.
 
-Pooled connections, retries with growing pauses and time limits are the SDK's. It retries only as
-long as nothing of an answer has come, so no text can come twice.
+Connection pools, retries with exponential backoff and timeouts are the SDK's. It retries only
+before any of a response has come, so no text can come twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 import httpx
-import openai
 from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
-from urial_core.backends.completions_server.answer import StreamReader
-from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
-from urial_core.backends.completions_server.failures import (
-    ABSENT,
-    FAILURES,
-    failure,
-    failure_amid_reply,
-)
+from urial_core.backends.completions_server.discovery import COMPLETIONS, Exchange, HttpRequest
+from urial_core.backends.completions_server.errors import SDK_ERRORS, is_missing_path, translated
+from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import CompletionChunk
-from urial_core.errors import UrialError
 
 __all__ = ["Connection", "Endpoint"]
 
 _T = TypeVar("_T")
-_MOST_AT_ONCE = 64
-_NO_KEY = "none"
-_LIKE_THE_SDKS: Any = {
+_MAX_CONCURRENT = 64
+_MAX_CACHED = 512  # the oldest responses are dropped
+_SDK_DEFAULTS: Any = {
     "follow_redirects": True,
     "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),
     "timeout": httpx.Timeout(600.0, connect=5.0),
@@ -43,60 +38,16 @@ _LIKE_THE_SDKS: Any = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a server is and how to reach it.
-
-    Attributes:
-        base_url: The API's base URL.
-        api_key: The key; empty for none.
-        extra_body: Fields for every request for a completion; None takes one away.
-        timeout: Seconds to wait for a connection or for the next piece; None for the SDK's.
-        max_retries: How often a request is repeated; None for the SDK's.
-        http_client: The HTTP client to use.
-        http_async_client: The async one.
-        uds: The path of a Unix domain socket to connect through; None for the network.
-    """
+    """Where a server is and how to reach it; see ``CompletionsServerModel``."""
 
     base_url: str
-    api_key: str = field(default="", repr=False)
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    timeout: float | None = None
-    max_retries: int | None = None
-    http_client: httpx.Client | None = field(default=None, repr=False)
-    http_async_client: httpx.AsyncClient | None = field(default=None, repr=False)
-    uds: str | None = None
-
-    def options(self) -> dict[str, Any]:
-        """Options of the SDK's clients."""
-        said = {"timeout": self.timeout, "max_retries": self.max_retries}
-        return {
-            "base_url": self.base_url,
-            "api_key": self.api_key or _NO_KEY,  # else the SDK takes the user's key for OpenAI
-            **{name: value for name, value in said.items() if value is not None},
-        }
-
-    def client(self) -> httpx.Client:
-        """The HTTP client for the SDK. Its own is of another package in some of its versions."""
-        return self.http_client or httpx.Client(
-            **_LIKE_THE_SDKS, transport=httpx.HTTPTransport(uds=self.uds) if self.uds else None
-        )
-
-    def async_client(self) -> httpx.AsyncClient:
-        """The async one. The SDK's own would close itself in another loop than its connections'."""
-        return self.http_async_client or httpx.AsyncClient(
-            **_LIKE_THE_SDKS, transport=httpx.AsyncHTTPTransport(uds=self.uds) if self.uds else None
-        )
-
-    def completed(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body of a request for a completion with the extra fields."""
-        whole = {**body, **self.extra_body}
-        return {name: value for name, value in whole.items() if value is not None}
-
-    def headers(self) -> dict[str, Any]:
-        """Headers of every request: what the environment says about OpenAI is not for others."""
-        omitted = ["OpenAI-Organization", "OpenAI-Project"]
-        if not self.api_key:
-            omitted.append("Authorization")
-        return {name: Omit() for name in omitted}
+    api_key: str | None = field(repr=False)
+    extra_body: Mapping[str, Any]
+    timeout: float | None
+    max_retries: int | None
+    http_client: httpx.Client | None
+    http_async_client: httpx.AsyncClient | None
+    uds: str | None
 
 
 class Connection:
@@ -104,82 +55,82 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._options: Any = {"headers": endpoint.headers()}
+        limits = {"timeout": endpoint.timeout, "max_retries": endpoint.max_retries}
+        self._client_options: Any = {
+            "base_url": endpoint.base_url,
+            "api_key": endpoint.api_key or "none",  # else the SDK takes the user's key for OpenAI
+            **{name: value for name, value in limits.items() if value is not None},
+        }
+        # What the environment sets for OpenAI is not for other servers.
+        omitted = ["OpenAI-Organization", "OpenAI-Project"]
+        omitted += [] if endpoint.api_key else ["Authorization"]
+        self._request_options = {"headers": {name: Omit() for name in omitted}}
         self._client: OpenAI | None = None
-        self._of_loops = WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop]()
-        self._making = threading.Lock()
+        self._async_clients = WeakKeyDictionary[asyncio.AbstractEventLoop, _AsyncClient]()
+        self._cache = dict[str, Any]()
+        self._lock = threading.Lock()
 
     def run(self, exchange: Exchange[_T]) -> _T:
-        """Run an exchange to its end; return its result.
+        """Run an exchange to its end and return its result.
 
         Raises:
             UrialError: The server cannot be reached, refuses or fails.
         """
-        answer: Any = None
+        exchange, response = self._with_cache(exchange), None
         try:
             while True:
-                answer = self._answer(exchange.send(answer))
+                response = self._send(exchange.send(response))
         except StopIteration as end:
             result: _T = end.value
             return result
 
     async def arun(self, exchange: Exchange[_T]) -> _T:
-        """As ``run``."""
-        answer: Any = None
+        """As ``run``, without blocking the event loop."""
+        exchange, response = self._with_cache(exchange), None
         try:
             while True:
-                answer = await self._aanswer(exchange.send(answer))
+                response = await self._asend(exchange.send(response))
         except StopIteration as end:
             result: _T = end.value
             return result
 
     def run_all(self, exchanges: Sequence[Exchange[_T]]) -> list[_T]:
-        """Run several at once; return their results in order, or raise the first error."""
+        """Run exchanges concurrently; return their results in order, or raise the first error."""
         if len(exchanges) == 1:
             return [self.run(exchanges[0])]
-        with ThreadPoolExecutor(min(len(exchanges), _MOST_AT_ONCE) or 1) as threads:
-            running = [threads.submit(self.run, exchange) for exchange in exchanges]
+        with ThreadPoolExecutor(min(len(exchanges), _MAX_CONCURRENT) or 1) as threads:
+            futures = [threads.submit(self.run, exchange) for exchange in exchanges]
             try:
-                return [future.result() for future in running]
+                return [future.result() for future in futures]
             finally:
-                for future in running:
+                for future in futures:
                     future.cancel()
 
     async def arun_all(self, exchanges: Sequence[Exchange[_T]]) -> list[_T]:
-        """As ``run_all``; what still runs when one fails is cancelled."""
-        running = [asyncio.ensure_future(self.arun(exchange)) for exchange in exchanges]
+        """As ``run_all``; exchanges that still run when one fails are cancelled."""
+        tasks = [asyncio.ensure_future(self.arun(exchange)) for exchange in exchanges]
         try:
-            return await asyncio.gather(*running)
+            return await asyncio.gather(*tasks)
         finally:
-            for task in running:
+            for task in tasks:
                 task.cancel()
 
     def stream(self, body: Mapping[str, Any], reader: StreamReader) -> Generator[CompletionChunk]:
-        """Post a streamed completion; yield its chunks. Leaving early closes the connection.
+        """Post a streamed completion and yield its chunks; closing early disconnects.
 
         Raises:
             GenerationError: The stream broke off, with the text so far.
-            UrialError: It never began.
+            UrialError: The stream did not begin.
         """
-        body = self._endpoint.completed(body)
+        request = HttpRequest(body)
+        with self._errors(request):
+            events = self._call(self._sync(), request, stream=True, stream_cls=_Events)
         try:
-            events = self._sync().post(
-                COMPLETIONS,
-                cast_to=object,
-                body=body,
-                options=self._options,
-                stream=True,
-                stream_cls=_Events,
-            )
-        except FAILURES as error:
-            raise self._failure(error, body) from error
-        try:
-            for event in events:
-                if (chunk := reader.feed(event)) is not None:
-                    yield chunk
-            last = reader.close(said_done=events.done)
-        except FAILURES as error:
-            raise self._failure_amid_reply(error, reader) from error
+            with self._errors(request, reader):
+                for event in events:
+                    if (chunk := reader.feed(event)) is not None:
+                        yield chunk
+                last = reader.close(done=events.done)
         finally:
             events.close()
         yield last
@@ -187,94 +138,114 @@ class Connection:
     async def astream(
         self, body: Mapping[str, Any], reader: StreamReader
     ) -> AsyncGenerator[CompletionChunk]:
-        """As ``stream``."""
-        body = self._endpoint.completed(body)
+        """As ``stream``, without blocking the event loop."""
+        request = HttpRequest(body)
+        with self._errors(request):
+            client = self._async().client
+            events = await self._call(client, request, stream=True, stream_cls=_AsyncEvents)
         try:
-            events = await self._async().client.post(
-                COMPLETIONS,
-                cast_to=object,
-                body=body,
-                options=self._options,
-                stream=True,
-                stream_cls=_AsyncEvents,
-            )
-        except FAILURES as error:
-            raise self._failure(error, body) from error
-        try:
-            async for event in events:
-                if (chunk := reader.feed(event)) is not None:
-                    yield chunk
-            last = reader.close(said_done=events.done)
-        except FAILURES as error:
-            raise self._failure_amid_reply(error, reader) from error
+            with self._errors(request, reader):
+                async for event in events:
+                    if (chunk := reader.feed(event)) is not None:
+                        yield chunk
+                last = reader.close(done=events.done)
         finally:
             await events.close()
         yield last
 
     @property
-    def once(self) -> asyncio.Lock:
-        """The running event loop's lock, for what is to be done once."""
+    def loop_lock(self) -> asyncio.Lock:
+        """The running event loop's lock, for what its tasks should do only once."""
         return self._async().lock
 
-    def _answer(self, ask: Ask) -> Any:
-        client, body = self._sync(), self._body(ask)
+    def _with_cache(self, exchange: Exchange[_T]) -> Exchange[_T]:
+        """Return the exchange, with cacheable requests sent once for all exchanges."""
+        response: Any = None
         try:
-            if body is None:
-                return client.get(ask.url, cast_to=object, options=self._options)
-            return client.post(ask.url, cast_to=object, body=body, options=self._options)
-        except FAILURES as error:
-            return self._absent(error, ask)
+            while True:
+                request = exchange.send(response)
+                if not request.cacheable:
+                    response = yield request
+                    continue
+                key = json.dumps([request.url, request.body])
+                response = self._cache.get(key)
+                if response is None:
+                    response = yield request
+                    with self._lock:
+                        self._cache[key] = response
+                        if len(self._cache) > _MAX_CACHED:
+                            del self._cache[next(iter(self._cache))]
+        except StopIteration as end:
+            result: _T = end.value
+            return result
 
-    async def _aanswer(self, ask: Ask) -> Any:
-        client, body = self._async().client, self._body(ask)
+    def _send(self, request: HttpRequest) -> Any:
+        with self._errors(request):
+            return self._call(self._sync(), request)
+
+    async def _asend(self, request: HttpRequest) -> Any:
+        with self._errors(request):
+            return await self._call(self._async().client, request)
+
+    def _call(self, client: Any, request: HttpRequest, **options: Any) -> Any:
+        """Send a request; with the async client, return an awaitable of the response."""
+        options |= {"cast_to": object, "options": self._request_options}
+        if request.body is None:
+            return client.get(request.url, **options)
+        return client.post(request.url, body=self._body_of(request), **options)
+
+    def _body_of(self, request: HttpRequest) -> Mapping[str, Any]:
+        """Return a request's body; that of a completion with the extra fields."""
+        body = request.body or {}
+        if request.url != COMPLETIONS:
+            return body
+        body = {**body, **self._endpoint.extra_body}
+        return {name: value for name, value in body.items() if value is not None}
+
+    @contextmanager
+    def _errors(self, request: HttpRequest, reader: StreamReader | None = None) -> Generator[None]:
+        """Translate the SDK's errors, except that of an optional path that is missing."""
         try:
-            if body is None:
-                return await client.get(ask.url, cast_to=object, options=self._options)
-            return await client.post(ask.url, cast_to=object, body=body, options=self._options)
-        except FAILURES as error:
-            return self._absent(error, ask)
-
-    def _body(self, ask: Ask) -> Mapping[str, Any] | None:
-        if ask.body is None or ask.url != COMPLETIONS:
-            return ask.body
-        return self._endpoint.completed(ask.body)
-
-    def _absent(self, error: Exception, ask: Ask) -> None:
-        """Pass over a path that the server may lack and does lack."""
-        lacks = isinstance(error, openai.APIStatusError) and error.status_code in ABSENT
-        if not (ask.optional and (lacks or isinstance(error, ValueError))):
-            raise self._failure(error, ask.body) from error
-
-    def _failure(self, error: Exception, body: Mapping[str, Any] | None) -> UrialError:
-        return failure(error, self._endpoint.base_url, body, self._endpoint.api_key)
-
-    def _failure_amid_reply(self, error: Exception, reader: StreamReader) -> UrialError:
-        where = self._endpoint
-        return failure_amid_reply(error, where.base_url, reader.text, where.api_key)
+            yield
+        except SDK_ERRORS as error:
+            if not (request.optional and is_missing_path(error)):
+                text = None if reader is None else reader.text
+                endpoint, body = self._endpoint, self._body_of(request)
+                raise translated(error, endpoint.base_url, endpoint.api_key, body, text) from error
 
     def _sync(self) -> OpenAI:
-        with self._making:
+        """Return the client for threads.
+
+        It gets an httpx client: some versions of the SDK create one of another package.
+        """
+        endpoint = self._endpoint
+        with self._lock:
             if self._client is None:
-                http_client = self._endpoint.client()
-                if self._endpoint.http_client is None:
-                    finalize(self, http_client.close)
-                self._client = OpenAI(**self._endpoint.options(), http_client=http_client)
+                transport = httpx.HTTPTransport(uds=endpoint.uds) if endpoint.uds else None
+                own = endpoint.http_client or httpx.Client(**_SDK_DEFAULTS, transport=transport)
+                if endpoint.http_client is None:
+                    finalize(self, own.close)
+                self._client = OpenAI(**self._client_options, http_client=own)
             return self._client
 
-    def _async(self) -> _OfLoop:
-        """Connections belong to the event loop that made them."""
-        loop = asyncio.get_running_loop()
-        with self._making:
-            if loop not in self._of_loops:
-                client = AsyncOpenAI(
-                    **self._endpoint.options(), http_client=self._endpoint.async_client()
+    def _async(self) -> _AsyncClient:
+        """Return the running event loop's client: connections belong to the loop that opened them.
+
+        The SDK's own HTTP client would close itself in another loop than its connections'.
+        """
+        endpoint, loop = self._endpoint, asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._async_clients:
+                transport = httpx.AsyncHTTPTransport(uds=endpoint.uds) if endpoint.uds else None
+                own = endpoint.http_async_client or httpx.AsyncClient(
+                    **_SDK_DEFAULTS, transport=transport
                 )
-                self._of_loops[loop] = _OfLoop(client, asyncio.Lock())
-            return self._of_loops[loop]
+                client = AsyncOpenAI(**self._client_options, http_client=own)
+                self._async_clients[loop] = _AsyncClient(client, asyncio.Lock())
+            return self._async_clients[loop]
 
 
-@dataclass(frozen=True, slots=True)
-class _OfLoop:
+class _AsyncClient(NamedTuple):
     """What belongs to one event loop."""
 
     client: AsyncOpenAI
@@ -282,7 +253,7 @@ class _OfLoop:
 
 
 class _Events(Stream[object]):
-    """The SDK's stream, which also remembers whether the server said that it was done."""
+    """The SDK's stream, which also remembers whether the server marked its end."""
 
     done = False
 

@@ -1,17 +1,46 @@
-"""Discovery: what a server is, what it serves, and what it can do."""
+"""Discovery: which dialect, model, context window and tokenizer a server has.
+
+An exchange with a server is a generator, as httpx's ``auth_flow`` is: it yields the requests to
+send, receives their responses, and returns its result. It is written once, and ``Connection`` runs
+it, blocking or not.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from urial_core.backends.completions_server.dialect import GENERIC, LLAMA_CPP, VLLM, Dialect
-from urial_core.backends.completions_server.exchange import Ask, Exchange
-from urial_core.backends.completions_server.urls import server_root
+from urial_core.backends.completions_server.payload import GENERIC, LLAMA_CPP, VLLM, Dialect
 from urial_core.errors import UnsupportedModelError
 
-__all__ = ["Server", "discover"]
+__all__ = ["COMPLETIONS", "Exchange", "HttpRequest", "Server", "discover"]
+
+COMPLETIONS = "/completions"
+"""The path that completes a prompt."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One HTTP request.
+
+    Attributes:
+        body: The JSON to post, as Python objects; None for a GET.
+        url: A path below the API's base URL, or an absolute URL. Default: a completion's.
+        optional: Whether the server may lack this path; the response is then None.
+        cacheable: Whether the response is always the same, so that it need not be sent twice.
+    """
+
+    body: Mapping[str, Any] | None
+    url: str = COMPLETIONS
+    optional: bool = False
+    cacheable: bool = False
+
+
+Exchange = Generator[HttpRequest, Any, _T]
+"""Yields requests, receives their responses as Python objects, and returns its result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +48,13 @@ class Server:
     """What is known of a server.
 
     Attributes:
-        dialect: How it is spoken to.
-        model: The model in use.
+        dialect: Which request fields it understands.
+        model: The name of the model in use.
         root: The URL in front of the API's ``/v1``.
-        window: Tokens of one request, prompt and reply together; None if it does not say.
-        tokenizes: Whether it tells a text's tokens.
-        slots: How many requests llama.cpp writes at once, each with a state of its own; else 0.
+        window: The context window in tokens, prompt and reply together; None if not reported.
+        tokenizes: Whether it offers its tokenizer.
+        slots: llama.cpp's number of concurrent requests, each with a prefix cache of its own; 0
+            for other servers.
     """
 
     dialect: Dialect
@@ -40,24 +70,29 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
 
     Args:
         base_url: The API's base URL.
-        model: The model that is wanted; None for the first that the server names.
-        dialect: How it is spoken to, if that is known.
+        model: The model to use; None for the first one that the server lists.
+        dialect: Its dialect; None to detect it.
 
     Raises:
-        UnsupportedModelError: It serves another model, or names none.
+        UnsupportedModelError: It serves another model, or lists none.
     """
-    root = server_root(base_url)
-    entries = _entries((yield Ask("/models", optional=True)))
+    root = base_url.rstrip("/").removesuffix("/v1")
+    models = _mapping((yield HttpRequest(None, "/models", optional=True))).get("data")
+    entries = [
+        entry
+        for entry in (models if isinstance(models, list) else ())
+        if isinstance(entry, Mapping) and entry.get("id")
+    ]
     owner = entries[0].get("owned_by") if entries else None
     if dialect is None and owner == "vllm":
         dialect = VLLM
     props: Mapping[str, Any] = {}
     if dialect is None or dialect.slots:
-        props = _mapping((yield Ask(f"{root}/props", optional=True)))
+        props = _mapping((yield HttpRequest(None, f"{root}/props", optional=True)))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP
     dialect = dialect or GENERIC
-    entry = _entry(entries, model, base_url, strict=dialect is not GENERIC)
+    entry = _entry_of(model, entries, base_url, strict=dialect is not GENERIC)
     window = entry.get("max_model_len")
     if dialect.slots:
         settings = _mapping(props.get("default_generation_settings"))
@@ -65,7 +100,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     tokenized = None
     if dialect.tokenize is not None:
         body = {"model": entry["id"], **dialect.tokenize("a", True)}
-        tokenized = yield Ask(f"{root}/tokenize", body, optional=True)
+        tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=True)
     return Server(
         dialect=dialect,
         model=entry["id"],
@@ -76,37 +111,27 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     )
 
 
-def _entries(models: Any) -> list[Mapping[str, Any]]:
-    data = _mapping(models).get("data")
-    found = data if isinstance(data, list) else []
-    return [entry for entry in found if isinstance(entry, Mapping) and entry.get("id")]
-
-
-def _entry(
-    entries: list[Mapping[str, Any]], model: str | None, base_url: str, *, strict: bool
+def _entry_of(
+    model: str | None, entries: list[Mapping[str, Any]], base_url: str, *, strict: bool
 ) -> Mapping[str, Any]:
-    """The wanted model's entry; llama.cpp itself would answer to any name."""
-    if model is None and not entries:
-        raise UnsupportedModelError(
-            f"The server at {base_url} does not say which models it serves: pass model='name'."
-        )
-    if model is None and len(entries) > 1 and not strict:
-        names = ", ".join(repr(entry["id"]) for entry in entries[:8])
-        raise UnsupportedModelError(
-            f"The server at {base_url} serves {len(entries)} models ({names}): pass one as model=."
-        )
-    if model is None:
-        return entries[0]
+    """Return the model's entry in the server's list.
+
+    Raises:
+        UnsupportedModelError: There is no such entry. A generic server may know models that it does
+            not list; llama.cpp would answer to any name.
+    """
     for entry in entries:
-        if model == entry["id"] or model in (entry.get("aliases") or ()):
+        if model in (entry["id"], *(entry.get("aliases") or ())):
             return {**entry, "id": model}
-    if strict and entries:
-        names = ", ".join(repr(entry["id"]) for entry in entries)
-        raise UnsupportedModelError(
-            f"The server at {base_url} serves {names}, and not {model!r}: pass one of those as "
-            "model=, or none for the first."
-        )
-    return {"id": model}
+    if model is None and entries and (strict or len(entries) == 1):
+        return entries[0]
+    if model is not None and not (strict and entries):
+        return {"id": model}
+    names = ", ".join(repr(entry["id"]) for entry in entries[:8]) or "models that it does not list"
+    raise UnsupportedModelError(
+        f"model is {model!r}, and the server at {base_url} serves {names}: pass model='name', with "
+        "the name of one of these."
+    )
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
+from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
-from urial_core.backends.completions_server.answer import StreamReader, completions_of
-from urial_core.backends.completions_server.choice import KnownChoices
-from urial_core.backends.completions_server.dialect import Dialect, dialect_named
-from urial_core.backends.completions_server.discovery import Server, discover
-from urial_core.backends.completions_server.exchange import COMPLETIONS, Ask, Exchange
-from urial_core.backends.completions_server.payload import completion_payload, group_payload
-from urial_core.backends.completions_server.tokens import KnownTokens
-from urial_core.backends.completions_server.urls import api_url, without_login
-from urial_core.backends.completions_server.warming import warmed
+from urial_core.backends.completions_server.discovery import Exchange, HttpRequest, Server, discover
+from urial_core.backends.completions_server.payload import DIALECTS, Dialect, completion_payload
+from urial_core.backends.completions_server.response import StreamReader, completions_of
+from urial_core.backends.completions_server.scoring import choose, encode, encode_prompt
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -25,14 +23,12 @@ from urial_core.completion import (
     Tokenizer,
     estimate_tokens,
 )
-from urial_core.errors import MissingDependencyError
+from urial_core.errors import MissingDependencyError, ParameterError
 from urial_core.prompts.prompt import Prompt
 from urial_core.structured.constraints import Choice
 
 if TYPE_CHECKING:
     import httpx
-
-    from urial_core.backends.completions_server.connection import Connection
 
 __all__ = ["CompletionsServerModel"]
 
@@ -40,8 +36,7 @@ __all__ = ["CompletionsServerModel"]
 class CompletionsServerModel:
     """A base model behind any OpenAI-style ``/v1/completions``: vLLM, llama.cpp and others.
 
-    The server is asked once what it is, when that is first needed, and spoken to accordingly. Any
-    number of threads and event loops may call.
+    The first use detects once what the server is. Any number of threads and event loops may call.
     """
 
     def __init__(
@@ -59,21 +54,21 @@ class CompletionsServerModel:
         http_async_client: httpx.AsyncClient | None = None,
         uds: str | None = None,
     ) -> None:
-        """Name a server. Nothing is sent yet.
+        """Set up a server's model. Nothing is sent yet.
 
         Args:
             base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``; ``/v1`` is added to
                 a URL without a path.
-            model: The model's name on the server. Default: the first that it names.
-            api_key: The server's key; never shown, and never taken from the environment.
-            timeout: Seconds to wait for a connection, or for the next piece of an answer. Default:
+            model: The model's name on the server. Default: the first that the server lists.
+            api_key: The server's API key; never shown, and never taken from the environment.
+            timeout: Seconds to wait for a connection, or for the next piece of a response. Default:
                 the SDK's, 600 and 5 for a connection.
-            max_retries: How often a request is repeated that failed before any of its answer came.
+            max_retries: How often a request is retried that failed before any of its response came.
                 Default: the SDK's, 2.
-            dialect: "vllm", "llama.cpp" or "generic", or one of your own. Default: found out.
-            context_window: Tokens of one request, where the server does not say.
+            dialect: "vllm", "llama.cpp" or "generic", or one of your own. Default: detected.
+            context_window: The context window in tokens, where the server does not report it.
             extra_body: Fields for every request for a completion, such as vLLM's ``cache_salt``;
-                None takes away one that the server refuses.
+                None removes a field that the server refuses.
             http_client: The HTTP client to use, for proxies or certificates.
             http_async_client: The same for the async methods.
             uds: The path of a Unix domain socket at which the server listens; ``base_url`` is then
@@ -81,58 +76,43 @@ class CompletionsServerModel:
 
         Raises:
             MissingDependencyError: The openai package is not installed.
-            ParameterError: ``base_url`` is no URL, or there is no such dialect.
+            ParameterError: ``base_url`` is not a URL, or there is no such dialect.
         """
         if find_spec("openai") is None:
             raise MissingDependencyError(
-                "Talking to a completions server needs openai: pip install 'urial-chat[openai]'"
+                "Requests to a completions server need openai: pip install 'urial-chat[openai]'"
             )
         from urial_core.backends.completions_server.connection import Connection, Endpoint
 
-        self._base_url = api_url(base_url)
+        endpoint: dict[str, Any] = {
+            "base_url": _api_url(base_url),
+            "api_key": api_key,
+            "extra_body": dict(extra_body or {}),
+            "timeout": timeout,
+            "max_retries": max_retries,
+            "http_client": http_client,
+            "http_async_client": http_async_client,
+            "uds": uds,
+        }
+        self._arguments = {**endpoint, "dialect": dialect, "context_window": context_window}
         self._model = model
-        self._dialect = dialect_named(dialect) if isinstance(dialect, str) else dialect
+        if isinstance(dialect, str) and dialect not in DIALECTS:
+            raise ParameterError(f"dialect is {dialect!r}: use one of {', '.join(DIALECTS)}.")
+        self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self._window = context_window
-        self._extra_body = dict(extra_body or {})
-        self._uds = uds
-        endpoint = Endpoint(
-            base_url=self._base_url,
-            api_key=api_key or "",
-            extra_body=self._extra_body,
-            timeout=timeout,
-            max_retries=max_retries,
-            http_client=http_client,
-            http_async_client=http_async_client,
-            uds=uds,
-        )
-        self._again = partial(
-            type(self),
-            base_url,
-            model=model,
-            api_key=api_key,
-            timeout=timeout,
-            max_retries=max_retries,
-            dialect=dialect,
-            context_window=context_window,
-            extra_body=extra_body,
-            http_client=http_client,
-            http_async_client=http_async_client,
-            uds=uds,
-        )
-        self._connection: Connection = Connection(endpoint)
-        self._found: Server | None = None
-        self._others = dict[str, CompletionsServerModel]()
-        self._finding = threading.Lock()  # held while the server is asked
-        self._naming = threading.Lock()  # held for a moment
-        self._tokens = KnownTokens()
-        self._choices = KnownChoices(self._tokens)
+        self._connection = Connection(Endpoint(**endpoint))
+        self._server: Server | None = None
+        self._siblings = dict[str, CompletionsServerModel]()
+        self._discovery_lock = threading.Lock()
+        self._siblings_lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({without_login(self._base_url)!r}, model={self._model!r})"
+        url = _without_login(self._arguments["base_url"])
+        return f"{type(self).__name__}({url!r}, model={self._model!r})"
 
     def __reduce__(self) -> tuple[Callable[[], CompletionsServerModel], tuple[()]]:
-        """Pickled are the settings, the key among them."""
-        return self._again, ()
+        """Pickle the constructor's arguments, the API key among them."""
+        return partial(type(self), model=self._model, **self._arguments), ()
 
     @property
     def name(self) -> str:
@@ -141,58 +121,59 @@ class CompletionsServerModel:
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """The server's URL, the model's name and what is sent beside."""
+        """The server's URL, the model's name and the extra fields."""
         return {
             "engine": "completions server",
-            "base_url": without_login(self._base_url),
+            "base_url": _without_login(self._arguments["base_url"]),
             "model": self._model,
-            "extra_body": repr(sorted(self._extra_body.items())),
-            **({"uds": self._uds} if self._uds else {}),
+            "extra_body": repr(sorted(self._arguments["extra_body"].items())),
+            "uds": self._arguments["uds"],
         }
 
     @property
     def context_window(self) -> int | None:
-        """Tokens of one request: what was given, or what the server says."""
+        """The context window in tokens: the given one, or the one that the server reports."""
         return self._window or self.server().window
 
     @property
     def known_context_window(self) -> int | None:
         """The context window, if it is known without asking the server."""
-        return self._window or (self._found.window if self._found else None)
+        return self._window or (self._server.window if self._server else None)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The server's tokenizer, if it offers one."""
-        return self._ids if self.server().tokenizes else None
+        return self._encode if self.server().tokenizes else None
 
     def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, the begin-of-text token included; else a careful estimate."""
+        """Count a text's tokens, the begin-of-text token included; estimate without a tokenizer."""
         tokenizer = self.tokenizer
         return len(tokenizer(text)) if tokenizer is not None else estimate_tokens(text)
 
     def server(self) -> Server:
-        """What the server is; asked once."""
-        with self._finding:
-            if self._found is None:
-                self._found = self._connection.run(self._discovery())
-            return self._found
+        """Return what the server is; it is asked once."""
+        with self._discovery_lock:
+            if self._server is None:
+                self._server = self._connection.run(self._discovery())
+            return self._server
 
     async def aserver(self) -> Server:
         """As ``server``, without blocking the event loop."""
-        if self._found is None:
-            async with self._connection.once:
-                if self._found is None:
-                    self._found = await self._connection.arun(self._discovery())
-        return self._found
+        if self._server is None:
+            async with self._connection.loop_lock:
+                if self._server is None:
+                    self._server = await self._connection.arun(self._discovery())
+        return self._server
 
     def with_model(self, name: str) -> CompletionsServerModel:
-        """Another model of the same server, over the same connections; one object for each name."""
-        with self._naming:
-            if name not in self._others:
-                other = self._again(model=name)
-                other._connection, other._others = self._connection, self._others
-                self._others[name] = other
-            return self._others[name]
+        """Return another model of the same server, with the same connections; one per name."""
+        with self._siblings_lock:
+            if name not in self._siblings:
+                sibling = type(self)(model=name, **self._arguments)
+                sibling._connection = self._connection  # noqa: SLF001 - of the same class
+                sibling._siblings = self._siblings  # noqa: SLF001
+                self._siblings[name] = sibling
+            return self._siblings[name]
 
     @property
     def features(self) -> ModelFeatures:
@@ -202,106 +183,139 @@ class CompletionsServerModel:
             enforces_choices=dialect.choice is not None,
             scores_choices=dialect.choice is not None,
             enforces_json=dialect.json_schema is not None,
-            schedules_requests=not dialect.lists,
+            schedules_requests=not dialect.prompt_lists,
             with_model=self.with_model,
         )
 
     def warm(self, prompt: Prompt | str) -> None:
-        """Have the constant page computed now, so that the first request finds it.
+        """Compute the prompt prefix now, so that the first request finds it in the prefix cache.
 
         Args:
-            prompt: The prompt, or its page's text.
+            prompt: The prompt, or its prefix's text.
         """
-        self._connection.run(warmed(_page(prompt), self.server()))
+        self._connection.run(_warm_up(prompt, self.server()))
 
     async def awarm(self, prompt: Prompt | str) -> None:
         """As ``warm``, without blocking the event loop."""
-        await self._connection.arun(warmed(_page(prompt), await self.aserver()))
+        await self._connection.arun(_warm_up(prompt, await self.aserver()))
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Complete pages, all at once."""
-        groups, exchanges = self._exchanges(requests, self.server())
-        return _in_order(groups, self._connection.run_all(exchanges))
+        """Complete prompts concurrently."""
+        return _in_order(self._connection.run_all(self._completions(requests, self.server())))
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``, without blocking the event loop."""
-        groups, exchanges = self._exchanges(requests, await self.aserver())
-        return _in_order(groups, await self._connection.arun_all(exchanges))
+        exchanges = self._completions(requests, await self.aserver())
+        return _in_order(await self._connection.arun_all(exchanges))
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Complete a page piece by piece; leaving early closes the connection."""
+        """Stream a completion; closing early disconnects, which stops the server."""
         server = self.server()
-        if self._is_choice(request, server):
+        if _is_choice(request, server):
             yield from self.complete([request])
             return
-        body = self._connection.run(self._streamed(request, server))
+        body = self._connection.run(self._stream_body(request, server))
         yield from self._connection.stream(body, StreamReader(request, server.dialect))
 
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         server = await self.aserver()
-        if self._is_choice(request, server):
+        if _is_choice(request, server):
             for completion in await self.acomplete([request]):
                 yield completion
             return
-        body = await self._connection.arun(self._streamed(request, server))
+        body = await self._connection.arun(self._stream_body(request, server))
         reader = StreamReader(request, server.dialect)
-        chunks = self._connection.astream(body, reader)
-        try:
+        async with aclosing(self._connection.astream(body, reader)) as chunks:
             async for chunk in chunks:
                 yield chunk
-        finally:
-            await chunks.aclose()
 
     def _discovery(self) -> Exchange[Server]:
-        return discover(self._base_url, self._model, self._dialect)
+        return discover(self._arguments["base_url"], self._model, self._dialect)
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self._connection.run(self._tokens.of(text, self.server())))
+    def _encode(self, text: str) -> list[int]:
+        return self._connection.run(encode(text, self.server()))
 
-    @staticmethod
-    def _is_choice(request: CompletionRequest, server: Server) -> bool:
-        return isinstance(request.constraint, Choice) and server.dialect.choice is not None
-
-    def _exchanges(
+    def _completions(
         self, requests: Sequence[CompletionRequest], server: Server
-    ) -> tuple[list[list[int]], list[Exchange[list[Completion]]]]:
-        """Group requests, by number, and say how each group is completed."""
-        groups: dict[object, list[int]] = {}
-        for number, request in enumerate(requests):
+    ) -> list[Exchange[dict[int, Completion]]]:
+        """Return an exchange for each group of requests that can share one HTTP request."""
+        groups: dict[object, dict[int, CompletionRequest]] = {}
+        for index, request in enumerate(requests):
             alike = (request.parameters, request.stop, request.constraint)
-            together = server.dialect.lists and not self._is_choice(request, server)
-            groups.setdefault(alike if together else number, []).append(number)
-        numbers = list(groups.values())
-        return numbers, [self._completed([requests[n] for n in group], server) for group in numbers]
+            shares = server.dialect.prompt_lists and not _is_choice(request, server)
+            groups.setdefault(alike if shares else index, {})[index] = request
+        return [self._completion(group, server) for group in groups.values()]
 
-    def _completed(
-        self, group: Sequence[CompletionRequest], server: Server
-    ) -> Exchange[list[Completion]]:
-        """Complete pages that differ in nothing else."""
-        constraint = group[0].constraint
+    def _completion(
+        self, group: Mapping[int, CompletionRequest], server: Server
+    ) -> Exchange[dict[int, Completion]]:
+        """Complete requests, given by their indices, that differ only in their prompts."""
+        requests = list(group.values())
+        constraint = requests[0].constraint
         if isinstance(constraint, Choice) and server.dialect.choice is not None:
-            return [(yield from self._choices.of(group[0], constraint, server))]
-        body = group_payload(group, server.model, server.dialect)
-        body = yield from self._tokens.put_in(body, server)
-        return completions_of((yield Ask(COMPLETIONS, body)), group, server.dialect)
+            completions = [(yield from choose(requests[0], constraint, server))]
+        else:
+            body = completion_payload(requests[0], server.model, server.dialect)
+            if len(requests) > 1:
+                body["prompt"] = [request.prompt for request in requests]
+            body = yield from encode_prompt(body, server)
+            response = yield HttpRequest(body)
+            completions = completions_of(response, requests, server.dialect)
+        return dict(zip(group, completions, strict=True))
 
-    def _streamed(self, request: CompletionRequest, server: Server) -> Exchange[dict[str, Any]]:
-        """The body of a streamed request."""
+    def _stream_body(self, request: CompletionRequest, server: Server) -> Exchange[dict[str, Any]]:
         body = completion_payload(request, server.model, server.dialect, stream=True)
-        return (yield from self._tokens.put_in(body, server))
+        return (yield from encode_prompt(body, server))
 
 
-def _in_order(
-    groups: Sequence[Sequence[int]], results: Sequence[Sequence[Completion]]
-) -> list[Completion]:
-    found = {
-        number: completion
-        for group, completions in zip(groups, results, strict=True)
-        for number, completion in zip(group, completions, strict=True)
-    }
-    return [found[number] for number in sorted(found)]
+def _is_choice(request: CompletionRequest, server: Server) -> bool:
+    return isinstance(request.constraint, Choice) and server.dialect.choice is not None
 
 
-def _page(prompt: Prompt | str) -> str:
-    return prompt if isinstance(prompt, str) else prompt.prefix
+def _in_order(groups: Iterable[Mapping[int, Completion]]) -> list[Completion]:
+    completions = {index: completion for group in groups for index, completion in group.items()}
+    return [completions[index] for index in sorted(completions)]
+
+
+def _warm_up(prompt: Prompt | str, server: Server) -> Exchange[None]:
+    """Compute a prompt prefix in each of the server's prefix caches.
+
+    vLLM shares one among all requests. llama.cpp has one per slot: the first slot's is saved and
+    restored into the others, where the server allows that (``--slot-save-path``), and each slot
+    reads the prefix, which costs one token where it was restored and the whole prefix where not.
+    """
+    prefix = prompt if isinstance(prompt, str) else prompt.prefix
+    body = {"model": server.model, "prompt": prefix, "max_tokens": 1, "temperature": 0.0}
+    if not server.slots:
+        yield HttpRequest(body)
+        return
+    file = {"filename": f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"}
+    slots = f"{server.root}/slots"
+    saved = None
+    for slot in range(server.slots):
+        if saved is not None:
+            yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)
+        yield HttpRequest({**body, "id_slot": slot})
+        if slot == 0:
+            saved = yield HttpRequest(file, f"{slots}/0?action=save", optional=True)
+
+
+def _api_url(base_url: str) -> str:
+    """Return the URL of a server's API, with ``/v1`` added to a URL without a path.
+
+    Raises:
+        ParameterError: It is not an HTTP URL.
+    """
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ParameterError(
+            f"base_url is {base_url!r}: give a URL, as in http://127.0.0.1:8000/v1"
+        )
+    return base_url.rstrip("/") if parts.path.strip("/") else base_url.rstrip("/") + "/v1"
+
+
+def _without_login(url: str) -> str:
+    """Return the URL without user name and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,39 +1,153 @@
-"""Payload: a request as the body that a completions server is sent. Pure.
+"""Payloads: the request bodies that a server is sent, in its dialect of the API. Pure.
 
-Batch systems that send requests themselves, such as Ray Data, can use it too, with ``reply_of``
-for what comes back.
+Servers ignore a field that they do not know, and answer with status 200 all the same. Batch systems
+that send requests themselves, such as Ray Data, use these functions together with ``reply_of``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from urial_core.backends.completions_server.dialect import GENERIC, Dialect
 from urial_core.completion import CompletionRequest
 from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError
 from urial_core.messages import Message
 from urial_core.structured.constraints import Choice, JsonSchema
 
-__all__ = ["chat_payload", "completion_payload", "constraint_fields", "group_payload"]
+__all__ = [
+    "DIALECTS",
+    "GENERIC",
+    "LLAMA_CPP",
+    "VLLM",
+    "Dialect",
+    "chat_payload",
+    "completion_payload",
+]
+
+_OPENAI = {
+    name: name for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
+}
+_USAGE_IN_STREAM = {"include_usage": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """Describe the request fields of one kind of server.
+
+    Attributes:
+        name: The dialect's name.
+        sampling: This project's parameter names and the server's. These are always sent: servers
+            have other defaults, such as a temperature of 0.8.
+        optional_sampling: The same for parameters that a strict server may refuse: sent only if
+            set.
+        always: Fields of every request.
+        streaming: Fields of every streamed request.
+        penalizes_recent_only: Whether a repetition penalty counts a few recent tokens and not the
+            whole prompt. Only then does the default penalty improve replies.
+        max_stops: The number of stop strings that are accepted; None for any number.
+        min_logprobs: The least number of alternatives to ask for; below it, no log-probabilities
+            are reported at all.
+        prompt_lists: Whether requests that differ only in their prompt are sent as one request with
+            a list of prompts. Otherwise each is sent by itself, concurrently.
+        json_schema: Returns the fields that constrain a completion to a schema; None if there are
+            none.
+        choice: Returns the fields that constrain a completion to one of several texts; None if
+            there are none.
+        scores_any_token: Whether it reports the log-probabilities of tokens given by their ids.
+        tokenize: Returns the body for ``/tokenize``, from a text and whether the begin-of-text
+            token precedes it; None if there is no such path.
+        tokenizes_as_text: Whether ``/tokenize`` can treat special tokens spelled out in a text as
+            plain text. Prompts are then sent as token ids, so that no message can inject one.
+        slots: Whether the prefix cache is kept per slot rather than shared by all requests.
+    """
+
+    name: str
+    sampling: Mapping[str, str]
+    optional_sampling: Mapping[str, str] = field(default_factory=dict)
+    always: Mapping[str, Any] = field(default_factory=dict)
+    streaming: Mapping[str, Any] = field(default_factory=dict)
+    penalizes_recent_only: bool = False
+    max_stops: int | None = None
+    min_logprobs: int = 0
+    prompt_lists: bool = False
+    json_schema: Callable[[JsonSchema], dict[str, Any]] | None = None
+    choice: Callable[[Choice], dict[str, Any]] | None = None
+    scores_any_token: bool = False
+    tokenize: Callable[[str, bool], dict[str, Any]] | None = None
+    tokenizes_as_text: bool = False
+    slots: bool = False
+
+
+GENERIC = Dialect(
+    name="generic",
+    sampling=_OPENAI,
+    optional_sampling={"top_k": "top_k", "repetition_penalty": "repetition_penalty"},
+    streaming={"stream_options": _USAGE_IN_STREAM},
+    max_stops=4,
+    prompt_lists=True,  # one request where rate limits count requests; usage is only a sum then
+)
+"""Any server with ``/v1/completions``: by default, only fields of OpenAI's own API are sent."""
+
+VLLM = Dialect(
+    name="vllm",
+    sampling={**_OPENAI, "top_k": "top_k", "repetition_penalty": "repetition_penalty"},
+    always={
+        "min_p": 0.0,
+        "include_stop_str_in_output": True,  # the decoder recognizes the reply's end by it
+    },
+    streaming={"stream_options": {**_USAGE_IN_STREAM, "continuous_usage_stats": True}},
+    max_stops=4,  # since 0.32
+    json_schema=lambda constraint: {
+        "structured_outputs": {"json": constraint.schema, "disable_any_whitespace": True}
+    },
+    choice=lambda constraint: {"structured_outputs": {"choice": list(constraint.options)}},
+    scores_any_token=True,
+    tokenize=lambda text, begin: {"prompt": text, "add_special_tokens": begin},
+)
+"""vLLM's OpenAI-compatible server."""
+
+LLAMA_CPP = Dialect(
+    name="llama.cpp",
+    sampling={**_OPENAI, "top_k": "top_k", "repetition_penalty": "repeat_penalty"},
+    always={
+        "min_p": 0.0,
+        "repeat_last_n": 64,  # the tokens that a penalty counts; llama.cpp's own default
+        "verbose": True,  # reports the stop string that ended the completion
+    },
+    penalizes_recent_only=True,
+    streaming={"timings_per_token": True},  # without it, usage comes only with the last event
+    min_logprobs=1,
+    json_schema=lambda constraint: {"json_schema": constraint.schema},
+    choice=lambda constraint: {"grammar": _gbnf_of(constraint)},
+    tokenize=lambda text, begin: {"content": text, "add_special": begin, "parse_special": False},
+    tokenizes_as_text=True,
+    slots=True,
+)
+"""llama.cpp's ``llama-server``."""
+
+DIALECTS = {dialect.name: dialect for dialect in (GENERIC, VLLM, LLAMA_CPP)}
+"""All dialects, by name."""
 
 
 def completion_payload(
     request: CompletionRequest, model: str, dialect: Dialect = GENERIC, *, stream: bool = False
 ) -> dict[str, Any]:
-    """Write the body of ``POST /v1/completions`` for a request.
+    """Return the body of ``POST /v1/completions`` for a request.
 
-    ``max_tokens`` and the sampling fields are always there, since servers have other defaults.
-    ``repetition_penalty`` is off unless said, where servers count the page's tokens too: that would
-    drive the model from the style that the page teaches. It is off for JSON and choices as well,
-    which copy what was asked. No begin-of-text is added to the prompt; servers do that.
+    ``max_tokens`` and the sampling fields are always sent, since servers have other defaults.
+    ``repetition_penalty`` is off unless set, where servers count the prompt's tokens too: it would
+    keep the model from the style that the few-shot examples teach. It is also off for JSON and
+    choices, which repeat what the user asked for. The prompt has no begin-of-text token; servers
+    add it.
 
     Args:
         request: The request; a constraint that the dialect has no fields for is left out.
         model: The model's name on the server.
-        dialect: What the server understands.
-        stream: Whether the completion is to come piece by piece.
+        dialect: Which fields the server understands.
+        stream: Whether the completion is to be streamed.
     """
     parameters = request.parameters
     payload: dict[str, Any] = {
@@ -43,12 +157,12 @@ def completion_payload(
         **_sampling_fields(request, dialect),
         **dialect.always,
     }
-    if form := constraint_fields(request, dialect):
-        payload |= form  # it ends by itself, and a stop string would end it amid the form
+    if constraint := _constraint_fields(request, dialect):
+        payload |= constraint  # it ends by itself; a stop string could cut it
     else:
         payload["stop"] = list(dict.fromkeys(request.stop))[: dialect.max_stops]
     if parameters.logprobs is not None:
-        payload["logprobs"] = max(parameters.logprobs, dialect.least_logprobs)
+        payload["logprobs"] = max(parameters.logprobs, dialect.min_logprobs)
     if stream:
         payload |= {"stream": True, **dialect.streaming}
     return payload
@@ -57,48 +171,38 @@ def completion_payload(
 def chat_payload(
     request: ReplyRequest, messages: Sequence[Message], model: str, dialect: Dialect = GENERIC
 ) -> dict[str, Any]:
-    """Write the body of ``POST /v1/chat/completions``, for what takes nothing but chats.
+    """Return the body of ``POST /v1/chat/completions``, for runners that take chats only.
 
-    The server must have the request's prompt as its chat template (``urial template``), and so
-    writes the page itself. ``vllm run-batch`` is such a runner.
+    The server needs the request's prompt as its chat template (see ``urial template``) and then
+    composes the prompt itself. ``vllm run-batch`` is such a runner.
 
     Args:
-        request: The messages, composed: it tells the stop strings, which no template holds, the
-            limit and how to sample.
+        request: The composed messages, for the stop strings, which no template has, the length
+            limit and the sampling parameters.
         messages: The conversation, in text.
         model: The model's name on the server.
-        dialect: What the server understands.
+        dialect: Which fields the server understands.
 
     Raises:
-        ParameterError: The request has tools, a form of its answer, or is plain text.
+        ParameterError: The request has tools or a response format, or is plain text.
     """
     if request.tools or request.response_format or request.format is None:
         raise ParameterError(
-            "A chat template writes no page with tools or a form of the answer: send "
-            "completion_payload to /v1/completions."
+            "The request has tools or a response format, or is plain text, which a chat template "
+            "cannot write: send completion_payload to /v1/completions."
         )
     payload = completion_payload(request, model, dialect)
     del payload["prompt"]
     chat = [{"role": message.role, "content": message.text} for message in messages]
     if request.prefill:
         payload |= {"add_generation_prompt": False, "continue_final_message": True}
-    if (most := payload.pop("logprobs", None)) is not None:
-        payload |= {"logprobs": True, "top_logprobs": most}
+    if (alternatives := payload.pop("logprobs", None)) is not None:
+        payload |= {"logprobs": True, "top_logprobs": alternatives}
     return {**payload, "messages": chat}
 
 
-def group_payload(
-    requests: Sequence[CompletionRequest], model: str, dialect: Dialect
-) -> dict[str, Any]:
-    """As ``completion_payload``, for requests that differ in nothing but their prompts."""
-    payload = completion_payload(requests[0], model, dialect)
-    if len(requests) == 1:
-        return payload
-    return {**payload, "prompt": [request.prompt for request in requests]}
-
-
-def constraint_fields(request: CompletionRequest, dialect: Dialect) -> dict[str, Any]:
-    """The fields that hold a completion to its form; none where the dialect has none."""
+def _constraint_fields(request: CompletionRequest, dialect: Dialect) -> dict[str, Any]:
+    """Return the fields that constrain a completion; none where the dialect has none."""
     match request.constraint:
         case Choice() as choice if dialect.choice:
             return dialect.choice(choice)
@@ -108,20 +212,18 @@ def constraint_fields(request: CompletionRequest, dialect: Dialect) -> dict[str,
 
 
 def _sampling_fields(request: CompletionRequest, dialect: Dialect) -> dict[str, Any]:
-    said = request.parameters
-    default_helps = dialect.penalizes_recent and request.constraint is None
-    if said.repetition_penalty is None and not default_helps:
-        resolved = said.replace(repetition_penalty=1.0).resolved()
-    else:
-        resolved = said.resolved()
-    fields = {
-        theirs: value
-        for ours, theirs in dialect.sampling.items()
-        if (value := getattr(resolved, ours)) is not None
+    parameters = request.parameters
+    resolved = parameters.resolved()
+    default_improves = dialect.penalizes_recent_only and request.constraint is None
+    if parameters.repetition_penalty is None and not default_improves:
+        resolved = resolved.replace(repetition_penalty=1.0)
+    return {
+        **resolved.under_names(dialect.sampling),
+        **parameters.under_names(dialect.optional_sampling),
     }
-    fields |= {
-        theirs: value
-        for ours, theirs in dialect.sampling_if_said.items()
-        if (value := getattr(said, ours)) is not None
-    }
-    return fields
+
+
+def _gbnf_of(choice: Choice) -> str:
+    """Return the choice as a GBNF grammar, whose strings are escaped as JSON's are."""
+    options = " | ".join(json.dumps(text, ensure_ascii=False) for text in choice.options)
+    return f"root ::= {options}"

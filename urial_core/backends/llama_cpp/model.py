@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
-from urial_core.backends.llama_cpp.private_server import PrivateServer, ServerSettings
+from urial_core.backends.llama_cpp.private_server import PrivateServer, available_cores
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -32,27 +31,27 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_N_CTX", "DEFAULT_N_PARALLEL", "NEEDED_PACKAGES", "LlamaCppModel"]
 
 NEEDED_PACKAGES = ("xllamacpp", "openai", "llguidance")
-"""What must be installed; the extra ``llamacpp`` brings it."""
+"""Packages that must be installed; the extra ``llamacpp`` brings them."""
 
 DEFAULT_N_CTX = 4096
-"""Tokens of one request's window."""
+"""Context window of one request, in tokens."""
 
 DEFAULT_N_PARALLEL = 4
-"""Replies that are written at once."""
+"""Concurrent replies."""
 
-_PATIENCE = 7 * 24 * 3600.0
-"""Seconds to wait for a reply's next piece: it may wait for others, and reading may take long."""
+_TIMEOUT = 7 * 24 * 3600.0
+"""Seconds to wait for a reply's next piece: it may be queued, and a prefill may take long."""
 
 
 class LlamaCppModel:
-    """A GGUF file run by llama.cpp, with the constant page kept computed in every slot.
+    """A GGUF file run by llama.cpp, with the prompt prefix in the KV cache of every slot.
 
     Nothing is loaded before it is needed. Any number of threads and event loops may call: as many
-    replies as there are slots are written side by side, others wait. JSON is held to its schema by
-    llguidance, as in ``TransformersModel``.
+    replies as there are slots are generated concurrently (continuous batching), others are queued.
+    JSON is constrained by llguidance, as in ``TransformersModel``.
 
-    While the file is loaded, xllamacpp keeps Python's global lock, so that all other threads wait:
-    call ``load`` before an application takes requests.
+    While the file is loaded, xllamacpp holds Python's global interpreter lock, so that all other
+    threads wait: call ``load`` before an application takes requests.
     """
 
     def __init__(
@@ -65,17 +64,18 @@ class LlamaCppModel:
         n_gpu_layers: int | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        """Name a file.
+        """Set up a file's model.
 
         Args:
             model: A ``.gguf`` file of a base model.
-            n_ctx: Tokens of one request's window, page and reply together; no more are used than
-                the model was trained for. Memory is taken for ``n_parallel`` of them.
-            n_parallel: How many replies are written at once.
-            n_threads: Threads that compute. Default: one for each core.
-            n_gpu_layers: Layers on the GPU, where llama.cpp was built for one. Default: as many as
-                fit.
-            params: Anything else of ``xllamacpp.CommonParams``, such as ``main_gpu``.
+            n_ctx: The context window of one request in tokens, prompt and reply together; at most
+                the one that the model was trained for is used. Memory is allocated for
+                ``n_parallel`` of them.
+            n_parallel: The number of concurrent replies.
+            n_threads: The number of compute threads. Default: one for each core.
+            n_gpu_layers: The number of layers on the GPU, where llama.cpp was built for one.
+                Default: as many as fit.
+            params: Other members of ``xllamacpp.CommonParams``, such as ``main_gpu``.
 
         Raises:
             MissingDependencyError: xllamacpp or openai is not installed.
@@ -87,61 +87,50 @@ class LlamaCppModel:
                     f"Running llama.cpp in this process needs {package}: "
                     "pip install 'urial-chat[llamacpp]'"
                 )
-        threads = _cores() if n_threads is None else n_threads
-        if min(n_ctx, n_parallel, threads) < 1:
-            raise ParameterError(
-                f"n_ctx is {n_ctx}, n_parallel {n_parallel} and n_threads {threads}: give at "
-                "least 1 each."
-            )
-        self._settings = ServerSettings(
-            path=str(Path(model).expanduser()),
-            n_ctx=n_ctx,
-            n_parallel=n_parallel,
-            n_threads=threads,
-            n_gpu_layers=n_gpu_layers,
-            params=dict(params or {}),
-        )
-        self._again = partial(
-            type(self),
-            model,
-            n_ctx=n_ctx,
-            n_parallel=n_parallel,
-            n_threads=n_threads,
-            n_gpu_layers=n_gpu_layers,
-            params=params,
-        )
         self._name = str(model)
+        self._options: dict[str, Any] = {
+            "n_ctx": n_ctx,
+            "n_parallel": n_parallel,
+            "n_threads": n_threads,
+            "n_gpu_layers": n_gpu_layers,
+            "params": dict(params or {}),
+        }
+        if min(n_ctx, n_parallel, self.n_threads) < 1:
+            raise ParameterError(
+                f"n_ctx is {n_ctx}, n_parallel {n_parallel} and n_threads {self.n_threads}: give "
+                "at least 1 each."
+            )
         self._lock = threading.RLock()
         self._client: CompletionsServerModel | None = None
-        self._warm = set[str]()
+        self._warm_prefixes = set[str]()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
 
     def __reduce__(self) -> tuple[Callable[[], LlamaCppModel], tuple[()]]:
-        """Pickled are the settings; the file is loaded anew."""
-        return self._again, ()
+        """Pickle the constructor's arguments; the copy loads the file itself."""
+        return partial(type(self), self._name, **self._options), ()
 
     @property
     def name(self) -> str:
-        """The file, as it was named."""
+        """The file, as it was given."""
         return self._name
 
     @property
     def n_threads(self) -> int:
-        """Threads that compute."""
-        return self._settings.n_threads
+        """The number of compute threads."""
+        given: int | None = self._options["n_threads"]
+        return available_cores() if given is None else given
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """The file, and whatever else decides what it writes."""
-        settings = asdict(self._settings)
-        del settings["n_threads"]
-        return {"engine": "llama.cpp", **{name: str(value) for name, value in settings.items()}}
+        """The file, and the options that decide the output."""
+        options = {name: str(value) for name, value in self._options.items() if name != "n_threads"}
+        return {"engine": "llama.cpp", "path": self._path, **options}
 
     @property
     def context_window(self) -> int | None:
-        """Tokens of one request; loads the model."""
+        """The context window of one request, in tokens; loads the model."""
         return self._loaded().context_window
 
     @property
@@ -153,7 +142,7 @@ class LlamaCppModel:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer in the file; loads the model."""
         encode = self._loaded().tokenizer
-        assert encode is not None
+        assert encode is not None  # noqa: S101 - llama.cpp always offers it
         return encode
 
     def count_tokens(self, text: str) -> int:
@@ -162,7 +151,7 @@ class LlamaCppModel:
 
     @property
     def features(self) -> ModelFeatures:
-        """Choices with their scores, JSON schemas, and as many requests at once as slots."""
+        """Choices with their scores, JSON schemas, and continuous batching."""
         return ModelFeatures(
             enforces_choices=True,
             scores_choices=True,
@@ -176,27 +165,27 @@ class LlamaCppModel:
         self._loaded()
 
     def close(self) -> None:
-        """Free the model's memory; the next request loads it anew."""
+        """Free the model's memory; the next request loads it again."""
         with self._lock:
             if self._client is not None:
                 self._client = None
-                self._warm.clear()
-                self._closing()
+                self._warm_prefixes.clear()
+                self._finalizer()
 
     def warm(self, prompt: Prompt | str) -> None:
-        """Have a prompt's constant page computed in every slot now; the first request does it else.
+        """Compute a prompt's prefix in every slot now rather than at the first request.
 
         Args:
-            prompt: The prompt, or its page's text.
+            prompt: The prompt, or its prefix's text.
         """
-        self._prepared(prompt if isinstance(prompt, str) else prompt.prefix)
+        self._warmed(prompt if isinstance(prompt, str) else prompt.prefix)
 
     async def awarm(self, prompt: Prompt | str) -> None:
-        """As ``warm``, without blocking the event loop; but see above for loading."""
+        """As ``warm``, without blocking the event loop; see above on loading, however."""
         await asyncio.to_thread(self.warm, prompt)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Complete pages, all at once."""
+        """Complete prompts concurrently."""
         return self._ready(requests).complete(requests)
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
@@ -205,7 +194,7 @@ class LlamaCppModel:
         return await client.acomplete(requests)
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Complete a page piece by piece; leaving early stops the model."""
+        """Stream a completion; closing early stops the model."""
         return self._ready([request]).stream(request)
 
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
@@ -215,36 +204,40 @@ class LlamaCppModel:
             async for chunk in chunks:
                 yield chunk
 
+    @property
+    def _path(self) -> str:
+        return str(Path(self._name).expanduser())
+
     def _loaded(self) -> CompletionsServerModel:
         with self._lock:
             if self._client is None:
-                server = PrivateServer(self._settings)
-                self._closing = finalize(self, server.close)
+                server = PrivateServer(self._path, **{**self._options, "n_threads": self.n_threads})
+                self._finalizer = finalize(self, server.close)
                 self._client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,
                     uds=server.uds,
                     dialect=_DIALECT,
-                    timeout=_PATIENCE,
+                    timeout=_TIMEOUT,
                     max_retries=0,
                 )
                 self._client.server()
             return self._client
 
     def _ready(self, requests: Sequence[CompletionRequest]) -> CompletionsServerModel:
-        """Load the model, with the requests' constant pages computed."""
-        for page in {request.prompt[: request.prefix_length] for request in requests}:
-            self._prepared(page)
+        """Load the model and compute the requests' prompt prefixes."""
+        for prefix in {request.prompt[: request.prefix_length] for request in requests}:
+            self._warmed(prefix)
         return self._loaded()
 
-    def _prepared(self, page: str) -> None:
+    def _warmed(self, prefix: str) -> None:
         client = self._loaded()
-        if not page or page in self._warm:
+        if not prefix or prefix in self._warm_prefixes:
             return
-        with self._lock:  # whoever comes meanwhile needs the page as well
-            if page not in self._warm:
-                client.warm(page)
-                self._warm.add(page)
+        with self._lock:  # concurrent requests need the prefix too
+            if prefix not in self._warm_prefixes:
+                client.warm(prefix)
+                self._warm_prefixes.add(prefix)
 
 
 def _check_schema(schema: JsonSchema) -> None:
@@ -260,11 +253,4 @@ def _json_fields(schema: JsonSchema) -> dict[str, Any]:
 
 
 _DIALECT = replace(LLAMA_CPP, json_schema=_json_fields)
-"""xllamacpp's llama.cpp is built with llguidance, which holds to the form that was promised."""
-
-
-def _cores() -> int:
-    """Cores that this process may use; of many, half are taken for a second thread of the same."""
-    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    usable = known or 1
-    return usable if usable <= 4 else usable // 2
+"""xllamacpp's llama.cpp is built with llguidance, whose grammars fix the whitespace too."""

@@ -1,4 +1,4 @@
-"""Which of a few texts a server's model finds most probable."""
+"""Choices of the most probable text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from fake_server import WAYS, FakeServer, asked, request_for
+from fake_server import WAYS, FakeServer, chunks_from, request_for
 
-from urial_core.backends.completions_server.choice import MOST_SCORED
+from urial_core.backends.completions_server.scoring import MAX_SCORED_OPTIONS
 from urial_core.structured.constraints import Choice
 
 SCORES = {"# Answer:\n": -0.75, "# Call:\n": -2.0, "はい": -3.5}
@@ -27,14 +27,14 @@ USAGE = {
 }
 
 
-class Scoring(FakeServer):
-    """Tells scores as its kind of server does."""
+class ScoringServer(FakeServer):
+    """A fake server that reports log-probabilities as its kind does."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind, self.written if kind == "llama.cpp" else self.looked_up)
 
     def written(self, body: Any) -> Any:
-        """Write the one option that is allowed, two tokens long, then what ends it."""
+        """Return the one allowed option as two tokens, and the token that ends it."""
         [option] = options_of(body)
         half = len(option) // 2
         tokens = [(option[:half], SCORES[option] - 0.25), (option[half:], 0.25), ("", -9.0)]
@@ -43,22 +43,22 @@ class Scoring(FakeServer):
         return {"choices": [{**choice, "logprobs": {"content": content}}], "usage": USAGE}
 
     def looked_up(self, body: Any) -> Any:
-        """Tell the scores that were asked for, and another token that is more probable."""
+        """Return the requested scores, and another token that is more probable."""
         choices = []
-        page = min(body["prompt"], key=len)
+        prompt = min(body["prompt"], key=len)
         for index, ids in enumerate(body["prompt"]):
-            before = tuple(self.vocabulary[number - 10] for number in ids[len(page) :])
-            told = {
+            before = tuple(self.vocabulary[number - 10] for number in ids[len(prompt) :])
+            scores = {
                 f"token_id:{token}": TOKENS.get((before, self.vocabulary[token - 10]), -99.0)
                 for token in body["logprob_token_ids"]
             }
-            logprobs = {"tokens": ["!"], "top_logprobs": [{"!": -0.1, **told}]}
+            logprobs = {"tokens": ["!"], "top_logprobs": [{"!": -0.1, **scores}]}
             choices.append({"index": index, "text": "!", "logprobs": logprobs})
         return {"choices": choices[::-1], "usage": USAGE}
 
 
 def options_of(body: Any) -> list[str]:
-    """The options that a request allows."""
+    """Return the options that a request allows."""
     if "grammar" in body:
         return [json.loads(part) for part in body["grammar"].removeprefix("root ::= ").split(" | ")]
     return list(body["structured_outputs"]["choice"])
@@ -66,34 +66,34 @@ def options_of(body: Any) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "requests"), [("vllm", 1), ("llama.cpp", 3)])
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_most_probable_option_is_taken(kind: str, requests: int, way: str) -> None:
-    """Each option's tokens add up to its score; what ends it does not count."""
-    fake_server = Scoring(kind)
-    [chunk] = await asked(
+async def test_the_most_probable_option_is_chosen(kind: str, requests: int, way: str) -> None:
+    """An option's score is the sum over its tokens, without the token that ends it."""
+    fake_server = ScoringServer(kind)
+    [chunk] = await chunks_from(
         fake_server.model(), way, request_for(constraint=Choice(tuple(SCORES)[::-1]))
     )
     assert (chunk.text, chunk.finish) == ("# Answer:\n", "stop")
-    [taken] = chunk.logprobs
-    assert (taken.token, taken.logprob) == ("# Answer:\n", -0.75)
-    assert taken.top == tuple(SCORES.items())
+    [chosen] = chunk.logprobs
+    assert (chosen.token, chosen.logprob) == ("# Answer:\n", -0.75)
+    assert chosen.top == tuple(SCORES.items())
     assert chunk.usage is not None
     assert chunk.usage.cached_tokens <= chunk.usage.input_tokens
     assert len(fake_server.completions) == requests
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
-def test_offsets_count_in_the_taking_and_not_in_the_scores(kind: str) -> None:
-    """An option that is favoured enough wins; what is reported are the log-probabilities."""
+def test_biases_change_the_choice_but_not_the_scores(kind: str) -> None:
+    """An option with enough bias wins; the reported log-probabilities leave biases out."""
     choice = Choice(tuple(SCORES), (0.0, 1.0, 3.0))
-    [chunk] = Scoring(kind).model().complete([request_for(constraint=choice)])
+    [chunk] = ScoringServer(kind).model().complete([request_for(constraint=choice)])
     assert chunk.text == "はい"
     assert chunk.logprobs[0].logprob == -3.5
     assert chunk.logprobs[0].top[0] == ("# Answer:\n", -0.75)
 
 
-def test_sampling_does_not_disturb_the_scores() -> None:
-    """Options are written greedily and without penalties, however the reply is sampled."""
-    fake_server = Scoring("llama.cpp")
+def test_sampling_parameters_do_not_change_the_scores() -> None:
+    """Options are scored greedily and without penalties, whatever the parameters."""
+    fake_server = ScoringServer("llama.cpp")
     request = request_for(
         constraint=Choice(tuple(SCORES)), temperature=1.5, repetition_penalty=1.5, max_tokens=1
     )
@@ -103,9 +103,9 @@ def test_sampling_does_not_disturb_the_scores() -> None:
         assert body["max_tokens"] > len(options_of(body)[0])
 
 
-def test_options_share_what_they_begin_with() -> None:
-    """Looked up is each beginning once, behind the page's own tokens."""
-    fake_server = Scoring("vllm")
+def test_options_share_their_prefixes() -> None:
+    """Each common prefix of the options is looked up once, after the prompt's tokens."""
+    fake_server = ScoringServer("vllm")
     fake_server.model().complete([request_for(constraint=Choice(tuple(SCORES)))])
     [body] = fake_server.completions
     lengths = sorted(map(len, body["prompt"]))
@@ -114,21 +114,21 @@ def test_options_share_what_they_begin_with() -> None:
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
-def test_a_leaning_is_asked_for_once(kind: str) -> None:
-    """Without offsets, the same choice on the same page is known; with them it is made anew."""
-    fake_server = Scoring(kind)
+def test_a_choice_without_biases_is_cached(kind: str) -> None:
+    """The same choice on the same prompt is sent once; with biases it is sent each time."""
+    fake_server = ScoringServer(kind)
     model = fake_server.model()
     plain = request_for(constraint=Choice(tuple(SCORES)))
     [first] = model.complete([plain])
-    asked_once = len(fake_server.completions)
+    sent_once = len(fake_server.completions)
     assert model.complete([plain]) == [first]
-    assert len(fake_server.completions) == asked_once
+    assert len(fake_server.completions) == sent_once
     model.complete([request_for(constraint=Choice(tuple(SCORES), (0.0, 1.0, 3.0)))])
-    assert len(fake_server.completions) == 2 * asked_once
+    assert len(fake_server.completions) == 2 * sent_once
 
 
-def silent(body: Any) -> Any:
-    """Tell no scores, as other versions of the servers do; of what is allowed, write the last."""
+def without_scores(body: Any) -> Any:
+    """Return no scores, as other server versions do; of allowed options, write the last."""
     if "logprob_token_ids" in body:
         choices = [{"index": index, "text": "!"} for index in range(len(body["prompt"]))]
         return {"choices": choices}
@@ -136,35 +136,35 @@ def silent(body: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
-def test_without_scores_the_models_own_way_decides(kind: str) -> None:
-    """A server that tells none gets one request that allows all the options."""
-    fake_server = FakeServer(kind, silent)
+def test_without_scores_the_model_writes_an_option(kind: str) -> None:
+    """A server without log-probabilities gets one request that allows all options."""
+    fake_server = FakeServer(kind, without_scores)
     [chunk] = fake_server.model().complete([request_for(constraint=Choice(("a", "b")))])
     assert (chunk.text, chunk.logprobs) == ("b", ())
     assert options_of(fake_server.completions[-1]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
-def test_what_would_cost_too_much_is_not_scored(kind: str) -> None:
-    """Very many options, or options of very many tokens, get one request for all."""
-    many = tuple(f"{number:03}" for number in range(MOST_SCORED + 1))
-    fake_server = FakeServer(kind, silent)
+def test_many_options_are_not_scored(kind: str) -> None:
+    """More options than the limit get one request that allows them all."""
+    many = tuple(f"{number:03}" for number in range(MAX_SCORED_OPTIONS + 1))
+    fake_server = FakeServer(kind, without_scores)
     [chunk] = fake_server.model().complete([request_for(constraint=Choice(many))])
     assert chunk.text == many[-1]
     assert len(fake_server.completions) == 1
 
 
-def test_options_of_too_many_tokens_are_not_scored_on_vllm() -> None:
-    """It tells no more than so many tokens' scores."""
+def test_options_of_many_tokens_are_not_scored_on_vllm() -> None:
+    """Beyond the number of tokens that vLLM reports, one request allows all options."""
     long = tuple(" ".join(f"{end}{number}" for number in range(70)) for end in "ab")
-    fake_server = FakeServer("vllm", silent)
+    fake_server = FakeServer("vllm", without_scores)
     [chunk] = fake_server.model().complete([request_for(constraint=Choice(long))])
     assert chunk.text == long[-1]
     assert len(fake_server.completions) == 1
 
 
-def test_a_server_without_constraints_is_asked_as_ever() -> None:
-    """What it writes may be none of the options, and the caller was told."""
+def test_a_server_without_constraints_gets_a_plain_request() -> None:
+    """Its completion may be none of the options, as the model's features say."""
     fake_server = FakeServer("generic")
     [chunk] = fake_server.model().complete([request_for(constraint=Choice(("a", "b")))])
     assert chunk.text == "re: Hi"

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault is an error that says what to do, and no text is lost or doubled."""
+"""Failures: each is an error that says what to do, and no text is lost or repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fake_server import (
     WAYS,
     FakeServer,
     Pieces,
-    asked,
+    chunks_from,
     event,
     piece,
     refusal,
@@ -34,12 +34,10 @@ from urial_core.errors import (
 )
 from urial_core.structured.constraints import JsonSchema
 
-ASK = httpx.Request("POST", "http://server.test/v1/completions")
-
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    ("fault", "kind", "says"),
+    ("failure", "kind", "message"),
     [
         (httpx.ConnectError("refused"), ServerUnreachableError, "no connection to http.*running"),
         (httpx.ReadTimeout("slow"), ServerUnreachableError, "did not answer in time.*timeout="),
@@ -51,22 +49,22 @@ ASK = httpx.Request("POST", "http://server.test/v1/completions")
         (refusal(400, message="bad top_p"), ServerError, "400.*bad top_p"),
     ],
 )
-async def test_a_refused_request_is_an_error(
-    way: str, fault: Any, kind: type[UrialError], says: str
+async def test_a_failed_request_is_an_error(
+    way: str, failure: Any, kind: type[UrialError], message: str
 ) -> None:
-    """Whatever ends a request before any text is a typed error that names the server."""
-    fake_server = FakeServer("vllm", lambda _: fault)
+    """A failure before any text is a typed error that names the server."""
+    fake_server = FakeServer("vllm", lambda _: failure)
     model = fake_server.model()
-    with pytest.raises(kind, match=says) as caught:
-        await asked(model, way, request_for())
+    with pytest.raises(kind, match=message) as caught:
+        await chunks_from(model, way, request_for())
     assert type(caught.value) is kind
     assert "http://server.test/v1" in str(caught.value)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_busy_server_is_asked_again(way: str, status: int) -> None:
-    """A request that failed before any of its answer came is repeated; its text comes once."""
+async def test_a_busy_server_is_retried(way: str, status: int) -> None:
+    """A request that failed before any of its response is retried; its text comes once."""
 
     def answer(body: Any) -> Any:
         if len(fake_server.completions) < 3:
@@ -74,12 +72,12 @@ async def test_a_busy_server_is_asked_again(way: str, status: int) -> None:
         return (
             Pieces([piece("Hello", "stop"), DONE])
             if body.get("stream")
-            else fake_server.plainly(body)
+            else fake_server.echo_query(body)
         )
 
     fake_server = FakeServer("vllm")
     fake_server.answer = answer
-    chunks = await asked(fake_server.model(max_retries=2), way, request_for())
+    chunks = await chunks_from(fake_server.model(max_retries=2), way, request_for())
     assert "".join(chunk.text for chunk in chunks) in ("Hello", "re: Hi")
     assert len(fake_server.completions) == 3
 
@@ -87,21 +85,21 @@ async def test_a_busy_server_is_asked_again(way: str, status: int) -> None:
 CUT: dict[str, list[bytes | Exception]] = {
     "the stream just ends": [],
     "half an event": [b'data: {"choices": [{"tex'],
-    "half an event, then the end of it": [b'data: {"choices": [{"tex\n\n'],
-    "half a character": ["data: é".encode()[:-1] + b"\n\n"],
+    "half an event, and its end": [b'data: {"choices": [{"tex\n\n'],
+    "half a UTF-8 character": ["data: é".encode()[:-1] + b"\n\n"],
     "the connection breaks": [httpx.RemoteProtocolError("peer closed connection")],
-    "nothing comes any more": [httpx.ReadTimeout("timed out")],
+    "the server stalls": [httpx.ReadTimeout("timed out")],
     "the network fails": [httpx.ReadError("reset")],
     "the server reports an error": [event({"error": {"message": "out of memory", "code": 500}})],
-    "something else is sent": [event([1, 2])],
+    "an event of another type": [event([1, 2])],
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", CUT)
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_a_cut_stream_is_no_short_answer(kind: str, fault: str, way: str) -> None:
-    """A stream that nobody ended raises; the error has the text so far; nothing is asked again."""
+async def test_a_cut_stream_is_an_error(kind: str, fault: str, way: str) -> None:
+    """A stream without an end raises with the text so far; it is not retried."""
     pieces = Pieces([piece("Hello"), piece(" wor"), *CUT[fault]])
     fake_server = FakeServer(kind, lambda _: pieces)
     got = []
@@ -117,10 +115,10 @@ async def test_a_cut_stream_is_no_short_answer(kind: str, fault: str, way: str) 
 async def _collect(model: Any, way: str, got: list[Any]) -> None:
     if way == "stream":
         for chunk in model.stream(request_for()):
-            got.append(chunk)
+            got.append(chunk)  # noqa: PERF402 - what came before the error counts
     else:
         async for chunk in model.astream(request_for()):
-            got.append(chunk)
+            got.append(chunk)  # noqa: PERF401
 
 
 @pytest.mark.parametrize(
@@ -128,16 +126,16 @@ async def _collect(model: Any, way: str, got: list[Any]) -> None:
 )
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_one_sign_of_the_end_is_enough(end: list[bytes], way: str) -> None:
-    """A reason, or the last event alone, ends a stream well."""
+    """A finish reason or the last event alone ends a stream."""
     fake_server = FakeServer("generic", lambda _: Pieces([piece("Hello"), *end]))
-    chunks = await asked(fake_server.model(), way, request_for())
+    chunks = await chunks_from(fake_server.model(), way, request_for())
     assert "".join(chunk.text for chunk in chunks) == "Hello"
     assert chunks[-1].finish in ("stop", "length")
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_leaving_a_stream_closes_the_connection(way: str) -> None:
-    """A consumer that has enough stops the server: no more of its pieces are taken."""
+async def test_closing_a_stream_early_closes_the_connection(way: str) -> None:
+    """A consumer that has enough stops the server: no more events are read."""
     pieces = Pieces([*(piece(str(number)) for number in range(100)), piece("", "stop"), DONE])
     model = FakeServer("vllm", lambda _: pieces).model()
     if way == "stream":
@@ -153,7 +151,7 @@ async def test_leaving_a_stream_closes_the_connection(way: str) -> None:
 
 
 async def test_cancelling_closes_the_connection() -> None:
-    """A task that is cancelled amid its stream stops the server."""
+    """Cancelling a task in the middle of its stream stops the server."""
 
     class Endless(Pieces):
         async def __aiter__(self) -> Any:
@@ -162,7 +160,7 @@ async def test_cancelling_closes_the_connection() -> None:
 
     pieces = Endless([])
     model = FakeServer("vllm", lambda _: pieces).model()
-    task = asyncio.create_task(asked(model, "astream", request_for()))
+    task = asyncio.create_task(chunks_from(model, "astream", request_for()))
     await asyncio.sleep(0.2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -170,12 +168,12 @@ async def test_cancelling_closes_the_connection() -> None:
     assert pieces.closed
 
 
-async def test_one_failure_of_a_batch_is_the_batchs() -> None:
+async def test_a_batch_raises_its_first_error() -> None:
     """The first error is raised, whichever request it ended."""
 
     def answer(body: Any) -> Any:
         bad = "bad" in fake_server.text_of(body["prompt"])
-        return refusal(500, message="boom") if bad else fake_server.plainly(body)
+        return refusal(500, message="boom") if bad else fake_server.echo_query(body)
 
     fake_server = FakeServer("llama.cpp")
     fake_server.answer = answer
@@ -214,21 +212,21 @@ OVERFLOWS: dict[str, tuple[dict[str, Any], int, int]] = {
 
 @pytest.mark.parametrize("kind", OVERFLOWS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_overflow_that_the_server_reports(kind: str, way: str) -> None:
-    """It is the same error as one found here, with the server's numbers."""
+async def test_an_overflow_that_the_server_reports_is_typed(kind: str, way: str) -> None:
+    """It is the same error as one found before sending, with the server's numbers."""
     error, window, tokens = OVERFLOWS[kind]
     model = FakeServer(kind, lambda _: refusal(400, **error)).model()
     with pytest.raises(
         ContextOverflowError, match=f"{tokens} tokens.*window is {window}"
     ) as caught:
-        await asked(model, way, request_for(max_tokens=10))
+        await chunks_from(model, way, request_for(max_tokens=10))
     found = caught.value
     assert (found.window, found.prompt_tokens, found.max_tokens) == (window, tokens, 10)
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
-async def test_an_overflow_is_langchains_too(way: str) -> None:
-    """LangChain's own class for it is a base, also where the server found it."""
+async def test_an_overflow_is_a_langchain_error_too(way: str) -> None:
+    """LangChain's own class for it is a base, also where the server reports it."""
     error, _, _ = OVERFLOWS["generic"]
     fake_server = FakeServer("generic", lambda _: refusal(400, **error))
     chat = ChatUrial(llm=fake_server.model(), prompt=PROMPT)
@@ -247,7 +245,7 @@ async def _all(source: Any) -> list[Any]:
 
 
 def test_an_overflow_is_found_before_anything_is_sent() -> None:
-    """Where the server tells window and tokens, a page too long never goes out."""
+    """Where the server reports window and tokens, a prompt that is too long is never sent."""
     fake_server = FakeServer("vllm")
     chat = ChatUrial(llm=fake_server.model(), prompt=PROMPT)
     with pytest.raises(LangChainOverflowError, match="user message 1"):
@@ -256,8 +254,8 @@ def test_an_overflow_is_found_before_anything_is_sent() -> None:
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
-def test_a_schema_that_the_server_refuses(kind: str) -> None:
-    """The server's own words say what is wrong with it."""
+def test_a_refused_schema_is_an_error(kind: str) -> None:
+    """The error has the server's message about the schema."""
     model = FakeServer(kind, lambda _: refusal(400, message="unsupported: foo")).model()
     request = request_for(constraint=JsonSchema.of({"type": "foo"}))
     with pytest.raises(UnsupportedSchemaError, match="unsupported: foo"):
@@ -265,34 +263,34 @@ def test_a_schema_that_the_server_refuses(kind: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_page_of_html_is_an_error(way: str) -> None:
-    """Something that speaks HTTP but not this API is no model."""
-    page = httpx.Response(200, text="<html>Welcome</html>", headers={"content-type": "text/html"})
-    model = FakeServer("generic", lambda _: page).model()
+async def test_a_response_of_html_is_an_error(way: str) -> None:
+    """A server of another kind is not a model."""
+    html = httpx.Response(200, text="<html>Welcome</html>", headers={"content-type": "text/html"})
+    model = FakeServer("generic", lambda _: html).model()
     with pytest.raises(GenerationError):
-        await asked(model, way, request_for())
+        await chunks_from(model, way, request_for())
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_half_a_character_cannot_be_sent(way: str) -> None:
+async def test_a_lone_surrogate_is_an_error(way: str) -> None:
     """A lone surrogate in a message is an error that shows it."""
     model = FakeServer("generic").model()
     with pytest.raises(ConversationError, match="ud83d"):
-        await asked(model, way, request_for("Hi \ud83d"))
+        await chunks_from(model, way, request_for("Hi \ud83d"))
 
 
-async def test_broken_json_is_an_error() -> None:
-    """An answer that ends amid its JSON is told from a model's failure."""
+async def test_invalid_json_is_an_error() -> None:
+    """A response that ends in the middle of its JSON is a server error."""
     broken = httpx.Response(200, text='{"choi', headers={"content-type": "application/json"})
     model = FakeServer("generic", lambda _: broken).model()
     for way in ("complete", "acomplete"):
-        with pytest.raises(ServerError, match="cannot be read"):
-            await asked(model, way, request_for())
+        with pytest.raises(ServerError, match="cannot be parsed"):
+            await chunks_from(model, way, request_for())
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])
-async def test_a_chat_keeps_the_replys_text_when_its_stream_is_cut(way: str) -> None:
-    """The error's text is the reply's: trimmed as what was given out."""
+async def test_a_chat_keeps_the_text_of_a_cut_stream(way: str) -> None:
+    """The error's text is the reply's, trimmed as it was emitted."""
     fake_server = FakeServer("vllm", lambda _: Pieces([piece("  Hello"), piece(" wor")]))
     chat = ChatUrial(llm=fake_server.model(), prompt=PROMPT)
     got = []
@@ -304,7 +302,7 @@ async def test_a_chat_keeps_the_replys_text_when_its_stream_is_cut(way: str) -> 
 async def _collect_texts(chat: Any, way: str, got: list[str]) -> None:
     if way == "stream":
         for chunk in chat.stream("Hi"):
-            got.append(chunk.text)
+            got.append(chunk.text)  # noqa: PERF401 - what came before the error counts
     else:
         async for chunk in chat.astream("Hi"):
-            got.append(chunk.text)
+            got.append(chunk.text)  # noqa: PERF401

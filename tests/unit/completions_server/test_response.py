@@ -1,4 +1,4 @@
-"""What is made of a server's answers, whole and in streams."""
+"""Completions and chunks from a server's responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fake_server import (
     WAYS,
     FakeServer,
     Pieces,
-    asked,
+    chunks_from,
     event,
     piece,
     request_for,
@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from urial_core import TokenLogprob, UrialChat, Usage
 from urial_core.backends.completions_server import DIALECTS, VLLM, completion_of
-from urial_core.backends.completions_server.answer import StreamReader
+from urial_core.backends.completions_server.response import StreamReader
 from urial_core.errors import GenerationError
 from urial_core.messages import Message
 from urial_core.structured.constraints import JsonSchema
@@ -39,12 +39,12 @@ TIMINGS = {"cache_n": 1152, "prompt_n": 43, "predicted_n": 1, "predicted_ms": 1.
 
 
 def whole(text: str, finish: str | None, **more: Any) -> dict[str, Any]:
-    """An answer in one piece."""
+    """Return a response in one piece."""
     return {"choices": [{"index": 0, "text": text, "finish_reason": finish}], **more}
 
 
-# What each real server sent for one and the same reply: whole, and as a stream.
-SEEN: dict[str, tuple[Any, list[bytes]]] = {
+# What each real server was observed to send for the same reply: whole, and as a stream.
+OBSERVED: dict[str, tuple[Any, list[bytes]]] = {
     "vllm": (
         whole("Hello there\n````", "stop", usage=USAGE),
         [
@@ -78,28 +78,28 @@ SEEN: dict[str, tuple[Any, list[bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", SEEN)
+@pytest.mark.parametrize("kind", OBSERVED)
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_server_gives_the_same_completion(kind: str, way: str) -> None:
-    """Text with the end that was met, reason and usage come out of whatever shape they came in."""
-    whole_answer, pieces = SEEN[kind]
+    """Text, the stop string that was met, finish reason and usage are read from every shape."""
+    whole_response, pieces = OBSERVED[kind]
     fake_server = FakeServer(
-        kind, lambda body: Pieces(pieces) if body.get("stream") else whole_answer
+        kind, lambda body: Pieces(pieces) if body.get("stream") else whole_response
     )
-    chunks = await asked(fake_server.model(), way, request_for())
+    chunks = await chunks_from(fake_server.model(), way, request_for())
     assert "".join(chunk.text for chunk in chunks).startswith("Hello there\n````")
     assert chunks[-1].usage == Usage(1195, 12, 1152)
     assert [chunk.finish for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     assert chunks[-1].finish == ("length" if kind == "generic" else "stop")
 
 
-@pytest.mark.parametrize("kind", SEEN)
+@pytest.mark.parametrize("kind", OBSERVED)
 @pytest.mark.parametrize("way", ["reply", "stream"])
 def test_the_reply_is_the_same_from_every_server(kind: str, way: str) -> None:
-    """Behind the page, nothing of the servers' differences is left."""
-    whole_answer, pieces = SEEN[kind]
+    """A reply shows none of the differences between servers."""
+    whole_response, pieces = OBSERVED[kind]
     fake_server = FakeServer(
-        kind, lambda body: Pieces(pieces) if body.get("stream") else whole_answer
+        kind, lambda body: Pieces(pieces) if body.get("stream") else whole_response
     )
     chat = UrialChat(fake_server.model(), PROMPT)
     request = chat.request([Message("user", "Hi")])
@@ -112,10 +112,10 @@ def test_the_reply_is_the_same_from_every_server(kind: str, way: str) -> None:
     assert (text, end.reason) == ("Hello there", "delimiter")
 
 
-def test_usage_is_known_though_a_stream_is_left_early() -> None:
-    """llama.cpp and vLLM tell the count with each piece, so no text is counted a second time."""
+def test_usage_is_known_when_a_stream_is_closed_early() -> None:
+    """llama.cpp and vLLM report it with each chunk, so that no text has to be counted again."""
     for kind in ("vllm", "llama.cpp"):
-        fake_server = FakeServer(kind, lambda _, kind=kind: Pieces(SEEN[kind][1]))
+        fake_server = FakeServer(kind, lambda _, kind=kind: Pieces(OBSERVED[kind][1]))
         first = next(fake_server.model().stream(request_for()))
         assert first.usage in (Usage(1195, 1), Usage(1195, 1, 1152))
 
@@ -141,10 +141,10 @@ CHAT = {
 @pytest.mark.parametrize("shape", [LEGACY, CHAT])
 @pytest.mark.parametrize("most", [0, 1, 2])
 def test_both_shapes_of_log_probabilities_are_read(shape: Any, most: int) -> None:
-    """Tokens, values and as many alternatives as were asked for, best first."""
-    answer = whole("Hello", "stop")
-    answer["choices"][0]["logprobs"] = shape
-    completion = completion_of(answer, request_for(logprobs=most))
+    """Tokens, values and the requested number of alternatives are read, best first."""
+    response = whole("Hello", "stop")
+    response["choices"][0]["logprobs"] = shape
+    completion = completion_of(response, request_for(logprobs=most))
     assert completion.logprobs == (
         TokenLogprob("Hel", -0.5, (("Hel", -0.5), ("Hal", -1.0))[:most]),
         TokenLogprob("lo", -0.25, (("lo", -0.25), ("l", -2.0))[:most]),
@@ -153,8 +153,8 @@ def test_both_shapes_of_log_probabilities_are_read(shape: Any, most: int) -> Non
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 @pytest.mark.parametrize("way", ["complete", "acomplete"])
-async def test_a_batch_is_a_request_for_each_where_usage_would_be_lost(kind: str, way: str) -> None:
-    """For a list, these servers tell but one prompt's usage, or what one of them found cached."""
+async def test_a_batch_is_sent_one_by_one_where_usage_would_be_lost(kind: str, way: str) -> None:
+    """For a list of prompts, these servers report the usage of one, or its cached tokens."""
     fake_server = FakeServer(kind)
     model, requests = fake_server.model(), [request_for(text) for text in "abc"]
     completions = model.complete(requests) if way == "complete" else await model.acomplete(requests)
@@ -163,8 +163,8 @@ async def test_a_batch_is_a_request_for_each_where_usage_would_be_lost(kind: str
     assert len(fake_server.completions) == 3
 
 
-def test_a_batch_elsewhere_has_no_usage_of_its_own() -> None:
-    """A sum over several prompts is nobody's usage; a single prompt has it."""
+def test_a_batch_in_one_request_has_no_usage() -> None:
+    """A sum over several prompts is the usage of none; a single prompt has it."""
     fake_server = FakeServer("generic")
     model = fake_server.model()
     completions = model.complete([request_for("a"), request_for("b")])
@@ -173,8 +173,8 @@ def test_a_batch_elsewhere_has_no_usage_of_its_own() -> None:
     assert model.complete([request_for("a")])[0].usage == Usage(10, 3)
 
 
-def test_only_what_is_alike_shares_a_request() -> None:
-    """Other parameters or stops make another request; the order of completions stays."""
+def test_only_equal_settings_share_a_request() -> None:
+    """Other parameters or stop strings make another request; the order of completions stays."""
     fake_server = FakeServer("generic")
     requests = [
         request_for("a"),
@@ -192,24 +192,25 @@ def test_only_what_is_alike_shares_a_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"choices": []}, "<html>", [], None, {"choices": [{}, {}]}, {"choices": [1]}, 7]
+    "response",
+    [{}, {"choices": []}, "<html>", [], None, {"choices": [{}, {}]}, {"choices": [1]}, 7],
 )
-def test_what_is_no_completion_is_an_error(answer: Any) -> None:
-    """An answer of another shape is shown, and never taken for an empty reply."""
+def test_a_response_of_another_shape_is_an_error(response: Any) -> None:
+    """The error shows the response; it never counts as an empty reply."""
     with pytest.raises(GenerationError, match="list of as many choices"):
-        completion_of(answer, request_for())
+        completion_of(response, request_for())
 
 
-def test_reasons_of_other_servers() -> None:
-    """Whatever is no "length" is a stop, in the protocol's two words."""
+def test_other_finish_reasons_are_stop() -> None:
+    """Every reason except length is a stop, in the protocol's two words."""
     for given_, expected in (("eos", "stop"), (None, "stop"), ("content_filter", "stop")):
         assert completion_of(whole("a", given_), request_for()).finish == expected
     assert completion_of(whole("a", "length"), request_for()).finish == "length"
 
 
 @pytest.mark.parametrize("reason", ["abort", "error"])
-def test_a_server_that_broke_off_says_so(reason: str) -> None:
-    """A server ends what it gives up with a reason of its own: that is no whole reply."""
+def test_a_failure_reason_is_an_error(reason: str) -> None:
+    """A server's own reason for giving up does not end a complete reply."""
     with pytest.raises(GenerationError, match=reason):
         completion_of(whole("half a", reason), request_for(), VLLM)
     reader = StreamReader(request_for(), VLLM)
@@ -227,8 +228,8 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(value=VALUES, indent=st.sampled_from([None, 0, 1, "\t"]), data=st.data())
-def test_json_comes_out_on_one_line(value: Any, indent: Any, data: st.DataObject) -> None:
-    """However it is laid out and split, it is written as the standard library would by default."""
+def test_json_is_written_on_one_line(value: Any, indent: Any, data: st.DataObject) -> None:
+    """JSON of any layout and chunking becomes what the standard library writes by default."""
     separators = data.draw(st.sampled_from([(",", ":"), (" ,\n", " :  "), None]))
     laid_out = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
     line = OneLineJson()
@@ -243,19 +244,19 @@ def test_json_comes_out_on_one_line(value: Any, indent: Any, data: st.DataObject
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_constrained_json_is_on_one_line(kind: str, way: str) -> None:
-    """What a server lays out over lines comes in the form that the constraint promises."""
+    """JSON that a server lays out over lines is rewritten in the form of the constraint."""
     pieces = ['{\n  "a"', ":1,", '\n  "b": "x: \\" ,y"\n', "}"]
     stream = [*map(piece, pieces), piece("", "stop"), DONE]
     fake_server = FakeServer(
         kind, lambda body: Pieces(stream) if body.get("stream") else whole("".join(pieces), "stop")
     )
     request = request_for(constraint=JsonSchema.of({"type": "object"}))
-    chunks = await asked(fake_server.model(), way, request)
+    chunks = await chunks_from(fake_server.model(), way, request)
     assert "".join(chunk.text for chunk in chunks) == '{"a": 1, "b": "x: \\" ,y"}'
 
 
-def test_what_is_not_constrained_is_not_rewritten() -> None:
-    """A server that cannot hold to the form may write anything, and the caller sees it."""
+def test_unconstrained_text_is_not_rewritten() -> None:
+    """Text of a server that cannot constrain is passed on as it is."""
     request = request_for(constraint=JsonSchema.of({"type": "object"}))
     assert completion_of(whole("Well:\n\n{ }", "stop"), request).text == "Well:\n\n{ }"
     assert completion_of(whole("{ }", "stop"), request, DIALECTS["vllm"]).text == "{}"

@@ -1,0 +1,285 @@
+"""Responses: what a server sends back, as completions, as a reply, or as the chunks of a stream.
+
+All of it is pure. Two shapes of log-probabilities and three of usage are understood in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from urial_core.backends.completions_server.payload import GENERIC, Dialect
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    TokenLogprob,
+    Usage,
+)
+from urial_core.composing import ReplyRequest
+from urial_core.decoding.text_reply import decode_completion
+from urial_core.decoding.turn_decoder import TurnDecoder
+from urial_core.errors import ConversationError, GenerationError, ServerError
+from urial_core.replies import Reply, ReplyEnd
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.json_closing import rest_of
+from urial_core.structured.json_scanner import JsonValue, OneLineJson
+from urial_core.structured.json_validation import validate_json
+
+__all__ = ["StreamReader", "completion_of", "completions_of", "reply_of", "usage_of"]
+
+_FAILURES = ("abort", "error")
+"""Finish reasons of a completion that the server gave up."""
+
+
+def completion_of(
+    response: Any, request: CompletionRequest, dialect: Dialect = GENERIC
+) -> Completion:
+    """Return the completion in the response to a request.
+
+    Args:
+        response: The response's JSON, as Python objects.
+        request: The request.
+        dialect: The dialect of its payload.
+
+    Raises:
+        GenerationError: The server gave up, or this is not a completion.
+    """
+    return completions_of(response, [request], dialect)[0]
+
+
+def completions_of(
+    response: Any, requests: Sequence[CompletionRequest], dialect: Dialect = GENERIC
+) -> list[Completion]:
+    """Return the completions in the response to a list of prompts, in the order of the requests.
+
+    Servers report one sum as usage: with several prompts, the usage of each is unknown.
+    """
+    choices = response.get("choices") if isinstance(response, Mapping) else None
+    if (
+        not isinstance(choices, Sequence)
+        or len(choices) != len(requests)
+        or not all(isinstance(choice, Mapping) for choice in choices)
+    ):
+        raise GenerationError(
+            f"The server's response to {len(requests)} prompts has no list of as many choices: "
+            f"{str(response)[:200]!r}. Is base_url that of an OpenAI-style completions API?"
+        )
+    in_order = sorted(choices, key=lambda choice: choice.get("index", 0))
+    usage = usage_of(response) if len(requests) == 1 else None
+    completions = []
+    for choice, request in zip(in_order, requests, strict=True):
+        reader = StreamReader(request, dialect)
+        ended = {**choice, "finish_reason": choice.get("finish_reason") or "stop"}
+        reader.feed({**response, "choices": [ended]})
+        completions.append(replace(reader.close(), usage=usage))
+    return completions
+
+
+def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -> Reply:
+    """Return the reply in a server's response, for those who send requests themselves.
+
+    Ray Data and ``vllm run-batch`` do. One response makes one reply: an empty or invalid reply is
+    not retried.
+
+    Args:
+        response: The JSON of a completion's or a chat's response, as Python objects. Members that
+            are None count as absent, since tables of rows fill them in.
+        request: The request whose payload was sent.
+        dialect: The dialect of the payload.
+
+    Returns:
+        The reply: its text up to its end, why it ended, and the server's usage. With
+        ``request.response_format``, the text is JSON that matches the schema.
+
+    Raises:
+        ServerError: The server refused the request, or failed.
+        GenerationError: The server gave up, this is not a response, or the text does not match the
+            response format; the text is in the error's ``text``.
+        ConversationError: The request has tools. Such replies take several requests:
+            ``urial_core.UrialChat`` sends them.
+    """
+    if request.tools and request.tools.callable and not request.prefill:
+        raise ConversationError(
+            "A reply that may call tools takes several requests, and this is the response to one: "
+            "use ChatUrial, UrialLLM or UrialChat, which send them."
+        )
+    if not isinstance(response, Mapping):
+        raise GenerationError(f"The server's response is {response!r} instead of a JSON object.")
+    response = _without_none(response)
+    _raise_refusal(response)
+    completion = completion_of(response, request, dialect)
+    return _reply_from(completion, request)
+
+
+def _reply_from(completion: Completion, request: ReplyRequest) -> Reply:
+    """Decode a completion as a reply in text or JSON."""
+    if request.response_format is None:
+        return decode_completion(request, completion)
+    assert request.format is not None  # noqa: S101 - plain texts have no response format
+    turn, value = TurnDecoder(request.format, request.prefill), JsonValue()
+    value.feed(request.prefill + turn.feed(completion.text) + turn.flush())
+    text, invalid = validate_json(value.text.strip(), request.response_format.text)
+    if not value.complete and invalid:
+        cut = completion.finish == "length"
+        reason = "It was cut at max_tokens: raise it." if cut else invalid
+        raise GenerationError(f"The reply is not complete JSON. {reason}", text)
+    if invalid:
+        raise GenerationError(f"The reply does not match its schema: {invalid}.", text)
+    end = ReplyEnd("end_of_text", usage=completion.usage)
+    return Reply(text.removeprefix(request.prefill), end, completion.logprobs)
+
+
+class StreamReader:
+    """Turns the events of a stream into chunks.
+
+    The last chunk is kept back until the stream ends, since usage may follow it.
+
+    Attributes:
+        text: All text so far.
+    """
+
+    def __init__(self, request: CompletionRequest, dialect: Dialect = GENERIC) -> None:
+        self.text = ""
+        self._alternatives = request.parameters.logprobs or 0
+        constraint = request.constraint if dialect.json_schema is not None else None
+        self._schema = constraint if isinstance(constraint, JsonSchema) else None
+        self._json = OneLineJson() if self._schema else None
+        self._last: CompletionChunk | None = None
+        self._usage: Usage | None = None
+
+    def feed(self, event: Any) -> CompletionChunk | None:
+        """Take an event; return its chunk, if it has one and is not the last.
+
+        Raises:
+            GenerationError: The server gave up.
+        """
+        if not isinstance(event, Mapping):
+            raise GenerationError(f"The server sent {event!r} in a stream of objects.", self.text)
+        self._usage = usage_of(event) or self._usage
+        if not event.get("choices"):
+            return None
+        choice = event["choices"][0]
+        reason = choice.get("finish_reason")
+        if reason in _FAILURES:
+            raise GenerationError(
+                f"The server ended the reply with finish_reason {reason!r}: read its log.",
+                self.text,
+            )
+        text = _text_of(choice) + _stop_string_of(event)
+        if self._json is not None:
+            text = self._json.feed(text)
+        self.text += text
+        chunk = CompletionChunk(
+            text,
+            finish=None if reason is None else "length" if reason == "length" else "stop",
+            usage=self._usage,
+            logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
+        )
+        if reason is None:
+            return chunk
+        self._last = chunk
+        return None
+
+    def close(self, *, done: bool = False) -> CompletionChunk:
+        """Return the last chunk, now that the stream has ended.
+
+        Args:
+            done: Whether the server marked the end (``[DONE]``).
+
+        Raises:
+            GenerationError: The stream was cut: nothing marked this as its end.
+        """
+        if self._last is not None:
+            cut = self._last.finish == "length"
+            rest = rest_of(self.text, self._schema) if self._schema and cut else ""
+            return replace(self._last, text=self._last.text + rest, usage=self._usage)
+        if done:
+            return CompletionChunk("", finish="stop", usage=self._usage)
+        raise GenerationError(
+            "The connection to the server ended in the middle of the reply. The text so far is in "
+            "this error's `text`. Send the request again; if it fails again, read the server's "
+            "log.",
+            self.text,
+        )
+
+
+def usage_of(event: Mapping[str, Any]) -> Usage | None:
+    """Return the token counts in a response or a stream's event, if it has any."""
+    if usage := event.get("usage"):
+        details = usage.get("prompt_tokens_details") or {}
+        return Usage(
+            usage.get("prompt_tokens") or 0,
+            usage.get("completion_tokens") or 0,
+            details.get("cached_tokens") or 0,
+        )
+    if timings := event.get("timings"):  # llama.cpp, before the last event
+        cached = timings.get("cache_n") or 0
+        return Usage(
+            cached + (timings.get("prompt_n") or 0), timings.get("predicted_n") or 0, cached
+        )
+    return None
+
+
+def _text_of(choice: Mapping[str, Any]) -> str:
+    """Return the text of a completion's choice, or of a chat's."""
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
+    return text or ""
+
+
+def _stop_string_of(event: Mapping[str, Any]) -> str:
+    """Return the stop string that llama.cpp left out: the decoder recognizes the end by it."""
+    verbose = event.get("__verbose") or {}
+    return str(verbose.get("stopping_word") or "") if verbose.get("stop_type") == "word" else ""
+
+
+def _logprobs_of(given: Mapping[str, Any] | None, alternatives: int) -> tuple[TokenLogprob, ...]:
+    """Return the tokens' log-probabilities, each with its most probable alternatives.
+
+    Servers add the token itself to these, or send more than were asked for.
+    """
+    if not given:
+        return ()
+    if given.get("content") is not None:  # the shape of the chat API
+        tokens = [
+            (
+                item["token"],
+                item["logprob"],
+                [(other["token"], other["logprob"]) for other in item.get("top_logprobs") or ()],
+            )
+            for item in given["content"]
+        ]
+    else:
+        names, values = given.get("tokens") or (), given.get("token_logprobs") or ()
+        tops = given.get("top_logprobs") or [None] * len(names)
+        tokens = [
+            (name, value, list((top or {}).items()))
+            for name, value, top in zip(names, values, tops, strict=False)
+            if value is not None
+        ]
+    return tuple(
+        TokenLogprob(name, value, tuple(sorted(top, key=lambda pair: -pair[1])[:alternatives]))
+        for name, value, top in tokens
+    )
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(member) for key, member in value.items() if member is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
+
+
+def _raise_refusal(response: Mapping[str, Any]) -> None:
+    """Raise what servers send in place of choices: an error, in one of two shapes."""
+    error = response.get("error")
+    if not error and response.get("object") == "error":
+        error = response
+    if not error or response.get("choices"):
+        return
+    details = error if isinstance(error, Mapping) else {"message": error}
+    code = str(details.get("code"))
+    status = int(code) if code.isdecimal() else None
+    answered = f"answered {status}" if status else "refused the request"
+    raise ServerError(f"The server {answered}: {details.get('message') or error}", status)
