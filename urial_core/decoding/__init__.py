@@ -14,7 +14,7 @@ from urial_core.completion import CompletionModel
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.json_reply import json_reply
 from urial_core.decoding.reply_decoder import ReplyDecoder
-from urial_core.decoding.steps import ReplySteps
+from urial_core.decoding.steps import ReplyContext, ReplySteps
 from urial_core.decoding.text_reply import text_reply
 from urial_core.decoding.tool_reply import tool_reply
 
@@ -29,8 +29,8 @@ def reply_steps(model: CompletionModel, request: ReplyRequest, *, live: bool) ->
         request: The request.
         live: Whether the reply is streamed, so that what is emitted cannot be retracted.
     """
-    if request.tools and request.tools.callable and not request.prefill:
-        return tool_reply(request, model.features, model.context_window, live=live)
-    if request.response_format:
-        return json_reply(request, model.features, model.context_window, live=live)
-    return text_reply(request)
+    calls_tools = request.tools and request.tools.callable and not request.prefill
+    if not calls_tools and request.response_format is None:
+        return text_reply(request)
+    context = ReplyContext(model.features, model.context_window, live)
+    return tool_reply(request, context) if calls_tools else json_reply(request, context)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from urial_core.completion import ModelFeatures, TokenLogprob
+from urial_core.completion import TokenLogprob
 from urial_core.composing import ReplyRequest
-from urial_core.decoding.steps import CompletionReader, Continuation, ReplySteps, Steps
+from urial_core.decoding.steps import (
+    CompletionReader,
+    Continuation,
+    ReplyContext,
+    ReplySteps,
+    Steps,
+)
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt_format import PromptFormat
@@ -20,33 +26,22 @@ _ANY_FIRST = '{["-0123456789tfn'
 """Characters that a JSON value can begin with."""
 
 
-def json_reply(
-    request: ReplyRequest,
-    features: ModelFeatures,
-    context_window: int | None,
-    *,
-    live: bool,
-) -> ReplySteps:
+def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     """Write a reply in JSON.
 
     The value is validated, whoever wrote it. One that does not match is retried once, with what is
     wrong as feedback, unless some of it was emitted; the reply's end reports what is wrong then.
 
-    Args:
-        request: The request.
-        features: What the model can do. Only from a model that enforces the schema is text emitted
-            while it is written.
-        context_window: The model's context window, in tokens; None if unknown.
-        live: Whether the reply is streamed, so that what is emitted cannot be retracted.
+    Only a live reply of a model that enforces the schema is emitted while it is written.
     """
     schema = request.response_format
     assert schema is not None  # noqa: S101 - the caller looked
     enforced = schema.with_additional_properties_forbidden()
     first = _FIRST_CHARACTERS.get(schema.schema.get("type", ""), "")
-    steps = Continuation(request, context_window)
+    steps = Continuation(request, context.context_window)
     prefill = request.prefill
-    if not prefill and features.enforces(enforced):
-        value = _JsonDecoder(steps.format, emit_from=(first or _ANY_FIRST) if live else "")
+    if not prefill and context.features.enforces(enforced):
+        value = _JsonDecoder(steps.format, emit_from=(first or _ANY_FIRST) if context.live else "")
         reason = yield from _write(steps, value, enforced)
     else:
         steps.written += "" if prefill else first

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-from urial_core.completion import CompletionChunk, CompletionRequest, Usage
+from urial_core.completion import CompletionChunk, CompletionRequest, ModelFeatures, Usage
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.stream_decoders import EchoDecoder
 from urial_core.prompts.prompt_format import PromptFormat
@@ -29,6 +29,7 @@ __all__ = [
     "CompletionReader",
     "Continuation",
     "CountTokens",
+    "ReplyContext",
     "ReplySteps",
     "Signal",
     "Step",
@@ -67,6 +68,21 @@ Steps = Generator[Step, Any, _T]
 
 ReplySteps = Steps[Reply]
 """A whole reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyContext:
+    """What the steps of a reply depend on besides its request.
+
+    Attributes:
+        features: What the model can do.
+        context_window: The model's context window, in tokens; None if unknown.
+        live: Whether the reply is streamed, so that what is emitted cannot be retracted.
+    """
+
+    features: ModelFeatures
+    context_window: int | None
+    live: bool
 
 
 class CompletionReader:

@@ -126,7 +126,7 @@ class CallsDecoder:
         """Return what is to be emitted, now that the completion is over."""
         deltas = self._take(self._turn.flush())
         call = self._call
-        if self.invalid is None and not call.complete and (call.text or not self.calls):
+        if self.invalid is None and not call.value.complete and (call.value.text or not self.calls):
             deltas += self._end_call()
         return deltas
 
@@ -134,12 +134,12 @@ class CallsDecoder:
         deltas = list[ToolCallDelta]()
         while text and not self._ended:
             call = self._call
-            if call.number and not call.text and text.lstrip()[:1] not in ("", "{"):
+            if call.number and not call.value.text and text.lstrip()[:1] not in ("", "{"):
                 self._ended = True  # something other than a further call
                 break
             new, text = call.feed(text)
             deltas += new
-            if not call.complete:
+            if not call.value.complete:
                 break
             deltas += self._end_call()
             self._ended |= self.invalid is not None or not self._several
@@ -149,7 +149,7 @@ class CallsDecoder:
         """Add the call that was read to the others, or note what is wrong with it."""
         deltas, call = self._call.end()
         if isinstance(call, InvalidToolCall):
-            self.invalid, self.invalid_text = call, self._call.text
+            self.invalid, self.invalid_text = call, self._call.value.text
         elif any((call.name, call.arguments) == (one.name, one.arguments) for one in self.calls):
             self._ended = True  # small models repeat themselves; once is enough
             return ()
@@ -163,6 +163,7 @@ class _CallDecoder:
     """Decodes one call.
 
     Attributes:
+        value: The call's text so far.
         number: Which of the reply's calls it is, from 0.
         emitted: Whether some of it was emitted.
     """
@@ -175,42 +176,32 @@ class _CallDecoder:
         self._tools = tools
         self._live = live
         self._id = new_call_id()
-        self._value = JsonValue()
-        self._value.feed(written)
+        self.value = JsonValue()
+        self.value.feed(written)
         self._sent = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether the call's text is whole."""
-        return self._value.complete
-
-    @property
-    def text(self) -> str:
-        """The call's text so far."""
-        return self._value.text
 
     def feed(self, text: str) -> tuple[list[ToolCallDelta], str]:
         """Take more text; return what is to be emitted now, and the text after the call."""
-        rest = self._value.feed(text)
+        rest = self.value.feed(text)
         return (self._live_deltas() if self._live else []), rest
 
     def end(self) -> tuple[list[ToolCallDelta], ToolCall | InvalidToolCall]:
         """Return what is left to be emitted, and the call."""
-        call = parse_call(self._value.text, self._tools, self._id)
+        call = parse_call(self.value.text, self._tools, self._id)
         if isinstance(call, InvalidToolCall):
             return [], call
         if self.emitted:
-            start, end = self._value.members["arguments"]
-            return [], replace(call, arguments=self._value.text[start:end])
+            start, end = self.value.members["arguments"]
+            return [], replace(call, arguments=self.value.text[start:end])
         return [ToolCallDelta(self.number, call.id, call.name, call.arguments)], call
 
     def _live_deltas(self) -> list[ToolCallDelta]:
         name = self._name()
-        start, end = self._value.members.get("arguments", (0, None))
-        if name is None or not start or self._value.text[start] != "{":
+        start, end = self.value.members.get("arguments", (0, None))
+        if name is None or not start or self.value.text[start] != "{":
             return []
         first = not self.emitted
-        arguments = self._value.text[start + self._sent : end]
+        arguments = self.value.text[start + self._sent : end]
         if not arguments and not first:
             return []
         self.emitted = True
@@ -218,10 +209,10 @@ class _CallDecoder:
         return [ToolCallDelta(self.number, self._id, name if first else "", arguments)]
 
     def _name(self) -> str | None:
-        start, end = self._value.members.get("name", (0, None))
+        start, end = self.value.members.get("name", (0, None))
         if end is None:
             return None
-        written = self._value.text[start:end]
+        written = self.value.text[start:end]
         return next((tool.name for tool in self._tools if quoted(tool.name) == written), None)
 
 

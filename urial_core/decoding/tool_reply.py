@@ -16,7 +16,6 @@ from dataclasses import replace
 from urial_core.completion import (
     CompletionChunk,
     CompletionRequest,
-    ModelFeatures,
     TokenLogprob,
 )
 from urial_core.composing import ReplyRequest
@@ -24,6 +23,7 @@ from urial_core.decoding.json_reply import json_reply
 from urial_core.decoding.steps import (
     CompletionReader,
     Continuation,
+    ReplyContext,
     ReplySteps,
     Steps,
     add_usage,
@@ -43,44 +43,22 @@ _LEAST_TOKENS = 16
 """Tokens below which no further call is begun."""
 
 
-def tool_reply(
-    request: ReplyRequest,
-    features: ModelFeatures,
-    context_window: int | None,
-    *,
-    live: bool,
-) -> ReplySteps:
-    """Write a reply that may call tools.
-
-    Args:
-        request: The request.
-        features: What the model can do.
-        context_window: The model's context window, in tokens; None if unknown.
-        live: Whether the reply is streamed, so that what is emitted cannot be retracted.
-    """
-    assert request.tools is not None  # noqa: S101 - the caller looked
-    return _ToolReply(request, request.tools, features, context_window, live=live).run()
+def tool_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
+    """Write a reply that may call tools."""
+    return _ToolReply(request, context).run()
 
 
 class _ToolReply:
     """The state of one reply with tools; its methods are steps."""
 
-    def __init__(
-        self,
-        request: ReplyRequest,
-        use: ToolUse,
-        features: ModelFeatures,
-        context_window: int | None,
-        *,
-        live: bool,
-    ) -> None:
+    def __init__(self, request: ReplyRequest, context: ReplyContext) -> None:
+        assert request.tools is not None  # noqa: S101 - the caller looked
         self._request = request
-        self._use = use
-        self._tools: tuple[Tool, ...] = tuple(use.callable)
-        self._features = features
-        self._context_window = context_window
-        self._live = live
-        self._steps = Continuation(request, context_window)
+        self._context = context
+        self._features = context.features
+        self._use: ToolUse = request.tools
+        self._tools: tuple[Tool, ...] = tuple(self._use.callable)
+        self._steps = Continuation(request, context.context_window)
         self._format = self._steps.format
         self._calls = list[ToolCall]()
         self._invalid = list[InvalidToolCall]()
@@ -205,11 +183,7 @@ class _ToolReply:
             constraint=schema.with_additional_properties_forbidden() if schema else None,
             tools=None,
         )
-        if schema:
-            steps = json_reply(request, self._features, self._context_window, live=self._live)
-        else:
-            steps = text_reply(request)
-        reply = yield from steps
+        reply = yield from json_reply(request, self._context) if schema else text_reply(request)
         usage = add_usage(self._steps.usage, reply.end.usage)
         return replace(reply, end=replace(reply.end, usage=usage))
 
@@ -239,7 +213,7 @@ class _ToolReply:
                 self._format,
                 self._tools,
                 self._calls,
-                live=self._live and number == 0,
+                live=self._context.live and number == 0,
                 several=False,
             )
             yield from self._read_calls((yield from self._steps.next_request(schema)), decoder)
