@@ -1,4 +1,4 @@
-"""Texts that try to break the page, and the formats they are tried on."""
+"""Adversarial texts for property tests, and the prompt formats to try them with."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ HEADERS = sorted(
     {header for prompt_format in PROMPT_FORMATS.values() for header in prompt_format.headers}
 )
 _FENCES = [mark * size for mark in "`~" for size in (1, 2, 3, 4, 5, 64, 70)]
-_NEARLY = [
+_NEAR_MISSES = [
     "# Query",
     "# Quer",
     "#",
@@ -80,13 +80,13 @@ _lines = st.builds(
     "{}{}{}{}{}{}".format,
     st.sampled_from(_BLANKS),
     st.sampled_from(["", "", "", "\\", "\\\\", "\\\\\\"]),
-    st.sampled_from(HEADERS + _FENCES * 2 + _NEARLY + _WORDS),
+    st.sampled_from(HEADERS + _FENCES * 2 + _NEAR_MISSES + _WORDS),
     st.sampled_from(_BLANKS),
     st.sampled_from(["", "", "", "python", "`", "text", "\\"]),
     _breaks,
 )
 _atoms = st.sampled_from(
-    HEADERS + _FENCES + _NEARLY + _BLANKS + _WORDS + BREAKS + ["\n"] * 12 + ["\\"] * 4
+    HEADERS + _FENCES + _NEAR_MISSES + _BLANKS + _WORDS + BREAKS + ["\n"] * 12 + ["\\"] * 4
 )
 texts = st.one_of(
     st.lists(_lines, max_size=12).map("".join),
@@ -96,14 +96,14 @@ texts = st.one_of(
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
 many = settings(settings.get_profile("core"))
-"""Decorates a property: as many examples as ``conftest.EXAMPLES`` says."""
+"""Decorator of property tests: try ``conftest.EXAMPLES`` examples."""
 
 
 def cut(text: str, lengths: Sequence[int]) -> list[str]:
-    """Cut the text into pieces of these lengths, over and over."""
-    pieces, at, turn = [], 0, 0
+    """Cut the text into pieces of these lengths, repeating the lengths as needed."""
+    pieces, at, count = [], 0, 0
     while at < len(text):
-        pieces.append(text[at : at + lengths[turn % len(lengths)]])
-        at += lengths[turn % len(lengths)]
-        turn += 1
+        pieces.append(text[at : at + lengths[count % len(lengths)]])
+        at += lengths[count % len(lengths)]
+        count += 1
     return pieces

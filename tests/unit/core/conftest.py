@@ -1,4 +1,4 @@
-"""Settings of the core's tests."""
+"""Settings for the tests of ``urial_core``."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 
 EXAMPLES = int(os.environ.get("URIAL_HYPOTHESIS_EXAMPLES", "1500"))
-"""Examples for each property; there are about a dozen properties."""
+"""Examples for each property test; there are about two dozen of them."""
 
 settings.register_profile(
     "core",
@@ -17,4 +17,4 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `adversarial`, which several files here share
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `adversarial`

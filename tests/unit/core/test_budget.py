@@ -1,4 +1,4 @@
-"""The token budget: what page and reply may take, and which turns go when it is too much."""
+"""The token budget: how prompt and reply share the context window, and truncation of turns."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ PROMPT = Prompt(name="tiny", instruction="Be kind.")
 
 
 def words(text: str) -> int:
-    """Count words, as a tokenizer counts tokens."""
+    """Count words in place of tokens."""
     return len(text.split())
 
 
-def said(role: str, count: int, word: str) -> Message:
-    """Make a message of so many words."""
+def message_of(role: str, count: int, word: str) -> Message:
+    """Create a message of so many words."""
     return Message(role, " ".join([word] * count))  # type: ignore[arg-type]
 
 
 TURNS = [
-    said("system", 5, "rule"),
-    said("user", 40, "one"),
-    said("assistant", 40, "uno"),
-    said("user", 30, "two"),
-    said("tool", 30, "due"),
-    said("assistant", 10, "dos"),
-    said("system", 5, "more"),
-    said("user", 8, "three"),
+    message_of("system", 5, "rule"),
+    message_of("user", 40, "one"),
+    message_of("assistant", 40, "uno"),
+    message_of("user", 30, "two"),
+    message_of("tool", 30, "due"),
+    message_of("assistant", 10, "dos"),
+    message_of("system", 5, "more"),
+    message_of("user", 8, "three"),
 ]
 
 
@@ -48,7 +48,7 @@ def within(
     *,
     prefill: bool = False,
 ) -> CompletionRequest:
-    """Compose within a window of so many words."""
+    """Compose a prompt within a context window of so many words."""
     return compose(
         PROMPT,
         messages,
@@ -63,7 +63,7 @@ SIZE = words(compose(PROMPT, TURNS).prompt)
 
 
 @pytest.mark.parametrize(
-    ("window", "asked", "expected"),
+    ("window", "max_tokens", "expected"),
     [
         (SIZE + 5000, None, DEFAULT_MAX_TOKENS),
         (SIZE + 5000, 10, 10),
@@ -73,28 +73,28 @@ SIZE = words(compose(PROMPT, TURNS).prompt)
         (SIZE + 10, 10, 10),
     ],
 )
-def test_the_replys_room(window: int, asked: int | None, expected: int) -> None:
-    """An explicit ``max_tokens`` is kept; the default shrinks to the room that is left."""
-    request = within(window, TURNS, asked)
+def test_max_tokens_fits_the_window(window: int, max_tokens: int | None, expected: int) -> None:
+    """An explicit ``max_tokens`` is kept; the default shrinks to the space left in the window."""
+    request = within(window, TURNS, max_tokens)
     assert request.max_tokens == request.parameters.max_tokens == expected
     assert words(request.prompt) + expected <= window
 
 
-@pytest.mark.parametrize(("asked", "expected"), [(None, DEFAULT_MAX_TOKENS), (9999, 9999)])
-def test_an_unknown_window_is_not_checked(asked: int | None, expected: int) -> None:
-    """Where the window is unknown, nothing is refused and the default is the full one."""
-    request = compose(PROMPT, TURNS, GenerationParameters(max_tokens=asked))
+@pytest.mark.parametrize(("max_tokens", "expected"), [(None, DEFAULT_MAX_TOKENS), (9999, 9999)])
+def test_an_unknown_window_is_not_checked(max_tokens: int | None, expected: int) -> None:
+    """With an unknown context window, no request is refused and ``max_tokens`` is not reduced."""
+    request = compose(PROMPT, TURNS, GenerationParameters(max_tokens=max_tokens))
     assert request.max_tokens == expected
 
 
 @pytest.mark.parametrize(
-    ("window", "asked", "reply"),
+    ("window", "max_tokens", "reply"),
     [(SIZE + MIN_REPLY_TOKENS - 1, None, MIN_REPLY_TOKENS), (SIZE + 9, 10, 10), (5, None, 64)],
 )
-def test_too_much_is_an_error_that_says_what(window: int, asked: int | None, reply: int) -> None:
-    """An overflow names window, page, reply and the largest parts, and what to do."""
+def test_overflow_error_lists_the_parts(window: int, max_tokens: int | None, reply: int) -> None:
+    """An overflow error reports window, prompt, reply and the largest parts, and what to do."""
     with pytest.raises(ContextOverflowError) as caught:
-        within(window, TURNS, asked)
+        within(window, TURNS, max_tokens)
     error = caught.value
     assert (error.window, error.prompt_tokens, error.max_tokens) == (window, SIZE, reply)
     message = str(error)
@@ -110,20 +110,20 @@ def test_too_much_is_an_error_that_says_what(window: int, asked: int | None, rep
     assert not isinstance(error, ValueError)
 
 
-def test_parts_are_counted_as_the_user_counts() -> None:
-    """An overflow numbers the messages as they were given, also where some share a section."""
+def test_overflow_error_numbers_messages_as_given() -> None:
+    """An overflow error numbers messages as they were given, even where some share a turn."""
     messages = [
-        said("user", 1, "a"),
-        said("user", 1, "b"),
-        said("assistant", 1, "c"),
-        said("user", 99, "d"),
+        message_of("user", 1, "a"),
+        message_of("user", 1, "b"),
+        message_of("assistant", 1, "c"),
+        message_of("user", 99, "d"),
     ]
     with pytest.raises(ContextOverflowError, match="user message 4 "):
         within(50, messages)
 
 
 @pytest.mark.parametrize(
-    ("room", "truncated"),
+    ("space", "truncated"),
     [
         (SIZE, []),
         (SIZE - 1, [1, 2]),
@@ -132,9 +132,9 @@ def test_parts_are_counted_as_the_user_counts() -> None:
         (SIZE - 150, [1, 2, 3, 4, 5]),
     ],
 )
-def test_trim_drops_the_oldest_turns(room: int, truncated: list[int]) -> None:
-    """Trimming drops whole turns from the oldest on, as few as possible, and reports them."""
-    request = within(room + 70, TURNS, 70, "truncate")
+def test_truncation_removes_the_oldest_turns(space: int, truncated: list[int]) -> None:
+    """Truncation removes whole turns, oldest first, as few as possible, and reports them."""
+    request = within(space + 70, TURNS, 70, "truncate")
     assert list(request.truncated) == [TURNS[index] for index in truncated]
     prompt_format = PROMPT.format
     kept = [
@@ -145,8 +145,8 @@ def test_trim_drops_the_oldest_turns(room: int, truncated: list[int]) -> None:
     assert request.prompt == PROMPT.prefix + "".join(kept) + prompt_format.open_turn("assistant")
 
 
-def test_trim_never_drops_rules_or_the_last_query() -> None:
-    """Where instruction, system messages and the last query do not fit, trimming is an error."""
+def test_truncation_keeps_system_messages_and_the_last_query() -> None:
+    """Truncation fails where instruction, system messages and the last query do not fit."""
     with pytest.raises(ContextOverflowError) as caught:
         within(100, TURNS, 70, "truncate")
     names = " ".join(name for name, _ in caught.value.parts)
@@ -155,43 +155,43 @@ def test_trim_never_drops_rules_or_the_last_query() -> None:
     assert "assistant" not in names
 
 
-def test_trim_makes_room_for_a_useful_reply() -> None:
-    """Turns are truncated until the reply has its least room, not until the page just fits."""
+def test_truncation_leaves_space_for_a_useful_reply() -> None:
+    """Turns are truncated until the reply has ``MIN_REPLY_TOKENS``, not until the prompt fits."""
     request = within(SIZE + MIN_REPLY_TOKENS - 1, TURNS, None, "truncate")
     assert request.truncated
     assert request.max_tokens >= MIN_REPLY_TOKENS
 
 
-def test_trim_keeps_a_merged_message_whole() -> None:
-    """Messages that share a section are truncated together, and every one is reported."""
+def test_truncation_removes_merged_messages_together() -> None:
+    """Messages that share a turn are truncated together, and every one is reported."""
     messages = [
-        said("user", 50, "a"),
-        said("user", 50, "b"),
-        said("assistant", 9, "c"),
-        said("user", 2, "d"),
+        message_of("user", 50, "a"),
+        message_of("user", 50, "b"),
+        message_of("assistant", 9, "c"),
+        message_of("user", 2, "d"),
     ]
     request = within(100, messages, 64, "truncate")
     assert list(request.truncated) == messages[:3]
 
 
-def test_trim_keeps_the_query_that_a_prefill_answers() -> None:
-    """The last turn stays with its prefill."""
-    messages = [*TURNS, said("assistant", 3, "well")]
+def test_truncation_keeps_the_query_of_a_prefill() -> None:
+    """The last query is kept together with the prefill that answers it."""
+    messages = [*TURNS, message_of("assistant", 3, "well")]
     request = within(SIZE - 100 + 70, messages, 70, "truncate", prefill=True)
     assert list(request.truncated) == TURNS[1:6]
     assert request.prompt.endswith("````\nwell well well")
     assert "three three" in request.prompt
 
 
-def test_trim_counts_rather_than_guesses() -> None:
-    """Few counts are made, so that a slow tokenizer is no burden on a long conversation."""
+def test_truncation_counts_few_tokens() -> None:
+    """Truncation tokenizes a long conversation only a few times over: tokenizers can be slow."""
     calls = []
 
     def count(text: str) -> int:
         calls.append(len(text))
         return words(text)
 
-    turns = [said("user" if i % 2 == 0 else "assistant", 20, "w") for i in range(401)]
+    turns = [message_of("user" if i % 2 == 0 else "assistant", 20, "w") for i in range(401)]
     request = compose(
         PROMPT,
         turns,

@@ -1,4 +1,4 @@
-"""UrialChat: the same reply whichever way it is asked for, and a model stopped in time."""
+"""UrialChat: the same reply from all four methods, and cancellation of the model's stream."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ END = "\n````\n"
 
 
 class ReportingModel(FakeModel):
-    """Replays whole chunks: what ends them, their tokens and log-probabilities."""
+    """Fake that replays whole chunks, with finish reason, usage and log-probabilities."""
 
-    def __init__(self, *scripts: list[CompletionChunk]) -> None:
+    def __init__(self, *responses: list[CompletionChunk]) -> None:
         """Take a list of chunks for each request."""
-        super().__init__(*([chunk.text for chunk in script] for script in scripts))
-        self._chunks = scripts
+        super().__init__()
+        self._chunks = responses
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Replay the chunks."""
-        yield from self._chunks[len(self.requests) % len(self._chunks)][: self._count(request)]
+        self.requests.append(request)
+        yield from self._chunks[(len(self.requests) - 1) % len(self._chunks)]
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[CompletionChunk]:
-        """Replay the chunks as one."""
+        """Replay the chunks, joined to one."""
         return [self._merged(list(self.stream(request))) for request in requests]
 
     @staticmethod
@@ -56,42 +57,39 @@ class ReportingModel(FakeModel):
         for chunk in self.stream(request):
             yield chunk
 
-    def _count(self, request: CompletionRequest) -> int:
-        return len(self._next_script(request))
-
 
 def request_of(
     model: CompletionModel, parameters: GenerationParameters | None = None
 ) -> tuple[UrialChat, CompletionRequest]:
-    """Ask a model something."""
+    """Create a chat with the model, and a request for it."""
     chat = UrialChat(model, PROMPT)
     return chat, chat.request([Message("user", "Hi")], parameters)
 
 
 async def answer(
-    way: str, model: CompletionModel, parameters: GenerationParameters | None = None
+    method: str, model: CompletionModel, parameters: GenerationParameters | None = None
 ) -> tuple[str, ReplyEnd]:
-    """Get a reply by one of the four methods: its text and its end."""
+    """Return text and end of the reply that one of the four methods gives."""
     chat, request = request_of(model, parameters)
-    if way == "stream":
+    if method == "stream":
         events = list(chat.stream(request))
-    elif way == "astream":
+    elif method == "astream":
         events = [event async for event in chat.astream(request)]
     else:
-        (reply,) = chat.reply([request]) if way == "reply" else await chat.areply([request])
+        (reply,) = chat.reply([request]) if method == "reply" else await chat.areply([request])
         events = [TextDelta(reply.text), reply.end]
     end = events.pop()
     assert isinstance(end, ReplyEnd)
     return "".join(event.text for event in events if isinstance(event, TextDelta)), end
 
 
-async def every_way(
-    scripts: list[list[str | Exception]], parameters: GenerationParameters | None = None
+async def answers_of_all_methods(
+    responses: list[list[str | Exception]], parameters: GenerationParameters | None = None
 ) -> list[tuple[str, ReplyEnd]]:
-    """Get a reply by all four methods, each from a fresh model."""
+    """Return text and end that each of the four methods gives, each with a new model."""
     return [
-        await answer(way, FakeModel(*scripts), parameters)
-        for way in ("stream", "astream", "reply", "areply")
+        await answer(method, FakeModel(*responses), parameters)
+        for method in ("stream", "astream", "reply", "areply")
     ]
 
 
@@ -108,18 +106,18 @@ async def every_way(
         (["", "Hi", ""], (), "Hi", "end_of_text"),
     ],
 )
-async def test_four_ways_to_one_reply(
+async def test_all_methods_give_the_same_reply(
     pieces: list[str | Exception], stop: tuple[str, ...], text: str, reason: str
 ) -> None:
-    """Streamed or whole, sync or async: text, reason and stop are the same."""
-    for got, end in await every_way([pieces], GenerationParameters(stop=stop)):
+    """Text, end reason and stop string are the same, streamed or whole, sync or async."""
+    for got, end in await answers_of_all_methods([pieces], GenerationParameters(stop=stop)):
         assert (got, end.reason) == (text, reason)
         assert end.stop == (stop[0] if reason == "stop_string" else None)
         assert end.finish_reason == "stop"
 
 
-def test_every_event_has_text_and_the_end_comes_last() -> None:
-    """A stream is one or more deltas, none of them empty, and exactly one end."""
+def test_every_delta_has_text_and_the_end_comes_last() -> None:
+    """A stream consists of one or more non-empty deltas, then exactly one end."""
     chat, request = request_of(FakeModel(["", " ", "Hi", " ", "\n", "you", END]))
     *deltas, end = chat.stream(request)
     assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == ["Hi", " \nyou"]
@@ -127,7 +125,7 @@ def test_every_event_has_text_and_the_end_comes_last() -> None:
 
 
 def test_the_model_is_stopped_at_the_delimiter() -> None:
-    """The stream is closed as soon as the end was seen; nothing behind it is generated."""
+    """The model's stream is closed at the end of the turn; nothing after it is generated."""
     model = FakeModel(["Hi", "\n`", "```", "\n", "# Query:\n", "x"])
     chat, request = request_of(model)
     list(chat.stream(request))
@@ -135,7 +133,7 @@ def test_the_model_is_stopped_at_the_delimiter() -> None:
 
 
 async def test_the_model_is_stopped_at_a_stop_string_async() -> None:
-    """As soon as a user's stop string was seen, too, and when read asynchronously."""
+    """The model's asynchronous stream is closed at the user's stop string."""
     model = FakeModel(["Hi E", "ND", "more", "more"])
     chat, request = request_of(model, GenerationParameters(stop=("END",)))
     events = [event async for event in chat.astream(request)]
@@ -143,8 +141,8 @@ async def test_the_model_is_stopped_at_a_stop_string_async() -> None:
     assert (model.chunks_sent, model.closed) == (2, 1)
 
 
-def test_leaving_early_stops_the_model() -> None:
-    """A caller that closes the stream closes the model's, and no further piece is made."""
+def test_closing_early_stops_the_model() -> None:
+    """Closing the stream early closes the model's stream, and generates no further chunk."""
     model = FakeModel(["one", " two", " three", " four"])
     chat, request = request_of(model)
     events = chat.stream(request)
@@ -153,8 +151,8 @@ def test_leaving_early_stops_the_model() -> None:
     assert (model.chunks_sent, model.closed, len(model.requests)) == (1, 1, 1)
 
 
-async def test_leaving_early_stops_the_model_async() -> None:
-    """A caller that closes the asynchronous stream closes the model's as well."""
+async def test_closing_early_stops_the_model_async() -> None:
+    """Closing the asynchronous stream early closes the model's stream as well."""
     model = FakeModel(["one", " two", " three", " four"])
     chat, request = request_of(model)
     events = chat.astream(request)
@@ -164,15 +162,15 @@ async def test_leaving_early_stops_the_model_async() -> None:
 
 
 @pytest.mark.parametrize("empty", [[END], [" \n", "\n````"], [""], ["# Query:\n"]])
-async def test_an_empty_reply_is_asked_for_again(empty: list[str | Exception]) -> None:
-    """A first attempt without text is followed by a second, whose text is the reply."""
-    for text, end in await every_way([empty, ["Hi", END]]):
+async def test_an_empty_reply_is_retried(empty: list[str | Exception]) -> None:
+    """A first attempt without text is retried, and the second attempt's text is the reply."""
+    for text, end in await answers_of_all_methods([empty, ["Hi", END]]):
         assert (text, end.reason) == ("Hi", "delimiter")
 
 
 async def test_a_second_empty_reply_is_final() -> None:
-    """The second attempt is the last, even if it is empty as well."""
-    assert {text for text, _ in await every_way([[END], [END], ["Hi"]])} == {""}
+    """An empty reply is retried only once, even if the second attempt is empty as well."""
+    assert {text for text, _ in await answers_of_all_methods([[END], [END], ["Hi"]])} == {""}
     model = FakeModel([END], [END], ["Hi"])
     chat, request = request_of(model)
     list(chat.stream(request))
@@ -180,7 +178,7 @@ async def test_a_second_empty_reply_is_final() -> None:
 
 
 def test_the_second_attempt_is_sampled() -> None:
-    """The second attempt differs by a higher temperature and another seed only."""
+    """The second attempt differs only by a higher temperature and another seed."""
     model = FakeModel([END], ["Hi"])
     chat, request = request_of(model, GenerationParameters(seed=5, top_p=0.9, stop=("X",)))
     list(chat.stream(request))
@@ -190,44 +188,44 @@ def test_the_second_attempt_is_sampled() -> None:
     assert second.prompt == first.prompt
 
 
-def test_usage_of_both_attempts_is_summed() -> None:
-    """Usage counts what both attempts read and wrote."""
+def test_usage_sums_both_attempts() -> None:
+    """Usage is the sum of both attempts' input tokens and output tokens."""
     chat, request = request_of(FakeModel([END], ["Hi you", END]))
     *_, end = chat.stream(request)
-    page = len(request.prompt.split())
+    prompt_tokens = len(request.prompt.split())
     assert isinstance(end, ReplyEnd)
-    assert end.usage == Usage(2 * page, 1 + 3)
+    assert end.usage == Usage(2 * prompt_tokens, 1 + 3)
 
 
-def test_usage_in_a_batch_is_each_requests_own() -> None:
-    """In a batch, a second attempt for one request costs the others nothing."""
+def test_usage_in_a_batch_is_counted_by_request() -> None:
+    """In a batch, a retry of one request does not count in the usage of the others."""
     chat, request = request_of(FakeModel(["Hi you" + END], [END], ["Again" + END]))
-    page = len(request.prompt.split())
+    prompt_tokens = len(request.prompt.split())
     good, retried = chat.reply([request, request])
-    assert (good.text, good.end.usage) == ("Hi you", Usage(page, 3))
-    assert (retried.text, retried.end.usage) == ("Again", Usage(2 * page, 1 + 2))
+    assert (good.text, good.end.usage) == ("Hi you", Usage(prompt_tokens, 3))
+    assert (retried.text, retried.end.usage) == ("Again", Usage(2 * prompt_tokens, 1 + 2))
 
 
 async def test_a_batch_keeps_its_order() -> None:
     """Replies come in the order of the requests."""
-    scripts = [[f"Reply {number}{END}"] for number in range(4)]
-    chat, request = request_of(FakeModel(*scripts))
+    responses = [[f"Reply {number}{END}"] for number in range(4)]
+    chat, request = request_of(FakeModel(*responses))
     assert [reply.text for reply in chat.reply([request] * 4)] == [f"Reply {i}" for i in range(4)]
     assert len(await chat.areply([request] * 4)) == 4
     assert chat.reply([]) == []
 
 
-@pytest.mark.parametrize("way", ["stream", "astream", "reply", "areply"])
-async def test_an_error_in_the_stream_surfaces(way: str) -> None:
-    """What the model raises reaches the caller as it is, and the stream is closed."""
+@pytest.mark.parametrize("method", ["stream", "astream", "reply", "areply"])
+async def test_the_models_error_is_raised(method: str) -> None:
+    """The model's error is raised unchanged, and the model's stream is closed."""
     model = FakeModel(["Hello", GenerationError("out of memory"), "more"])
     with pytest.raises(GenerationError, match="out of memory"):
-        await answer(way, model)
+        await answer(method, model)
     assert (model.chunks_sent, model.closed, len(model.requests)) == (1, 1, 1)
 
 
-def test_the_engines_own_report_is_used() -> None:
-    """Usage, length and log-probabilities are the engine's, where it reports them."""
+def test_the_models_own_usage_and_finish_reason_are_used() -> None:
+    """Usage, finish reason and log-probabilities are the model's, where it reports them."""
     logprobs = (TokenLogprob(" Hi", -0.5), TokenLogprob(" you", -1.0))
     chunks = [
         CompletionChunk(" Hi", logprobs=logprobs[:1]),
@@ -244,8 +242,8 @@ def test_the_engines_own_report_is_used() -> None:
     assert chat.reply([request]) == [Reply("Hi you", end, logprobs)]
 
 
-def test_log_probabilities_stop_where_the_reply_does() -> None:
-    """The tokens before the reply and those of its end have no log-probability in it."""
+def test_log_probabilities_cover_the_reply_only() -> None:
+    """A reply has no log-probabilities of the tokens before it and of the end of its turn."""
     pieces = ["\n", "Hi", " you", "\n", "````", "\n"]
     chunks = [CompletionChunk(text, logprobs=(TokenLogprob(text, -1.0),)) for text in pieces]
     chat, request = request_of(ReportingModel(chunks))
@@ -253,8 +251,8 @@ def test_log_probabilities_stop_where_the_reply_does() -> None:
     assert [logprob.token for logprob in reply.logprobs] == ["Hi", " you"]
 
 
-def test_a_reply_cut_by_length_is_not_asked_for_again() -> None:
-    """An empty reply that ran into its limit is final: more of the same would not help."""
+def test_a_reply_cut_by_length_is_not_retried() -> None:
+    """An empty reply that reached ``max_tokens`` is not retried: that would not help."""
     model = ReportingModel([CompletionChunk("  ", finish="length")])
     chat, request = request_of(model)
     *_, end = chat.stream(request)
@@ -263,7 +261,7 @@ def test_a_reply_cut_by_length_is_not_asked_for_again() -> None:
 
 
 def test_the_models_window_is_the_budget() -> None:
-    """A conversation too long for the model's window is refused, or trimmed where so asked."""
+    """A conversation longer than the model's window is refused, or truncated if so configured."""
     turns = [
         Message("user", "old " * 50),
         Message("assistant", "ok " * 50),
@@ -278,21 +276,21 @@ def test_the_models_window_is_the_budget() -> None:
 
 
 def test_a_prefill_is_continued() -> None:
-    """The reply to a prefill is what comes behind it, its first space included."""
+    """The reply to a prefill is the text that follows it, its first space included."""
     chat = UrialChat(FakeModel([" it is.", END]), PROMPT)
     request = chat.request([Message("user", "Hi"), Message("assistant", "Well,")], prefill=True)
     assert [reply.text for reply in chat.reply([request])] == [" it is."]
 
 
-def test_an_echoing_engine_is_seen_through() -> None:
-    """An engine that repeats the page before its completion gives the same reply."""
+def test_an_echo_of_the_prompt_is_removed() -> None:
+    """A model that repeats the prompt before its completion gives the same reply."""
     chat, request = request_of(FakeModel("unused"))
     echoing = UrialChat(FakeModel([request.prompt[:30], request.prompt[30:], "Hi", END]), PROMPT)
     assert [reply.text for reply in echoing.reply([request])] == ["Hi"]
     assert chat.prompt == echoing.prompt
 
 
-def test_the_scripted_model_is_a_completion_model() -> None:
-    """The test double has all that a completion model must offer."""
+def test_the_fake_model_is_a_completion_model() -> None:
+    """The fake model implements the ``CompletionModel`` protocol."""
     assert isinstance(FakeModel(), CompletionModel)
     assert not isinstance(object(), CompletionModel)

@@ -1,4 +1,4 @@
-"""Neutralising: no text can forge the page's structure, and every text can be had back."""
+"""Escaping: no text can forge the prompt's structure, and ``unescape`` restores every text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LINE_START = re.compile(f"(?:^|[{LINE_BREAKS}])")
     ],
 )
 def test_what_is_escaped(fence: str, text: str, expected: str) -> None:
-    """A line that could pass for a header or close the section gets one backslash before it."""
+    """A line that could pass for a header or close the turn is escaped by one backslash."""
     prompt_format = PromptFormat(fence=fence)
     assert escape(text, prompt_format) == expected
     assert unescape(expected, prompt_format) == text
@@ -63,22 +63,22 @@ def test_what_is_escaped(fence: str, text: str, expected: str) -> None:
     ],
 )
 def test_harmless_text_is_unchanged(prompt_format: PromptFormat, text: str) -> None:
-    """Text in which no line begins with a header or fence comes back unchanged."""
+    """Text in which no line begins with a header or fence is not changed."""
     assert escape(text, prompt_format) == text
     assert unescape(text, prompt_format) == text
 
 
 @many
 @given(texts, prompt_formats)
-def test_every_text_can_be_had_back(text: str, prompt_format: PromptFormat) -> None:
+def test_unescape_restores_every_text(text: str, prompt_format: PromptFormat) -> None:
     """``unescape`` undoes ``escape``, for every text and format."""
     assert unescape(escape(text, prompt_format), prompt_format) == text
 
 
 @many
 @given(texts, prompt_formats)
-def test_nothing_suspicious_means_nothing_changed(text: str, prompt_format: PromptFormat) -> None:
-    """Neutralising only ever adds backslashes before headers and fences at the start of lines."""
+def test_escaping_only_adds_backslashes(text: str, prompt_format: PromptFormat) -> None:
+    """Escaping only adds backslashes, before headers and fences at the start of lines."""
     targets = [*prompt_format.headers, *([prompt_format.fence] if prompt_format.fence else [])]
     suspicious = any(
         part.lstrip(" \t").lstrip("\\").startswith(tuple(targets))
@@ -92,7 +92,7 @@ def test_nothing_suspicious_means_nothing_changed(text: str, prompt_format: Prom
 @many
 @given(texts, prompt_formats)
 def test_no_line_begins_with_a_header(text: str, prompt_format: PromptFormat) -> None:
-    """After escaping, no line begins with a header, indented or not, whatever ends a line."""
+    """After escaping, no line begins with a header, indented or not, by any line break."""
     for part in LINE_START.split(escape(text, prompt_format)):
         assert not part.lstrip(" \t").startswith(prompt_format.headers)
 
@@ -101,41 +101,41 @@ def test_no_line_begins_with_a_header(text: str, prompt_format: PromptFormat) ->
 @given(texts, prompt_formats, st.sampled_from(range(4)))
 @example("```python\nx\n```" + " " * 9, PromptFormat(fence="```"), 0)
 @example(" ```\nx\n" + "`" * 65, PromptFormat(fence="```"), 0)
-def test_a_written_section_reads_back_exactly(
+def test_a_rendered_turn_decodes_to_its_text(
     text: str, prompt_format: PromptFormat, next_role: int
 ) -> None:
-    """A section written with escaped text ends where it was ended, and reads back exactly.
+    """A turn rendered with escaped text ends at its own end, and decodes to the exact text.
 
-    This is what keeps users, documents and tools from forging the page.
+    This prevents prompt injection: users, documents and tools cannot forge turns.
     """
-    page = (
+    rendered = (
         escape(text, prompt_format)
         + prompt_format.turn_end
         + prompt_format.separator
         + prompt_format.headers[next_role]
         + "\n"
     )
-    reader = TurnDecoder(prompt_format)
-    read = reader.feed(page)
-    assert reader.ended
-    written = text + (
+    decoder = TurnDecoder(prompt_format)
+    decoded = decoder.feed(rendered)
+    assert decoder.ended
+    expected = text + (
         "\n" if prompt_format.fence else prompt_format.text_separator + prompt_format.separator
     )
-    assert read == written
+    assert decoded == expected
 
 
 @many
 @given(texts, texts, prompt_formats)
-def test_a_conversation_reads_back_section_by_section(
+def test_a_conversation_has_exactly_its_own_headers(
     one: str, two: str, prompt_format: PromptFormat
 ) -> None:
-    """A page of several sections has exactly as many headers as were written, in their order."""
+    """A prompt of several turns has exactly the headers of these turns, in their order."""
     roles: tuple[Role, ...] = ("user", "assistant", "tool", "system")
-    page = "".join(
+    rendered = "".join(
         prompt_format.turn(role, escape(text, prompt_format))
         for role, text in zip(roles, (one, two, two, one), strict=True)
     )
-    lines = [part for part in re.split(f"[{LINE_BREAKS}]", page) if part.lstrip(" \t")]
+    lines = [part for part in re.split(f"[{LINE_BREAKS}]", rendered) if part.lstrip(" \t")]
     found = [line for line in lines if line.lstrip(" \t").startswith(prompt_format.headers)]
     assert found == [prompt_format.header(role) for role in roles]
 
@@ -145,8 +145,8 @@ def test_a_conversation_reads_back_section_by_section(
     "unit",
     ["\n", "\\", " ", "`", "~", "`\n", "```\n", " ```x\n", "# Query:\n", "\\\\ # Query:", "#\n"],
 )
-def test_work_is_linear(prompt_format: PromptFormat, unit: str) -> None:
-    """Neutralising and restoring take time in proportion to the text, even for adversarial ones."""
+def test_linear_time(prompt_format: PromptFormat, unit: str) -> None:
+    """Escaping and unescaping take time in proportion to the text, even an adversarial one."""
     times = []
     for size in (5_000, 40_000):
         text = (unit * size)[:size]
@@ -157,8 +157,8 @@ def test_work_is_linear(prompt_format: PromptFormat, unit: str) -> None:
     assert long < 30 * max(short, 0.002)
 
 
-def test_two_headers_never_merge() -> None:
-    """Escaping a line leaves the lines around it alone."""
+def test_escaping_keeps_neighbouring_lines() -> None:
+    """Escaping a line does not change the lines around it."""
     text = "a\n# Query:\nb\n\n# Answer:\nc"
     lines = escape(text, PromptFormat()).split("\n")
     assert lines == ["a", "\\# Query:", "b", "", "\\# Answer:", "c"]

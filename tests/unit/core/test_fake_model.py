@@ -1,4 +1,4 @@
-"""The offline double, where constraints are concerned."""
+"""The fake model: constraints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urial_core.testing import FakeModel
 
 @pytest.mark.parametrize("constraint", [Choice(("yes", "no")), JsonSchema.of({})])
 def test_constraints(constraint: Constraint) -> None:
-    """It promises constraints if told to, and its scripts answer constrained requests in turn."""
+    """It reports the features given, and replays its responses for constrained requests, too."""
     assert not FakeModel().features.enforces(constraint)
     model = FakeModel(
         "yes", "{}", features=ModelFeatures(enforces_choices=True, enforces_json=True)

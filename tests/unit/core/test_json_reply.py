@@ -1,4 +1,4 @@
-"""Replies in a given form: given out as JSON, checked, and written anew once."""
+"""Replies with a response format: emitted as JSON, validated, and retried once."""
 
 from __future__ import annotations
 
@@ -27,144 +27,144 @@ from urial_core.completion import ModelFeatures
 from urial_core.testing import FakeModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
-FORM = JsonSchema.of(
+SCHEMA = JsonSchema.of(
     {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 )
 END = "\n````\n"
 
 CASES: dict[str, tuple[JsonSchema, list[str], str]] = {
-    "fits": (FORM, [f'"n": 4}}{END}'], '{"n": 4}'),
+    "valid": (SCHEMA, [f'"n": 4}}{END}'], '{"n": 4}'),
     "a line break in a string": (JsonSchema("{}"), [f'{{"a": "b\nc"}}{END}'], '{"a": "b\\nc"}'),
-    "writes on": (FORM, ['"n": 4} and so on'], '{"n": 4}'),
-    "another type": (FORM, [f'"n": "4"}}{END}'], '{"n": 4}'),
-    "mended": (FORM, [f'"m": 4}}{END}', f'"n": 5}}{END}'], '{"n": 5}'),
-    "not mended": (FORM, [f'"m": 4}}{END}', f'"m": 5}}{END}'], '{"m": 5}'),
-    "no JSON": (FORM, [f"Four.{END}", f"Five.{END}"], "{Five."),
+    "text after the value": (SCHEMA, ['"n": 4} and so on'], '{"n": 4}'),
+    "another type": (SCHEMA, [f'"n": "4"}}{END}'], '{"n": 4}'),
+    "retried": (SCHEMA, [f'"m": 4}}{END}', f'"n": 5}}{END}'], '{"n": 5}'),
+    "invalid twice": (SCHEMA, [f'"m": 4}}{END}', f'"m": 5}}{END}'], '{"m": 5}'),
+    "no JSON": (SCHEMA, [f"Four.{END}", f"Five.{END}"], "{Five."),
     "a list": (JsonSchema('{"type": "array"}'), [f"1, 2]{END}"], "[1, 2]"),
     "a number": (JsonSchema('{"type": "number"}'), [f"4.5{END}"], "4.5"),
     "any": (JsonSchema("{}"), [f'{{"a": "\\u00e9 é"}}{END}'], '{"a": "\\u00e9 é"}'),
 }
 
 
-def ask(form: JsonSchema, *scripts: Any, **more: Any) -> tuple[str, ReplyEnd]:
-    """Get a reply as a stream."""
-    chat = UrialChat(FakeModel(*scripts, **more), PROMPT)
-    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], response_format=form))
+def ask(schema: JsonSchema, *responses: Any) -> tuple[str, ReplyEnd]:
+    """Return text and end of a streamed reply."""
+    chat = UrialChat(FakeModel(*responses), PROMPT)
+    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], response_format=schema))
     assert isinstance(end, ReplyEnd)
     assert all(isinstance(delta, TextDelta) and delta.text for delta in deltas)
     return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)), end
 
 
-def test_an_attempt_that_failed_takes_nothing_from_the_limit() -> None:
-    """The value that is written anew may be as long as the first; the window bounds it, too."""
+def test_a_failed_attempt_does_not_count_against_max_tokens() -> None:
+    """A retried value may be as long as the first one, within the context window."""
     for window in (None, 75):
         model = FakeModel(f'"m": 4}}{END}', f'"n": 5}}{END}', context_window=window)
         chat = UrialChat(model, PROMPT)
         parameters = GenerationParameters(max_tokens=30)
-        request = chat.request([Message("user", "How many?")], parameters, response_format=FORM)
+        request = chat.request([Message("user", "How many?")], parameters, response_format=SCHEMA)
         assert chat.reply([request])[0].text == '{"n": 5}'
-        first, again = model.requests
-        assert first.max_tokens == 30 - 1  # the opening is ours
-        assert again.max_tokens == (window - len(again.prompt.split()) if window else 30 - 1)
+        first, retry = model.requests
+        assert first.max_tokens == 30 - 1  # less the opening brace, which the prompt holds
+        assert retry.max_tokens == (window - len(retry.prompt.split()) if window else 30 - 1)
 
 
-NOT_MENDED = ("not mended", "no JSON")
+INVALID = ("invalid twice", "no JSON")
 
 
 @many
 @given(st.sampled_from(sorted(CASES)), sizes)
-def test_replies(case: str, lengths: list[int]) -> None:
-    """What does not fit is written anew once, then given out with what is wrong; for any split."""
-    form, scripts, expected = CASES[case]
-    text, end = ask(form, *(cut(script, lengths) for script in scripts))
+def test_streamed_replies(case: str, lengths: list[int]) -> None:
+    """An invalid value is retried once, then emitted with its validation error; for any split."""
+    schema, responses, expected = CASES[case]
+    text, end = ask(schema, *(cut(response, lengths) for response in responses))
     assert text == expected
-    assert bool(end.validation_error) == (case in NOT_MENDED)
+    assert bool(end.validation_error) == (case in INVALID)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_whole_replies(case: str) -> None:
-    """The same comes as a whole reply."""
-    form, scripts, expected = CASES[case]
-    chat = UrialChat(FakeModel(*scripts), PROMPT)
-    [reply] = chat.reply([chat.request([Message("user", "?")], response_format=form)])
+    """A whole reply has the same text and validation error as a streamed one."""
+    schema, responses, expected = CASES[case]
+    chat = UrialChat(FakeModel(*responses), PROMPT)
+    [reply] = chat.reply([chat.request([Message("user", "?")], response_format=schema)])
     assert reply.text == expected
-    assert bool(reply.end.validation_error) == (case in NOT_MENDED)
+    assert bool(reply.end.validation_error) == (case in INVALID)
 
 
-def test_a_held_model_streams() -> None:
-    """What a model held to the form writes is given out at once, and nothing behind its end."""
+def test_a_constrained_value_is_streamed() -> None:
+    """The text of a model that enforces the schema is emitted at once, up to the value's end."""
     model = FakeModel(
         ['{"n"', ": 4", "}", END, "more"],
         features=ModelFeatures(enforces_choices=True, enforces_json=True),
     )
     chat = UrialChat(model, PROMPT)
-    request = chat.request([Message("user", "How many?")], response_format=FORM)
+    request = chat.request([Message("user", "How many?")], response_format=SCHEMA)
     texts = [event.text for event in chat.stream(request) if isinstance(event, TextDelta)]
     assert texts == ['{"n"', ": 4", "}"]
     assert model.chunks_sent == 3
-    assert model.requests[0].constraint == FORM.with_additional_properties_forbidden()
+    assert model.requests[0].constraint == SCHEMA.with_additional_properties_forbidden()
 
 
-BROKEN_PROMISES = {
-    "another member": ('{"m": 4}', "'n' is a required property"),
+UNENFORCED = {
+    "another property": ('{"m": 4}', "'n' is a required property"),
     "another type": ('{"n": "4"}', "n: '4' is not of type 'integer'"),
-    "no number": ('{"n": NaN}', "This is not JSON: NaN is no number."),
-    "half of it": ('{"n": 4', "This is not JSON: Expecting ',' delimiter"),
+    "not a number": ('{"n": NaN}', "This is not JSON: NaN is no number."),
+    "incomplete": ('{"n": 4', "This is not JSON: Expecting ',' delimiter"),
 }
 
 
-@pytest.mark.parametrize("case", BROKEN_PROMISES)
-def test_a_model_that_only_says_that_it_holds_streaming(case: str) -> None:
-    """What was given out stands; the end says what is wrong with it, and it is asked for once."""
-    written, wrong = BROKEN_PROMISES[case]
+@pytest.mark.parametrize("case", UNENFORCED)
+def test_an_invalid_value_that_was_emitted_is_not_retried(case: str) -> None:
+    """A stream cannot retract an emitted value: the end reports its validation error."""
+    text, error = UNENFORCED[case]
     model = FakeModel(
-        [written[:4], written[4:]],
+        [text[:4], text[4:]],
         features=ModelFeatures(enforces_choices=True, enforces_json=True),
     )
     chat = UrialChat(model, PROMPT)
-    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], response_format=FORM))
+    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], response_format=SCHEMA))
     assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == [
-        written[:4],
-        written[4:],
+        text[:4],
+        text[4:],
     ]
     assert isinstance(end, ReplyEnd)
-    assert end.validation_error.startswith(wrong)
+    assert end.validation_error.startswith(error)
     assert len(model.requests) == 1
 
 
-@pytest.mark.parametrize("case", BROKEN_PROMISES)
+@pytest.mark.parametrize("case", UNENFORCED)
 @pytest.mark.parametrize("second", ['"n": 5}', '"m": 5}'])
-def test_a_model_that_only_says_that_it_holds(case: str, second: str) -> None:
-    """A whole reply is written anew once where putting a value right is not enough."""
+def test_an_invalid_whole_value_is_repaired_or_retried(case: str, second: str) -> None:
+    """An invalid whole value is repaired or retried once, even if the model enforces schemas."""
     model = FakeModel(
-        BROKEN_PROMISES[case][0],
+        UNENFORCED[case][0],
         second,
         features=ModelFeatures(enforces_choices=True, enforces_json=True),
     )
     chat = UrialChat(model, PROMPT)
-    [reply] = chat.reply([chat.request([Message("user", "How many?")], response_format=FORM)])
+    [reply] = chat.reply([chat.request([Message("user", "How many?")], response_format=SCHEMA)])
     if case == "another type":
         assert (reply.text, reply.end.validation_error) == ('{"n": 4}', "")
         return
     assert reply.text == "{" + second
     assert reply.end.validation_error == ("" if "n" in second else "'n' is a required property")
-    assert [asked.constraint for asked in model.requests] == [
-        FORM.with_additional_properties_forbidden(),
+    assert [request.constraint for request in model.requests] == [
+        SCHEMA.with_additional_properties_forbidden(),
         None,
     ]
 
 
-@pytest.mark.parametrize("form", [FORM, JsonSchema('{"anyOf": [{"type": "object"}]}')])
-def test_prose_of_a_model_that_should_be_held(form: JsonSchema) -> None:
-    """What cannot become JSON is not given out, even live: the model is stopped and asked again."""
-    second = f'{"" if form == FORM else "{"}"n": 4}}'
+@pytest.mark.parametrize("schema", [SCHEMA, JsonSchema('{"anyOf": [{"type": "object"}]}')])
+def test_prose_instead_of_json_is_retried(schema: JsonSchema) -> None:
+    """Text that cannot become JSON is not emitted: the model is stopped, and the value retried."""
+    second = f'{"" if schema == SCHEMA else "{"}"n": 4}}'
     model = FakeModel(
         ["Well", ", there", " are"],
         second,
         features=ModelFeatures(enforces_choices=True, enforces_json=True),
     )
     chat = UrialChat(model, PROMPT)
-    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], response_format=form))
+    *deltas, end = chat.stream(chat.request([Message("user", "How many?")], response_format=schema))
     assert [delta.text for delta in deltas if isinstance(delta, TextDelta)] == ['{"n": 4}']
     assert isinstance(end, ReplyEnd)
     assert end.validation_error == ""
@@ -173,7 +173,7 @@ def test_prose_of_a_model_that_should_be_held(form: JsonSchema) -> None:
 
 
 class CutOff(FakeModel):
-    """Says that its completions were cut off."""
+    """Fake whose completions all reach ``max_tokens``."""
 
     def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
         return replace(super()._chunk(piece, last=last), finish="length" if last else None)
@@ -182,29 +182,29 @@ class CutOff(FakeModel):
         return [replace(done, finish="length") for done in super().complete(requests)]
 
 
-@pytest.mark.parametrize("held", [True, False])
-def test_a_value_that_is_cut_off(held: bool) -> None:
-    """It is not asked for again, and its end says both that it was cut and that it does not fit."""
+@pytest.mark.parametrize("constrained", [True, False])
+def test_a_value_cut_off_is_not_retried(constrained: bool) -> None:
+    """A value cut off is not retried; the end reports both the length and the validation error."""
     chat = UrialChat(
         CutOff(
-            ['{"n"', ": "] if held else ['"n"', ": "],
-            features=ModelFeatures(enforces_choices=held, enforces_json=held),
+            ['{"n"', ": "] if constrained else ['"n"', ": "],
+            features=ModelFeatures(enforces_choices=constrained, enforces_json=constrained),
         ),
         PROMPT,
     )
-    request = chat.request([Message("user", "How many?")], response_format=FORM)
+    request = chat.request([Message("user", "How many?")], response_format=SCHEMA)
     *_, end = chat.stream(request)
     [reply] = chat.reply([request])
-    for ended in (end, reply.end):
-        assert isinstance(ended, ReplyEnd)
-        assert ended.reason == "length"
-        assert ended.validation_error.startswith("This is not JSON")
+    for reply_end in (end, reply.end):
+        assert isinstance(reply_end, ReplyEnd)
+        assert reply_end.reason == "length"
+        assert reply_end.validation_error.startswith("This is not JSON")
     assert reply.text == '{"n":'
     assert len(chat.model.requests) == 2  # type: ignore[attr-defined]
 
 
 def test_log_probabilities_of_a_whole_reply() -> None:
-    """A value that is given out as it came keeps those of its tokens."""
+    """A value that is emitted unchanged keeps the log-probabilities of its tokens."""
 
     class Scoring(FakeModel):
         def complete(self, requests: Sequence[CompletionRequest]) -> list[Any]:
@@ -215,17 +215,17 @@ def test_log_probabilities_of_a_whole_reply() -> None:
         Scoring('{"n": 4}', features=ModelFeatures(enforces_choices=True, enforces_json=True)),
         PROMPT,
     )
-    [reply] = chat.reply([chat.request([Message("user", "How many?")], response_format=FORM)])
+    [reply] = chat.reply([chat.request([Message("user", "How many?")], response_format=SCHEMA)])
     assert [logprob.logprob for logprob in reply.logprobs] == [-0.5]
 
 
-def test_the_beginning_is_written_for_it() -> None:
-    """A model that is not held finds the opening brace on the page, and what was wrong."""
+def test_the_prompt_holds_the_opening_brace_and_the_error() -> None:
+    """Without constraints the prompt ends with the opening brace, and a retry's has the error."""
     model = FakeModel(f'"m": 4}}{END}', f'"n": 4}}{END}')
     chat = UrialChat(model, PROMPT)
-    request = chat.request([Message("user", "How many?")], response_format=FORM)
+    request = chat.request([Message("user", "How many?")], response_format=SCHEMA)
     chat.reply([request])
-    first, second = (asked.prompt for asked in model.requests)
+    first, second = (request.prompt for request in model.requests)
     assert first == request.prompt + "{"
     assert second == (
         first
@@ -236,9 +236,9 @@ def test_the_beginning_is_written_for_it() -> None:
 
 
 def test_a_prefill_is_continued() -> None:
-    """A prefilled beginning is part of the value, and not given out again."""
+    """A prefill is the beginning of the value, and is not emitted again."""
     chat = UrialChat(FakeModel(' 4, "m": 1}'), PROMPT)
     messages = [Message("user", "How many?"), Message("assistant", '{"n":')]
-    request = chat.request(messages, response_format=FORM, prefill=True)
+    request = chat.request(messages, response_format=SCHEMA, prefill=True)
     text = chat.reply([request])[0].text
     assert json.loads('{"n":' + text) == {"n": 4, "m": 1}

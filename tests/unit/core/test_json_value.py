@@ -1,4 +1,4 @@
-"""Following a JSON value: its end and an object's members, however the text is split."""
+"""JsonValue: the end of a JSON value and an object's members, for any split of the text."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ indents = st.sampled_from([None, 0, 2])
 
 @many
 @given(containers, indents, st.text(max_size=6), sizes)
-def test_it_ends_where_the_value_ends(
+def test_the_end_of_a_value_is_found(
     value: object, indent: int | None, after: str, lengths: list[int]
 ) -> None:
-    """The value's text is followed to its end and no further, for any split."""
+    """The scanner takes the value's text up to its end and returns the rest, for any split."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    reader = JsonValue()
-    rest = "".join(reader.feed(piece) for piece in cut(f" {text}{after}", lengths))
-    assert reader.complete
-    assert reader.text == text
+    scanner = JsonValue()
+    rest = "".join(scanner.feed(piece) for piece in cut(f" {text}{after}", lengths))
+    assert scanner.complete
+    assert scanner.text == text
     assert rest == after
 
 
 @many
 @given(st.dictionaries(st.text(max_size=4), values), indents, sizes)
 def test_members_are_found(value: dict[str, Any], indent: int | None, lengths: list[int]) -> None:
-    """Each member of the outermost object is found where its value stands."""
+    """The scanner reports where the value of each member of the outermost object is."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    reader = JsonValue()
+    scanner = JsonValue()
     for piece in cut(text, lengths):
-        reader.feed(piece)
+        scanner.feed(piece)
     found = {
-        json.loads(f'"{name}"'): json.loads(reader.text[start:end])
-        for name, (start, end) in reader.members.items()
+        json.loads(f'"{name}"'): json.loads(scanner.text[start:end])
+        for name, (start, end) in scanner.members.items()
     }
     assert found == value
 
 
 @many
 @given(st.text(max_size=20), sizes)
-def test_any_text_is_taken(text: str, lengths: list[int]) -> None:
-    """What is no JSON does no harm, and how it is split makes no difference."""
+def test_any_text_is_accepted(text: str, lengths: list[int]) -> None:
+    """Text that is not JSON is accepted, and how it is split makes no difference."""
     whole, split = JsonValue(), JsonValue()
     whole.feed(text)
     for piece in cut(text, lengths):
@@ -71,8 +71,8 @@ def test_any_text_is_taken(text: str, lengths: list[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["12", "true", "null", "-1.5e3", '{"a": 1', '"a\\"', "[[]"])
-def test_it_is_open(text: str) -> None:
-    """A number, a word or an unfinished value has no end yet."""
-    reader = JsonValue()
-    reader.feed(text)
-    assert not reader.complete
+def test_an_incomplete_value(text: str) -> None:
+    """A number, a keyword or an unfinished value is not complete yet."""
+    scanner = JsonValue()
+    scanner.feed(text)
+    assert not scanner.complete

@@ -1,4 +1,4 @@
-"""Messages and generation parameters: values that are either right or refused."""
+"""Messages and generation parameters: values that are valid or refused."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from urial_core import (
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
 def test_every_role_is_accepted(role: Any) -> None:
-    """A message of one of the four roles keeps its role and its text as they are."""
+    """A message of one of the four roles keeps its role and its text unchanged."""
     message = Message(role, " text\n", name="calculator")
     assert (message.role, message.text, message.name) == (role, " text\n", "calculator")
 
 
 @pytest.mark.parametrize("role", ["human", "User", "", None, "ai"])
-def test_unknown_role_is_refused(role: Any) -> None:
-    """Any other role is refused, and the error names it and the roles there are."""
+def test_an_unknown_role_is_refused(role: Any) -> None:
+    """An unknown role is refused, and the error names it and the valid roles."""
     with pytest.raises(ConversationError) as caught:
         Message(role, "Hi")
     assert repr(role) in str(caught.value)
@@ -45,13 +45,13 @@ def test_unknown_role_is_refused(role: Any) -> None:
     ],
 )
 def test_text_must_be_a_string(text: Any, kind: str) -> None:
-    """Content that is no string is refused as unsupported, and the error names its type."""
+    """Content other than a string is refused as unsupported, and the error names its type."""
     with pytest.raises(UnsupportedContentError, match=rf"must be a str, not {kind}"):
         Message("user", text)
 
 
 def test_messages_are_frozen_values() -> None:
-    """Messages compare by value, can be hashed and cannot be changed."""
+    """Messages compare by value, are hashable and are immutable."""
     message = Message("user", "Hi")
     assert message == Message("user", "Hi")
     assert len({message, Message("user", "Hi"), Message("user", "Ho")}) == 2
@@ -59,7 +59,7 @@ def test_messages_are_frozen_values() -> None:
         message.text = "Ho"  # type: ignore[misc]
 
 
-GOOD: dict[str, list[Any]] = {
+VALID: dict[str, list[Any]] = {
     "max_tokens": [None, 1, 4096],
     "temperature": [None, 0, 0.0, 0.7, 2.5],
     "top_p": [None, 0.01, 1, 1.0],
@@ -74,9 +74,9 @@ GOOD: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in GOOD.items() for v in values])
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in VALID.items() for v in values])
 def test_values_in_range_are_kept(name: str, value: Any) -> None:
-    """Every value in range is kept as it was given."""
+    """Every value in range is kept unchanged."""
     assert getattr(GenerationParameters(**{name: value}), name) == value
 
 
@@ -123,8 +123,8 @@ def test_set_parameters_are_renamed_for_an_engine() -> None:
         ("stop", 5, "give a sequence of strings"),
     ],
 )
-def test_bad_values_are_refused(name: str, value: Any, advice: str) -> None:
-    """A value out of range or of the wrong type is refused, by name, with what to give instead."""
+def test_invalid_values_are_refused(name: str, value: Any, advice: str) -> None:
+    """A value out of range or of another type is refused, with its name and what is valid."""
     with pytest.raises(ParameterError) as caught:
         GenerationParameters(**{name: value})
     assert str(caught.value).startswith(f"{name} is {value!r}")
@@ -132,47 +132,47 @@ def test_bad_values_are_refused(name: str, value: Any, advice: str) -> None:
 
 
 def test_an_empty_stop_string_is_refused() -> None:
-    """An empty stop string would end every reply, so it is refused."""
+    """An empty stop string is refused, since it would end every reply."""
     with pytest.raises(ParameterError, match="empty string"):
         GenerationParameters(stop=("END", ""))
 
 
 def test_infinite_temperature_is_refused() -> None:
-    """A temperature must be finite: logits divided by infinity say nothing."""
+    """An infinite temperature is refused."""
     with pytest.raises(ParameterError, match="temperature is inf"):
         GenerationParameters(temperature=math.inf)
 
 
-def test_stop_strings_are_kept_once_and_in_order() -> None:
-    """Stop strings become a tuple without repetitions, in the order given."""
+def test_stop_strings_are_deduplicated_in_order() -> None:
+    """Stop strings become a tuple without duplicates, in the order given."""
     parameters = GenerationParameters(stop=["b", "a", "b"])  # type: ignore[arg-type]
     assert parameters.stop == ("b", "a")
 
 
-def test_replace_changes_what_is_given() -> None:
-    """``replace`` returns a changed copy and leaves the original alone."""
+def test_replace_returns_a_changed_copy() -> None:
+    """``replace`` returns a changed copy and does not change the original."""
     before = GenerationParameters(temperature=0.5, stop=("x",))
     after = before.replace(temperature=0, stop=(), seed=7)
     assert (after.temperature, after.stop, after.seed) == (0, (), 7)
     assert (before.temperature, before.stop, before.seed) == (0.5, ("x",), None)
 
 
-def test_replace_keeps_the_value_where_none_is_given() -> None:
-    """``None`` in ``replace`` means "keep", for every parameter."""
+def test_replace_keeps_values_for_none() -> None:
+    """``None`` in ``replace`` keeps the value of any parameter."""
     before = GenerationParameters(max_tokens=5, temperature=0.5, top_k=3, seed=1, stop=("x",))
-    assert before.replace(**dict.fromkeys(GOOD)) == before
+    assert before.replace(**dict.fromkeys(VALID)) == before
 
 
-def test_replace_checks_like_the_constructor() -> None:
-    """``replace`` refuses values out of range, and unknown names with the names there are."""
+def test_replace_validates_like_the_constructor() -> None:
+    """``replace`` refuses values out of range, and unknown names with a list of the known ones."""
     with pytest.raises(ParameterError, match="top_p is 2"):
         GenerationParameters().replace(top_p=2)
     with pytest.raises(ParameterError, match=r"Unknown parameter temprature: .*temperature"):
         GenerationParameters().replace(temprature=1)
 
 
-def test_resolved_fills_in_what_nobody_said() -> None:
-    """``resolved`` puts the measured defaults where nothing was said, and keeps what was."""
+def test_resolved_fills_in_unset_parameters() -> None:
+    """``resolved`` gives unset parameters their defaults, and keeps those that are set."""
     resolved = GenerationParameters(temperature=0.5, top_k=3, stop=("x",)).resolved()
     assert resolved == GenerationParameters(
         temperature=0.5,
@@ -188,7 +188,7 @@ def test_resolved_fills_in_what_nobody_said() -> None:
 
 
 def test_parameters_are_frozen_values() -> None:
-    """Parameters compare by value, can be hashed and cannot be changed."""
+    """Parameters compare by value, are hashable and are immutable."""
     assert hash(GenerationParameters(seed=1)) == hash(GenerationParameters(seed=1))
     with pytest.raises(FrozenInstanceError):
         GenerationParameters().seed = 2  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""Prompt files in the formats of the original URIAL repository: their bytes decide everything.
+"""Prompt files in the formats of the original URIAL repository, recognised by their content.
 
-The texts are this project's own. The pages expected are written by the tiny renderers below, from
-the formulas of the original code, not by ``PromptFormat``.
+The texts are this project's own. The expected prompts are rendered by the small functions below,
+after the original code, not by ``PromptFormat``.
 """
 
 from __future__ import annotations
@@ -48,36 +48,36 @@ TURNS = {
 
 
 def backticks(system: str, turns: Turns) -> str:
-    """Write the page of a file with fences."""
-    labels = {"user": "# Query:", "assistant": "# Answer:"}
-    body = "".join(f"\n{labels[role]}\n```\n{text}\n```\n" for role, text in turns)
+    """Render the prompt of a file with fences."""
+    headers = {"user": "# Query:", "assistant": "# Answer:"}
+    body = "".join(f"\n{headers[role]}\n```\n{text}\n```\n" for role, text in turns)
     return system + body + "\n# Answer:\n```\n"
 
 
 def spacious(system: str, turns: Turns) -> str:
-    """Write the page of a file with blank lines (v5)."""
-    labels = {"user": "# User:", "assistant": "# Assistant:"}
-    body = "".join(f"\n{labels[role]}\n\n{text}\n\n" for role, text in turns)
+    """Render the prompt of a file with blank lines (v5)."""
+    headers = {"user": "# User:", "assistant": "# Assistant:"}
+    body = "".join(f"\n{headers[role]}\n\n{text}\n\n" for role, text in turns)
     return system + body + "\n# Assistant:\n\n"
 
 
 def tight(system: str, turns: Turns) -> str:
-    """Write the page of a tight file (v6)."""
-    labels = {"user": "# User:", "assistant": "# Assistant:"}
-    body = "".join("\n\n{}\n{}\n".format(labels[role], text.strip("\n")) for role, text in turns)
+    """Render the prompt of a tight file (v6)."""
+    headers = {"user": "# User:", "assistant": "# Assistant:"}
+    body = "".join("\n\n{}\n{}\n".format(headers[role], text.strip("\n")) for role, text in turns)
     return system + body + "\n\n# Assistant:\n"
 
 
 def parse(text: str) -> Prompt:
-    """Parse a text whose defects, if any, are of no interest here."""
+    """Parse a text, without warnings of its defects."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PromptWarning)
         return parse_original(text, "original")
 
 
-def page(text: str, turns: Turns) -> str:
-    """Write the page that this project sends."""
-    messages = [Message(role, said) for role, said in turns]  # type: ignore[arg-type]
+def prompt_of(text: str, turns: Turns) -> str:
+    """Compose the prompt that this project sends."""
+    messages = [Message(role, content) for role, content in turns]  # type: ignore[arg-type]
     return compose(parse(text), messages).prompt
 
 
@@ -93,15 +93,15 @@ def page(text: str, turns: Turns) -> str:
     ],
     ids=["backticks", "inline", "instruction only", "spacious", "tight"],
 )
-def test_pages_equal_those_of_the_original(
+def test_prompts_equal_those_of_the_original(
     text: str, renderer: Callable[[str, Turns], str], turns: Turns
 ) -> None:
-    """A conversation's page has the very bytes that the original code would send."""
-    assert page(text, turns) == renderer(text, turns)
+    """A conversation's prompt has the same bytes as the original code's."""
+    assert prompt_of(text, turns) == renderer(text, turns)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "query",
     [
         "Fix it:\n```python\nx = 1\n```\nThanks.",
         "```python\nx\n```",
@@ -111,26 +111,26 @@ def test_pages_equal_those_of_the_original(
     ],
 )
 @pytest.mark.parametrize("others", [[], TURNS["single"] + [("assistant", "Yes.")]])
-def test_balanced_code_blocks_are_kept(said: str, others: Turns) -> None:
-    """A balanced code block within a fenced section stays as it is, byte for byte."""
-    turns = [*others, ("user", said)]
-    assert page(BACKTICKS, turns) == backticks(BACKTICKS, turns)
+def test_balanced_code_blocks_are_kept(query: str, others: Turns) -> None:
+    """A balanced code block within a fenced turn is not changed."""
+    turns = [*others, ("user", query)]
+    assert prompt_of(BACKTICKS, turns) == backticks(BACKTICKS, turns)
 
 
 def test_newlines_around_a_text() -> None:
-    """Only the tight format strips newlines around a text; the others keep them."""
+    """The tight format strips newlines around a text; the other formats keep them."""
     turns = [("user", "\n\n Pool? \n\n")]
-    assert page(TIGHT, turns) == tight(TIGHT, turns)
-    assert page(SPACIOUS, turns) == spacious(SPACIOUS, turns)
-    assert page(BACKTICKS, turns) == backticks(BACKTICKS, turns)
+    assert prompt_of(TIGHT, turns) == tight(TIGHT, turns)
+    assert prompt_of(SPACIOUS, turns) == spacious(SPACIOUS, turns)
+    assert prompt_of(BACKTICKS, turns) == backticks(BACKTICKS, turns)
 
 
-def test_labels_without_a_mark() -> None:
-    """Labels without '#' are used as the file has them, for an app's rules and tools too."""
+def test_headers_without_a_hash() -> None:
+    """Headers without '#' are used as they are, and other headers follow their style."""
     prompt = parse(BARE)
-    labels = ("User:", "Assistant:", "System:", "Tool result:", "Tools:", "Tool call:")
-    assert prompt.format.headers == labels
-    assert page(BARE, [("user", "Pool?")]) == BARE + "\n\nUser:\nPool?\n\n\nAssistant:\n"
+    headers = ("User:", "Assistant:", "System:", "Tool result:", "Tools:", "Tool call:")
+    assert prompt.format.headers == headers
+    assert prompt_of(BARE, [("user", "Pool?")]) == BARE + "\n\nUser:\nPool?\n\n\nAssistant:\n"
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_labels_without_a_mark() -> None:
     ],
     ids=["backticks", "spacious", "tight", "inline", "bare", "instruction only"],
 )
-def test_parts_are_recognised(text: str, examples: tuple[Example, ...]) -> None:
-    """Instruction and examples are found in every format, and the page is the file's text."""
+def test_instruction_and_examples_are_found(text: str, examples: tuple[Example, ...]) -> None:
+    """Instruction and examples are found in every format; the prompt prefix is the file's text."""
     prompt = parse(text)
     assert prompt.prefix == text
     assert prompt.examples == examples
@@ -155,14 +155,12 @@ def test_parts_are_recognised(text: str, examples: tuple[Example, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "labels"),
+    ("word", "headers"),
     [("`# User:`", ("# User:", "# Assistant:")), ("`# Query:`", ("# Query:", "# Answer:"))],
 )
-def test_an_instruction_without_examples_names_its_labels(
-    word: str, labels: tuple[str, str]
-) -> None:
-    """Without examples, the labels are those that the instruction speaks of."""
-    assert parse(f"Guests write under {word}.\n").format.headers[:2] == labels
+def test_headers_from_an_instruction_without_examples(word: str, headers: tuple[str, str]) -> None:
+    """Without examples, the headers are those that the instruction names."""
+    assert parse(f"Guests write under {word}.\n").format.headers[:2] == headers
 
 
 @pytest.mark.parametrize(
@@ -170,8 +168,8 @@ def test_an_instruction_without_examples_names_its_labels(
     [BACKTICKS, SPACIOUS, TIGHT, BARE, INSTRUCTION_ONLY],
     ids=["backticks", "spacious", "tight", "bare", "instruction only"],
 )
-def test_sound_files_give_no_warning(text: str) -> None:
-    """A file without defects is read without a warning."""
+def test_files_without_defects_give_no_warning(text: str) -> None:
+    """A file without defects is loaded without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert parse_original(text, "original").prefix == text
@@ -181,22 +179,22 @@ def test_sound_files_give_no_warning(text: str) -> None:
     ("text", "message"),
     [
         (INLINE, "no final newline"),
-        (BACKTICKS + "\n# Answer:\n```\nAgain.\n```\n", "section 5 is an answer where a query"),
-        (TIGHT.replace("# Assistant:\nFrom", "# User:\nFrom"), "section 2 is a query where an"),
+        (BACKTICKS + "\n# Answer:\n```\nAgain.\n```\n", "turn 5 is an answer where a query"),
+        (TIGHT.replace("# Assistant:\nFrom", "# User:\nFrom"), "turn 2 is a query where an"),
         (BACKTICKS + "\n# Query:\n```\nDinner?\n```\n", "last query has no answer"),
     ],
     ids=["no newline", "two answers", "two queries", "unanswered"],
 )
 def test_defects_are_warned_about(text: str, message: str) -> None:
-    """A defect of the data is a warning that says what it is; the bytes are kept all the same."""
+    """A defect of the file gives a warning that describes it; the bytes are kept."""
     with pytest.warns(PromptWarning, match=message):
         prompt = parse_original(text, "flawed")
     assert prompt.prefix == text
     assert prompt.examples
 
 
-def test_an_empty_file_is_an_error() -> None:
-    """A file without any text is refused by name."""
+def test_an_empty_file_is_refused() -> None:
+    """A file without text is refused, with its name."""
     with pytest.raises(PromptError, match="'void' is empty"):
         parse_original(" \n\n", "void")
 
@@ -204,8 +202,8 @@ def test_an_empty_file_is_an_error() -> None:
 @pytest.mark.parametrize(
     "text", [BACKTICKS, SPACIOUS, TIGHT], ids=["backticks", "spacious", "tight"]
 )
-def test_the_name_of_the_file_does_not_matter(tmp_path: Path, text: str) -> None:
-    """The same bytes give the same prompt under any name; only the prompt's name differs."""
+def test_the_file_name_does_not_decide_the_format(tmp_path: Path, text: str) -> None:
+    """The same bytes give the same prompt under any file name, but for the prompt's name."""
     prompts = []
     for name in ("inst_1k_v6.txt", "inst_2k_v4.help.txt", "zero.md", "noext"):
         (tmp_path / name).write_bytes(text.encode())
@@ -217,8 +215,8 @@ def test_the_name_of_the_file_does_not_matter(tmp_path: Path, text: str) -> None
 @pytest.mark.parametrize(
     "text", [BACKTICKS, SPACIOUS, TIGHT], ids=["backticks", "spacious", "tight"]
 )
-def test_windows_line_ends_change_nothing(tmp_path: Path, text: str) -> None:
-    """A file that a Windows checkout gave CRLF line ends is the same prompt as before."""
+def test_crlf_line_breaks_are_normalised(tmp_path: Path, text: str) -> None:
+    """A file with CRLF line breaks, as from a checkout on Windows, gives the same prompt."""
     path = tmp_path / "windows.txt"
     path.write_bytes(text.replace("\n", "\r\n").encode())
     assert load_prompt(path).digest == parse(text).digest

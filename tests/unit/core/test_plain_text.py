@@ -1,4 +1,4 @@
-"""Plain text is continued as it is: no page, no format, nothing trimmed."""
+"""Plain requests: a text is continued without prompt or format, and nothing is stripped."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from urial_core import (
 from urial_core.testing import FakeModel
 
 
-def chat_of(*scripts: str, window: int | None = None) -> tuple[UrialChat, FakeModel]:
-    """A chat behind the default page, and its model."""
-    model = FakeModel(*([script] for script in scripts), context_window=window)
+def chat_of(*responses: str, window: int | None = None) -> tuple[UrialChat, FakeModel]:
+    """Return a chat with the default prompt, and its fake model."""
+    model = FakeModel(*([response] for response in responses), context_window=window)
     return UrialChat(model, load_prompt()), model
 
 
 @given(texts, st.data())
 def test_every_character_is_kept(text: str, data: st.DataObject) -> None:
-    """Headers, fences and whitespace mean nothing, however the text is cut into pieces."""
-    reader = ReplyDecoder(None)
+    """Headers, fences and whitespace are kept, however the text is cut into pieces."""
+    decoder = ReplyDecoder(None)
     pieces = cut(text, data.draw(sizes))
-    assert "".join(map(reader.feed, pieces)) + reader.flush() == text
-    assert reader.end_reason(None) == "end_of_text"
+    assert "".join(map(decoder.feed, pieces)) + decoder.flush() == text
+    assert decoder.end_reason(None) == "end_of_text"
 
 
-def test_the_model_sees_the_text_alone() -> None:
-    """The request holds the text as it is, and no stop string but the user's."""
+def test_the_prompt_is_the_text_alone() -> None:
+    """The request has the text as its prompt, and only the user's stop strings."""
     chat, model = chat_of("\n# Query:\n x ")
     request = chat.plain_request("Once upon", GenerationParameters(stop=("END",)))
     reply = chat.reply([request])[0]
@@ -42,23 +42,23 @@ def test_the_model_sees_the_text_alone() -> None:
     assert reply.text == "\n# Query:\n x "
 
 
-def test_stop_strings_and_echoes_are_dealt_with() -> None:
-    """The user's stop cuts, and one copy of the text is truncated, as on a page."""
+def test_stop_strings_and_echoes_are_removed() -> None:
+    """The user's stop string ends the continuation, and an echo of the text is removed."""
     chat, _ = chat_of("Once upon a time END more")
     reply = chat.reply([chat.plain_request("Once upon", GenerationParameters(stop=("END",)))])[0]
     assert reply.text == " a time "
     assert reply.end.reason == "stop_string"
 
 
-def test_an_empty_continuation_is_one() -> None:
-    """A base model may end at once; nobody asks it a second time."""
+def test_an_empty_continuation_is_not_retried() -> None:
+    """A continuation may be empty, and is not retried."""
     chat, model = chat_of("")
     assert chat.reply([chat.plain_request("The end.")])[0].text == ""
     assert len(model.requests) == 1
 
 
-def test_a_text_too_long_is_refused() -> None:
-    """Text and continuation must fit the window."""
+def test_a_text_longer_than_the_window_is_refused() -> None:
+    """A text that with its continuation exceeds the context window is refused."""
     chat, model = chat_of("x", window=70)
     with pytest.raises(ContextOverflowError, match="window is 70"):
         chat.plain_request("one two three four five six seven eight")

@@ -1,4 +1,4 @@
-"""Presets and prompt files of this project's format."""
+"""Loading presets and prompt files in TOML."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ answer = "Gut! \\u00fc \\\\ {x}"
 
 
 def test_the_presets() -> None:
-    """The presets are exactly these, sorted by name."""
+    """``preset_names`` returns exactly these names, sorted."""
     assert preset_names() == sorted(EXAMPLES_OF)
 
 
 @pytest.mark.parametrize(("name", "count"), EXAMPLES_OF.items())
 def test_every_preset_loads(name: str, count: int) -> None:
-    """Every preset has the name asked for, a description, and the promised number of examples."""
+    """Every preset has its name, a description, its language and its number of examples."""
     prompt = load_prompt(name)
     assert prompt.name == name
     assert prompt.description.endswith(".")
@@ -76,8 +76,8 @@ def test_every_preset_loads(name: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES_OF)
-def test_every_preset_renders_one_section_for_each_text(name: str) -> None:
-    """A preset's page heads each example's two texts once, and is the start of every request."""
+def test_every_preset_renders_one_turn_for_each_text(name: str) -> None:
+    """A preset's prefix has two turns for each example, and begins every composed prompt."""
     prompt = load_prompt(name)
     lines = prompt.prefix.splitlines()
     assert lines.count("# Query:") == lines.count("# Answer:") == len(prompt.examples)
@@ -87,56 +87,56 @@ def test_every_preset_renders_one_section_for_each_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES_OF)
-def test_presets_hold_no_control_characters(name: str) -> None:
-    """A preset's page holds no control characters but newlines, and no blanks before those."""
-    page = load_prompt(name).prefix
-    odd = {char for char in page if unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn"}}
+def test_presets_have_no_control_characters(name: str) -> None:
+    """A preset has no control characters but newlines, and no trailing whitespace."""
+    prefix = load_prompt(name).prefix
+    odd = {char for char in prefix if unicodedata.category(char) in {"Cc", "Cf", "Co", "Cn"}}
     assert odd == {"\n"}
-    assert all(line == line.rstrip() for line in page.split("\n"))
+    assert all(line == line.rstrip() for line in prefix.split("\n"))
 
 
 @pytest.mark.parametrize("name", EXAMPLES_OF)
 def test_presets_name_the_headers_they_use(name: str) -> None:
-    """A preset's instruction tells the model under which headers the parts stand."""
+    """A preset's instruction names the headers of queries, answers and system messages."""
     instruction = load_prompt(name).instruction
     for header in ("# Query:", "# Answer:", "# System:"):
         assert f"`{header}`" in instruction
 
 
-def test_default_is_the_default() -> None:
+def test_the_default_preset() -> None:
     """Without a source, the preset ``default`` is loaded."""
     assert load_prompt() == load_prompt("default")
 
 
-def test_a_prompt_is_returned_as_it_is() -> None:
+def test_a_prompt_is_returned_unchanged() -> None:
     """A prompt given as the source is returned unchanged."""
     prompt = Prompt(name="mine", instruction="I")
     assert load_prompt(prompt) is prompt
 
 
 @pytest.mark.parametrize("source", ["defualt", "", "no/such.toml", "DEFAULT", "a\0b"])
-def test_an_unknown_name_lists_the_names(source: str) -> None:
-    """A source that is neither preset nor file is an error that lists the presets."""
+def test_an_unknown_name_is_refused(source: str) -> None:
+    """A source that is neither a preset nor a file is an error that lists the presets."""
     with pytest.raises(UnknownPromptError) as caught:
         load_prompt(source)
     assert all(name in str(caught.value) for name in preset_names())
 
 
-def test_a_text_in_place_of_a_name_is_unknown() -> None:
-    """A whole text given as the source is an unknown prompt, not a system error."""
+def test_a_text_is_not_a_source() -> None:
+    """A long text given as the source raises ``UnknownPromptError``, not ``OSError``."""
     with pytest.raises(UnknownPromptError):
         load_prompt("Be helpful and honest. " * 300)
 
 
-def test_a_folder_is_no_prompt(tmp_path: Path) -> None:
-    """A folder is not a prompt file."""
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    """A folder given as the source is an unknown prompt."""
     with pytest.raises(UnknownPromptError):
         load_prompt(tmp_path)
 
 
 @pytest.mark.parametrize("as_text", [True, False])
-def test_a_file_round_trips(tmp_path: Path, as_text: bool) -> None:
-    """A file's every key comes back in the prompt, whether the path is a str or a Path."""
+def test_all_keys_of_a_file_are_loaded(tmp_path: Path, as_text: bool) -> None:
+    """Every key of a file sets its attribute, whether the path is a str or a Path."""
     path = tmp_path / "full.toml"
     path.write_bytes(FULL.encode())
     assert load_prompt(str(path) if as_text else path) == Prompt(
@@ -158,15 +158,17 @@ def test_a_file_round_trips(tmp_path: Path, as_text: bool) -> None:
     )
 
 
-def test_a_file_may_leave_out_what_has_a_default(tmp_path: Path) -> None:
-    """Only format, name and instruction are needed; the format is the default one."""
+def test_optional_keys_have_defaults(tmp_path: Path) -> None:
+    """A file needs version, name and instruction only; other keys have defaults."""
     path = tmp_path / "small.toml"
     path.write_text(SMALL)
     assert load_prompt(path) == Prompt(name="small", instruction="Be brief.")
 
 
-def test_a_preset_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A preset's name means the preset, even where a file has that name."""
+def test_a_preset_takes_precedence_over_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preset's name loads the preset, even where a file has that name; a Path loads the file."""
     (tmp_path / "short").write_text("Something else.\n")
     monkeypatch.chdir(tmp_path)
     assert len(load_prompt("short").examples) == 1
@@ -195,8 +197,8 @@ def test_a_preset_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("", "version: Field required"),
     ],
 )
-def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    """A file that is no TOML, or whose keys are not those wanted, is refused, saying which."""
+def test_invalid_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    """A file with invalid TOML, keys or values is refused, with the location of the error."""
     path = tmp_path / "bad.toml"
     path.write_text(content)
     with pytest.raises(PromptError, match=message):
@@ -204,7 +206,7 @@ def test_bad_files_are_refused(tmp_path: Path, content: str, message: str) -> No
 
 
 def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
-    """The message about a bad file holds its path."""
+    """The error about an invalid file contains its path."""
     path = tmp_path / "bad.toml"
     path.write_text("x")
     with pytest.raises(PromptError, match=r"bad\.toml"):
@@ -212,8 +214,8 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["big.toml", "big.txt"])
-def test_too_large_a_file_is_refused(tmp_path: Path, name: str) -> None:
-    """A file above the limit is refused whatever its format; one at the limit is read."""
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path, name: str) -> None:
+    """A file above the size limit is refused in any format; one at the limit is loaded."""
     path = tmp_path / name
     path.write_text(SMALL + "#" * (MAX_PROMPT_BYTES - len(SMALL) - 1) + "\n")
     assert load_prompt(path).prefix
@@ -224,7 +226,7 @@ def test_too_large_a_file_is_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["latin.toml", "latin.txt"])
 def test_a_file_must_be_utf8(tmp_path: Path, name: str) -> None:
-    """A file in another encoding is refused, naming the encoding wanted."""
+    """A file in another encoding than UTF-8 is refused, with an error that names UTF-8."""
     path = tmp_path / name
     path.write_bytes("instruction = 'Grüß dich'\n".encode("latin-1"))
     with pytest.raises(PromptError, match="not UTF-8"):

@@ -1,4 +1,4 @@
-"""PromptFormat and prompt: the bytes of the page's constant part, and what would break them."""
+"""PromptFormat and Prompt: the bytes of turns and of the prompt prefix, and validation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ONE = (Example("Who?", "Me."),)
         (PromptFormat(fence="", separator="\n\n"), "\n\n# Query:\nHi\nthere\n"),
     ],
 )
-def test_section_bytes(prompt_format: PromptFormat, expected: str) -> None:
-    """A section is ``before + header + opening + text + closing``, byte for byte."""
+def test_bytes_of_a_turn(prompt_format: PromptFormat, expected: str) -> None:
+    """A turn is separator, header, fence, text and fence, byte for byte."""
     assert prompt_format.turn("user", "Hi\nthere") == expected
     assert expected.startswith(prompt_format.open_turn("user"))
 
@@ -39,7 +39,7 @@ def test_section_bytes(prompt_format: PromptFormat, expected: str) -> None:
     ],
 )
 def test_every_role_has_its_header(role: Any, header: str) -> None:
-    """Each role's section stands under its own header."""
+    """Each role's turn begins with the role's header."""
     assert PromptFormat().header(role) == header
     assert PromptFormat().open_turn(role) == f"\n{header}\n````\n"
 
@@ -48,7 +48,7 @@ def test_every_role_has_its_header(role: Any, header: str) -> None:
     ("strip", "expected"), [(True, "\n# Query:\n  Hi \n"), (False, "\n# Query:\n\n\n  Hi \n\n\n")]
 )
 def test_newlines_around_a_text(strip: bool, expected: str) -> None:
-    """Newlines around a text stay, unless the format strips them; other blanks always stay."""
+    """Newlines around a text are kept, unless the format strips them; other blanks are kept."""
     assert PromptFormat(fence="", strip_newlines=strip).turn("user", "\n\n  Hi \n\n") == expected
 
 
@@ -61,8 +61,8 @@ def test_newlines_around_a_text(strip: bool, expected: str) -> None:
         ("", False, ("\n# Query:\n", "\n# Answer:\n")),
     ],
 )
-def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:
-    """Only a fence of four or more is an engine's stop; a code block's own has three."""
+def test_stop_strings(fence: str, ends: bool, stop: tuple[str, ...]) -> None:
+    """A fence of four or more is a stop string; one of three is not, as code blocks have it."""
     prompt_format = PromptFormat(fence=fence)
     assert prompt_format.fence_ends_turn is ends
     assert prompt_format.stop == stop
@@ -85,8 +85,8 @@ def test_engine_stops(fence: str, ends: bool, stop: tuple[str, ...]) -> None:
         ({"text_separator": " "}, "must end with a newline"),
     ],
 )
-def test_bad_formats_are_refused(fields: dict[str, Any], message: str) -> None:
-    """A format whose sections could not be told apart is refused, with the reason."""
+def test_invalid_formats_are_refused(fields: dict[str, Any], message: str) -> None:
+    """A format whose turns are ambiguous is refused, with the reason."""
     with pytest.raises(PromptError, match=message):
         PromptFormat(**fields)
 
@@ -100,22 +100,22 @@ def test_bad_formats_are_refused(fields: dict[str, Any], message: str) -> None:
     ],
     ids=["endless fence", "backslash", "header in a header"],
 )
-def test_formats_nobody_can_read_back_are_refused(fields: dict[str, Any]) -> None:
-    """A format that the escapes or the reader could not handle is refused, not misread later."""
+def test_formats_that_cannot_be_decoded_are_refused(fields: dict[str, Any]) -> None:
+    """A format that cannot be escaped or decoded is refused."""
     with pytest.raises(PromptError):
         PromptFormat(**fields)
 
 
-def test_page_bytes() -> None:
-    """A page is the instruction, then each example as two sections; nothing else."""
+def test_bytes_of_the_prefix() -> None:
+    """The prompt prefix is the instruction, then each example as two turns."""
     prompt = Prompt(name="p", instruction="Be kind.", examples=ONE)
     assert prompt.prefix == (
         "# Instruction\n\nBe kind.\n\n# Query:\n````\nWho?\n````\n\n# Answer:\n````\nMe.\n````\n"
     )
 
 
-def test_verbatim_page_is_kept() -> None:
-    """A prompt with a verbatim text has exactly that page, whatever else it holds."""
+def test_a_verbatim_prefix_is_kept() -> None:
+    """A verbatim text is the prompt prefix, unchanged, whatever the other attributes are."""
     text = "Raw \r\n{page} %s\n# Query:\n"
     assert Prompt(name="p", instruction="", examples=ONE, verbatim=text).prefix == text
 
@@ -135,8 +135,8 @@ def test_verbatim_page_is_kept() -> None:
     ],
 )
 @pytest.mark.parametrize("part", ["query", "answer"])
-def test_examples_that_would_break_the_page_are_refused(fence: str, line: str, part: str) -> None:
-    """An example with a line that looks like the page's structure is refused, naming its place."""
+def test_examples_that_forge_structure_are_refused(fence: str, line: str, part: str) -> None:
+    """An example with a line that looks like a header or fence is refused, with its place."""
     texts = {"query": "Q", "answer": "A", part: f"Before\n{line}\nafter"}
     with pytest.raises(PromptError, match=f"Example 2 of prompt 'p': its {part} holds a line"):
         Prompt(
@@ -158,8 +158,8 @@ def test_examples_that_would_break_the_page_are_refused(fence: str, line: str, p
         ("````", "a\\b\n\\c"),
     ],
 )
-def test_harmless_examples_are_kept_as_they_are(fence: str, text: str) -> None:
-    """Code blocks, comments and backslashes that break nothing stand on the page unchanged."""
+def test_harmless_examples_are_not_changed(fence: str, text: str) -> None:
+    """Harmless code blocks, comments and backslashes are in the prompt prefix unchanged."""
     prompt = Prompt(
         name="p", instruction="I", examples=(Example("Q", text),), format=PromptFormat(fence=fence)
     )
@@ -176,13 +176,13 @@ def test_harmless_examples_are_kept_as_they_are(fence: str, text: str) -> None:
     ],
 )
 def test_incomplete_prompts_are_refused(fields: dict[str, Any], message: str) -> None:
-    """A prompt without name, instruction or a part of an example is refused, saying which."""
+    """A prompt without name, instruction or part of an example is refused, with what is missing."""
     with pytest.raises(PromptError, match=message):
         Prompt(**{"name": "p", "instruction": "I", "examples": (), **fields})
 
 
-def test_digest_follows_page_and_frame() -> None:
-    """Two prompts share a digest exactly if they share the page and the format."""
+def test_digest_of_prefix_and_format() -> None:
+    """Two prompts have the same digest exactly if they have the same prefix and format."""
     prompt = Prompt(name="p", instruction="I", examples=ONE)
     assert prompt.digest == replace(prompt, name="q", description="other", language="de").digest
     others = [

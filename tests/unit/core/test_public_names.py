@@ -1,4 +1,4 @@
-"""The package's public names, and what importing it must not cost."""
+"""The public names of ``urial_core``, and what importing it must not load."""
 
 from __future__ import annotations
 
@@ -68,20 +68,20 @@ NAMES = [
 
 
 def test_the_public_names() -> None:
-    """The package exports exactly these names, sorted; a change here is a change of the API."""
+    """The package exports exactly these names, sorted; any change is a change of the API."""
     assert urial_core.__all__ == NAMES == sorted(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_public_name_exists_and_is_explained(name: str) -> None:
-    """Every exported name can be imported and has a docstring, if it is a class or function."""
+def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
+    """Every exported name exists and, but for the version, has a docstring."""
     value = getattr(urial_core, name)
     assert name == "__version__" or value.__doc__
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_module_says_what_is_public(module: str) -> None:
-    """Every module with code has a docstring and an ``__all__`` without repetitions."""
+def test_every_module_declares_its_public_names(module: str) -> None:
+    """Every module with code has a docstring and an ``__all__`` without duplicates."""
     tree = ast.parse((ROOT / module).read_text("utf-8"))
     assert ast.get_docstring(tree)
     if module.endswith("__main__.py") or (module.endswith("__init__.py") and len(tree.body) == 1):
@@ -98,7 +98,7 @@ def test_every_module_says_what_is_public(module: str) -> None:
 
 
 def test_importing_loads_no_framework() -> None:
-    """Importing the core, its presets and its test double loads no framework and no torch."""
+    """Importing the core, its presets and its fake model loads no framework and no torch."""
     code = (
         "import sys, json, urial_core, urial_core.testing; urial_core.load_prompt();"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"

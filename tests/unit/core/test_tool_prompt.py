@@ -1,4 +1,4 @@
-"""Tools on the page: where they, their calls and results stand; and none can forge a section."""
+"""Prompts with tools: the turns of tools, calls and results, and escaping of their texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from urial_core.prompts.tool_examples import ToolExamples
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 WEATHER = Tool.of("get_weather", "The weather.", {"properties": {"city": {"type": "string"}}})
 USE = ToolUse((WEATHER,))
-ASKED = Message("user", "Rain in Lyon?")
+QUERY = Message("user", "Rain in Lyon?")
 CALL = ToolCall("get_weather", '{"city":"Lyon"}', "1")
 CALLED = Message("assistant", "", tool_calls=(CALL,))
 RESULT = Message("tool", "Yes", tool_call_id="1")
@@ -45,39 +45,37 @@ LISTED = (
     '{"name": "get_weather", "description": "The weather.", '
     '"parameters": {"properties": {"city": {"type": "string"}}}}\n````\n'
 )
-CALL_SECTION = (
-    '\n# Tool call:\n````\n{"name": "get_weather", "arguments": {"city": "Lyon"}}\n````\n'
-)
+CALL_TURN = '\n# Tool call:\n````\n{"name": "get_weather", "arguments": {"city": "Lyon"}}\n````\n'
 
 
-def behind(prompt: Prompt, *messages: Message, use: ToolUse | None = USE) -> str:
-    """The part of a page with tools behind the constant one."""
+def after_prefix(prompt: Prompt, *messages: Message, use: ToolUse | None = USE) -> str:
+    """Return the part of a prompt with tools that follows the constant prefix."""
     request = compose(prompt, messages, tools=use)
-    constant = prompt.prefix_with_tools if use and use.tools else prompt.prefix
-    assert request.prompt[: request.prefix_length] == constant
+    prefix = prompt.prefix_with_tools if use and use.tools else prompt.prefix
+    assert request.prompt[: request.prefix_length] == prefix
     return request.prompt[request.prefix_length :]
 
 
-def test_without_tools_the_page_is_the_plain_one() -> None:
-    """No tools, or an empty list of them, leave the page as it was, byte for byte."""
-    assert behind(PROMPT, ASKED, use=None) == behind(PROMPT, ASKED, use=ToolUse(()))
-    assert compose(PROMPT, [ASKED]).prompt.startswith(f"{PROMPT.prefix}\n# Query:")
+def test_without_tools_the_prompt_is_the_plain_one() -> None:
+    """No tools, or an empty list of tools, do not change the prompt."""
+    assert after_prefix(PROMPT, QUERY, use=None) == after_prefix(PROMPT, QUERY, use=ToolUse(()))
+    assert compose(PROMPT, [QUERY]).prompt.startswith(f"{PROMPT.prefix}\n# Query:")
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_the_tool_page_begins_with_the_plain_one(name: str) -> None:
-    """Both constant pages share their beginning, so an engine computes that once."""
+def test_the_prefix_with_tools_extends_the_plain_one(name: str) -> None:
+    """The prefix with tools begins with the plain prefix, so they share a prefix cache."""
     prompt = load_prompt(name)
     assert prompt.prefix_with_tools.startswith(prompt.prefix)
     assert len(prompt.prefix_with_tools) > len(prompt.prefix)
 
 
-def test_the_app_s_tools_stand_before_its_conversation() -> None:
-    """Tools follow the constant page, a line of JSON each; then come the app's messages."""
+def test_tools_precede_the_conversation() -> None:
+    """Tools follow the prompt prefix, a line of JSON each, and precede the messages."""
     rules = Message("system", "Be brief.")
-    page = behind(PROMPT, rules, ASKED)
-    sections = "\n# System:\n````\nBe brief.\n````\n\n# Query:\n````\nRain in Lyon?\n````\n"
-    assert page == LISTED + sections + "\n"
+    text = after_prefix(PROMPT, rules, QUERY)
+    turns = "\n# System:\n````\nBe brief.\n````\n\n# Query:\n````\nRain in Lyon?\n````\n"
+    assert text == LISTED + turns + "\n"
 
 
 @pytest.mark.parametrize(
@@ -89,41 +87,42 @@ def test_the_app_s_tools_stand_before_its_conversation() -> None:
         (replace(USE, forced="get_weather"), "\n# Tool call:\n````\n"),
     ],
 )
-def test_the_page_ends_where_the_model_decides(use: ToolUse, end: str) -> None:
-    """It ends before a header if there is a choice, and in an open section if there is none."""
+def test_the_prompt_ends_where_the_model_decides(use: ToolUse, end: str) -> None:
+    """The prompt ends before a header if the model has a choice, else in an open turn."""
     assert (
-        behind(PROMPT, ASKED, use=use) == LISTED + "\n# Query:\n````\nRain in Lyon?\n````\n" + end
+        after_prefix(PROMPT, QUERY, use=use)
+        == LISTED + "\n# Query:\n````\nRain in Lyon?\n````\n" + end
     )
 
 
-def test_the_choice() -> None:
-    """The first step is a choice between the headers."""
-    request = compose(PROMPT, [ASKED], tools=USE)
+def test_the_choice_between_answer_and_call() -> None:
+    """The first step is constrained to the headers of an answer and a call."""
+    request = compose(PROMPT, [QUERY], tools=USE)
     headers = ("# Answer:\n````\n", "# Tool call:\n````\n")
     assert request.constraint == Choice(headers)
 
 
 @pytest.mark.parametrize(
-    ("messages", "written"),
+    ("messages", "turns"),
     [
-        ([CALLED, RESULT], CALL_SECTION + "\n# Tool result:\n````\nget_weather\nYes\n````\n"),
+        ([CALLED, RESULT], CALL_TURN + "\n# Tool result:\n````\nget_weather\nYes\n````\n"),
         (
             [replace(CALLED, text="I'll look."), RESULT],
             "\n# Answer:\n````\nI'll look.\n````\n"
-            + CALL_SECTION
+            + CALL_TURN
             + "\n# Tool result:\n````\nget_weather\nYes\n````\n",
         ),
         (
             [CALLED, replace(RESULT, name="other", failed=True)],
-            CALL_SECTION + "\n# Tool result:\n````\nother (error)\nYes\n````\n",
+            CALL_TURN + "\n# Tool result:\n````\nother (error)\nYes\n````\n",
         ),
         (
             [CALLED, replace(RESULT, tool_call_id=None)],
-            CALL_SECTION + "\n# Tool result:\n````\nYes\n````\n",
+            CALL_TURN + "\n# Tool result:\n````\nYes\n````\n",
         ),
         (
             [CALLED, replace(RESULT, tool_call_id="unknown", failed=True, text="")],
-            CALL_SECTION + "\n# Tool result:\n````\nerror\n\n````\n",
+            CALL_TURN + "\n# Tool result:\n````\nerror\n\n````\n",
         ),
         (
             [
@@ -131,34 +130,34 @@ def test_the_choice() -> None:
                 replace(RESULT, tool_call_id="2"),
                 RESULT,
             ],
-            CALL_SECTION.removesuffix("````\n")
+            CALL_TURN.removesuffix("````\n")
             + '{"name": "f", "arguments": {}}\n````\n'
             + "\n# Tool result:\n````\nf\nYes\n````\n"
             + "\n# Tool result:\n````\nget_weather\nYes\n````\n",
         ),
     ],
 )
-def test_histories(messages: list[Message], written: str) -> None:
-    """Calls follow the text they come with, a line each; a result names what was called."""
-    page = behind(PROMPT, ASKED, *messages)
-    assert page == LISTED + "\n# Query:\n````\nRain in Lyon?\n````\n" + written + "\n"
+def test_calls_and_results(messages: list[Message], turns: str) -> None:
+    """Calls follow their message's text, a line each; a result begins with the tool's name."""
+    text = after_prefix(PROMPT, QUERY, *messages)
+    assert text == LISTED + "\n# Query:\n````\nRain in Lyon?\n````\n" + turns + "\n"
 
 
-def test_unicode_is_written_as_it_is() -> None:
-    """Neither tools nor calls have Unicode escaped, so that a model can copy it."""
+def test_unicode_is_not_escaped() -> None:
+    """Unicode in tools and calls is not escaped, so that a model can copy it."""
     tool = Tool.of("天気", "天気を調べる。", {"properties": {"都市": {"type": "string"}}})
     called = Message("assistant", "", tool_calls=(ToolCall.of("天気", {"都市": "京都"}, "1"),))
-    page = behind(PROMPT, ASKED, called, replace(RESULT, text="晴れ"), use=ToolUse((tool,)))
-    assert "\\u" not in page
-    assert '{"name": "天気", "arguments": {"都市": "京都"}}' in page
+    text = after_prefix(PROMPT, QUERY, called, replace(RESULT, text="晴れ"), use=ToolUse((tool,)))
+    assert "\\u" not in text
+    assert '{"name": "天気", "arguments": {"都市": "京都"}}' in text
 
 
 @many
 @given(prompt_formats, texts, texts, texts, texts)
-def test_no_text_forges_a_section(
+def test_no_text_of_a_tool_forges_a_turn(
     prompt_format: PromptFormat, description: str, argument: str, name: str, result: str
 ) -> None:
-    """Whatever a tool, a call or a result says, the page has just the sections it should have."""
+    """No text of a tool, a call or a result adds a header to the prompt."""
     tool = Tool.of("t", description, {"description": description})
     call = ToolCall.of("t", {"x": argument}, "1")
     messages = [
@@ -168,19 +167,19 @@ def test_no_text_forges_a_section(
     ]
     prompt = replace(PROMPT, format=prompt_format)
     request = compose(prompt, messages, tools=ToolUse((tool,)))
-    page = request.prompt[request.prefix_length :]
-    lines = [line for line in page.splitlines() if line.rstrip(" \t") in prompt_format.headers]
+    text = request.prompt[request.prefix_length :]
+    lines = [line for line in text.splitlines() if line.rstrip(" \t") in prompt_format.headers]
     kinds = ("tools", "user", "call", "tool")
     assert lines == [prompt_format.header(kind) for kind in kinds]
-    assert unescape(page, prompt_format).count(
+    assert unescape(text, prompt_format).count(
         f'"description": {json.dumps(description, ensure_ascii=False)}'
     )
 
 
 @many
 @given(st.integers(10, 400), st.booleans())
-def test_trimming_keeps_calls_and_results_together(window: int, parallel: bool) -> None:
-    """However small the window, calls and their results are kept or truncated together."""
+def test_truncation_keeps_calls_and_results_together(window: int, parallel: bool) -> None:
+    """Calls and their results are kept or truncated together, for any context window."""
     turns = list[Message]()
     for number in range(6):
         calls = tuple(ToolCall("f", "{}", f"{number}.{i}") for i in range(2 if parallel else 1))
@@ -188,11 +187,11 @@ def test_trimming_keeps_calls_and_results_together(window: int, parallel: bool) 
         turns += [Message("user", f"Q{number}"), Message("assistant", "", tool_calls=calls)]
         turns += [*results, Message("assistant", f"A{number}")]
     messages = [*turns, Message("user", "Last")]
-    lesson = ToolExamples("", (), ())
+    examples = ToolExamples("", (), ())
     budget = TokenBudget(window, lambda text: len(text.split()))
     try:
         request = compose(
-            replace(PROMPT, tool_examples=lesson),
+            replace(PROMPT, tool_examples=examples),
             messages,
             GenerationParameters(max_tokens=1),
             budget=budget,
@@ -210,56 +209,56 @@ def test_trimming_keeps_calls_and_results_together(window: int, parallel: bool) 
     assert kept[0].role == "user"
 
 
-def test_the_window_has_room_for_a_call() -> None:
-    """What the steps of a reply put on the page themselves was counted."""
+def test_the_budget_includes_the_start_of_a_call() -> None:
+    """The token budget counts the text that the steps of a reply add to the prompt."""
     words = TokenBudget(10_000, lambda text: len(text.split()))
-    plain = len(compose(PROMPT, [ASKED], tools=USE).prompt.split())
+    plain = len(compose(PROMPT, [QUERY], tools=USE).prompt.split())
     call = '# Tool call: ```` {"name": "get_weather", "arguments":'
     needed = plain + len(call.split())
     parameters = GenerationParameters(max_tokens=5)
-    compose(PROMPT, [ASKED], parameters, budget=replace(words, window=needed + 5), tools=USE)
+    compose(PROMPT, [QUERY], parameters, budget=replace(words, window=needed + 5), tools=USE)
     with pytest.raises(ContextOverflowError, match="tools"):
-        compose(PROMPT, [ASKED], parameters, budget=replace(words, window=needed + 4), tools=USE)
+        compose(PROMPT, [QUERY], parameters, budget=replace(words, window=needed + 4), tools=USE)
 
 
 @pytest.mark.parametrize(
     ("messages", "use"),
     [
-        ([ASKED, CALLED], None),
-        ([ASKED, Message("assistant", "Well")], replace(USE, choice="required")),
+        ([QUERY, CALLED], None),
+        ([QUERY, Message("assistant", "Well")], replace(USE, choice="required")),
     ],
 )
-def test_a_call_is_not_continued(messages: list[Message], use: ToolUse | None) -> None:
-    """The beginning of a reply that is or must be a call is refused as a prefill."""
+def test_a_call_cannot_be_prefilled(messages: list[Message], use: ToolUse | None) -> None:
+    """A prefill is refused where the reply is or must be a call."""
     with pytest.raises(ConversationError, match="cannot be continued"):
         compose(PROMPT, messages, prefill=True, tools=use)
 
 
-def test_a_form_is_shown() -> None:
-    """The form of the answer is a rule behind the last message, and constrains the answer."""
-    form = JsonSchema.of({"title": "T", "type": "object"})
-    request = compose(PROMPT, [ASKED], response_format=form)
-    assert request.constraint == form
+def test_the_response_format_is_in_the_prompt() -> None:
+    """The response format is a system turn after the last message, and constrains the answer."""
+    schema = JsonSchema.of({"title": "T", "type": "object"})
+    request = compose(PROMPT, [QUERY], response_format=schema)
+    assert request.constraint == schema
     rule = 'Answer with JSON only, in the form of this JSON schema: {"type": "object"}'
     end = f"\n# System:\n````\n{rule}\n````\n\n# Answer:\n````\n"
     assert request.prompt.endswith(end)
 
 
-def test_a_lesson_that_breaks_the_page() -> None:
-    """A lesson with a line that looks like structure is refused."""
-    lesson = ToolExamples("", (), ((Message("user", "Hi\n# Answer:"),),))
+def test_tool_examples_that_forge_structure_are_refused() -> None:
+    """A tool example with a line that looks like a header or fence is refused."""
+    examples = ToolExamples("", (), ((Message("user", "Hi\n# Answer:"),),))
     with pytest.raises(PromptError, match="looks like"):
-        _ = replace(PROMPT, tool_examples=lesson).prefix_with_tools
+        _ = replace(PROMPT, tool_examples=examples).prefix_with_tools
 
 
 @pytest.mark.parametrize("name", PROMPT_FORMATS)
-def test_the_shared_lesson_fits_every_frame(name: str) -> None:
-    """The lesson that all prompts share can be written in any format."""
+def test_the_default_tool_examples_fit_every_format(name: str) -> None:
+    """The default tool examples can be rendered in any prompt format."""
     assert replace(PROMPT, format=PROMPT_FORMATS[name]).prefix_with_tools
 
 
-def test_a_lesson_of_one_s_own(tmp_path: Path) -> None:
-    """A prompt file may bring its own tool examples."""
+def test_a_prompt_file_has_its_own_tool_examples(tmp_path: Path) -> None:
+    """A prompt file may define its own tool examples."""
     path = tmp_path / "own.toml"
     path.write_text(
         """
@@ -294,7 +293,7 @@ examples = [[
 
 
 @pytest.mark.parametrize(
-    ("make", "problem"),
+    ("make", "message"),
     [
         (lambda: ToolUse((WEATHER, WEATHER)), "one name"),
         (lambda: ToolUse((WEATHER,), forced="other"), "'other'"),
@@ -302,7 +301,7 @@ examples = [[
         (lambda: Tool("a\nb"), "one line"),
     ],
 )
-def test_wrong_tools(make: object, problem: str) -> None:
-    """Tools that cannot be used are refused when they are named."""
-    with pytest.raises(ParameterError, match=problem):
+def test_invalid_tools_are_refused(make: object, message: str) -> None:
+    """Invalid tools, and an invalid choice of tools, are refused at once."""
+    with pytest.raises(ParameterError, match=message):
         make()  # type: ignore[operator]

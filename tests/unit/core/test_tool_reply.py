@@ -1,4 +1,4 @@
-"""Replies with tools: decided, written and checked the same way however the text comes."""
+"""Replies that may call tools: the same, valid reply however the model's text is split."""
 
 from __future__ import annotations
 
@@ -53,34 +53,34 @@ NO_MORE = "\n````\n\n# Tool result:"
 Summary = tuple[str, list[tuple[str, Any]], list[str | None], str]
 
 
-def chat_of(*scripts: Iterable[str] | str, held: bool = False) -> UrialChat:
-    """A chat with a scripted model, which says that it holds to constraints, or not."""
-    return UrialChat(FakeModel(*scripts, features=ENFORCING if held else None), PROMPT)
+def chat_of(*responses: Iterable[str] | str, constrained: bool = False) -> UrialChat:
+    """Return a chat with a fake model, which claims to enforce constraints or not."""
+    return UrialChat(FakeModel(*responses, features=ENFORCING if constrained else None), PROMPT)
 
 
 def request_of(chat: UrialChat, use: ToolUse | None, **more: Any) -> CompletionRequest:
-    """Ask something."""
+    """Return a request with these tools."""
     return chat.request([Message("user", "Rain in Lyon?")], tools=use, **more)
 
 
 def model_of(chat: UrialChat) -> FakeModel:
-    """The chat's model."""
+    """Return the chat's fake model."""
     assert isinstance(chat.model, FakeModel)
     return chat.model
 
 
 def summary_of(reply: Reply) -> Summary:
-    """What a reply says and asks for, without ids."""
+    """Return a reply's text, calls, names of invalid calls and end reason."""
     calls = [(call.name, call.values) for call in reply.tool_calls]
-    return reply.text, calls, [bad.name for bad in reply.end.invalid_tool_calls], reply.end.reason
+    return reply.text, calls, [call.name for call in reply.end.invalid_tool_calls], reply.end.reason
 
 
 def summary_of_stream(events: Sequence[TextDelta | ToolCallDelta | ReplyEnd]) -> Summary:
-    """The same of a stream's events; calls that cannot be made are left out of the calls."""
+    """Return the same of a stream's events; invalid calls are left out of the calls."""
     end = events[-1]
     assert isinstance(end, ReplyEnd)
     text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    invalid = {bad.id for bad in end.invalid_tool_calls}
+    invalid = {call.id for call in end.invalid_tool_calls}
     names, arguments = dict[str, str](), dict[str, str]()
     for event in events:
         if isinstance(event, ToolCallDelta) and event.id not in invalid:
@@ -88,15 +88,15 @@ def summary_of_stream(events: Sequence[TextDelta | ToolCallDelta | ReplyEnd]) ->
             names[event.id] = names.get(event.id, event.name)
             assert event.index == list(names).index(event.id)
             arguments[event.id] = arguments.get(event.id, "") + event.arguments
-    calls = [(names[call], json.loads(arguments[call])) for call in names]
-    return text, calls, [bad.name for bad in end.invalid_tool_calls], end.reason
+    calls = [(name, json.loads(arguments[id_])) for id_, name in names.items()]
+    return text, calls, [call.name for call in end.invalid_tool_calls], end.reason
 
 
-def ask(use: ToolUse | None, *scripts: str, held: bool = False, **more: Any) -> Summary:
-    """Get a reply, whole and as a stream, which must agree."""
-    chat = chat_of(*scripts, held=held)
+def ask(use: ToolUse | None, *responses: str, constrained: bool = False, **more: Any) -> Summary:
+    """Return a reply's summary, which must be the same whole and streamed."""
+    chat = chat_of(*responses, constrained=constrained)
     whole = summary_of(chat.reply([request_of(chat, use, **more)])[0])
-    chat = chat_of(*scripts, held=held)
+    chat = chat_of(*responses, constrained=constrained)
     assert summary_of_stream(list(chat.stream(request_of(chat, use, **more)))) == whole
     return whole
 
@@ -112,7 +112,7 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
         ("```\nx\n```\n# Tool calls", [], [], "delimiter"),
     ),
     "blank answer": (BOTH, False, [f"{ANSWER}{END}", f"Yes.{END}"], ("Yes.", [], [], "delimiter")),
-    "another section": (BOTH, False, ["# Query:\n", f"Yes.{END}"], ("Yes.", [], [], "delimiter")),
+    "another header": (BOTH, False, ["# Query:\n", f"Yes.{END}"], ("Yes.", [], [], "delimiter")),
     "call": (
         BOTH,
         False,
@@ -136,13 +136,13 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
             "tool_calls",
         ),
     ),
-    "one of two": (
+    "two calls, but not parallel": (
         replace(BOTH, parallel=False),
         False,
         [f"{CALL}{LYON}\n{NICE}{END}"],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
-    "the same again": (
+    "repeated call": (
         BOTH,
         False,
         [f"{CALL}{LYON}\n{LYON}\n{NICE}{END}"],
@@ -160,25 +160,25 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
         [f'{CALL}{{"name": "double", "arguments": {{"n": "4"}}}}{END}'],
         ("", [("double", {"n": 4})], [], "tool_calls"),
     ),
-    "mended": (
+    "retried": (
         BOTH,
         False,
         [f'{CALL}{{"name": "double", "arguments": {{}}}}{END}', f' {{"n": 4}}}}{END}'],
         ("", [("double", {"n": 4})], [], "tool_calls"),
     ),
-    "unknown tool, mended": (
+    "unknown tool, retried": (
         BOTH,
         False,
         [f'{CALL}{{"name": "dobule", "arguments": {{}}}}', ' "double", "arguments": {"n": 4}}'],
         ("", [("double", {"n": 4})], [], "tool_calls"),
     ),
-    "no JSON, not mended": (
+    "no JSON, invalid twice": (
         BOTH,
         False,
         [f"{CALL}double(4){END}", f' "triple"}}{END}'],
         ("", [], ["triple"], "tool_calls"),
     ),
-    "the second is wrong": (
+    "the second is invalid": (
         BOTH,
         False,
         [f'{CALL}{LYON}\n{{"name": "double"}}{END}', ' {"n": 4}}'],
@@ -202,27 +202,27 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
         [f' {{"n": 4}}}}{END}'],
         ("", [("double", {"n": 4})], [], "tool_calls"),
     ),
-    "required, never": (
+    "required, but empty": (
         replace(ONE, choice="required"),
         False,
         [f"{END}", f"{END}"],
         ("", [], [None], "tool_calls"),
     ),
     "none": (replace(BOTH, choice="none"), False, [f"Yes.{END}"], ("Yes.", [], [], "delimiter")),
-    "held: answer": (BOTH, True, [ANSWER, f"Yes.{END}"], ("Yes.", [], [], "delimiter")),
-    "held: call": (
+    "constrained: answer": (BOTH, True, [ANSWER, f"Yes.{END}"], ("Yes.", [], [], "delimiter")),
+    "constrained: call": (
         ONE,
         True,
         [CALL, LYON, NO_MORE],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
-    "held: which tool": (
+    "constrained: which tool": (
         replace(BOTH, choice="required", parallel=False),
         True,
         ['{"name": "double", "arguments": {"n": 4}}'],
         ("", [("double", {"n": 4})], [], "tool_calls"),
     ),
-    "held: two calls": (
+    "constrained: two calls": (
         ONE,
         True,
         [CALL, LYON, '\n{"name":', NICE, NO_MORE],
@@ -233,37 +233,37 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
             "tool_calls",
         ),
     ),
-    "held: the same again": (
+    "constrained: repeated call": (
         ONE,
         True,
         [CALL, LYON, '\n{"name":', LYON],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
-    "said to hold, but writes on": (
+    "not enforced: text after the call": (
         replace(ONE, parallel=False),
         True,
         [f"{CALL}{LYON}{END}\n# Tool result:\n"],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
-    "said to hold, but does not": (
+    "not enforced: no JSON": (
         replace(ONE, parallel=False),
         True,
         [CALL, "get_weather(Lyon)", ' {"city": "Lyon"}}'],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
-    "said to hold, but chooses nothing": (
+    "not enforced: no choice": (
         replace(ONE, parallel=False),
         True,
         ["Well", f"{CALL}{LYON}{END}"],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
-    "said to hold, but answers at once": (
+    "not enforced: answer at once": (
         ONE,
         True,
         [f"{ANSWER}Yes, in Lyon.{END}"],
         ("Yes, in Lyon.", [], [], "delimiter"),
     ),
-    "said to hold, but does not say whether to go on": (
+    "not enforced: no choice after a call": (
         ONE,
         True,
         [CALL, LYON, f"\n{NICE}"],
@@ -274,54 +274,55 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_replies(case: str) -> None:
-    """Each way to reply comes out right, whole and streamed."""
-    use, held, scripts, expected = CASES[case]
-    assert ask(use, *scripts, held=held) == expected
+    """Each case gives its reply, whole and streamed."""
+    use, constrained, responses, expected = CASES[case]
+    assert ask(use, *responses, constrained=constrained) == expected
 
 
 @many
 @given(st.sampled_from(sorted(CASES)), sizes, st.booleans())
 def test_any_split_gives_the_same_reply(case: str, lengths: list[int], echo: bool) -> None:
-    """How the text is cut into pieces makes no difference, nor an echo of the page."""
-    use, held, scripts, expected = CASES[case]
-    page = request_of(chat_of(), use).prompt if echo and not use.must_call else ""
-    first, *others = scripts
-    chat = chat_of(*(cut(text, lengths) for text in [page + first, *others]), held=held)
+    """The reply is the same for any split of the text, and after an echo of the prompt."""
+    use, constrained, responses, expected = CASES[case]
+    prompt = request_of(chat_of(), use).prompt if echo and not use.must_call else ""
+    first, *others = responses
+    pieces = [cut(text, lengths) for text in [prompt + first, *others]]
+    chat = chat_of(*pieces, constrained=constrained)
     events = list(chat.stream(request_of(chat, use)))
     assert summary_of_stream(events) == expected
     assert not any(event.text == "" for event in events if isinstance(event, TextDelta))
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_async_is_the_same(case: str) -> None:
-    """The async methods give the same replies."""
-    use, held, scripts, expected = CASES[case]
-    chat = chat_of(*scripts, held=held)
+async def test_async_methods_give_the_same_reply(case: str) -> None:
+    """The async methods give the same replies as the sync ones."""
+    use, constrained, responses, expected = CASES[case]
+    chat = chat_of(*responses, constrained=constrained)
     assert summary_of((await chat.areply([request_of(chat, use)]))[0]) == expected
-    chat = chat_of(*scripts, held=held)
+    chat = chat_of(*responses, constrained=constrained)
     events = [event async for event in chat.astream(request_of(chat, use))]
     assert summary_of_stream(events) == expected
 
 
 @many
 @given(prompt_formats, st.text(max_size=30), sizes)
-def test_arguments_of_any_text(prompt_format: PromptFormat, said: str, lengths: list[int]) -> None:
-    """Any text comes through as an argument, in any format, and never as text of the reply."""
-    call = json.dumps({"name": "get_weather", "arguments": {"city": said}}, ensure_ascii=False)
+def test_arguments_of_any_text(prompt_format: PromptFormat, city: str, lengths: list[int]) -> None:
+    """Any text can be an argument, in any prompt format, and is never emitted as text."""
+    call = json.dumps({"name": "get_weather", "arguments": {"city": city}}, ensure_ascii=False)
     opened = prompt_format.open_turn("call").removeprefix(prompt_format.separator)
-    script = cut(
+    response = cut(
         f"{opened}{call}{prompt_format.turn_end}{prompt_format.separator}{prompt_format.tool_header}\n",
         lengths,
     )
-    chat = UrialChat(FakeModel(script), replace(PROMPT, format=prompt_format))
-    expected = ("", [("get_weather", {"city": said})], [], "tool_calls")
+    chat = UrialChat(FakeModel(response), replace(PROMPT, format=prompt_format))
+    expected = ("", [("get_weather", {"city": city})], [], "tool_calls")
     assert summary_of_stream(list(chat.stream(request_of(chat, ONE)))) == expected
 
 
 @many
 @given(st.text(alphabet='#Tol calAnswer:\n`{}"\\', max_size=40), sizes)
-def test_no_text_breaks_it(text: str, lengths: list[int]) -> None:
-    """Whatever a model writes, the reply has an end, and text, calls, or what is wrong with one."""
+def test_any_text_gives_a_reply(text: str, lengths: list[int]) -> None:
+    """Any text of a model gives a reply with an end and with text, calls or invalid calls."""
     chat = chat_of(cut(text, lengths) or [""], "more text")
     reply, calls, invalid, _ = summary_of_stream(list(chat.stream(request_of(chat, ONE))))
     assert reply or calls or invalid
@@ -329,9 +330,9 @@ def test_no_text_breaks_it(text: str, lengths: list[int]) -> None:
 
 
 def test_arguments_stream_as_they_are_written() -> None:
-    """A model held to the form has its arguments given out piece by piece."""
+    """The arguments of a constrained call are emitted piece by piece."""
     pieces = ['{"name": "get_weather", "arg', 'uments": {"ci', 'ty": "Ly', 'on"}}']
-    chat = chat_of(CALL, pieces, NO_MORE, held=True)
+    chat = chat_of(CALL, pieces, NO_MORE, constrained=True)
     events = list(chat.stream(request_of(chat, ONE)))
     deltas = [event for event in events if isinstance(event, ToolCallDelta)]
     assert [delta.arguments for delta in deltas] == ['{"ci', 'ty": "Ly', 'on"}']
@@ -341,9 +342,9 @@ def test_arguments_stream_as_they_are_written() -> None:
 PARIS = '{"name": "get_weather", "arguments": {"town": "Paris"}}'
 
 
-def test_a_wrong_call_that_was_given_out() -> None:
-    """Arguments given out while they were written are not written anew: the end names the call."""
-    chat = chat_of(CALL, PARIS, f' {{"city": "Lyon"}}}}{END}', held=True)
+def test_an_invalid_call_that_was_emitted_is_not_retried() -> None:
+    """A stream cannot retract emitted arguments: the end reports the invalid call."""
+    chat = chat_of(CALL, PARIS, f' {{"city": "Lyon"}}}}{END}', constrained=True)
     summary = summary_of_stream(list(chat.stream(request_of(chat, replace(ONE, parallel=False)))))
     assert summary == ("", [], ["get_weather"], "tool_calls")
     assert len(model_of(chat).requests) == 2
@@ -356,73 +357,73 @@ def test_a_wrong_call_that_was_given_out() -> None:
         (f' {{"town": "Lyon"}}}}{END}', [], ["get_weather"]),
     ],
 )
-def test_a_wrong_call_of_a_whole_reply(second: str, calls: Any, invalid: Any) -> None:
-    """Nobody has seen it: it is written anew once, whoever says that it holds to its form."""
-    chat = chat_of(CALL, PARIS, second, held=True)
+def test_an_invalid_call_of_a_whole_reply_is_retried(second: str, calls: Any, invalid: Any) -> None:
+    """An invalid call of a whole reply is retried once, even if the model enforces schemas."""
+    chat = chat_of(CALL, PARIS, second, constrained=True)
     [reply] = chat.reply([request_of(chat, replace(ONE, parallel=False))])
     assert summary_of(reply) == ("", calls, invalid, "tool_calls")
 
 
-def test_a_choice_is_one_of_its_options_to_the_letter() -> None:
-    """A completion that only begins as an option did not choose it: header and text come freely."""
-    chat = chat_of([ANSWER, "Yes", ", it", " rains"], f"{ANSWER}Yes.{END}", held=True)
+def test_a_choice_must_equal_an_option() -> None:
+    """A completion that only begins with an option is retried without the constraint."""
+    chat = chat_of([ANSWER, "Yes", ", it", " rains"], f"{ANSWER}Yes.{END}", constrained=True)
     events = list(chat.stream(request_of(chat, ONE)))
     assert summary_of_stream(events) == ("Yes.", [], [], "delimiter")
-    chosen, freely = model_of(chat).requests
-    assert isinstance(chosen.constraint, Choice)
-    assert freely == replace(chosen, constraint=None)
+    constrained, unconstrained = model_of(chat).requests
+    assert isinstance(constrained.constraint, Choice)
+    assert unconstrained == replace(constrained, constraint=None)
     assert model_of(chat).chunks_sent == 3
 
 
 def test_the_model_is_stopped_at_the_closing_brace() -> None:
-    """With one call allowed, nothing is generated behind it."""
+    """Nothing is generated after a call if only one is allowed."""
     chat = chat_of([CALL, LYON, "\n", "and", "on"])
     list(chat.stream(request_of(chat, replace(ONE, parallel=False))))
     assert model_of(chat).chunks_sent == 2
 
 
-def test_the_steps_of_a_held_call() -> None:
-    """A held model chooses header, call and whether to go on, each by a constraint."""
-    chat = chat_of(CALL, LYON, NO_MORE, held=True)
+def test_the_steps_of_a_constrained_call() -> None:
+    """Header, call and the choice of another call are one constrained step each."""
+    chat = chat_of(CALL, LYON, NO_MORE, constrained=True)
     first = request_of(chat, BOTH)
     chat.reply([first])
-    decided, called, gone_on = model_of(chat).requests
-    assert isinstance(decided.constraint, Choice)
-    assert called.constraint == call_schema(BOTH.tools)
-    assert gone_on.constraint == Choice((NO_MORE, '\n{"name":'))
-    assert called.prompt == first.prompt + CALL
-    assert gone_on.prompt == first.prompt + CALL + LYON
-    assert called.prefix_length == gone_on.prefix_length == first.prefix_length
+    decision, call, another = model_of(chat).requests
+    assert isinstance(decision.constraint, Choice)
+    assert call.constraint == call_schema(BOTH.tools)
+    assert another.constraint == Choice((NO_MORE, '\n{"name":'))
+    assert call.prompt == first.prompt + CALL
+    assert another.prompt == first.prompt + CALL + LYON
+    assert call.prefix_length == another.prefix_length == first.prefix_length
 
 
 def test_json_is_not_penalised() -> None:
-    """Where a call is written, penalties and the user's stop strings are off."""
+    """Calls are generated without penalties and without the user's stop strings."""
     chat = chat_of(' {"city": "Lyon"}}')
     parameters = GenerationParameters(repetition_penalty=1.3, presence_penalty=1.0, stop=("{",))
     request = request_of(chat, replace(ONE, choice="required"), parameters=parameters)
     assert chat.reply([request])[0].tool_calls
-    asked = model_of(chat).requests[0]
-    assert asked.parameters.repetition_penalty == 1.0
-    assert asked.parameters.presence_penalty == 0.0
-    assert asked.parameters.temperature == 0.0
-    assert asked.parameters.stop == ()
-    assert "{" not in asked.stop
+    sent = model_of(chat).requests[0]
+    assert sent.parameters.repetition_penalty == 1.0
+    assert sent.parameters.presence_penalty == 0.0
+    assert sent.parameters.temperature == 0.0
+    assert sent.parameters.stop == ()
+    assert "{" not in sent.stop
 
 
-def test_a_user_s_stop_ends_an_answer() -> None:
-    """The user's stop strings hold for an answer, not for its header."""
+def test_a_stop_string_ends_an_answer() -> None:
+    """The user's stop strings apply to an answer, not to its header."""
     parameters = GenerationParameters(stop=("# A", "z"))
     summary = ask(BOTH, f"{ANSWER}It razes{END}", parameters=parameters)
     assert summary == ("It ra", [], [], "stop_string")
 
 
-def test_mending_shows_what_was_wrong() -> None:
-    """The second time, the page holds the call and the error, as a failed result."""
+def test_a_retry_has_the_error_in_its_prompt() -> None:
+    """The prompt of a retry has the invalid call and the error, as a failed result."""
     chat = chat_of(f'{CALL}{{"name": "double", "arguments": {{}}}}{END}', ' {"n": 4}}')
     chat.reply([request_of(chat, BOTH)])
     first, second = model_of(chat).requests
-    behind = second.prompt.removeprefix(first.prompt)
-    assert behind == (
+    added = second.prompt.removeprefix(first.prompt)
+    assert added == (
         '# Tool call:\n````\n{"name": "double", "arguments": {}}\n````\n'
         "\n# Tool result:\n````\ndouble (error)\n"
         "The arguments are wrong: 'n' is a required property.\n````\n"
@@ -430,9 +431,9 @@ def test_mending_shows_what_was_wrong() -> None:
     )
 
 
-def test_usage_counts_the_page_once() -> None:
-    """Tokens of the page count once, tokens written add up over the steps."""
-    chat = chat_of(CALL, LYON, NO_MORE, held=True)
+def test_usage_counts_the_prompt_once() -> None:
+    """Usage counts the prompt's tokens once, and the sum of all steps' output tokens."""
+    chat = chat_of(CALL, LYON, NO_MORE, constrained=True)
     request = request_of(chat, ONE)
     usage = chat.reply([request])[0].end.usage
     assert usage is not None
@@ -440,10 +441,10 @@ def test_usage_counts_the_page_once() -> None:
     assert usage.output_tokens == sum(len(text.split()) for text in (CALL, LYON, NO_MORE))
 
 
-def test_tokens_left() -> None:
-    """Each step may write what the last ones have left; a call cut off is not mended."""
+def test_max_tokens_limits_all_steps_together() -> None:
+    """Each step may generate as many tokens as the previous ones have left."""
     parameters = GenerationParameters(max_tokens=30)
-    chat = chat_of(CALL, LYON, held=True)
+    chat = chat_of(CALL, LYON, constrained=True)
     chat.reply([request_of(chat, replace(ONE, parallel=False), parameters=parameters)])
     spent = len(CALL.split())
     limits = [request.max_tokens for request in model_of(chat).requests]
@@ -451,7 +452,7 @@ def test_tokens_left() -> None:
 
 
 class Biased(FakeModel):
-    """Scores choices: prefers a call by so much where the query holds a word."""
+    """Fake that scores choices: a call gets a bias if the prompt contains a word."""
 
     def __init__(self, **biases: float) -> None:
         super().__init__(f"Yes.{END}", features=replace(ENFORCING, scores_choices=True))
@@ -473,12 +474,12 @@ class Biased(FakeModel):
 
 
 @pytest.mark.parametrize(
-    ("asked", "content_free", "calls"), [(0.5, 0.3, 1), (0.5, 0.6, 0), (-2.0, -2.5, 1)]
+    ("bias", "content_free_bias", "calls"), [(0.5, 0.3, 1), (0.5, 0.6, 0), (-2.0, -2.5, 1)]
 )
-def test_calibration_subtracts_the_bias(asked: float, content_free: float, calls: int) -> None:
-    """The bias for a query without content is subtracted from the choice, and is not billed."""
+def test_calibration_subtracts_the_bias(bias: float, content_free_bias: float, calls: int) -> None:
+    """The bias for a content-free query is subtracted, and its tokens are not in the usage."""
     examples = ToolExamples("", (), (), content_free_query="no content")
-    model = Biased(content=content_free, Lyon=asked)
+    model = Biased(content=content_free_bias, Lyon=bias)
     chat = UrialChat(model, replace(PROMPT, tool_examples=examples))
     request = request_of(chat, replace(ONE, parallel=False))
     reply = chat.reply([request])[0]
@@ -492,7 +493,7 @@ def test_calibration_subtracts_the_bias(asked: float, content_free: float, calls
 
 
 def test_no_calibration_without_scores() -> None:
-    """A model that does not score choices is asked for the decision alone."""
+    """A model that does not score choices gets no request for calibration."""
     examples = ToolExamples("", (), (), content_free_query="no content")
     chat = UrialChat(
         FakeModel(ANSWER, "Yes.", features=ENFORCING), replace(PROMPT, tool_examples=examples)
@@ -502,7 +503,7 @@ def test_no_calibration_without_scores() -> None:
 
 
 class CutOff(FakeModel):
-    """Says that its completions were cut off."""
+    """Fake whose completions all reach ``max_tokens``."""
 
     def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
         return replace(super()._chunk(piece, last=last), finish="length" if last else None)
@@ -511,26 +512,26 @@ class CutOff(FakeModel):
         return [replace(done, finish="length") for done in super().complete(requests)]
 
 
-def test_a_call_that_is_cut_off() -> None:
-    """A call cut off by the length limit cannot be made, and the reply's end says why."""
+def test_a_call_cut_off_is_invalid() -> None:
+    """A call cut off at ``max_tokens`` is invalid and not retried; the end reason is "length"."""
     chat = UrialChat(CutOff(f'{CALL}{{"name": "get_weather", "argu'), PROMPT)
     for _ in range(2):
         assert summary_of(chat.reply([request_of(chat, ONE)])[0]) == ("", [], [None], "length")
     assert len(chat.model.requests) == 2  # type: ignore[attr-defined]
 
 
-def test_an_answer_in_a_form() -> None:
-    """With tools and a form, the answer is asked for by itself and held to the form."""
-    form = JsonSchema.of({"type": "object", "properties": {"n": {"type": "integer"}}})
+def test_an_answer_with_a_response_format() -> None:
+    """With tools and a response format, the answer is a step of its own, in that format."""
+    schema = JsonSchema.of({"type": "object", "properties": {"n": {"type": "integer"}}})
     expected = ('{"n": 4}', [], [], "end_of_text")
-    assert ask(ONE, ANSWER, '{"n": 4}', held=True, response_format=form) == expected
-    assert ask(ONE, f"{ANSWER}Four.{END}", '"n": "4"}', response_format=form) == expected
+    assert ask(ONE, ANSWER, '{"n": 4}', constrained=True, response_format=schema) == expected
+    assert ask(ONE, f"{ANSWER}Four.{END}", '"n": "4"}', response_format=schema) == expected
     call = ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls")
-    assert ask(ONE, f"{CALL}{LYON}", response_format=form) == call
+    assert ask(ONE, f"{CALL}{LYON}", response_format=schema) == call
 
 
 class Strict(FakeModel):
-    """Cannot hold to any schema."""
+    """Fake that cannot enforce any schema."""
 
     @property
     def features(self) -> ModelFeatures:
@@ -541,13 +542,13 @@ class Strict(FakeModel):
         raise UnsupportedSchemaError("The schema cannot be enforced: oneOf.")
 
 
-def test_the_rule_for_an_answer_waits_until_one_is_decided() -> None:
-    """A rule right before the decision would draw it; it stands before the answer's section."""
-    chat = chat_of(ANSWER, '{"n": 4}', held=True)
+def test_the_response_format_follows_the_decision() -> None:
+    """The response format is not in the decision's prompt, which it would bias, but after it."""
+    chat = chat_of(ANSWER, '{"n": 4}', constrained=True)
     request = request_of(chat, ONE, response_format=JsonSchema.of(NUMBER))
     assert "Answer with JSON only" not in request.prompt
     chat.reply([request])
-    decision, answer = (asked.prompt for asked in chat.model.requests)
+    decision, answer = (sent.prompt for sent in chat.model.requests)
     assert answer.startswith(decision)
     rule = answer.removeprefix(decision)
     assert rule.startswith("# System:\n````\nAnswer with JSON only")
@@ -555,16 +556,16 @@ def test_the_rule_for_an_answer_waits_until_one_is_decided() -> None:
 
 
 @pytest.mark.parametrize("more", [{"use": ONE}, {"use": None, "response_format": JsonSchema("{}")}])
-def test_a_schema_that_cannot_be_held_to(more: dict[str, Any]) -> None:
-    """It is refused before any model runs."""
+def test_a_schema_that_cannot_be_enforced_is_refused(more: dict[str, Any]) -> None:
+    """A schema that the model cannot enforce is refused before the model is called."""
     chat = UrialChat(Strict(), PROMPT)
     with pytest.raises(UnsupportedSchemaError, match="oneOf"):
         request_of(chat, **more)
     assert not chat.model.requests  # type: ignore[attr-defined]
 
 
-def test_batches_of_different_steps() -> None:
-    """Requests that need different numbers of steps are answered together, in order."""
+def test_a_batch_of_different_steps() -> None:
+    """Requests of a batch may need different numbers of steps; replies keep their order."""
     chat = chat_of(f"{ANSWER}Yes.{END}", CALL, ' {"city": "Lyon"}}')
     use = replace(ONE, parallel=False)
     replies = chat.reply([request_of(chat, use), request_of(chat, use)])

@@ -1,4 +1,4 @@
-"""JSON schemas: shown without titles, and values fitted to them."""
+"""JSON schemas: compact text, additional properties forbidden, validation and repair."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import json
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from urial_core import Tool, UnsupportedSchemaError
 from urial_core.decoding.tool_calls import call_schema
-from urial_core.structured.json_schema import (
-    compact,
-    forbid_additional_properties,
-)
+from urial_core.structured.json_schema import compact, forbid_additional_properties
 from urial_core.structured.json_validation import check_schema, match_schema
 
+A: dict[str, Any] = {"a": {"type": "integer"}}
+B: dict[str, Any] = {"b": {"type": "integer"}}
+OBJECT: dict[str, Any] = {"type": "object", "properties": A}
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
 @pytest.mark.parametrize(
-    ("kind", "written", "meant"),
+    ("kind", "value", "repaired"),
     [
         ("integer", "3", 3),
         ("integer", "3.0", 3),
@@ -34,17 +35,17 @@ NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
         (["integer", "null"], "3", 3),
     ],
 )
-def test_another_type_is_put_right(kind: str | list[str], written: object, meant: object) -> None:
-    """A value that is only written in another type is put right, also deep within."""
+def test_another_type_is_repaired(kind: str | list[str], value: object, repaired: object) -> None:
+    """A value that is written in another type is converted, at any depth."""
     schema = {"properties": {"list": {"items": {"properties": {"n": {"type": kind}}}}}}
-    value, wrong = match_schema({"list": [{"n": written}]}, json.dumps(schema))
-    assert value == {"list": [{"n": meant}]}
-    assert type(value["list"][0]["n"]) is type(meant)
-    assert wrong == ""
+    matched, error = match_schema({"list": [{"n": value}]}, json.dumps(schema))
+    assert matched == {"list": [{"n": repaired}]}
+    assert type(matched["list"][0]["n"]) is type(repaired)
+    assert error == ""
 
 
 @pytest.mark.parametrize(
-    ("value", "problem"),
+    ("value", "error"),
     [
         ({}, "'n' is a required property"),
         ({"n": "three"}, "n: 'three' is not of type 'integer'"),
@@ -53,27 +54,27 @@ def test_another_type_is_put_right(kind: str | list[str], written: object, meant
         ({"n": None}, "n: None is not of type 'integer'"),
     ],
 )
-def test_what_does_not_fit_is_told(value: dict[str, Any], problem: str) -> None:
-    """A value that does not fit comes back unchanged, with what is wrong and where."""
-    assert match_schema(value, json.dumps(NUMBER)) == (value, problem)
+def test_a_mismatch_is_reported(value: dict[str, Any], error: str) -> None:
+    """An invalid value is returned unchanged, with what is invalid and where."""
+    assert match_schema(value, json.dumps(NUMBER)) == (value, error)
 
 
-def test_the_value_given_is_not_changed() -> None:
-    """Putting a value right leaves the one that was given alone."""
+def test_the_given_value_is_not_modified() -> None:
+    """Repairing a value does not modify the one that was given."""
     given = {"n": "3"}
     assert match_schema(given, json.dumps(NUMBER)) == ({"n": 3}, "")
     assert given == {"n": "3"}
 
 
 @pytest.mark.parametrize("schema", ["{", '{"type": "strng"}', '{"required": "n"}'])
-def test_no_schema(schema: str) -> None:
-    """What is no JSON schema is refused, with the reason."""
+def test_an_invalid_schema_is_refused(schema: str) -> None:
+    """A text that is not a valid JSON schema is refused, with the reason."""
     with pytest.raises(UnsupportedSchemaError, match="schema is not"):
         check_schema(schema)
 
 
-def test_another_type_stands_where_it_was_given_out() -> None:
-    """Without ``retype``, a value that is only written in another type does not fit."""
+def test_another_type_is_invalid_without_repair() -> None:
+    """Without ``repair``, a value that is written in another type is invalid."""
     given = {"n": "3"}
     assert match_schema(given, json.dumps(NUMBER), repair=False) == (
         given,
@@ -81,28 +82,28 @@ def test_another_type_stands_where_it_was_given_out() -> None:
     )
 
 
-def test_nothing_is_fetched() -> None:
-    """A reference to another place is refused; nothing is asked for there."""
+def test_remote_references_are_refused() -> None:
+    """A reference outside the schema is refused, and nothing is fetched."""
     with pytest.raises(UnsupportedSchemaError, match=r"http://example\.com/s\.json"):
         match_schema({}, '{"$ref": "http://example.com/s.json"}')
 
 
-def test_titles_are_left_out() -> None:
-    """Titles of schemas are left out, a property or a default of that name is not."""
+def test_compact_leaves_out_titles() -> None:
+    """``compact`` leaves out titles, but keeps properties and defaults of that name."""
     schema = {
         "title": "Book",
         "properties": {"title": {"title": "Title", "type": "string", "default": {"title": "x"}}},
         "anyOf": [{"title": "A", "type": "object"}],
     }
-    shown = {
+    expected = {
         "properties": {"title": {"type": "string", "default": {"title": "x"}}},
         "anyOf": [{"type": "object"}],
     }
-    assert json.loads(compact(schema)) == shown
+    assert json.loads(compact(schema)) == expected
 
 
-def test_definitions_stay_in_reach() -> None:
-    """In the form of a call, what each tool's schema refers to is found, also under one name."""
+def test_definitions_of_tools_are_kept_apart() -> None:
+    """The schema of calls resolves each tool's references, even to definitions of one name."""
     tools = tuple(
         Tool.of(
             name,
@@ -121,18 +122,18 @@ def test_definitions_stay_in_reach() -> None:
         )
         for name, kind in (("go", "string"), ("jump", "integer"))
     )
-    for form in (call_schema(tools), call_schema(tools[::-1])):
+    for schema in (call_schema(tools), call_schema(tools[::-1])):
         for name, place in (("go", "Rome"), ("jump", 3), ("go", [["Rome"]])):
             call = {"name": name, "arguments": {"place": place}}
-            assert match_schema(call, form.text) == (call, "")
-    wrong = {"name": "go", "arguments": {"place": True}}
-    assert match_schema(wrong, call_schema(tools[:1]).text)[1]
-    wrong = {"name": "hop", "arguments": {"place": "Rome"}}
-    assert match_schema(wrong, call_schema(tools).text)[1]
+            assert match_schema(call, schema.text) == (call, "")
+    invalid = {"name": "go", "arguments": {"place": True}}
+    assert match_schema(invalid, call_schema(tools[:1]).text)[1]
+    invalid = {"name": "hop", "arguments": {"place": "Rome"}}
+    assert match_schema(invalid, call_schema(tools).text)[1]
 
 
 @pytest.mark.parametrize(
-    ("schema", "held"),
+    ("schema", "expected"),
     [
         ({"type": "object"}, {"type": "object"}),
         ({"properties": {}}, {"properties": {}, "additionalProperties": False}),
@@ -160,6 +161,31 @@ def test_definitions_stay_in_reach() -> None:
         ),
     ],
 )
-def test_objects_are_closed(schema: dict[str, Any], held: dict[str, Any]) -> None:
-    """Where a schema does not say otherwise, a model may add nothing that it does not declare."""
-    assert forbid_additional_properties(schema) == held
+def test_additional_properties_are_forbidden(
+    schema: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Additional properties are forbidden in every object, unless the schema decides otherwise."""
+    assert forbid_additional_properties(schema) == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "valid"),
+    [
+        (OBJECT, {"a": 1, "b": 2}, False),
+        ({"type": "object", "properties": {}}, {"b": 2}, False),
+        ({"anyOf": [OBJECT, {"type": "null"}]}, {"a": 1, "b": 2}, False),
+        ({"type": "array", "items": OBJECT}, [{"a": 1, "b": 2}], False),
+        ({"$defs": {"x": OBJECT}, "$ref": "#/$defs/x"}, {"a": 1, "b": 2}, False),
+        ({"type": "object"}, {"b": 2}, True),
+        ({**OBJECT, "additionalProperties": True}, {"a": 1, "b": 2}, True),
+        ({**OBJECT, "required": ["b"]}, {"a": 1, "b": 2}, True),
+        ({**OBJECT, "anyOf": [{"properties": B, "required": ["b"]}]}, {"a": 1, "b": 2}, True),
+        ({"allOf": [OBJECT, {"properties": B}]}, {"a": 1, "b": 2}, True),
+    ],
+)
+def test_undeclared_properties_are_invalid(
+    schema: dict[str, Any], value: Any, *, valid: bool
+) -> None:
+    """Properties that no part of the schema declares become invalid, and no others."""
+    assert Draft202012Validator(schema).is_valid(value)
+    assert Draft202012Validator(forbid_additional_properties(schema)).is_valid(value) is valid
