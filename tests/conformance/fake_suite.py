@@ -33,25 +33,11 @@ class FakeSuite(LLMConformanceTests):
     def failing_llm(self) -> LLM:
         return self.llm_class(breaks=True, **self.options)
 
-    @property
-    def returns_usage(self) -> bool:
-        return True
-
-    @property
-    def concurrent(self) -> bool:
-        return True
-
-    @property
-    def stops_on_close(self) -> bool:
-        return True
-
-    @property
-    def closes_quietly(self) -> bool:
-        return True
-
-    @property
-    def supports_tools(self) -> bool:
-        return True
+    returns_usage_metadata = True
+    supports_concurrency = True
+    cancels_on_close = True
+    closes_without_error = True
+    has_tool_calling = True
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -61,6 +47,6 @@ class FakeSuite(LLMConformanceTests):
         assert isinstance(llm, FakeLLM)
         return llm.seen[-1]
 
-    def source_stopped(self, llm: LLM) -> bool:
+    def generation_stopped(self, llm: LLM) -> bool:
         assert isinstance(llm, FakeLLM)
         return not llm.sources[-1].running

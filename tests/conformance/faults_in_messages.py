@@ -93,7 +93,7 @@ class Particular(FakeLLM):
     """It wants a user's message last, as many chat templates do."""
 
     fails: ClassVar[set[str]] = {
-        "test_takes_conversations_of_every_form",
+        "test_accepts_every_conversation",
         "test_the_model_sees_every_text",
         "test_no_text_is_not_the_text_none",
         "test_does_not_change_the_messages",
@@ -143,7 +143,7 @@ class ForgetsTheEnd(FakeLLM):
 class TellsItsKey(FakeLLM):
     """Its description holds its key."""
 
-    fails: ClassVar[set[str]] = {"test_nothing_secret", "test_payload_describes_the_llm"}
+    fails: ClassVar[set[str]] = {"test_events_hold_no_secret", "test_payload_describes_the_llm"}
 
     def to_payload(self) -> dict[str, Any]:
         return {**super().to_payload(), "api_key": self.api_key}

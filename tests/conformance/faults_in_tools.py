@@ -32,7 +32,7 @@ __all__ = [
 class ChangesHistory(FakeLLM):
     """It appends to the history it is given."""
 
-    fails: ClassVar[set[str]] = {"test_does_not_change_the_history"}
+    fails: ClassVar[set[str]] = {"test_history_is_unchanged"}
 
     def _prepare_chat_with_tools(
         self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any
@@ -79,7 +79,7 @@ class NameAsId(FakeLLM):
 class CallsTwice(FakeLLM):
     """It calls several tools where one is asked for."""
 
-    fails: ClassVar[set[str]] = {"test_one_call_if_not_parallel", "test_predict_and_call"}
+    fails: ClassVar[set[str]] = {"test_no_parallel_calls", "test_predict_and_call"}
 
     def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         prepared = super()._prepare_chat_with_tools(tools, *args, **kwargs)
@@ -90,7 +90,7 @@ class CallsTwice(FakeLLM):
 class ChoosesItself(FakeLLM):
     """It ignores ``tool_choice``."""
 
-    fails: ClassVar[set[str]] = {"test_chosen_tool_is_called"}
+    fails: ClassVar[set[str]] = {"test_calls_chosen_tool"}
 
     def _prepare_chat_with_tools(
         self, tools: Any, *args: Any, tool_choice: Any = None, **kwargs: Any
@@ -106,7 +106,7 @@ class RaisesOnEveryItem(FakeLLM):
 
     fails: ClassVar[set[str]] = {
         "test_every_item_can_be_asked_for_calls",
-        "test_no_call_is_an_error_if_wished",
+        "test_missing_call_raises_if_requested",
         "test_answers_after_a_result",
         "test_function_agent",
     }
@@ -118,7 +118,7 @@ class RaisesOnEveryItem(FakeLLM):
 class NeedsPlainTools(FakeLLM):
     """It takes functions for tools, and no tools that agents have made asynchronous."""
 
-    fails: ClassVar[set[str]] = {"test_takes_async_tools"}
+    fails: ClassVar[set[str]] = {"test_accepts_async_tools"}
 
     def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if not all(isinstance(tool, FunctionTool) for tool in tools):
@@ -130,10 +130,10 @@ class NeverRequires(FakeLLM):
     """It ignores ``tool_required``, and does not say that it calls functions."""
 
     fails: ClassVar[set[str]] = {
-        "test_required_tool_is_called",
+        "test_calls_required_tool",
         "test_is_a_function_calling_model",
         "test_structured_predict",
-        "test_astructured_predict",
+        "test_structured_predict",
         "test_as_structured_llm",
         "test_predict_and_call",
     }
@@ -151,10 +151,10 @@ class LeavesObjectsToTheCore(FakeLLM):
     """It has the structured methods of the core."""
 
     fails: ClassVar[set[str]] = {
-        "test_stream_structured_predict",
-        "test_astream_structured_predict",
-        "test_as_structured_llm_streams",
-        "test_system_prompt_counts",
+        "test_structured_predict",
+        "test_structured_predict",
+        "test_as_structured_llm",
+        "test_system_prompt_is_sent",
     }
     astructured_predict = LLM.astructured_predict
     _structured_stream_call = LLM._structured_stream_call

@@ -13,6 +13,7 @@ from langchain_urial import ChatUrial
 
 @pytest.mark.model
 @pytest.mark.server
+@pytest.mark.matrix
 class TestServer(ChatUrialClaims):
     """The integration suite, greedy, with the short page."""
 

@@ -36,21 +36,10 @@ class TestUrialLLM(LLMConformanceTests):
     def failing_llm(self) -> LLM:
         return UrialLLM(llm=FakeModel(["Bees ", GenerationError("the model broke")]))
 
-    @property
-    def returns_usage(self) -> bool:
-        return True
-
-    @property
-    def concurrent(self) -> bool:
-        return True
-
-    @property
-    def stops_on_close(self) -> bool:
-        return True
-
-    @property
-    def closes_quietly(self) -> bool:
-        return True
+    returns_usage_metadata = True
+    supports_concurrency = True
+    cancels_on_close = True
+    closes_without_error = True
 
     @property
     def secrets(self) -> list[str]:
@@ -60,6 +49,6 @@ class TestUrialLLM(LLMConformanceTests):
         assert isinstance(llm, UrialLLM)
         return str(llm.llm.requests[-1].prompt)
 
-    def source_stopped(self, llm: LLM) -> bool:
+    def generation_stopped(self, llm: LLM) -> bool:
         assert isinstance(llm, UrialLLM)
         return bool(llm.llm.closed)

@@ -12,12 +12,14 @@ from running_server import RunningServer
 from urial_llm_claims import UrialLLMClaims
 
 from llamaindex_urial import UrialLLM
-from llamaindex_urial.conformance.leaving import LeavingTests
+from llamaindex_urial.conformance import LLMConformanceTests
+from llamaindex_urial.conformance.streams import ClosingTests
 
 
 @pytest.mark.model
 @pytest.mark.server
-class TestUrialLLM(UrialLLMClaims):
+@pytest.mark.matrix
+class TestUrialLLM(UrialLLMClaims, LLMConformanceTests):
     """Greedy, in answers of one sentence; calls and objects get the room they need."""
 
     @pytest.fixture
@@ -35,17 +37,18 @@ class TestUrialLLM(UrialLLMClaims):
             yield llm
 
     @pytest.fixture
-    def caller(self, server: RunningServer) -> FunctionCallingLLM:
+    def tool_llm(self, server: RunningServer) -> FunctionCallingLLM:
         return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=64, timeout=120)
 
     @pytest.fixture
-    def filler(self, server: RunningServer) -> LLM:
+    def structured_llm(self, server: RunningServer) -> LLM:
         return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=64, timeout=120)
 
 
 @pytest.mark.model
 @pytest.mark.server
-class TestLeaving(LeavingTests):
+@pytest.mark.matrix
+class TestClosing(ClosingTests):
     """A stream that is closed stops a server that would write on for long."""
 
     # Of answers as long as these; TestUrialLLM has them.
@@ -59,9 +62,7 @@ class TestLeaving(LeavingTests):
         endless = server.model(extra_body={"ignore_eos": True, "stop": None})
         return UrialLLM(llm=endless, prompt="short", max_tokens=1000)
 
-    @property
-    def stops_on_close(self) -> bool:
-        return True
+    cancels_on_close = True
 
-    def source_stopped(self, llm: LLM) -> bool:
+    def generation_stopped(self, llm: LLM) -> bool:
         return not self.server.busy()

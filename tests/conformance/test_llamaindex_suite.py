@@ -25,7 +25,17 @@ class TestFakeLLM(FakeSuite):
 def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[str]]:
     """What the suite said of each faulty LLM: the failures' texts, by class and test."""
     report = tmp_path_factory.mktemp("faults") / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        os.devnull,
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+    ]
     subprocess.run(
         [*command, "--import-mode=importlib", f"--junitxml={report}", HERE / "faulty_llms.py"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
