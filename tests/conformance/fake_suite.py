@@ -1,4 +1,4 @@
-"""The suite for LLMs of LlamaIndex, on the scripted LLM, which claims everything."""
+"""The conformance suite for LlamaIndex on the fake LLM, which claims everything."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["FakeSuite"]
 
 
 class FakeSuite(LLMConformanceTests):
-    """All tests.
+    """Run all tests.
 
     Attributes:
         llm_class: The class to test.
-        options: What it is made with.
+        options: Its constructor's arguments.
     """
 
     llm_class: ClassVar[type[FakeLLM]] = FakeLLM
@@ -31,7 +31,7 @@ class FakeSuite(LLMConformanceTests):
 
     @pytest.fixture
     def failing_llm(self) -> LLM:
-        return self.llm_class(breaks=True, **self.options)
+        return self.llm_class(fails_midway=True, **self.options)
 
     returns_usage_metadata = True
     supports_concurrency = True

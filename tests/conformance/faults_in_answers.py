@@ -1,4 +1,4 @@
-"""LLMs whose answers or descriptions break a rule."""
+"""LLMs whose answers or metadata break a rule."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from llama_index.core.base.llms.types import (
 )
 
 __all__ = [
+    "AnswersAsUser",
+    "AnswersBlank",
     "HoldsAnObject",
     "IgnoresFormatted",
     "IgnoresStop",
-    "NamesItsPromptOtherwise",
+    "IsRandom",
     "NoUsage",
     "OnlyCallsFunctions",
-    "Rambles",
     "RawIsAnObject",
     "RawIsText",
-    "SaysNothing",
-    "SpeaksAsUser",
+    "RenamesPrompt",
+    "SlowMetadata",
     "StoresItsKey",
-    "ThinksOfItself",
 ]
 
 
@@ -41,7 +41,7 @@ class IgnoresStop(FakeLLM):
 
 
 class IgnoresFormatted(FakeLLM):
-    """It wraps prompts that are formatted already."""
+    """It wraps prompts that are already formatted."""
 
     fails: ClassVar[set[str]] = {"test_formatted_prompt_is_passed_on_unchanged"}
 
@@ -59,7 +59,7 @@ class RawIsText(FakeLLM):
 
 
 class RawIsAnObject(FakeLLM):
-    """``raw`` holds an object that is no data, as a tensor."""
+    """``raw`` holds an object that is not data, such as a tensor."""
 
     fails: ClassVar[set[str]] = {"test_responses_can_be_dumped"}
 
@@ -69,7 +69,7 @@ class RawIsAnObject(FakeLLM):
 
 
 class NoUsage(FakeLLM):
-    """``raw`` says nothing of tokens."""
+    """``raw`` holds no usage."""
 
     fails: ClassVar[set[str]] = {"test_token_counting_handler"}
 
@@ -77,8 +77,8 @@ class NoUsage(FakeLLM):
         return CompletionResponse(text=text, delta=delta)
 
 
-class SpeaksAsUser(FakeLLM):
-    """Its answers are the user's."""
+class AnswersAsUser(FakeLLM):
+    """Its answers have the role of the user."""
 
     fails: ClassVar[set[str]] = {
         "test_answers",
@@ -92,8 +92,8 @@ class SpeaksAsUser(FakeLLM):
         return item.model_copy(update={"message": message})
 
 
-class Rambles(FakeLLM):
-    """It never answers twice the same."""
+class IsRandom(FakeLLM):
+    """It never gives the same answer twice."""
 
     fails: ClassVar[set[str]] = {
         "test_same_answer_each_time",
@@ -108,7 +108,7 @@ class Rambles(FakeLLM):
         return source
 
 
-class SaysNothing(FakeLLM):
+class AnswersBlank(FakeLLM):
     """Its answers are blank."""
 
     fails: ClassVar[set[str]] = {"test_answers", "test_predicts", "test_deltas_make_up_the_text"}
@@ -119,7 +119,7 @@ class SaysNothing(FakeLLM):
         return source
 
 
-class NamesItsPromptOtherwise(FakeLLM):
+class RenamesPrompt(FakeLLM):
     """Its parameter is not called ``prompt``."""
 
     fails: ClassVar[set[str]] = {"test_prompt_may_be_a_keyword"}
@@ -128,8 +128,8 @@ class NamesItsPromptOtherwise(FakeLLM):
         return super().complete(text, formatted, **kwargs)
 
 
-class ThinksOfItself(FakeLLM):
-    """Its metadata take long, and are untrue."""
+class SlowMetadata(FakeLLM):
+    """Its metadata are slow and inconsistent."""
 
     fails: ClassVar[set[str]] = {"test_metadata", "test_model_name", "test_metadata_is_cheap"}
 
@@ -154,7 +154,7 @@ class OnlyCallsFunctions(FakeLLM):
 
 
 class HoldsAnObject(FakeLLM):
-    """Its dictionary is no JSON."""
+    """Its dictionary is not JSON."""
 
     fails: ClassVar[set[str]] = {"test_dictionary_is_json"}
 

@@ -20,12 +20,12 @@ __all__ = [
     "CallsTwice",
     "ChangesHistory",
     "ChoosesItself",
-    "LeavesObjectsToTheCore",
+    "InheritsStructured",
     "NameAsId",
     "NeedsPlainTools",
     "NeverRequires",
     "RaisesOnEveryItem",
-    "TellsNothingOfObjects",
+    "ReportsNoStructuredEvents",
 ]
 
 
@@ -43,7 +43,7 @@ class ChangesHistory(FakeLLM):
 
 
 class CallsInBlocksOnly(FakeLLM):
-    """It does not list its calls in ``additional_kwargs``."""
+    """It does not list its tool calls in ``additional_kwargs``."""
 
     fails: ClassVar[set[str]] = {"test_calls_are_in_additional_kwargs"}
 
@@ -54,7 +54,7 @@ class CallsInBlocksOnly(FakeLLM):
 
 
 class CallsInKwargsOnly(FakeLLM):
-    """Its calls have ids that the blocks do not have."""
+    """Its tool calls have other ids than the blocks."""
 
     fails: ClassVar[set[str]] = {"test_calls_are_blocks"}
 
@@ -102,7 +102,7 @@ class ChoosesItself(FakeLLM):
 
 
 class RaisesOnEveryItem(FakeLLM):
-    """It cannot be asked for calls where there are none."""
+    """It raises when asked for calls that an item does not have."""
 
     fails: ClassVar[set[str]] = {
         "test_every_item_can_be_asked_for_calls",
@@ -116,7 +116,7 @@ class RaisesOnEveryItem(FakeLLM):
 
 
 class NeedsPlainTools(FakeLLM):
-    """It takes functions for tools, and no tools that agents have made asynchronous."""
+    """It accepts functions as tools, but not the async tools that agents make of them."""
 
     fails: ClassVar[set[str]] = {"test_accepts_async_tools"}
 
@@ -127,12 +127,11 @@ class NeedsPlainTools(FakeLLM):
 
 
 class NeverRequires(FakeLLM):
-    """It ignores ``tool_required``, and does not say that it calls functions."""
+    """It ignores ``tool_required``, and its metadata do not claim function calling."""
 
     fails: ClassVar[set[str]] = {
         "test_calls_required_tool",
         "test_is_a_function_calling_model",
-        "test_structured_predict",
         "test_structured_predict",
         "test_as_structured_llm",
         "test_predict_and_call",
@@ -147,11 +146,10 @@ class NeverRequires(FakeLLM):
         return super()._prepare_chat_with_tools(tools, *args, **kwargs)
 
 
-class LeavesObjectsToTheCore(FakeLLM):
-    """It has the structured methods of the core."""
+class InheritsStructured(FakeLLM):
+    """It inherits the structured methods of the core."""
 
     fails: ClassVar[set[str]] = {
-        "test_structured_predict",
         "test_structured_predict",
         "test_as_structured_llm",
         "test_system_prompt_is_sent",
@@ -161,8 +159,8 @@ class LeavesObjectsToTheCore(FakeLLM):
     _structured_astream_call = LLM._structured_astream_call
 
 
-class TellsNothingOfObjects(FakeLLM):
-    """Its ``structured_predict`` tells the dispatcher nothing."""
+class ReportsNoStructuredEvents(FakeLLM):
+    """Its ``structured_predict`` reports no events."""
 
     fails: ClassVar[set[str]] = {"test_events_of_structured_predict"}
 

@@ -1,4 +1,4 @@
-"""UrialLLM keeps the contract of LlamaIndex's LLMs, around a scripted model."""
+"""UrialLLM passes the conformance suite for LlamaIndex around a fake model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urial_core.testing import FakeModel
 
 
 class AnsweringModel(FakeModel):
-    """Answers each question with words of its own, and then runs on."""
+    """Answer each question with different words, and write on past the answer's end."""
 
     def _next_script(self, request: CompletionRequest) -> list[str | Exception]:
         super()._next_script(request)
@@ -22,7 +22,7 @@ class AnsweringModel(FakeModel):
 
 
 class TestUrialLLM(LLMConformanceTests):
-    """Around a model that is far away: it takes its time, and serves many at once."""
+    """Around a fake of a remote model: each piece takes time, and requests run at once."""
 
     @pytest.fixture
     def model(self) -> FakeModel:

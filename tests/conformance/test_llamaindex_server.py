@@ -1,4 +1,4 @@
-"""UrialLLM keeps the contract of LlamaIndex's LLMs, with its base model behind a real server."""
+"""UrialLLM passes the conformance suite for LlamaIndex on a real server's base model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from llamaindex_urial.conformance.streams import ClosingTests
 @pytest.mark.server
 @pytest.mark.matrix
 class TestUrialLLM(UrialLLMClaims, LLMConformanceTests):
-    """Greedy, in answers of one sentence; calls and objects get the room they need."""
+    """Greedy, in short answers; tool calls and structured output get more tokens."""
 
     @pytest.fixture
     def llm(self, server: RunningServer) -> LLM:
@@ -32,7 +32,7 @@ class TestUrialLLM(UrialLLMClaims, LLMConformanceTests):
     def failing_llm(self, server: RunningServer) -> Generator[LLM]:
         with FaultProxy(server.url) as proxy:
             llm = UrialLLM.from_endpoint(proxy.base_url, max_retries=0, timeout=120)
-            assert llm.metadata.context_window  # asks the server what there is to know
+            assert llm.metadata.context_window  # asks the server for it
             proxy.cut_after = 100
             yield llm
 
@@ -49,9 +49,9 @@ class TestUrialLLM(UrialLLMClaims, LLMConformanceTests):
 @pytest.mark.server
 @pytest.mark.matrix
 class TestClosing(ClosingTests):
-    """A stream that is closed stops a server that would write on for long."""
+    """Closing a stream stops a server that would generate for long."""
 
-    # Of answers as long as these; TestUrialLLM has them.
+    # The answers are too long for these; TestUrialLLM runs them.
     test_closing_early = None
     test_closing_early_is_no_error = None
     test_errors_reach_the_caller = None
