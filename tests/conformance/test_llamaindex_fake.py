@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from llama_index.core.llms import LLM
 
 from llamaindex_urial import UrialLLM
 from llamaindex_urial.conformance import LLMConformanceTests
-from urial_core.completion import CompletionRequest
+from urial_core.completion import CompletionRequest, ModelFeatures
 from urial_core.errors import GenerationError
+from urial_core.structured.constraints import JsonSchema
 from urial_core.testing import FakeModel
 
 
@@ -17,8 +21,21 @@ class AnsweringModel(FakeModel):
 
     def _next_script(self, request: CompletionRequest) -> list[str | Exception]:
         super()._next_script(request)
+        if isinstance(request.constraint, JsonSchema):
+            return [json.dumps(_instance(json.loads(request.constraint.text)))]
         query = request.prompt.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]
         return ["You ", "asked ", "about ", f"{query[-40:]}.", "\n````\n", "# Query:"]
+
+
+def _instance(schema: dict[str, Any]) -> Any:
+    """Return an instance of a schema as tools and pydantic classes have them."""
+    if "anyOf" in schema:
+        return _instance(schema["anyOf"][0])
+    if "const" in schema:
+        return schema["const"]
+    if schema["type"] == "object":
+        return {name: _instance(field) for name, field in schema["properties"].items()}
+    return {"integer": 7, "string": "Ada"}[schema["type"]]
 
 
 class TestUrialLLM(LLMConformanceTests):
@@ -26,7 +43,7 @@ class TestUrialLLM(LLMConformanceTests):
 
     @pytest.fixture
     def model(self) -> FakeModel:
-        return AnsweringModel(delay=0.02)
+        return AnsweringModel(delay=0.02, features=ModelFeatures(enforces_json=True))
 
     @pytest.fixture
     def llm(self, model: FakeModel) -> LLM:
@@ -37,6 +54,7 @@ class TestUrialLLM(LLMConformanceTests):
         return UrialLLM(llm=FakeModel(["Bees ", GenerationError("the model broke")]))
 
     returns_usage_metadata = True
+    has_tool_calling = True
     supports_concurrency = True
     cancels_on_close = True
     closes_without_error = True
