@@ -64,13 +64,8 @@ class TestHuggingFaceLLM(LLMConformanceTests):
         )
         return _hugging_face(broken, tokenizer)
 
-    @property
-    def time_limit(self) -> float:
-        return 20.0
-
-    @property
-    def honours_stop(self) -> bool:
-        return False  # it has `stopping_ids` instead
+    time_limit = 20.0
+    supports_stop = False  # it has `stopping_ids` instead
 
     def seen_by_model(self, llm: Any) -> str | None:
         return str(llm._tokenizer.seen)
@@ -94,9 +89,7 @@ class TestOpenAILike(LLMConformanceTests):
         with serving(_broken_completion) as server:
             yield _openai_like(server)
 
-    @property
-    def concurrent(self) -> bool:
-        return True
+    supports_concurrency = True
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -115,24 +108,16 @@ class TestUrialLLM(LLMConformanceTests):
         return UrialLLM(llm=_engine(), max_tokens=MAX_TOKENS)
 
     @pytest.fixture
-    def caller(self) -> LLM:
+    def tool_llm(self) -> LLM:
         return UrialLLM(llm=_engine(), max_tokens=ROOM_FOR_JSON)
 
     @pytest.fixture
-    def filler(self) -> LLM:
+    def structured_llm(self) -> LLM:
         return UrialLLM(llm=_engine(), max_tokens=ROOM_FOR_JSON)
 
-    @property
-    def returns_usage(self) -> bool:
-        return True
-
-    @property
-    def closes_quietly(self) -> bool:
-        return True
-
-    @property
-    def supports_tools(self) -> bool:
-        return True
+    returns_usage_metadata = True
+    closes_without_error = True
+    has_tool_calling = True
 
 
 @cache

@@ -1,18 +1,21 @@
-"""What an LLM claims to do, and how the tests reach it."""
+"""What an LLM claims to do, and how the tests call it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
-from collections.abc import Callable, Coroutine, Generator, Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from concurrent.futures import Future, wait
+from functools import wraps
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.llms import LLM
 
-from llamaindex_urial.conformance.endpoints import (
+from llamaindex_urial.conformance.calls import (
     Endpoint,
     Question,
     Response,
@@ -21,139 +24,139 @@ from llamaindex_urial.conformance.endpoints import (
     text_of,
 )
 
-__all__ = ["LLMClaims"]
+__all__ = ["LLMClaims", "contract"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _GRACE = 1.0  # seconds in which a call in an event loop can be cancelled
 
 
-class _StuckError(TimeoutError):
-    """A call that could not be ended."""
+def contract(
+    relied_on_by: str, endpoints: Sequence[Endpoint] = ()
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Mark a test whose docstring is a rule of LlamaIndex's contract.
+
+    Whatever error the test fails with gets the rule as a note.
+
+    Args:
+        relied_on_by: Where the rule comes from: the code in llama-index-core that relies on it.
+        endpoints: What the test's argument ``endpoint`` is parametrized with.
+    """
+
+    def decorate(test: Callable[P, None]) -> Callable[P, None]:
+        rule = " ".join(inspect.cleandoc(test.__doc__ or "").split())
+
+        @wraps(test)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+            __tracebackhide__ = True
+            try:
+                test(*args, **kwargs)
+            except (Exception, pytest.fail.Exception) as error:
+                error.add_note(f"Contract: {rule}\nRelied on by: {relied_on_by}")
+                raise
+
+        if not endpoints:
+            return checked
+        return pytest.mark.parametrize("endpoint", endpoints, ids=str)(checked)
+
+    return decorate
 
 
 class LLMClaims:
     """What the tests know of the LLM: override these in your class.
 
-    Only the fixture ``llm`` must be given. The properties are claims with defaults: what an LLM
-    does not claim is skipped, with the claim as the reason.
+    Only the fixture ``llm`` is required. Inputs and claims have defaults; override them with
+    attributes or properties. Tests of what an LLM does not claim are skipped, with the claim as the
+    reason. Claims that langchain-tests has too have the same names.
     """
 
     @pytest.fixture
     def llm(self) -> LLM:
-        """The LLM to test. It may be one for all tests (give the fixture a wider scope)."""
+        """Return the LLM to test. One LLM may serve all tests: widen the fixture's scope."""
         raise NotImplementedError("Override the fixture `llm` and return your LLM.")
 
     @pytest.fixture
     def failing_llm(self) -> LLM:
-        """An LLM of the same class whose source fails, at once or amid the answer."""
+        """Return an LLM of the same class whose model fails, at once or amid the answer."""
         pytest.skip("no fixture `failing_llm`")
 
-    # What is asked
+    # Inputs
 
-    @property
-    def prompt(self) -> str:
-        """A prompt that gets an answer of at least four words."""
-        return "Tell me in a few sentences what bees do all day."
+    prompt: str = "Tell me in a few sentences what bees do all day."
+    """A prompt that gets an answer of at least four words."""
+
+    time_limit: float = 60.0
+    """Seconds that one call may take."""
+
+    secrets: Sequence[str] = ()
+    """Texts, such as its API key, that no event and no dictionary may hold."""
 
     @property
     def messages(self) -> list[ChatMessage]:
-        """Messages that get an answer of at least four words."""
+        """Messages that get an answer of at least four words. Default: the prompt."""
         return [ChatMessage(role="user", content=self.prompt)]
 
-    @property
-    def time_limit(self) -> float:
-        """Seconds that one call may take. Default: 60."""
-        return 60.0
+    # Claims
 
-    # What is claimed
+    is_deterministic: bool = True
+    """The same question gets the same answer from all methods."""
 
-    @property
-    def deterministic(self) -> bool:
-        """The same question gets the same answer, by whichever method. Default: true."""
-        return True
+    supports_formatted: bool = True
+    """``complete(..., formatted=True)`` passes the prompt on unchanged."""
 
-    @property
-    def supports_formatted(self) -> bool:
-        """``complete(..., formatted=True)`` passes the prompt on as it is. Default: true."""
-        return True
+    supports_stop: bool = True
+    """``stop=[...]`` of a call ends the answer before such a text."""
 
-    @property
-    def honours_stop(self) -> bool:
-        """``stop=[...]`` of a call ends the answer before such a text. Default: true."""
-        return True
+    has_native_async: bool = True
+    """The async methods do not block the event loop."""
 
-    @property
-    def returns_usage(self) -> bool:
-        """``raw`` says how many tokens were read and written. Default: false."""
-        return False
+    returns_usage_metadata: bool = False
+    """``raw`` holds the number of tokens read and written."""
 
-    @property
-    def is_truly_async(self) -> bool:
-        """The event loop runs on while an answer is awaited. Default: true."""
-        return True
+    supports_concurrency: bool = False
+    """Several answers awaited together take less time than in turn."""
 
-    @property
-    def concurrent(self) -> bool:
-        """Several awaited answers take less time together than in turn. Default: false."""
-        return False
+    cancels_on_close: bool = False
+    """Closing a stream early stops generation; override ``generation_stopped`` too.
 
-    @property
-    def stops_on_close(self) -> bool:
-        """A stream that is closed early stops its source; see ``source_stopped``. Default: false.
+    llama-index-core's own decorators do not ensure this.
+    """
 
-        llama-index-core's own decorators do not see to this.
-        """
-        return False
+    closes_without_error: bool = False
+    """Closing a stream early is not reported as an error.
+
+    llama-index-core's own decorators report ``GeneratorExit`` as one.
+    """
+
+    supports_image_inputs: bool = False
+    """Images in messages reach the model; if not, an error or a warning must say so."""
+
+    has_tool_calling: bool = False
+    """It is a ``FunctionCallingLLM`` that calls tools."""
 
     @property
-    def closes_quietly(self) -> bool:
-        """A stream that is closed early is not reported as an error. Default: false.
-
-        llama-index-core's own decorators report ``GeneratorExit`` as one.
-        """
-        return False
+    def has_tool_choice(self) -> bool:
+        """``tool_choice="name"`` forces that tool. Default: as ``has_tool_calling``."""
+        return self.has_tool_calling
 
     @property
-    def accepts_images(self) -> bool:
-        """Images in messages reach the model. Default: false, then they must not be lost silently.
+    def has_structured_output(self) -> bool:
+        """It fills in pydantic classes. Default: as ``has_tool_calling``."""
+        return self.has_tool_calling
 
-        Either an error or a warning (of ``warnings`` or ``logging``) must say so.
-        """
-        return False
-
-    @property
-    def supports_tools(self) -> bool:
-        """It is a ``FunctionCallingLLM`` that calls tools. Default: false."""
-        return False
-
-    @property
-    def supports_tool_choice(self) -> bool:
-        """``tool_choice="name"`` forces that tool. Default: as ``supports_tools``."""
-        return self.supports_tools
-
-    @property
-    def supports_structured_output(self) -> bool:
-        """It fills in pydantic classes. Default: as ``supports_tools``."""
-        return self.supports_tools
-
-    @property
-    def secrets(self) -> Sequence[str]:
-        """Texts, such as the API key it was made with, that no event and no dump may hold."""
-        return ()
-
-    # How it is looked into
+    # Inspection
 
     def seen_by_model(self, llm: LLM) -> str | None:
-        """The text that the model itself was given last; ``None`` (default): it cannot be known."""
+        """Return the text that the model itself got last; ``None`` (default) if unknown."""
         del llm
         return None
 
-    def source_stopped(self, llm: LLM) -> bool:
-        """Whether the source of the stream that was closed last has stopped."""
-        raise NotImplementedError("Claiming `stops_on_close` needs `source_stopped(llm)`.")
+    def generation_stopped(self, llm: LLM) -> bool:
+        """Return whether generation for the stream that was closed last has stopped."""
+        raise NotImplementedError("Claiming `cancels_on_close` needs `generation_stopped(llm)`.")
 
-    # How the tests reach it
+    # Calls
 
     _runner: ClassVar[asyncio.Runner]
 
@@ -161,68 +164,93 @@ class LLMClaims:
     @classmethod
     def _event_loop_of_the_class(cls) -> Generator[None]:
         # One loop for a class: clients that are kept open belong to the loop that opened them.
-        cls._renew_event_loop()
+        cls._runner = asyncio.Runner()
         yield
         cls._runner.close()
-
-    @classmethod
-    def _renew_event_loop(cls) -> None:
-        # One that is stuck cannot be closed.
-        cls._runner = asyncio.Runner()
 
     def needs(self, claim: str) -> None:
         """Skip the test if this is not claimed."""
         if not getattr(self, claim):
             pytest.skip(f"not claimed: {claim}")
 
+    def needs_seen_by_model(self, llm: LLM) -> str:
+        """Return the text that the model got last, or skip the test if it is unknown."""
+        seen = self.seen_by_model(llm)
+        if seen is None:
+            pytest.skip("`seen_by_model` is not overridden")
+        return seen
+
+    def check_no_secret(self, values: Iterable[Any]) -> None:
+        """Fail if any of the values holds a secret."""
+        texts = [repr(value) for value in values]
+        for secret in self.secrets:
+            assert not any(secret in text for text in texts), "a secret"  # do not show which
+
     def question(self, endpoint: Endpoint) -> Question:
-        """Get what to ask by this method."""
+        """Return what to ask by this method."""
         return self.messages if endpoint.is_chat else self.prompt
 
     def run_async(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run in the event loop, within the time limit."""
-
-        async def limited() -> T:
-            return await asyncio.wait_for(coroutine, self.time_limit)
-
-        try:
-            return self.run(lambda: self._runner.run(limited()), _GRACE)
-        except _StuckError:
-            self._renew_event_loop()
-            raise
+        """Run in the event loop of the class, within the time limit."""
+        limited = asyncio.wait_for(coroutine, self.time_limit)
+        return self.run(lambda: self._runner.run(limited), _GRACE)
 
     def run(self, function: Callable[[], T], grace: float = 0.0) -> T:
         """Run in a thread, within the time limit and the seconds of grace."""
-        results = list[T]()
-        errors = list[BaseException]()
+        future = Future[T]()
 
         def work() -> None:
             try:
-                results.append(function())
-            except BaseException as error:
-                errors.append(error)
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - raised in the caller
+                future.set_exception(error)
 
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(work,), daemon=True)
-        thread.start()
-        thread.join(self.time_limit + grace)
-        if errors:
-            raise errors[0]
-        if not results:
-            raise _StuckError(f"The call took longer than {self.time_limit:g} s.")
-        return results[0]
+        threading.Thread(target=context.run, args=(work,), daemon=True).start()
+        if not wait([future], self.time_limit + grace).done:
+            type(self)._runner = asyncio.Runner()  # noqa: SLF001 - a stuck loop cannot be closed
+            raise TimeoutError(f"The call took longer than {self.time_limit:g} s.")
+        return future.result()
+
+    def call(self, llm: LLM, method: str | Endpoint, *args: Any, **kwargs: Any) -> list[Any]:
+        """Call a method, sync or async, and return its items, within the time limit.
+
+        Args:
+            llm: The LLM.
+            method: The method, or its name. A whole response is a list of one.
+            args: The method's positional arguments.
+            kwargs: Its keyword arguments.
+        """
+        endpoint = Endpoint(method) if isinstance(method, str) else method
+        if endpoint.is_async:
+            return self.run_async(acollect(llm, endpoint, *args, **kwargs))
+        return self.run(lambda: collect(llm, endpoint, *args, **kwargs))
 
     def ask(
         self, llm: LLM, endpoint: Endpoint, question: Question | None = None, **kwargs: Any
     ) -> list[Response]:
-        """Get all items of an answer, within the time limit."""
+        """Return all items of the answer to a question (default: ``prompt`` or ``messages``)."""
         asked = self.question(endpoint) if question is None else question
-        if endpoint.is_async:
-            return self.run_async(acollect(llm, endpoint, asked, **kwargs))
-        return self.run(lambda: collect(llm, endpoint, asked, **kwargs))
+        return self.call(llm, endpoint, asked, **kwargs)
 
-    def text(
-        self, llm: LLM, endpoint: Endpoint, question: Question | None = None, **kwargs: Any
-    ) -> str:
-        """Get the text of an answer, within the time limit."""
-        return text_of(self.ask(llm, endpoint, question, **kwargs)[-1])
+    def text(self, llm: LLM, *args: Any, **kwargs: Any) -> str:
+        """Return the text of the answer that ``ask`` gets with these arguments."""
+        return text_of(self.ask(llm, *args, **kwargs)[-1])
+
+    def close_early(self, llm: LLM, endpoint: Endpoint) -> Any:
+        """Open a stream, read one item, close the stream, and return it."""
+        question = self.question(endpoint)
+
+        async def close_awaited() -> Any:
+            stream = await endpoint.call(llm, question)
+            await anext(stream)
+            await stream.aclose()
+            return stream
+
+        def close() -> Any:
+            stream = endpoint.call(llm, question)
+            next(stream)
+            stream.close()
+            return stream
+
+        return self.run_async(close_awaited()) if endpoint.is_async else self.run(close)

@@ -1,43 +1,45 @@
-"""What callback handlers and the instrumentation dispatcher are told."""
+"""Events for callback handlers and the instrumentation dispatcher."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import pytest
-from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import EventPayload
 from llama_index.core.llms import LLM
 
-from llamaindex_urial.conformance.claims import LLMClaims
-from llamaindex_urial.conformance.contract import contract
-from llamaindex_urial.conformance.endpoints import CELLS, STREAMS, Endpoint, text_of
-from llamaindex_urial.conformance.recording import Recorded, recording
+from llamaindex_urial.conformance.calls import (
+    ENDPOINTS,
+    STREAMS,
+    Endpoint,
+    Recorded,
+    Response,
+    recording,
+    text_of,
+)
+from llamaindex_urial.conformance.claims import LLMClaims, contract
 
 __all__ = ["EventTests"]
 
-_SECRET_NAMES = {"api_key", "apikey", "authorization", "token", "password", "secret"}
+_TRACERS = "tracers on the dispatcher (instrumentation/events/llm.py)"
 
 
 class EventTests(LLMClaims):
-    """One call, one pair of events, true and complete."""
+    """Test that one call reports one pair of events, correct and complete."""
 
-    @pytest.mark.parametrize("endpoint", CELLS, ids=str)
-    @contract("TokenCountingHandler and every tracer: a second pair counts a call twice")
+    @contract(
+        "TokenCountingHandler and every tracer: a second pair counts a call twice",
+        ENDPOINTS,
+    )
     def test_one_pair_for_callback_handlers(self, llm: LLM, endpoint: Endpoint) -> None:
-        """A call tells ``callback_manager`` of one start and one end of an LLM event."""
-        with recording(llm) as recorded:
-            self.ask(llm, endpoint)
+        """A call reports one start and one end of an LLM event to ``callback_manager``."""
+        recorded, _ = self._recorded(llm, endpoint)
 
         assert (len(recorded.starts), len(recorded.ends)) == (1, 1)
 
-    @pytest.mark.parametrize("endpoint", CELLS, ids=str)
-    @contract("callback handlers (llms/callbacks.py)")
+    @contract("callback handlers (llms/callbacks.py)", ENDPOINTS)
     def test_payloads_for_callback_handlers(self, llm: LLM, endpoint: Endpoint) -> None:
-        """The start carries the question and the LLM's description, the end the last response."""
-        with recording(llm) as recorded:
-            last = self.ask(llm, endpoint)[-1]
+        """The start holds the question and the LLM's dictionary, the end the last response."""
+        recorded, items = self._recorded(llm, endpoint)
 
         start, end = recorded.starts[0], recorded.ends[-1]
         asked = EventPayload.MESSAGES if endpoint.is_chat else EventPayload.PROMPT
@@ -45,81 +47,61 @@ class EventTests(LLMClaims):
         assert start[asked] == self.question(endpoint)
         assert isinstance(start[EventPayload.SERIALIZED], dict)
         assert EventPayload.EXCEPTION not in end
-        assert text_of(end[answered]) == text_of(last)
+        assert text_of(end[answered]) == text_of(items[-1])
 
-    @pytest.mark.parametrize("endpoint", CELLS, ids=str)
-    @contract("tracers on the dispatcher (instrumentation/events/llm.py)")
+    @contract(_TRACERS, ENDPOINTS)
     def test_dispatcher_events_in_order(self, llm: LLM, endpoint: Endpoint) -> None:
         """The dispatcher gets a start, an event for each item of a stream, and an end."""
-        with recording(llm) as recorded:
-            items = self.ask(llm, endpoint)
+        recorded, items = self._recorded(llm, endpoint)
 
         events = _events(recorded, endpoint)
         inside = ["InProgress"] * len(items) if endpoint.is_stream else []
-        assert [_kind(event) for event in events] == ["Start", *inside, "End"]
+        assert [kind for kind, _ in events] == ["Start", *inside, "End"]
         assert not recorded.named("ExceptionEvent")
-        assert len({event.span_id for event in events}) == 1, "events of several spans"
+        assert len({event.span_id for _, event in events}) == 1, "events of several spans"
 
-    @pytest.mark.parametrize("endpoint", CELLS, ids=str)
-    @contract("tracers on the dispatcher (instrumentation/events/llm.py)")
+    @contract(_TRACERS, ENDPOINTS)
     def test_dispatcher_events_carry_the_call(self, llm: LLM, endpoint: Endpoint) -> None:
-        """Each event carries the question; the end's response is the last item."""
-        with recording(llm) as recorded:
-            last = self.ask(llm, endpoint)[-1]
+        """Each event holds the question; the end's response is the last item."""
+        recorded, items = self._recorded(llm, endpoint)
 
         events = _events(recorded, endpoint)
-        for event in events:
+        for _, event in events:
             asked = event.messages if endpoint.is_chat else event.prompt
-            assert _plain(asked) == _plain(self.question(endpoint))
-        assert text_of(events[-1].response) == text_of(last)
+            assert asked == self.question(endpoint)
+        assert text_of(events[-1][1].response) == text_of(items[-1])
 
-    @pytest.mark.parametrize("endpoint", STREAMS, ids=str)
-    @contract("tracers that keep events (llms/callbacks.py, LLMChatInProgressEvent)")
+    @contract("tracers that keep events (llms/callbacks.py, LLMChatInProgressEvent)", STREAMS)
     def test_items_do_not_change_later(self, llm: LLM, endpoint: Endpoint) -> None:
-        """Items kept by a handler stay as they were: each is an object of its own."""
-        with recording(llm) as recorded:
-            self.ask(llm, endpoint)
+        """Each item of a stream is an object of its own, which does not change afterwards."""
+        recorded, _ = self._recorded(llm, endpoint)
 
         events = _events(recorded, endpoint)
-        texts = [text_of(event.response) for event in events if _kind(event) == "InProgress"]
+        texts = [text_of(event.response) for kind, event in events if kind == "InProgress"]
         assert texts == sorted(texts, key=len)
         assert len(texts) < 2 or len(texts[0]) < len(texts[-1])
 
-    @pytest.mark.parametrize("endpoint", CELLS, ids=str)
-    @contract("BaseLLM.to_payload: 'must never contain credentials' (base/llms/base.py)")
-    def test_nothing_secret(self, llm: LLM, endpoint: Endpoint) -> None:
+    @contract(
+        "BaseLLM.to_payload: 'must never contain credentials' (base/llms/base.py)",
+        ENDPOINTS,
+    )
+    def test_events_hold_no_secret(self, llm: LLM, endpoint: Endpoint) -> None:
         """No event and no payload holds a secret."""
+        recorded, _ = self._recorded(llm, endpoint)
+
+        self.check_no_secret([*recorded.events, *recorded.starts, *recorded.ends])
+
+    def _recorded(self, llm: LLM, endpoint: Endpoint) -> tuple[Recorded, list[Response]]:
         with recording(llm) as recorded:
-            self.ask(llm, endpoint)
-
-        told = [repr(event) for event in recorded.events]
-        told += [repr(payload) for payload in (*recorded.starts, *recorded.ends)]
-        for secret in self.secrets:
-            assert not [text for text in told if secret in text], "a secret in an event"
-
-    @contract("BaseLLM.to_payload (base/llms/base.py)")
-    def test_payload_describes_the_llm(self, llm: LLM) -> None:
-        """``to_payload()`` is JSON, names class and model, and has no field for a secret."""
-        payload = llm.to_payload()
-
-        assert json.loads(json.dumps(payload, default=str))
-        assert payload["class_name"] == llm.class_name()
-        assert payload.get("model_name", payload.get("model"))
-        held = {name for name, value in payload.items() if value}
-        assert not held & _SECRET_NAMES
+            items = self.ask(llm, endpoint)
+        return recorded, items
 
 
-def _events(recorded: Recorded, endpoint: Endpoint) -> list[Any]:
-    about = "Chat" if endpoint.is_chat else "Completion"
-    return recorded.named(*(f"LLM{about}{kind}Event" for kind in ("Start", "InProgress", "End")))
-
-
-def _kind(event: Any) -> str:
-    name = type(event).__name__
-    return next(kind for kind in ("Start", "InProgress", "End") if f"{kind}Event" in name)
-
-
-def _plain(question: Any) -> Any:
-    if isinstance(question, str):
-        return question
-    return [ChatMessage.model_dump(message) for message in question]
+def _events(recorded: Recorded, endpoint: Endpoint) -> list[tuple[str, Any]]:
+    """Return the events of chats or of completions, each with its kind, such as "Start"."""
+    about = "LLMChat" if endpoint.is_chat else "LLMCompletion"
+    return [
+        (event.class_name().removeprefix(about).removesuffix("Event"), event)
+        for event in recorded.events
+        if event.class_name().startswith(about)
+    ]

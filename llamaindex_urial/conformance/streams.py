@@ -1,75 +1,94 @@
-"""Answers in parts."""
+"""Streams: their items, closing them early, and errors."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import time
 
 import pytest
+from llama_index.core.callbacks import EventPayload
 from llama_index.core.llms import LLM
 
-from llamaindex_urial.conformance.claims import LLMClaims
-from llamaindex_urial.conformance.contract import contract
-from llamaindex_urial.conformance.endpoints import STREAMS, Endpoint, text_of
+from llamaindex_urial.conformance.calls import METHODS, STREAMS, Endpoint, recording, text_of
+from llamaindex_urial.conformance.claims import LLMClaims, contract
 
-__all__ = ["StreamTests"]
+__all__ = ["ClosingTests", "StreamTests"]
+
+_PATIENCE = 2.0
 
 
 class StreamTests(LLMClaims):
-    """What readers of a stream rely on."""
+    """Test what readers of a stream rely on."""
 
-    @pytest.mark.parametrize("endpoint", STREAMS, ids=str)
-    @contract("agents: 'Got empty streaming response' (agent/workflow/base_agent.py)")
-    def test_has_an_item(self, llm: LLM, endpoint: Endpoint) -> None:
-        """A stream has at least one item."""
-        assert self.ask(llm, endpoint)
-
-    @pytest.mark.parametrize("endpoint", STREAMS, ids=str)
-    @contract("LLM.stream and CodeActAgent read deltas; FunctionAgent and ReActAgent the last text")
+    @contract(
+        "LLM.stream and CodeActAgent read deltas; FunctionAgent and ReActAgent the last text",
+        STREAMS,
+    )
     def test_deltas_make_up_the_text(self, llm: LLM, endpoint: Endpoint) -> None:
-        """Each item's text is all deltas so far, joined; the last one's is the whole answer."""
+        """Each item's text is all deltas so far, joined; the last item's is the whole answer."""
         so_far = ""
         for number, item in enumerate(self.ask(llm, endpoint)):
             so_far += item.delta or ""
             assert text_of(item) == so_far, f"item {number}"
         assert so_far.strip(), "the deltas are blank"
 
-    @pytest.mark.parametrize("endpoint", STREAMS, ids=str)
-    @contract("StreamingResponse, as against Response (base/response/schema.py)")
-    def test_same_text_as_at_once(self, llm: LLM, endpoint: Endpoint) -> None:
-        """A stream's last text is the text that the whole answer has."""
-        self.needs("deterministic")
-        assert self.text(llm, endpoint) == self.text(llm, endpoint.whole)
-
-    @pytest.mark.parametrize("endpoint", [e for e in STREAMS if e.is_async], ids=str)
     @contract(
-        "llm_chat_callback: an async def that yields is taken as not async (llms/callbacks.py)"
+        "llm_chat_callback adds events to generators only, and takes an async def that yields as "
+        "sync (llms/callbacks.py)",
+        STREAMS,
     )
-    def test_awaiting_gives_an_async_generator(self, llm: LLM, endpoint: Endpoint) -> None:
-        """``await llm.astream_...(...)`` gives an async generator."""
-        method = getattr(llm, endpoint.method)
-        answer = method(self.question(endpoint), **endpoint.arguments)
-        assert inspect.isawaitable(answer), f"{type(answer).__name__} cannot be awaited"
+    def test_stream_is_a_generator(self, llm: LLM, endpoint: Endpoint) -> None:
+        """``stream_...`` returns a generator, and ``await astream_...`` an async generator."""
+        stream = self.close_early(llm, endpoint)
 
-        async def first() -> object:
-            stream = await answer
-            assert inspect.isasyncgen(stream), type(stream).__name__
-            async for item in stream:
-                await stream.aclose()
-                return item
-            return None
+        is_generator = inspect.isasyncgen if endpoint.is_async else inspect.isgenerator
+        assert is_generator(stream), type(stream).__name__
 
-        assert self.run_async(first()) is not None
 
-    @pytest.mark.parametrize("endpoint", [e for e in STREAMS if not e.is_async], ids=str)
-    @contract("llm_chat_callback: events are added to a Generator only (llms/callbacks.py)")
-    def test_calling_gives_a_generator(self, llm: LLM, endpoint: Endpoint) -> None:
-        """``llm.stream_...(...)`` gives a generator, which can be closed."""
+class ClosingTests(LLMClaims):
+    """Test streams that are closed before their end, and models that fail."""
 
-        def first() -> object:
-            stream = getattr(llm, endpoint.method)(self.question(endpoint), **endpoint.arguments)
-            assert inspect.isgenerator(stream), type(stream).__name__
-            item = next(stream)
-            stream.close()
-            return item
+    @contract(
+        "callers that stop reading; callback handlers wait for the end (llms/callbacks.py)", STREAMS
+    )
+    def test_closing_early(self, llm: LLM, endpoint: Endpoint) -> None:
+        """Closing a stream raises nothing, ends all LLM events, and leaves the LLM usable."""
+        with recording(llm) as recorded:
+            self.close_early(llm, endpoint)
 
-        assert self.run(first) is not None
+        assert len(recorded.ends) == len(recorded.starts)
+        assert self.ask(llm, endpoint)
+
+    @contract("tracers, which show an ExceptionEvent as a failed call (llms/callbacks.py)", STREAMS)
+    def test_closing_early_is_no_error(self, llm: LLM, endpoint: Endpoint) -> None:
+        """Closing a stream early is not reported as an exception."""
+        self.needs("closes_without_error")
+
+        with recording(llm) as recorded:
+            self.close_early(llm, endpoint)
+
+        assert not recorded.named("ExceptionEvent")
+        assert not [end for end in recorded.ends if EventPayload.EXCEPTION in end]
+
+    @contract("users who stop an answer (run-llama/llama_index#13503)", STREAMS)
+    def test_closing_early_stops_generation(self, llm: LLM, endpoint: Endpoint) -> None:
+        """Closing a stream stops generation within two seconds."""
+        self.needs("cancels_on_close")
+
+        self.close_early(llm, endpoint)
+
+        until = time.monotonic() + _PATIENCE
+        while not (stopped := self.generation_stopped(llm)) and time.monotonic() < until:
+            self.run_async(asyncio.sleep(0.02))
+        assert stopped
+
+    @contract("callers: a stream that just ends looks like a whole answer", METHODS)
+    def test_errors_reach_the_caller(self, failing_llm: LLM, endpoint: Endpoint) -> None:
+        """An error of the model is raised in the caller, soon, and ends the LLM event once."""
+        with recording(failing_llm) as recorded, pytest.raises(Exception) as raised:  # noqa: PT011
+            self.ask(failing_llm, endpoint)
+
+        assert not isinstance(raised.value, TimeoutError), "the caller was left waiting"
+        assert len(recorded.starts) == len(recorded.ends)
+        assert [end for end in recorded.ends if EventPayload.EXCEPTION in end]

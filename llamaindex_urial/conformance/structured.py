@@ -1,25 +1,77 @@
-"""Filling in pydantic classes."""
+"""Templates in, text or pydantic objects out: ``predict`` and ``structured_predict``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.bridge.pydantic import BaseModel, Field
+from llama_index.core.callbacks import EventPayload
 from llama_index.core.llms import LLM
-from llama_index.core.prompts import PromptTemplate
+from llama_index.core.prompts import BasePromptTemplate, ChatPromptTemplate, PromptTemplate
 
-from llamaindex_urial.conformance.claims import LLMClaims
-from llamaindex_urial.conformance.contract import contract
-from llamaindex_urial.conformance.recording import recording
+from llamaindex_urial.conformance.calls import CHATS, Endpoint, recording
+from llamaindex_urial.conformance.claims import LLMClaims, contract
 
-__all__ = ["Person", "StructuredTests"]
+__all__ = ["Person", "PredictionTests", "StructuredTests"]
 
-T = TypeVar("T")
+_SYSTEM_PROMPT = "Answer in the manner of a pirate."
+_METHODS = ["predict", "stream", "apredict", "astream"]
+_TEMPLATES = {
+    "template": PromptTemplate("{question}"),
+    "chat template": ChatPromptTemplate(
+        message_templates=[
+            ChatMessage(role="system", content="You are kind."),
+            ChatMessage(role="user", content="{question}"),
+        ]
+    ),
+}
 
-_PROMPT = PromptTemplate("{text}")
+
+class PredictionTests(LLMClaims):
+    """Test ``predict``, ``stream`` and their async versions, which engines call."""
+
+    @pytest.mark.parametrize("template", _TEMPLATES)
+    @pytest.mark.parametrize("method", _METHODS)
+    @contract("response synthesizers (response_synthesizers/)")
+    def test_predicts(self, llm: LLM, method: str, template: str) -> None:
+        """Each method returns text."""
+        assert self._predicted(llm, method, _TEMPLATES[template]).strip()
+
+    @pytest.mark.parametrize("template", _TEMPLATES)
+    @pytest.mark.parametrize("method", _METHODS[1:])
+    @contract("response synthesizers, streaming or not (response_synthesizers/)")
+    def test_predicts_the_same(self, llm: LLM, method: str, template: str) -> None:
+        """All methods return the same text."""
+        self.needs("is_deterministic")
+        prompt = _TEMPLATES[template]
+        assert self._predicted(llm, method, prompt) == self._predicted(llm, "predict", prompt)
+
+    @pytest.mark.parametrize("template", _TEMPLATES)
+    @pytest.mark.parametrize("method", _METHODS)
+    @contract("LLM._extend_messages and _extend_prompt add it already (llms/llm.py)")
+    def test_system_prompt_is_applied_once(
+        self, llm: LLM, method: str, template: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """``system_prompt`` is in the question exactly once, and reaches the model once."""
+        monkeypatch.setattr(llm, "system_prompt", _SYSTEM_PROMPT)
+
+        with recording(llm) as recorded:
+            self._predicted(llm, method, _TEMPLATES[template])
+
+        start = recorded.starts[0]
+        asked = start.get(EventPayload.PROMPT) or start[EventPayload.MESSAGES]
+        assert repr(asked).count(_SYSTEM_PROMPT) == 1, "in the question"
+        seen = self.seen_by_model(llm)
+        assert seen is None or seen.count(_SYSTEM_PROMPT) == 1, "in what the model sees"
+
+    def _predicted(self, llm: LLM, method: str, template: BasePromptTemplate) -> str:
+        return "".join(self.call(llm, method, template, question=self.prompt))
+
+
+_STRUCTURED_METHODS = [f"{prefix}structured_predict" for prefix in ("", "a", "stream_", "astream_")]
 
 
 class Person(BaseModel):
@@ -30,107 +82,58 @@ class Person(BaseModel):
 
 
 class StructuredTests(LLMClaims):
-    """Nothing here is run unless ``supports_structured_output`` is claimed."""
+    """Test structured output, if ``has_structured_output`` is claimed."""
+
+    person_text: str = "Ada Lovelace is 36 years old. Who is she?"
+    """What ``Person`` is filled in from."""
 
     @pytest.fixture
-    def filler(self, llm: LLM) -> LLM:
-        """The LLM, if it claims to fill in classes."""
-        self.needs("supports_structured_output")
+    def structured_llm(self, llm: LLM) -> LLM:
+        """Return the LLM that fills in classes: ``llm``, if it claims to."""
+        self.needs("has_structured_output")
         return llm
 
-    @property
-    def person_text(self) -> str:
-        """What ``Person`` is filled in from."""
-        return "Ada Lovelace is 36 years old. Who is she?"
-
-    @contract("structured selectors, rerankers and extractors (llms/llm.py, structured_predict)")
-    def test_structured_predict(self, filler: LLM) -> None:
-        """``structured_predict`` gives an object of the class."""
-        person = self.run(lambda: filler.structured_predict(Person, _PROMPT, text=self.person_text))
-        assert isinstance(person, Person)
-
-    @contract("structured selectors, rerankers and extractors (llms/llm.py)")
-    def test_astructured_predict(self, filler: LLM) -> None:
-        """``astructured_predict`` gives an object of the class."""
-        person = self.run_async(filler.astructured_predict(Person, _PROMPT, text=self.person_text))
-        assert isinstance(person, Person)
-
-    @contract("StructuredLLM.stream_chat (llms/structured_llm.py)")
-    def test_stream_structured_predict(self, filler: LLM) -> None:
-        """``stream_structured_predict`` gives objects, the last of the class and whole."""
-        parts = self.run(
-            lambda: list(filler.stream_structured_predict(Person, _PROMPT, text=self.person_text))
-        )
-        _check_parts(parts)
-
-    @contract("StructuredLLM.astream_chat (llms/structured_llm.py)")
-    def test_astream_structured_predict(self, filler: LLM) -> None:
-        """``astream_structured_predict`` is awaited and gives the same, in an async generator."""
-
-        async def collected() -> list[Any]:
-            stream = await filler.astream_structured_predict(Person, _PROMPT, text=self.person_text)
-            return [part async for part in stream]
-
-        _check_parts(self.run_async(collected()))
+    @pytest.mark.parametrize("method", _STRUCTURED_METHODS)
+    @contract("structured selectors, rerankers and extractors (llms/llm.py); StructuredLLM")
+    def test_structured_predict(self, structured_llm: LLM, method: str) -> None:
+        """Each method returns an object of the class; a stream's last item is the whole object."""
+        _check_parts(self._filled_in(structured_llm, method))
 
     @contract("tracers (instrumentation/events/llm.py, LLMStructuredPredict...)")
-    def test_events_of_structured_predict(self, filler: LLM) -> None:
-        """``structured_predict`` tells the dispatcher of its start and its end, once each."""
-        with recording(filler) as recorded:
-            self.run(lambda: filler.structured_predict(Person, _PROMPT, text=self.person_text))
+    def test_events_of_structured_predict(self, structured_llm: LLM) -> None:
+        """``structured_predict`` reports its start and its end to the dispatcher, once each."""
+        with recording(structured_llm) as recorded:
+            self._filled_in(structured_llm, "structured_predict")
 
         assert len(recorded.named("LLMStructuredPredictStartEvent")) == 1
         ends = recorded.named("LLMStructuredPredictEndEvent")
         assert [type(end.output) for end in ends] == [Person]
 
     @contract("whoever sets it: FunctionCallingProgram.acall forgets it (function_program.py)")
-    def test_system_prompt_counts(self, filler: LLM) -> None:
-        """``system_prompt`` is part of what is asked, awaited or not."""
-        system_prompt = "Names are written in capitals."
-        before, filler.system_prompt = filler.system_prompt, system_prompt
-        try:
-            for awaited in (False, True):
-                with recording(filler) as recorded:
-                    if awaited:
-                        self.run_async(
-                            filler.astructured_predict(Person, _PROMPT, text=self.person_text)
-                        )
-                    else:
-                        self.run(
-                            lambda: filler.structured_predict(
-                                Person, _PROMPT, text=self.person_text
-                            )
-                        )
-                assert system_prompt in repr(recorded.starts), f"awaited={awaited}"
-        finally:
-            filler.system_prompt = before
+    def test_system_prompt_is_sent(
+        self, structured_llm: LLM, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """``system_prompt`` is part of the question, awaited or not."""
+        monkeypatch.setattr(structured_llm, "system_prompt", _SYSTEM_PROMPT)
 
-    @contract("agents with output_cls (agent/utils.py); StructuredLLM (llms/structured_llm.py)")
-    def test_as_structured_llm(self, filler: LLM) -> None:
-        """``as_structured_llm`` gives an LLM whose responses hold the object in ``raw``."""
-        structured = filler.as_structured_llm(Person)
-        messages = [ChatMessage(role="user", content=self.person_text)]
+        for method in ("structured_predict", "astructured_predict"):
+            with recording(structured_llm) as recorded:
+                self._filled_in(structured_llm, method)
+            assert _SYSTEM_PROMPT in repr(recorded.starts), method
 
-        responses = [
-            self.run(lambda: structured.chat(messages)),
-            self.run_async(structured.achat(messages)),
-            self.run(lambda: structured.complete(self.person_text)),
-        ]
+    @contract(
+        "agents with output_cls (agent/utils.py); StructuredLLM (llms/structured_llm.py)",
+        [*CHATS, Endpoint("complete")],
+    )
+    def test_as_structured_llm(self, structured_llm: LLM, endpoint: Endpoint) -> None:
+        """``as_structured_llm`` returns an LLM whose last item holds the object in ``raw``."""
+        text = self.person_text
+        question = [ChatMessage(role="user", content=text)] if endpoint.is_chat else text
+        items = self.ask(structured_llm.as_structured_llm(Person), endpoint, question)
+        _check_parts([item.raw for item in items])
 
-        for response in responses:
-            assert isinstance(response.raw, Person)
-
-    @contract("StructuredLLM.stream_chat (llms/structured_llm.py)")
-    def test_as_structured_llm_streams(self, filler: LLM) -> None:
-        """Its streams end with the whole object."""
-        structured = filler.as_structured_llm(Person)
-        messages = [ChatMessage(role="user", content=self.person_text)]
-
-        async def collected() -> list[Any]:
-            return [item.raw async for item in await structured.astream_chat(messages)]
-
-        _check_parts(self.run(lambda: [item.raw for item in structured.stream_chat(messages)]))
-        _check_parts(self.run_async(collected()))
+    def _filled_in(self, llm: LLM, method: str) -> list[Any]:
+        return self.call(llm, method, Person, PromptTemplate("{text}"), text=self.person_text)
 
 
 def _check_parts(parts: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Calling tools."""
+"""Tool calling."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent
-from llama_index.core.base.llms.types import (
-    ChatMessage,
-    ChatResponse,
-    MessageRole,
-    ToolCallBlock,
-)
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 from llama_index.core.llms import LLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools import BaseTool, FunctionTool, adapt_to_async_tool
 from llama_index.core.tools.calling import call_tool_with_selection
 
-from llamaindex_urial.conformance.claims import LLMClaims
-from llamaindex_urial.conformance.contract import contract
-from llamaindex_urial.conformance.endpoints import CHATS, Endpoint
+from llamaindex_urial.conformance.calls import CHATS, Endpoint
+from llamaindex_urial.conformance.claims import LLMClaims, contract
 
 __all__ = ["ToolTests"]
 
@@ -36,9 +31,12 @@ def _weather(city: str) -> str:
 
 
 class ToolTests(LLMClaims):
-    """Nothing here is run unless ``supports_tools`` is claimed."""
+    """Test tool calling, if ``has_tool_calling`` is claimed."""
 
-    @pytest.fixture
+    tool_question: str = "What is 12 plus 30? Use a tool."
+    """A question for ``add``."""
+
+    @property
     def tools(self) -> list[BaseTool]:
         """Two tools, ``add`` and ``weather``."""
         return [
@@ -47,203 +45,149 @@ class ToolTests(LLMClaims):
         ]
 
     @pytest.fixture
-    def caller(self, llm: LLM) -> FunctionCallingLLM:
-        """The LLM, if it claims to call tools."""
-        self.needs("supports_tools")
+    def tool_llm(self, llm: LLM) -> FunctionCallingLLM:
+        """Return the LLM that calls tools: ``llm``, if it claims to."""
+        self.needs("has_tool_calling")
         assert isinstance(llm, FunctionCallingLLM)
         return llm
 
-    @property
-    def tool_question(self) -> str:
-        """A question for ``add``."""
-        return "What is 12 plus 30? Use a tool."
-
     @contract("FunctionAgent.take_step (agent/workflow/function_agent.py)")
-    def test_is_a_function_calling_model(self, caller: FunctionCallingLLM) -> None:
+    def test_is_a_function_calling_model(self, tool_llm: FunctionCallingLLM) -> None:
         """The metadata say that the LLM calls functions."""
-        assert caller.metadata.is_function_calling_model
+        assert tool_llm.metadata.is_function_calling_model
 
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("FunctionCallingProgram: tool_required=True (program/function_program.py)")
-    def test_required_tool_is_called(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
-    ) -> None:
-        """With ``tool_required`` the last item calls tools that exist, with arguments that fit."""
-        last = self._with_tools(caller, endpoint, tools, tool_required=True)[-1]
+    @contract("FunctionCallingProgram: tool_required=True (program/function_program.py)", CHATS)
+    def test_calls_required_tool(self, tool_llm: FunctionCallingLLM, endpoint: Endpoint) -> None:
+        """With ``tool_required`` the last item calls tools that exist, with valid arguments."""
+        _, calls = self._called(tool_llm, endpoint)
 
-        calls = caller.get_tool_calls_from_response(last)
         assert calls, "no call"
-        known = {tool.metadata.get_name(): tool for tool in tools}
+        known = {tool.metadata.get_name(): tool for tool in self.tools}
         for call in calls:
             schema = known[call.tool_name].metadata.fn_schema
             assert schema is not None
             schema.model_validate(call.tool_kwargs)
-            assert not call_tool_with_selection(call, tools).is_error
+            assert not call_tool_with_selection(call, self.tools).is_error
 
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("memories and exporters read blocks (base/llms/types.py, ToolCallBlock)")
-    def test_calls_are_blocks(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
-    ) -> None:
+    @contract("memories and exporters read blocks (base/llms/types.py, ToolCallBlock)", CHATS)
+    def test_calls_are_blocks(self, tool_llm: FunctionCallingLLM, endpoint: Endpoint) -> None:
         """The message holds a ``ToolCallBlock`` for each call, with the same id and name."""
-        last = self._with_tools(caller, endpoint, tools, tool_required=True)[-1]
+        message, calls = self._called(tool_llm, endpoint)
 
-        blocks = [block for block in last.message.blocks if isinstance(block, ToolCallBlock)]
-        calls = caller.get_tool_calls_from_response(last)
+        blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
         assert [(block.tool_call_id, block.tool_name) for block in blocks] == [
             (call.tool_id, call.tool_name) for call in calls
         ]
 
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("process_streaming_objects looks at nothing else (program/utils.py)")
+    @contract("process_streaming_objects looks at nothing else (program/utils.py)", CHATS)
     def test_calls_are_in_additional_kwargs(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
+        self, tool_llm: FunctionCallingLLM, endpoint: Endpoint
     ) -> None:
         """``message.additional_kwargs["tool_calls"]`` is a list of the calls."""
-        last = self._with_tools(caller, endpoint, tools, tool_required=True)[-1]
+        message, calls = self._called(tool_llm, endpoint)
 
-        listed = last.message.additional_kwargs.get("tool_calls")
+        listed = message.additional_kwargs.get("tool_calls")
         assert isinstance(listed, list)
-        assert len(listed) == len(caller.get_tool_calls_from_response(last))
+        assert len(listed) == len(calls)
 
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("FunctionAgent asks for calls at each item (agent/workflow/function_agent.py)")
+    @contract("FunctionAgent asks for calls at each item (agent/workflow/function_agent.py)", CHATS)
     def test_every_item_can_be_asked_for_calls(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
+        self, tool_llm: FunctionCallingLLM, endpoint: Endpoint
     ) -> None:
         """With ``error_on_no_tool_call=False`` each item gives a list, with or without calls."""
         for required in (True, False):
-            for item in self._with_tools(caller, endpoint, tools, tool_required=required):
-                calls = caller.get_tool_calls_from_response(item, error_on_no_tool_call=False)
+            for item in self._with_tools(tool_llm, endpoint, tool_required=required):
+                calls = tool_llm.get_tool_calls_from_response(item, error_on_no_tool_call=False)
                 assert isinstance(calls, list)
                 assert all(isinstance(call.tool_kwargs, dict) for call in calls)
 
     @contract("FunctionCallingLLM.predict_and_call (llms/function_calling.py)")
-    def test_no_call_is_an_error_if_wished(self, caller: FunctionCallingLLM) -> None:
-        """Of a response without calls, ``get_tool_calls_from_response`` raises a ``ValueError``."""
+    def test_missing_call_raises_if_requested(self, tool_llm: FunctionCallingLLM) -> None:
+        """Without a call, ``get_tool_calls_from_response`` raises a ``ValueError`` by default."""
         response = ChatResponse(message=ChatMessage(role="assistant", content="No tool needed."))
 
-        assert caller.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
+        assert tool_llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
         with pytest.raises(ValueError, match=r".+"):
-            caller.get_tool_calls_from_response(response)
+            tool_llm.get_tool_calls_from_response(response)
 
     @contract("tool results name their call by this id (agent/workflow/function_agent.py)")
-    def test_ids_are_unique(self, caller: FunctionCallingLLM, tools: list[BaseTool]) -> None:
+    def test_ids_are_unique(self, tool_llm: FunctionCallingLLM) -> None:
         """Calls have ids, and no two calls have the same."""
-        ids = [
-            call.tool_id
-            for endpoint in CHATS
-            for call in caller.get_tool_calls_from_response(
-                self._with_tools(caller, endpoint, tools, tool_required=True)[-1]
-            )
-        ]
+        called = [self._called(tool_llm, endpoint)[1] for endpoint in CHATS]
+
+        ids = [call.tool_id for calls in called for call in calls]
         assert all(ids)
         assert len(set(ids)) == len(ids)
 
-    @pytest.mark.parametrize("name", ["add", "weather"])
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("FunctionAgent.initial_tool_choice (agent/workflow/function_agent.py)")
-    def test_chosen_tool_is_called(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint, name: str
-    ) -> None:
+    @contract("FunctionAgent.initial_tool_choice (agent/workflow/function_agent.py)", CHATS)
+    def test_calls_chosen_tool(self, tool_llm: FunctionCallingLLM, endpoint: Endpoint) -> None:
         """``tool_choice="name"`` calls that tool, whatever the question."""
-        self.needs("supports_tool_choice")
-        last = self._with_tools(caller, endpoint, tools, tool_choice=name)[-1]
+        self.needs("has_tool_choice")
+        for name in ("add", "weather"):
+            choice = {"tool_required": False, "tool_choice": name}
+            _, calls = self._called(tool_llm, endpoint, **choice)
+            assert {call.tool_name for call in calls} == {name}
 
-        assert {call.tool_name for call in caller.get_tool_calls_from_response(last)} == {name}
+    @contract(
+        "predict_and_call raises ValueError('Invalid') on more (llms/function_calling.py)", CHATS
+    )
+    def test_no_parallel_calls(self, tool_llm: FunctionCallingLLM, endpoint: Endpoint) -> None:
+        """With ``allow_parallel_tool_calls=False`` a required call is the only one."""
+        _, calls = self._called(tool_llm, endpoint, allow_parallel_tool_calls=False)
+        assert len(calls) == 1
 
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("predict_and_call raises ValueError('Invalid') on more (llms/function_calling.py)")
-    def test_one_call_if_not_parallel(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
-    ) -> None:
-        """With ``allow_parallel_tool_calls=False`` there is one call at most."""
-        last = self._with_tools(
-            caller, endpoint, tools, tool_required=True, allow_parallel_tool_calls=False
-        )[-1]
-        assert len(caller.get_tool_calls_from_response(last)) == 1
+    @contract("agents pass AsyncBaseTool objects (agent/workflow/base_agent.py)", CHATS)
+    def test_accepts_async_tools(self, tool_llm: FunctionCallingLLM, endpoint: Endpoint) -> None:
+        """Tools may be ``AsyncBaseTool`` objects, as agents make them."""
+        tools = [adapt_to_async_tool(tool) for tool in self.tools]
+        _, calls = self._called(tool_llm, endpoint, tools=tools)
+        assert calls
 
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("agents pass AsyncBaseTool objects (agent/workflow/base_agent.py)")
-    def test_takes_async_tools(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
-    ) -> None:
-        """Tools may be those that agents make of them, ``AsyncBaseTool``."""
-        adapted = [adapt_to_async_tool(tool) for tool in tools]
-        last = self._with_tools(caller, endpoint, adapted, tool_required=True)[-1]
-        assert caller.get_tool_calls_from_response(last)
-
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("memories and agents, which send the same list again (memory/)")
-    def test_does_not_change_the_history(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
-    ) -> None:
-        """The history given is the same afterwards."""
-        history = [
-            ChatMessage(role="user", content="Hello"),
-            ChatMessage(role="assistant", content="Hello! How can I help?"),
-        ]
+    @contract("memories and agents, which send the same list again (memory/)", CHATS)
+    def test_history_is_unchanged(self, tool_llm: FunctionCallingLLM, endpoint: Endpoint) -> None:
+        """The history passed is the same afterwards."""
+        history = [ChatMessage("Hello", role="user"), ChatMessage("Hi!", role="assistant")]
         before = deepcopy(history)
-        self._with_tools(caller, endpoint, tools, chat_history=history, tool_required=True)
+        self._called(tool_llm, endpoint, chat_history=history)
         assert history == before
 
-    @pytest.mark.parametrize("endpoint", CHATS, ids=str)
-    @contract("FunctionAgent, second step: results carry tool_call_id, no name (function_agent.py)")
-    def test_answers_after_a_result(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], endpoint: Endpoint
-    ) -> None:
-        """After a call and its result the LLM answers, or calls again; there need be no user."""
-        called = self._with_tools(caller, Endpoint("chat"), tools, tool_choice="add")[-1].message
-        block = next(block for block in called.blocks if isinstance(block, ToolCallBlock))
+    @contract(
+        "FunctionAgent, second step: results carry tool_call_id, no name (function_agent.py)", CHATS
+    )
+    def test_answers_after_a_result(self, tool_llm: FunctionCallingLLM, endpoint: Endpoint) -> None:
+        """After a call and its result the LLM answers or calls again, without a user message."""
+        message, calls = self._called(
+            tool_llm, Endpoint("chat"), tool_required=False, tool_choice="add"
+        )
         history = [
             ChatMessage(role="user", content=self.tool_question),
-            called,
-            ChatMessage(
-                role=MessageRole.TOOL,
-                content="42",
-                additional_kwargs={"tool_call_id": block.tool_call_id},
-            ),
+            message,
+            ChatMessage("42", role="tool", additional_kwargs={"tool_call_id": calls[0].tool_id}),
         ]
-        last = self._with_tools(caller, endpoint, tools, user_msg=None, chat_history=history)[-1]
+        last = self._with_tools(tool_llm, endpoint, user_msg=None, chat_history=history)[-1]
 
-        calls = caller.get_tool_calls_from_response(last, error_on_no_tool_call=False)
+        calls = tool_llm.get_tool_calls_from_response(last, error_on_no_tool_call=False)
         assert calls or (last.message.content or "").strip()
 
     @pytest.mark.parametrize("parallel", [False, True])
     @contract("FunctionCallingProgram, routers and sub-question engines (llms/function_calling.py)")
-    def test_predict_and_call(
-        self, caller: FunctionCallingLLM, tools: list[BaseTool], parallel: bool
-    ) -> None:
-        """``predict_and_call`` and its awaited twin call a tool and give what it returned."""
-        arguments: dict[str, Any] = {
-            "user_msg": self.tool_question,
-            "allow_parallel_tool_calls": parallel,
-            "tool_required": True,
-        }
-        responses = [
-            self.run(lambda: caller.predict_and_call(tools, **arguments)),
-            self.run_async(caller.apredict_and_call(tools, **arguments)),
-        ]
-        for response in responses:
+    def test_predict_and_call(self, tool_llm: FunctionCallingLLM, parallel: bool) -> None:
+        """``predict_and_call`` and ``apredict_and_call`` call a tool and return its result."""
+        arguments = {"user_msg": self.tool_question, "allow_parallel_tool_calls": parallel}
+        for method in ("predict_and_call", "apredict_and_call"):
+            [response] = self.call(tool_llm, method, self.tools, tool_required=True, **arguments)
             assert response.sources
             assert not any(source.is_error for source in response.sources)
             assert response.sources[0].content in response.response
 
     @pytest.mark.parametrize("streaming", [True, False])
     @contract("FunctionAgent (agent/workflow/function_agent.py)")
-    def test_function_agent(self, caller: FunctionCallingLLM, streaming: bool) -> None:
-        """A ``FunctionAgent`` calls the tool that it must call first, and comes to an answer."""
-        self.needs("supports_tool_choice")
-        called = list[tuple[int, int]]()
-
-        def add(first: int, second: int) -> int:
-            """Add two whole numbers."""
-            called.append((first, second))
-            return first + second
-
+    def test_function_agent(self, tool_llm: FunctionCallingLLM, streaming: bool) -> None:
+        """A ``FunctionAgent`` calls the tool that it must call first, and returns an answer."""
+        self.needs("has_tool_choice")
         agent = FunctionAgent(
-            llm=caller,
-            tools=[FunctionTool.from_defaults(add)],
+            llm=tool_llm,
+            tools=self.tools,
             initial_tool_choice="add",
             streaming=streaming,
             early_stopping_method="generate",
@@ -253,26 +197,20 @@ class ToolTests(LLMClaims):
             return await agent.run(self.tool_question, max_iterations=4)
 
         output = self.run_async(answered())
-        assert called
+        assert output.tool_calls
+        assert output.tool_calls[0].tool_name == "add"
         assert output.response.role == MessageRole.ASSISTANT
         assert (output.response.content or "").strip()
 
+    def _called(
+        self, llm: FunctionCallingLLM, endpoint: Endpoint, **kwargs: Any
+    ) -> tuple[ChatMessage, list[ToolSelection]]:
+        """Require a call; return the last message and its calls."""
+        last = self._with_tools(llm, endpoint, **{"tool_required": True, **kwargs})[-1]
+        return last.message, llm.get_tool_calls_from_response(last)
+
     def _with_tools(
-        self,
-        llm: FunctionCallingLLM,
-        endpoint: Endpoint,
-        tools: list[Any],
-        **kwargs: Any,
+        self, llm: FunctionCallingLLM, endpoint: Endpoint, **kwargs: Any
     ) -> list[ChatResponse]:
-        method = getattr(llm, f"{endpoint.method}_with_tools")
-        arguments = {"user_msg": self.tool_question, **kwargs}
-
-        async def awaited() -> list[ChatResponse]:
-            answer = await method(tools, **arguments)
-            return [item async for item in answer] if endpoint.is_stream else [answer]
-
-        def at_once() -> list[ChatResponse]:
-            answer = method(tools, **arguments)
-            return list(answer) if endpoint.is_stream else [answer]
-
-        return self.run_async(awaited()) if endpoint.is_async else self.run(at_once)
+        arguments = {"tools": self.tools, "user_msg": self.tool_question, **kwargs}
+        return self.call(llm, f"{endpoint.method}_with_tools", **arguments)

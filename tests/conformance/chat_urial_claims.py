@@ -14,19 +14,19 @@ from langchain_urial.structured_output import Method
 
 
 class ChatUrialClaims(ChatModelIntegrationTests):
-    """Tools, tool choice, typed output, JSON mode, usage and the cache are all claimed.
+    """Claim tools, tool choice, structured output, JSON mode, usage and cached tokens.
 
-    What is about typed output runs with each of its methods.
+    Tests of structured output run with each of its methods.
     """
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run the tests of typed output with each method."""
+        """Run the tests of structured output with each method."""
         if "structured_output" in metafunc.function.__name__:
             metafunc.parametrize("method", get_args(Method), indirect=True)
 
     @pytest.fixture(autouse=True)
     def method(self, request: pytest.FixtureRequest) -> None:
-        """Take the method that the test runs with, if any."""
+        """Set the method that the test is parametrized with, if any."""
         type(self).structured_output_method = getattr(request, "param", "json_schema")
 
     @property
@@ -50,7 +50,7 @@ class ChatUrialClaims(ChatModelIntegrationTests):
         return {"invoke": ["cache_read_input"], "stream": ["cache_read_input"]}
 
     def invoke_with_cache_read_input(self, *, stream: bool = False) -> AIMessage:
-        """Ask twice: the second page's constant part is known from the first."""
+        """Ask twice: the second prompt's prefix is cached by the first."""
         model = ChatUrial(**self.chat_model_params)
         model.invoke("Hello")
         if not stream:

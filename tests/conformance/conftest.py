@@ -1,8 +1,34 @@
-"""Shared by the conformance tests: this folder's doubles can be imported."""
+"""Shared by the conformance tests: imports from this folder, llama.cpp, and what is quick."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+from urial_core.backends.llama_cpp import LlamaCppModel
+from urial_core.demo import demo_model_file
+
+
+@pytest.fixture(scope="session")
+def llama() -> Generator[LlamaCppModel]:
+    """Return the demo model, quantized, run by llama.cpp in this process on one thread."""
+    model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_threads=1)
+    yield model
+    model.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave a class's endpoints other than its ``quick_endpoints`` to the matrix."""
+    for item in items:
+        quick = getattr(getattr(item, "cls", None), "quick_endpoints", None)
+        callspec = getattr(item, "callspec", None)
+        if quick is None or callspec is None or "endpoint" not in callspec.params:
+            continue
+        if str(callspec.params["endpoint"]) not in quick:
+            item.add_marker(pytest.mark.matrix)

@@ -1,4 +1,4 @@
-"""A small LLM that keeps LlamaIndex's contract in every point, and computes nothing."""
+"""A fake LLM that keeps every rule of LlamaIndex's contract and computes nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["FakeLLM", "Source"]
 
 
 class Source:
-    """Writes the answer to one text, word by word; stops when told so."""
+    """Write the answer to one text, word by word, until closed."""
 
     def __init__(self, llm: FakeLLM, seen: str, stop: Sequence[str] = ()) -> None:
         llm.seen.append(seen)
@@ -46,14 +46,14 @@ class Source:
         cut = min((text.index(one) for one in stop if one in text), default=len(text))
         self.text = text[:cut].strip()
         self.delay = llm.delay
-        self.breaks = llm.breaks
-        self.left = False
+        self.fails = llm.fails_midway
+        self.closed = False
 
     def write(self) -> Generator[str]:
         """Write the pieces."""
         try:
             for piece in self._cut():
-                if self.left:
+                if self.closed:
                     return
                 time.sleep(self.delay)
                 yield piece
@@ -61,10 +61,10 @@ class Source:
             self.running = False
 
     async def awrite(self) -> AsyncGenerator[str]:
-        """Write the pieces, awaited."""
+        """Write the pieces as ``write`` does."""
         try:
             for piece in self._cut():
-                if self.left:
+                if self.closed:
                     return
                 await asyncio.sleep(self.delay)
                 yield piece
@@ -81,23 +81,23 @@ class Source:
         for number, piece in enumerate(self.pieces):
             if not rest:
                 return
-            if self.breaks and number == 3:
-                raise ConnectionError("The source is gone.")
+            if self.fails and number == 3:
+                raise ConnectionError("The connection is lost.")
             yield rest[: len(piece)]
             rest = rest[len(piece) :]
 
 
 class FakeLLM(FunctionCallingLLM):
-    """Repeats what it was told.
+    """Repeat the prompt.
 
     Attributes:
         delay: Seconds for each word.
-        seen: What the model was given, in order.
-        sources: What wrote the answers, in order.
-        breaks: Whether its sources fail after three words.
+        seen: The texts that the model got, in order.
+        sources: The sources of the answers, in order.
+        fails_midway: Whether its sources fail after three words.
     """
 
-    breaks: bool = False
+    fails_midway: bool = False
     api_key: str = Field(default="key-very-secret", exclude=True)
     delay: float = 0.002
     _seen: list[str] = PrivateAttr(default_factory=list)
@@ -122,7 +122,7 @@ class FakeLLM(FunctionCallingLLM):
             num_output=64,
             is_chat_model=True,
             is_function_calling_model=True,
-            model_name="scripted",
+            model_name="fake",
         )
 
     # Answers
@@ -140,7 +140,7 @@ class FakeLLM(FunctionCallingLLM):
         raw = source.usage() if last else None
         if last and tools:
             return ChatResponse(message=_calls(tools, source.words), delta=delta, raw=raw)
-        return ChatResponse(message=_said(text), delta=delta, raw=raw)
+        return ChatResponse(message=_assistant(text), delta=delta, raw=raw)
 
     def items(self, source: Source, make: Any) -> Generator[Any]:
         text = ""
@@ -166,37 +166,37 @@ class FakeLLM(FunctionCallingLLM):
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        source = self.answer(_page(prompt, formatted), kwargs.get("stop", ()))
+        source = self.answer(_prompt(prompt, formatted), kwargs.get("stop", ()))
         return self.whole(source, self.completion)
 
     @llm_completion_callback()
     async def acomplete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponse:
-        source = self.answer(_page(prompt, formatted), kwargs.get("stop", ()))
+        source = self.answer(_prompt(prompt, formatted), kwargs.get("stop", ()))
         return await self.awhole(source, self.completion)
 
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
-        source = self.answer(_page(prompt, formatted), kwargs.get("stop", ()))
+        source = self.answer(_prompt(prompt, formatted), kwargs.get("stop", ()))
 
         @llm_completion_callback()
-        def told(llm: FakeLLM, prompt: str, **kwargs: Any) -> Any:
+        def reported(llm: FakeLLM, prompt: str, **kwargs: Any) -> Any:
             return llm.items(source, llm.completion)
 
-        return _left_quietly(told(self, prompt, **kwargs), source)
+        return _close_quietly(reported(self, prompt, **kwargs), source)
 
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
-        source = self.answer(_page(prompt, formatted), kwargs.get("stop", ()))
+        source = self.answer(_prompt(prompt, formatted), kwargs.get("stop", ()))
 
         @llm_completion_callback()
-        async def told(llm: FakeLLM, prompt: str, **kwargs: Any) -> Any:
+        async def reported(llm: FakeLLM, prompt: str, **kwargs: Any) -> Any:
             return llm.aitems(source, llm.completion)
 
-        return _aleft_quietly(await told(self, prompt, **kwargs), source)
+        return _aclose_quietly(await reported(self, prompt, **kwargs), source)
 
     # Chat
 
@@ -214,10 +214,10 @@ class FakeLLM(FunctionCallingLLM):
         source, make = self._conversation(messages, kwargs)
 
         @llm_chat_callback()
-        def told(llm: FakeLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        def reported(llm: FakeLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
             return llm.items(source, make)
 
-        return _left_quietly(told(self, messages, **kwargs), source)
+        return _close_quietly(reported(self, messages, **kwargs), source)
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
@@ -225,10 +225,10 @@ class FakeLLM(FunctionCallingLLM):
         source, make = self._conversation(messages, kwargs)
 
         @llm_chat_callback()
-        async def told(llm: FakeLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        async def reported(llm: FakeLLM, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
             return llm.aitems(source, make)
 
-        return _aleft_quietly(await told(self, messages, **kwargs), source)
+        return _aclose_quietly(await reported(self, messages, **kwargs), source)
 
     def conversation_text(self, messages: Sequence[ChatMessage]) -> str:
         return "\n".join(f"{message.role.value}: {_text(message)}" for message in messages)
@@ -282,7 +282,7 @@ class FakeLLM(FunctionCallingLLM):
     async def astructured_predict(
         self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any
     ) -> Any:
-        # The core's own forgets the system prompt where it is awaited.
+        # The core's own async method forgets the system prompt.
         return await asyncio.to_thread(
             self.structured_predict, output_cls, prompt, llm_kwargs, **prompt_args
         )
@@ -303,11 +303,11 @@ class FakeLLM(FunctionCallingLLM):
         yield await self.astructured_predict(*args, **prompt_args)
 
 
-def _said(text: str) -> ChatMessage:
+def _assistant(text: str) -> ChatMessage:
     return ChatMessage(role="assistant", content=text)
 
 
-def _page(prompt: str, formatted: bool) -> str:
+def _prompt(prompt: str, formatted: bool) -> str:
     return prompt if formatted else f"user: {prompt}"
 
 
@@ -343,27 +343,22 @@ def _calls(tools: Sequence[BaseTool], words: Sequence[str]) -> ChatMessage:
     )
 
 
-def _left_quietly(told: Any, source: Source) -> Generator[Any]:
-    # The core's decorator takes a close for an error, so the source is ended instead.
+def _close_quietly(items: Any, source: Source) -> Generator[Any]:
+    # The core's decorator reports a close as an error, so the source is ended instead.
     try:
-        yield from _plainly(told)
+        for item in items:  # `yield from` would pass the close on
+            yield item
     finally:
-        source.left = True
-        for _ in told:
+        source.closed = True
+        for _ in items:
             pass
 
 
-def _plainly(items: Any) -> Generator[Any]:
-    # `yield from` would hand the close on; a loop does not.
-    for item in items:
-        yield item
-
-
-async def _aleft_quietly(told: Any, source: Source) -> AsyncGenerator[Any]:
+async def _aclose_quietly(items: Any, source: Source) -> AsyncGenerator[Any]:
     try:
-        async for item in told:
+        async for item in items:
             yield item
     finally:
-        source.left = True
-        async for _ in told:
+        source.closed = True
+        async for _ in items:
             pass

@@ -1,4 +1,4 @@
-"""The suite for LLMs of LlamaIndex, on the scripted LLM, which claims everything."""
+"""The conformance suite for LlamaIndex on the fake LLM, which claims everything."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["FakeSuite"]
 
 
 class FakeSuite(LLMConformanceTests):
-    """All tests.
+    """Run all tests.
 
     Attributes:
         llm_class: The class to test.
-        options: What it is made with.
+        options: Its constructor's arguments.
     """
 
     llm_class: ClassVar[type[FakeLLM]] = FakeLLM
@@ -31,27 +31,13 @@ class FakeSuite(LLMConformanceTests):
 
     @pytest.fixture
     def failing_llm(self) -> LLM:
-        return self.llm_class(breaks=True, **self.options)
+        return self.llm_class(fails_midway=True, **self.options)
 
-    @property
-    def returns_usage(self) -> bool:
-        return True
-
-    @property
-    def concurrent(self) -> bool:
-        return True
-
-    @property
-    def stops_on_close(self) -> bool:
-        return True
-
-    @property
-    def closes_quietly(self) -> bool:
-        return True
-
-    @property
-    def supports_tools(self) -> bool:
-        return True
+    returns_usage_metadata = True
+    supports_concurrency = True
+    cancels_on_close = True
+    closes_without_error = True
+    has_tool_calling = True
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -61,6 +47,6 @@ class FakeSuite(LLMConformanceTests):
         assert isinstance(llm, FakeLLM)
         return llm.seen[-1]
 
-    def source_stopped(self, llm: LLM) -> bool:
+    def generation_stopped(self, llm: LLM) -> bool:
         assert isinstance(llm, FakeLLM)
         return not llm.sources[-1].running

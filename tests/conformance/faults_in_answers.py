@@ -1,4 +1,4 @@
-"""LLMs whose answers or descriptions break a rule."""
+"""LLMs whose answers or metadata break a rule."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from llama_index.core.base.llms.types import (
 )
 
 __all__ = [
+    "AnswersAsUser",
+    "AnswersBlank",
     "HoldsAnObject",
     "IgnoresFormatted",
     "IgnoresStop",
-    "NamesItsPromptOtherwise",
+    "IsRandom",
     "NoUsage",
     "OnlyCallsFunctions",
-    "Rambles",
     "RawIsAnObject",
     "RawIsText",
-    "SaysNothing",
-    "SpeaksAsUser",
+    "RenamesPrompt",
+    "SlowMetadata",
     "StoresItsKey",
-    "ThinksOfItself",
 ]
 
 
@@ -41,9 +41,9 @@ class IgnoresStop(FakeLLM):
 
 
 class IgnoresFormatted(FakeLLM):
-    """It wraps prompts that are formatted already."""
+    """It wraps prompts that are already formatted."""
 
-    fails: ClassVar[set[str]] = {"test_formatted_prompt_is_passed_on_as_it_is"}
+    fails: ClassVar[set[str]] = {"test_formatted_prompt_is_passed_on_unchanged"}
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
         return super().complete(f"user: {prompt}" if formatted else prompt, formatted, **kwargs)
@@ -59,7 +59,7 @@ class RawIsText(FakeLLM):
 
 
 class RawIsAnObject(FakeLLM):
-    """``raw`` holds an object that is no data, as a tensor."""
+    """``raw`` holds an object that is not data, such as a tensor."""
 
     fails: ClassVar[set[str]] = {"test_responses_can_be_dumped"}
 
@@ -69,7 +69,7 @@ class RawIsAnObject(FakeLLM):
 
 
 class NoUsage(FakeLLM):
-    """``raw`` says nothing of tokens."""
+    """``raw`` holds no usage."""
 
     fails: ClassVar[set[str]] = {"test_token_counting_handler"}
 
@@ -77,12 +77,12 @@ class NoUsage(FakeLLM):
         return CompletionResponse(text=text, delta=delta)
 
 
-class SpeaksAsUser(FakeLLM):
-    """Its answers are the user's."""
+class AnswersAsUser(FakeLLM):
+    """Its answers have the role of the user."""
 
     fails: ClassVar[set[str]] = {
         "test_answers",
-        "test_takes_conversations_of_every_form",
+        "test_accepts_every_conversation",
         "test_function_agent",
     }
 
@@ -92,12 +92,11 @@ class SpeaksAsUser(FakeLLM):
         return item.model_copy(update={"message": message})
 
 
-class Rambles(FakeLLM):
-    """It never answers twice the same."""
+class IsRandom(FakeLLM):
+    """It never gives the same answer twice."""
 
     fails: ClassVar[set[str]] = {
         "test_same_answer_each_time",
-        "test_same_text_as_at_once",
         "test_stop_ends_the_answer",
         "test_answers_are_not_mixed_up",
         "test_predicts_the_same",
@@ -109,7 +108,7 @@ class Rambles(FakeLLM):
         return source
 
 
-class SaysNothing(FakeLLM):
+class AnswersBlank(FakeLLM):
     """Its answers are blank."""
 
     fails: ClassVar[set[str]] = {"test_answers", "test_predicts", "test_deltas_make_up_the_text"}
@@ -120,7 +119,7 @@ class SaysNothing(FakeLLM):
         return source
 
 
-class NamesItsPromptOtherwise(FakeLLM):
+class RenamesPrompt(FakeLLM):
     """Its parameter is not called ``prompt``."""
 
     fails: ClassVar[set[str]] = {"test_prompt_may_be_a_keyword"}
@@ -129,8 +128,8 @@ class NamesItsPromptOtherwise(FakeLLM):
         return super().complete(text, formatted, **kwargs)
 
 
-class ThinksOfItself(FakeLLM):
-    """Its metadata take long, and are untrue."""
+class SlowMetadata(FakeLLM):
+    """Its metadata are slow and inconsistent."""
 
     fails: ClassVar[set[str]] = {"test_metadata", "test_model_name", "test_metadata_is_cheap"}
 
@@ -155,7 +154,7 @@ class OnlyCallsFunctions(FakeLLM):
 
 
 class HoldsAnObject(FakeLLM):
-    """Its dictionary is no JSON."""
+    """Its dictionary is not JSON."""
 
     fails: ClassVar[set[str]] = {"test_dictionary_is_json"}
 
@@ -166,7 +165,7 @@ class HoldsAnObject(FakeLLM):
 class StoresItsKey(FakeLLM):
     """Its dictionary holds its key."""
 
-    fails: ClassVar[set[str]] = {"test_dictionary_has_no_secret"}
+    fails: ClassVar[set[str]] = {"test_dictionary_holds_no_secret"}
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         return {**super().to_dict(**kwargs), "api_key": self.api_key}

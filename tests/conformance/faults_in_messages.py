@@ -18,18 +18,18 @@ from llama_index.core.llms.callbacks import llm_chat_callback
 __all__ = [
     "ChangesMessages",
     "DoubleEvents",
-    "ForgetsTheEnd",
+    "FormatsTwice",
+    "LeaksItsKey",
     "LosesImages",
-    "Particular",
-    "SinglesBraces",
+    "NeedsUserLast",
+    "ReportsNoEvents",
     "SystemPromptTwice",
-    "TellsItsKey",
     "WritesNone",
 ]
 
 
 class ChangesMessages(FakeLLM):
-    """It strips the texts it is given, in place."""
+    """It changes the messages that it gets, in place."""
 
     fails: ClassVar[set[str]] = {"test_does_not_change_the_messages"}
 
@@ -40,7 +40,7 @@ class ChangesMessages(FakeLLM):
 
 
 class LosesImages(FakeLLM):
-    """It leaves out what is not text, and does not say so."""
+    """It leaves out what is not text without a warning."""
 
     fails: ClassVar[set[str]] = {"test_images_are_not_lost_silently"}
 
@@ -61,7 +61,7 @@ class LosesImages(FakeLLM):
 
 
 class SystemPromptTwice(FakeLLM):
-    """It adds its system prompt, which the core has added."""
+    """It adds its system prompt, which the core has added already."""
 
     fails: ClassVar[set[str]] = {"test_system_prompt_is_applied_once"}
 
@@ -80,8 +80,8 @@ class WritesNone(FakeLLM):
         return "\n".join([*texts, super().conversation_text(messages)])
 
 
-class SinglesBraces(FakeLLM):
-    """It formats what is formatted already."""
+class FormatsTwice(FakeLLM):
+    """It formats text that is already formatted."""
 
     fails: ClassVar[set[str]] = {"test_the_model_sees_every_text"}
 
@@ -89,11 +89,11 @@ class SinglesBraces(FakeLLM):
         return super().conversation_text(messages).replace("{{", "{").replace("}}", "}")
 
 
-class Particular(FakeLLM):
-    """It wants a user's message last, as many chat templates do."""
+class NeedsUserLast(FakeLLM):
+    """It requires a user message last, as many chat templates do."""
 
     fails: ClassVar[set[str]] = {
-        "test_takes_conversations_of_every_form",
+        "test_accepts_every_conversation",
         "test_the_model_sees_every_text",
         "test_no_text_is_not_the_text_none",
         "test_does_not_change_the_messages",
@@ -108,7 +108,7 @@ class Particular(FakeLLM):
 
 
 class DoubleEvents(FakeLLM):
-    """Its chat is a call of its own ``complete``, which tells of itself as well."""
+    """Its chat is a call of its own ``complete``, which reports events as well."""
 
     fails: ClassVar[set[str]] = {
         "test_one_pair_for_callback_handlers",
@@ -124,8 +124,8 @@ class DoubleEvents(FakeLLM):
         return ChatResponse(message=message, raw=answer.raw)
 
 
-class ForgetsTheEnd(FakeLLM):
-    """It tells of the start of a call only."""
+class ReportsNoEvents(FakeLLM):
+    """It reports no events of ``chat``."""
 
     fails: ClassVar[set[str]] = {
         "test_one_pair_for_callback_handlers",
@@ -140,10 +140,10 @@ class ForgetsTheEnd(FakeLLM):
         return self.whole(source, make)
 
 
-class TellsItsKey(FakeLLM):
-    """Its description holds its key."""
+class LeaksItsKey(FakeLLM):
+    """Its payload holds its key."""
 
-    fails: ClassVar[set[str]] = {"test_nothing_secret", "test_payload_describes_the_llm"}
+    fails: ClassVar[set[str]] = {"test_events_hold_no_secret", "test_payload_describes_the_llm"}
 
     def to_payload(self) -> dict[str, Any]:
         return {**super().to_payload(), "api_key": self.api_key}

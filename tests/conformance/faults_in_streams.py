@@ -1,4 +1,4 @@
-"""LLMs whose streams, or whose calls at the same time, break a rule."""
+"""LLMs whose streams or concurrent calls break a rule."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = [
     "TIME_LIMIT",
     "BlocksTheLoop",
     "DeltaAsText",
+    "GeneratesOn",
     "HangsOnErrors",
-    "HatesBeingLeft",
-    "ListsWhereItShouldStream",
     "MixesUp",
     "NoItems",
     "OneItemForAll",
+    "RaisesOnClose",
     "ReportsClosing",
-    "RunsOn",
+    "ReturnsList",
     "SwallowsErrors",
     "TextAsDelta",
-    "YieldsWhereItShouldReturn",
+    "YieldsInstead",
 ]
 
 TIME_LIMIT = 2.0
@@ -54,7 +54,6 @@ class DeltaAsText(FakeLLM):
 
     fails: ClassVar[set[str]] = {
         "test_deltas_make_up_the_text",
-        "test_same_text_as_at_once",
         "test_same_answer_each_time",
         "test_stop_ends_the_answer",
     }
@@ -69,7 +68,7 @@ class DeltaAsText(FakeLLM):
 class NoItems(FakeLLM):
     """Its awaited streams are empty."""
 
-    fails: ClassVar[set[str]] = {"test_has_an_item"}
+    fails: ClassVar[set[str]] = {"test_answers"}
 
     async def aitems(self, source: Source, make: Any) -> AsyncGenerator[Any]:
         for _ in source.write():
@@ -79,7 +78,7 @@ class NoItems(FakeLLM):
 
 
 class OneItemForAll(FakeLLM):
-    """It gives out the same object again and again."""
+    """It emits the same object again and again."""
 
     fails: ClassVar[set[str]] = {"test_items_do_not_change_later"}
 
@@ -92,20 +91,20 @@ class OneItemForAll(FakeLLM):
             yield one
 
 
-class YieldsWhereItShouldReturn(FakeLLM):
+class YieldsInstead(FakeLLM):
     """Its ``astream_chat`` is an async generator itself, and cannot be awaited."""
 
-    fails: ClassVar[set[str]] = {"test_awaiting_gives_an_async_generator"}
+    fails: ClassVar[set[str]] = {"test_stream_is_a_generator"}
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
         async for item in await super().astream_chat(messages, **kwargs):
             yield item
 
 
-class ListsWhereItShouldStream(FakeLLM):
+class ReturnsList(FakeLLM):
     """Its ``stream_chat`` gives a list iterator, not a generator."""
 
-    fails: ClassVar[set[str]] = {"test_calling_gives_a_generator"}
+    fails: ClassVar[set[str]] = {"test_stream_is_a_generator"}
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
         return iter(list(super().stream_chat(messages, **kwargs)))
@@ -124,7 +123,7 @@ class SwallowsErrors(FakeLLM):
 
 
 class HangsOnErrors(FakeLLM):
-    """When its source fails, the caller waits on, and with it the whole event loop."""
+    """When its source fails, the caller and the event loop hang."""
 
     fails: ClassVar[set[str]] = {"test_errors_reach_the_caller"}
 
@@ -139,18 +138,18 @@ class HangsOnErrors(FakeLLM):
             yield item
 
 
-class RunsOn(FakeLLM):
-    """Its source writes on when the stream is closed."""
+class GeneratesOn(FakeLLM):
+    """It generates on when the stream is closed."""
 
-    fails: ClassVar[set[str]] = {"test_closing_early_stops_the_source"}
+    fails: ClassVar[set[str]] = {"test_closing_early_stops_generation"}
 
     def items(self, source: Source, make: Any) -> Generator[Any]:
         yield from super().items(source, make)
-        source.running = source.left
+        source.running = source.closed
 
 
 class ReportsClosing(FakeLLM):
-    """It leaves a close to the core's decorators."""
+    """It leaves closing to the core's decorators."""
 
     fails: ClassVar[set[str]] = {"test_closing_early_is_no_error"}
 
@@ -160,21 +159,24 @@ class ReportsClosing(FakeLLM):
         return self.items(source, make)
 
 
-class HatesBeingLeft(FakeLLM):
+class RaisesOnClose(FakeLLM):
     """Its source raises when its stream is closed."""
 
     fails: ClassVar[set[str]] = {"test_closing_early"}
 
     def items(self, source: Source, make: Any) -> Generator[Any]:
         yield from super().items(source, make)
-        if source.left:
-            raise RuntimeError("Nobody listened to the end.")
+        if source.closed:
+            raise RuntimeError("The stream was closed.")
 
 
 class BlocksTheLoop(FakeLLM):
-    """Its awaited methods are not."""
+    """Its async methods block the event loop."""
 
-    fails: ClassVar[set[str]] = {"test_event_loop_runs_on", "test_awaited_together_is_faster"}
+    fails: ClassVar[set[str]] = {
+        "test_does_not_block_the_event_loop",
+        "test_awaited_together_is_faster",
+    }
     delay: float = 0.01
 
     async def awhole(self, source: Source, make: Any) -> Any:
@@ -186,7 +188,7 @@ class BlocksTheLoop(FakeLLM):
 
 
 class MixesUp(FakeLLM):
-    """It keeps what is asked in one place for all calls."""
+    """It stores the question in one place for all calls."""
 
     fails: ClassVar[set[str]] = {"test_answers_are_not_mixed_up"}
     delay: float = 0.002

@@ -20,19 +20,19 @@ __all__ = [
     "CallsTwice",
     "ChangesHistory",
     "ChoosesItself",
-    "LeavesObjectsToTheCore",
+    "InheritsStructured",
     "NameAsId",
     "NeedsPlainTools",
     "NeverRequires",
     "RaisesOnEveryItem",
-    "TellsNothingOfObjects",
+    "ReportsNoStructuredEvents",
 ]
 
 
 class ChangesHistory(FakeLLM):
     """It appends to the history it is given."""
 
-    fails: ClassVar[set[str]] = {"test_does_not_change_the_history"}
+    fails: ClassVar[set[str]] = {"test_history_is_unchanged"}
 
     def _prepare_chat_with_tools(
         self, tools: Any, user_msg: Any = None, chat_history: Any = None, **kwargs: Any
@@ -43,7 +43,7 @@ class ChangesHistory(FakeLLM):
 
 
 class CallsInBlocksOnly(FakeLLM):
-    """It does not list its calls in ``additional_kwargs``."""
+    """It does not list its tool calls in ``additional_kwargs``."""
 
     fails: ClassVar[set[str]] = {"test_calls_are_in_additional_kwargs"}
 
@@ -54,7 +54,7 @@ class CallsInBlocksOnly(FakeLLM):
 
 
 class CallsInKwargsOnly(FakeLLM):
-    """Its calls have ids that the blocks do not have."""
+    """Its tool calls have other ids than the blocks."""
 
     fails: ClassVar[set[str]] = {"test_calls_are_blocks"}
 
@@ -79,7 +79,7 @@ class NameAsId(FakeLLM):
 class CallsTwice(FakeLLM):
     """It calls several tools where one is asked for."""
 
-    fails: ClassVar[set[str]] = {"test_one_call_if_not_parallel", "test_predict_and_call"}
+    fails: ClassVar[set[str]] = {"test_no_parallel_calls", "test_predict_and_call"}
 
     def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         prepared = super()._prepare_chat_with_tools(tools, *args, **kwargs)
@@ -90,7 +90,7 @@ class CallsTwice(FakeLLM):
 class ChoosesItself(FakeLLM):
     """It ignores ``tool_choice``."""
 
-    fails: ClassVar[set[str]] = {"test_chosen_tool_is_called"}
+    fails: ClassVar[set[str]] = {"test_calls_chosen_tool"}
 
     def _prepare_chat_with_tools(
         self, tools: Any, *args: Any, tool_choice: Any = None, **kwargs: Any
@@ -102,11 +102,11 @@ class ChoosesItself(FakeLLM):
 
 
 class RaisesOnEveryItem(FakeLLM):
-    """It cannot be asked for calls where there are none."""
+    """It raises when asked for calls that an item does not have."""
 
     fails: ClassVar[set[str]] = {
         "test_every_item_can_be_asked_for_calls",
-        "test_no_call_is_an_error_if_wished",
+        "test_missing_call_raises_if_requested",
         "test_answers_after_a_result",
         "test_function_agent",
     }
@@ -116,9 +116,9 @@ class RaisesOnEveryItem(FakeLLM):
 
 
 class NeedsPlainTools(FakeLLM):
-    """It takes functions for tools, and no tools that agents have made asynchronous."""
+    """It accepts functions as tools, but not the async tools that agents make of them."""
 
-    fails: ClassVar[set[str]] = {"test_takes_async_tools"}
+    fails: ClassVar[set[str]] = {"test_accepts_async_tools"}
 
     def _prepare_chat_with_tools(self, tools: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         if not all(isinstance(tool, FunctionTool) for tool in tools):
@@ -127,13 +127,12 @@ class NeedsPlainTools(FakeLLM):
 
 
 class NeverRequires(FakeLLM):
-    """It ignores ``tool_required``, and does not say that it calls functions."""
+    """It ignores ``tool_required``, and its metadata do not claim function calling."""
 
     fails: ClassVar[set[str]] = {
-        "test_required_tool_is_called",
+        "test_calls_required_tool",
         "test_is_a_function_calling_model",
         "test_structured_predict",
-        "test_astructured_predict",
         "test_as_structured_llm",
         "test_predict_and_call",
     }
@@ -147,22 +146,21 @@ class NeverRequires(FakeLLM):
         return super()._prepare_chat_with_tools(tools, *args, **kwargs)
 
 
-class LeavesObjectsToTheCore(FakeLLM):
-    """It has the structured methods of the core."""
+class InheritsStructured(FakeLLM):
+    """It inherits the structured methods of the core."""
 
     fails: ClassVar[set[str]] = {
-        "test_stream_structured_predict",
-        "test_astream_structured_predict",
-        "test_as_structured_llm_streams",
-        "test_system_prompt_counts",
+        "test_structured_predict",
+        "test_as_structured_llm",
+        "test_system_prompt_is_sent",
     }
     astructured_predict = LLM.astructured_predict
     _structured_stream_call = LLM._structured_stream_call
     _structured_astream_call = LLM._structured_astream_call
 
 
-class TellsNothingOfObjects(FakeLLM):
-    """Its ``structured_predict`` tells the dispatcher nothing."""
+class ReportsNoStructuredEvents(FakeLLM):
+    """Its ``structured_predict`` reports no events."""
 
     fails: ClassVar[set[str]] = {"test_events_of_structured_predict"}
 

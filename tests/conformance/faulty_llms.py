@@ -1,4 +1,4 @@
-"""The suite on LLMs that break one rule each.
+"""The conformance suite on LLMs that break one rule each.
 
 pytest runs this file in a process of its own; see ``test_llamaindex_suite.py``.
 """
@@ -22,7 +22,7 @@ FAULTS: dict[str, set[str]] = {}
 
 
 def _suite_on(faulty: type[FakeLLM]) -> type[FakeSuite]:
-    """Make the suite's class for this LLM, with those tests only that it must fail."""
+    """Make the suite's class for this LLM, with only the tests that it must fail."""
     left_out = {name for name in dir(FakeSuite) if name.startswith("test_")} - faulty.fails
     members: dict[str, Any] = dict.fromkeys(left_out)
     members["llm_class"] = faulty

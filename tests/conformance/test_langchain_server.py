@@ -1,4 +1,4 @@
-"""LangChain's own test suite for chat models, on the real base model behind a real server."""
+"""LangChain's own test suite for chat models, on a real server's base model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from langchain_urial import ChatUrial
 
 @pytest.mark.model
 @pytest.mark.server
+@pytest.mark.matrix
 class TestServer(ChatUrialClaims):
-    """The integration suite, greedy, with the short page."""
+    """The integration suite, greedy, with the short prompt."""
 
     @pytest.fixture(autouse=True)
     def _use_server(self, server: RunningServer) -> None:
@@ -23,7 +24,7 @@ class TestServer(ChatUrialClaims):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        # With a name nothing is sent now: one of the suite's tests would record it.
+        # Named, the model is not asked for now; one of the suite's tests would record that.
         chat = ChatUrial.from_endpoint(self.server.base_url, NAMES[0], timeout=120.0)
         return {"llm": chat.llm, "prompt": "short", "max_tokens": 100}
 

@@ -14,6 +14,7 @@ from langchain_tests.unit_tests import ChatModelUnitTests
 from langchain_urial import ChatUrial
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.transformers.loading import converted_gguf
+from urial_core.demo import demo_model_file
 
 
 class TestUnit(ChatModelUnitTests):
@@ -33,7 +34,34 @@ class TestUnit(ChatModelUnitTests):
 
 
 @pytest.mark.model
-class TestIntegration(ChatUrialClaims):
+class TestLlamaCpp(ChatUrialClaims):
+    """The integration suite, greedy, on the demo model in llama.cpp in this process."""
+
+    @pytest.fixture(autouse=True)
+    def _link_to_model(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        # The suite's properties are read after this fixture has run.
+        if not hasattr(type(self), "link"):
+            type(self).link = tmp_path_factory.mktemp("model") / "other-name.gguf"
+            self.link.symlink_to(demo_model_file())
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {
+            "model": str(demo_model_file()),
+            "backend_options": {"n_ctx": 2048, "n_threads": 1},
+            "prompt": "short",
+            "max_tokens": 100,
+        }
+
+    @property
+    def model_override_value(self) -> str:
+        # The same weights under another name.
+        return str(self.link)
+
+
+@pytest.mark.model
+@pytest.mark.matrix
+class TestTransformers(ChatUrialClaims):
     """The integration suite, greedy, on the demo model in float32."""
 
     @pytest.fixture(autouse=True)

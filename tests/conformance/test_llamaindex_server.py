@@ -1,4 +1,4 @@
-"""UrialLLM keeps the contract of LlamaIndex's LLMs, with its base model behind a real server."""
+"""UrialLLM passes the conformance suite for LlamaIndex on a real server's base model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from running_server import RunningServer
 from urial_llm_claims import UrialLLMClaims
 
 from llamaindex_urial import UrialLLM
-from llamaindex_urial.conformance.leaving import LeavingTests
+from llamaindex_urial.conformance import LLMConformanceTests
+from llamaindex_urial.conformance.streams import ClosingTests
 
 
 @pytest.mark.model
 @pytest.mark.server
-class TestUrialLLM(UrialLLMClaims):
-    """Greedy, in answers of one sentence; calls and objects get the room they need."""
+@pytest.mark.matrix
+class TestUrialLLM(UrialLLMClaims, LLMConformanceTests):
+    """Greedy, in short answers; tool calls and structured output get more tokens."""
 
     @pytest.fixture
     def llm(self, server: RunningServer) -> LLM:
@@ -30,25 +32,26 @@ class TestUrialLLM(UrialLLMClaims):
     def failing_llm(self, server: RunningServer) -> Generator[LLM]:
         with FaultProxy(server.url) as proxy:
             llm = UrialLLM.from_endpoint(proxy.base_url, max_retries=0, timeout=120)
-            assert llm.metadata.context_window  # asks the server what there is to know
+            assert llm.metadata.context_window  # asks the server for it
             proxy.cut_after = 100
             yield llm
 
     @pytest.fixture
-    def caller(self, server: RunningServer) -> FunctionCallingLLM:
+    def tool_llm(self, server: RunningServer) -> FunctionCallingLLM:
         return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=64, timeout=120)
 
     @pytest.fixture
-    def filler(self, server: RunningServer) -> LLM:
+    def structured_llm(self, server: RunningServer) -> LLM:
         return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=64, timeout=120)
 
 
 @pytest.mark.model
 @pytest.mark.server
-class TestLeaving(LeavingTests):
-    """A stream that is closed stops a server that would write on for long."""
+@pytest.mark.matrix
+class TestClosing(ClosingTests):
+    """Closing a stream stops a server that would generate for long."""
 
-    # Of answers as long as these; TestUrialLLM has them.
+    # The answers are too long for these; TestUrialLLM runs them.
     test_closing_early = None
     test_closing_early_is_no_error = None
     test_errors_reach_the_caller = None
@@ -59,9 +62,7 @@ class TestLeaving(LeavingTests):
         endless = server.model(extra_body={"ignore_eos": True, "stop": None})
         return UrialLLM(llm=endless, prompt="short", max_tokens=1000)
 
-    @property
-    def stops_on_close(self) -> bool:
-        return True
+    cancels_on_close = True
 
-    def source_stopped(self, llm: LLM) -> bool:
+    def generation_stopped(self, llm: LLM) -> bool:
         return not self.server.busy()

@@ -1,4 +1,4 @@
-"""The suite for LLMs of LlamaIndex: an LLM that keeps the contract passes, and others fail."""
+"""The conformance suite for LlamaIndex passes a correct LLM and fails each faulty one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,28 @@ HERE = Path(__file__).parent
 
 
 class TestFakeLLM(FakeSuite):
-    """An LLM that keeps every rule, and claims everything, passes every test."""
+    """An LLM that keeps every rule and claims everything passes every test."""
 
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], list[str]]:
-    """What the suite said of each faulty LLM: the failures' texts, by class and test."""
+    """Return the failures of each faulty LLM: their texts, by class and test."""
     report = tmp_path_factory.mktemp("faults") / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        os.devnull,
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+    ]
     subprocess.run(
         [*command, "--import-mode=importlib", f"--junitxml={report}", HERE / "faulty_llms.py"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
-        check=False,  # it fails, that is what it is for
+        check=False,  # tests are expected to fail
         stdout=subprocess.DEVNULL,
     )
     found: dict[tuple[str, str], list[str]] = {}
@@ -46,7 +56,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
 def test_a_faulty_llm_fails(
     failures: dict[tuple[str, str], list[str]], llm: str, test: str
 ) -> None:
-    """The test of the rule that this LLM breaks fails, and says what the contract is."""
+    """The test of the rule that this LLM breaks fails and shows the contract."""
     assert failures[llm, test]
     for text in failures[llm, test]:
         assert "Contract: " in text

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from llamaindex_urial.conformance import LLMConformanceTests
+from llamaindex_urial.conformance.claims import LLMClaims
+
+__all__ = ["UrialLLMClaims"]
 
 
-class UrialLLMClaims(LLMConformanceTests):
-    """Tools, typed answers, usage and quiet ends.
+class UrialLLMClaims(LLMClaims):
+    """Tools, structured output, usage, and closing early without an error.
 
-    What is asked gets short answers, of whose every token the model is sure: what a server rounds
-    differently in a batch, or behind a page that it kept, turns none.
+    The prompts get short answers, and the model is sure of each token: rounding that differs, in a
+    batch or behind a cached prefix, changes no answer.
     """
 
-    @property
-    def prompt(self) -> str:
-        return "What is the capital of Norway?"
+    prompt = "What is the capital of Norway?"
+    has_tool_calling = True
+    returns_usage_metadata = True
+    closes_without_error = True
 
     @property
     def distinct_prompts(self) -> list[str]:
         countries = ("Germany", "Italy", "Spain", "Japan")
         return [f"What is the capital of {country}?" for country in countries]
-
-    @property
-    def supports_tools(self) -> bool:
-        return True
-
-    @property
-    def returns_usage(self) -> bool:
-        return True
-
-    @property
-    def closes_quietly(self) -> bool:
-        return True
