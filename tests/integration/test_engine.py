@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from jsonschema import Draft202012Validator
 
 from urial_core import GenerationParameters, Message, TextDelta, UrialChat, load_prompt
@@ -15,8 +13,7 @@ from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionRequest
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 
-if TYPE_CHECKING:
-    pass
+torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.model
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("langchain")
+
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
     AgentMiddleware,

@@ -63,6 +63,7 @@ def test_demo(cache: Path) -> None:
     assert shown(later) == "Loading demo.gguf\n"
 
 
+@pytest.mark.needs("xllamacpp")
 def test_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GGUF file runs on llama.cpp as it is, without a conversion, unless dtype is given."""
     monkeypatch.setattr(LlamaCppModel, "load", lambda self: None)

@@ -8,7 +8,11 @@ import pytest
 
 from urial_core import PromptFormat, ReplyDecoder
 
-SIZE = 200_000
+SIZE = 100_000
+FENCES = [
+    pytest.param(f, marks=[pytest.mark.matrix] * (f != "````"), id=f or "none")
+    for f in ("````", "```", "")
+]
 PROSE = "It was a dark and stormy night, and the rain fell in torrents.\n"
 HOSTILE = {
     "backticks": "`",
@@ -44,14 +48,14 @@ def prose() -> float:
     )
 
 
-@pytest.mark.parametrize("fence", ["````", "```", ""], ids=["four", "three", "none"])
+@pytest.mark.parametrize("fence", FENCES)
 @pytest.mark.parametrize("unit", HOSTILE.values(), ids=HOSTILE)
 def test_single_characters(unit: str, fence: str, prose: float) -> None:
     """Hostile text fed character by character takes no more than a few times as long as prose."""
     assert seconds(unit, PromptFormat(fence=fence), SIZE, pieces=True) < 8 * prose
 
 
-@pytest.mark.parametrize("fence", ["````", "```", ""], ids=["four", "three", "none"])
+@pytest.mark.parametrize("fence", FENCES)
 @pytest.mark.parametrize("unit", [*HOSTILE.values(), PROSE], ids=[*HOSTILE, "prose"])
 def test_one_piece(unit: str, fence: str) -> None:
     """A whole text fed at once takes time in proportion to its length."""
