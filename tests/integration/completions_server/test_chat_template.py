@@ -60,7 +60,7 @@ def openai(server: RunningServer) -> dict[str, Any]:
         "model": NAMES[0],
         "api_key": "none",
         "temperature": 0.0,
-        "max_tokens": 200,
+        "max_tokens": 60,
         "timeout": 120.0,
     }
 

@@ -60,7 +60,7 @@ class Diary(BaseCallbackHandler):
         self.events.append(f"-{self._questions[run_id]}")
 
 
-@pytest.mark.parametrize("way", ["batch", "abatch"])
+@pytest.mark.parametrize("way", [pytest.param("batch", marks=pytest.mark.matrix), "abatch"])
 async def test_a_reply_that_ends_makes_room_for_the_next(server: RunningServer, way: str) -> None:
     """While a long reply is written, short ones come and go beside it; all are in order."""
     chat = ChatUrial.from_endpoint(

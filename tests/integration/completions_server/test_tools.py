@@ -39,7 +39,14 @@ def is_call(call: Any) -> bool:
     return call["name"] == "GetWeather" and bool(GetWeather(**call["args"]))
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "batch"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "ainvoke",
+        "stream",
+        *(pytest.param(way, marks=pytest.mark.matrix) for way in ("invoke", "batch")),
+    ],
+)
 async def test_a_call_that_must_be_made_is_valid(chat: ChatUrial, way: str) -> None:
     """Its name is the tool's, and its arguments fit the schema; the page's structure stays out."""
     bound = chat.bind_tools([GetWeather], tool_choice="any")

@@ -16,15 +16,15 @@ from llama_index.core import (
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from llamaindex_urial import UrialLLM
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.llama_cpp import LlamaCppModel
 
 HANDBOOK = Path(__file__).parents[3] / "examples" / "handbook"
 
 
 @pytest.fixture
-def llm(demo_model: TransformersModel) -> UrialLLM:
+def llm(llama: LlamaCppModel) -> UrialLLM:
     """A greedy LLM with a short page and short replies."""
-    return UrialLLM(llm=demo_model, prompt="short", max_tokens=40)
+    return UrialLLM(llm=llama, prompt="short", max_tokens=32)
 
 
 @pytest.fixture(scope="session")
