@@ -43,7 +43,7 @@ for _name, _examples in {"default": 50, "long": 1000}.items():
 
 
 def selects_matrix(marks: str) -> bool:
-    """Whether a mark expression asks for the long matrix: by its name, or by leaving out nothing."""
+    """Whether a mark expression asks for the long matrix, by its name or by leaving out nothing."""
     return not marks or ("matrix" in marks and "not matrix" not in marks)
 
 

@@ -106,7 +106,7 @@ def test_from_endpoint_sets_up_the_server() -> None:
     assert (chat.timeout, chat.max_retries, chat.max_tokens, chat.model_name) == (7.5, 4, 9, "m")
     shown = (repr(chat), str(chat.asdict()), chat._get_llm_string(), repr(chat.llm))
     assert [text for text in shown if "sk-secret" in text] == []
-    again = pickle.loads(pickle.dumps(chat))
+    again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - just made
     assert again.llm._connection._endpoint == endpoint
 
 
@@ -232,7 +232,7 @@ def test_a_login_in_the_url_is_not_shown() -> None:
 def test_models_can_be_copied_and_pickled() -> None:
     """Copies are new connections with the same settings."""
     model = CompletionsServerModel("http://server.test", "m", api_key="k", extra_body={"a": 1})
-    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+    for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):  # noqa: S301
         assert copied is not model
         assert copied.cache_key == model.cache_key
         assert copied._connection._endpoint == model._connection._endpoint

@@ -122,7 +122,7 @@ def test_a_stream_method_of_the_llms_own_gets_no_handlers() -> None:
     configs = list[Any]()
 
     class OwnStream(PlainLLM):
-        def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[str]:
+        def stream(self, input: Any, config: Any = None, **kwargs: Any) -> Iterator[str]:  # noqa: A002
             configs.append(config)
             yield from self.reply
 

@@ -121,7 +121,7 @@ def test_copies_share_the_model() -> None:
     for twin in (copy.copy(llm), copy.deepcopy(llm), llm.model_copy(update={"max_tokens": 3})):
         assert twin.llm is llm.llm
         assert twin.complete("Hello").text == "Hi!"
-    named = pickle.loads(pickle.dumps(UrialLLM(model="some/model", seed=4)))
+    named = pickle.loads(pickle.dumps(UrialLLM(model="some/model", seed=4)))  # noqa: S301
     assert (named.model_name, named.seed) == ("some/model", 4)
 
 
