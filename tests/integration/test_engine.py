@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 from jsonschema import Draft202012Validator
 
 from urial_core import GenerationParameters, Message, TextDelta, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionRequest
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
+
+torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.model
 
@@ -22,7 +23,7 @@ QUESTIONS = (
     "List three uses of salt.",
     "Why is the sky blue? Explain it to a child who has never heard of light or air before.",
 )
-GREEDY = GenerationParameters(max_tokens=24, repetition_penalty=1.0)
+GREEDY = GenerationParameters(max_tokens=12, repetition_penalty=1.0)
 
 
 def requests_for(model: TransformersModel) -> list[CompletionRequest]:
@@ -88,7 +89,7 @@ def test_a_stream_has_a_delta_per_token(demo_model: TransformersModel) -> None:
 def test_every_preset_answers(demo_model: TransformersModel, name: str) -> None:
     """With every preset the model replies, and the reply shows none of the prompt's delimiters."""
     chat = UrialChat(demo_model, load_prompt(name))
-    parameters = GenerationParameters(max_tokens=40)
+    parameters = GenerationParameters(max_tokens=12)
     (reply,) = chat.reply([chat.request([Message("user", QUESTIONS[0])], parameters)])
     assert reply.text
     assert not any(mark in reply.text for mark in ("````", "# Query:", "# Answer:"))
@@ -151,7 +152,10 @@ def test_unicode_is_copied(demo_model: TransformersModel) -> None:
         assert demo_model.complete([request])[0].text == f'{{"name": "{name}"}}'
 
 
-@pytest.mark.parametrize("max_tokens", [50, 80, 200])
+@pytest.mark.parametrize(
+    "max_tokens",
+    [50, *(pytest.param(limit, marks=pytest.mark.matrix) for limit in (80, 200))],
+)
 def test_nested_schema(demo_model: TransformersModel, max_tokens: int) -> None:
     """Replies match a nested, recursive schema, within any ``max_tokens``."""
     request = constrained(
@@ -166,6 +170,7 @@ def test_nested_schema(demo_model: TransformersModel, max_tokens: int) -> None:
     assert completion.usage.output_tokens <= max_tokens
 
 
+@pytest.mark.matrix
 def test_forced_tokens_change_nothing(demo_model: TransformersModel) -> None:
     """Reading forced tokens in one pass gives the reply that reading them one by one gives."""
     request = constrained(demo_model, "Order a cake, as JSON.", JsonSchema.of(ORDER))

@@ -9,11 +9,20 @@ from pathlib import Path
 
 import pytest
 
+SHORT = {"llamaindex_rag", "own_prompt", "swap_into_lcel", "typed_output"}
+"""One for each kind of user; the others run in the long matrix."""
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(path, marks=[pytest.mark.matrix] * (path.stem not in SHORT), id=path.stem)
+        for path in EXAMPLES
+    ],
+)
 def test_example_runs(example: Path) -> None:
     """An example exits without an error, and its last line is no delimiter of the prompt."""
     if example.stem.startswith("ray_"):

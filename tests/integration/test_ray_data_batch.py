@@ -18,7 +18,12 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "ray_data_batch.py"
 SCRIPT = ROOT / "tests" / "servers" / "llama_server.py"
 
-pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.server,
+    pytest.mark.matrix,
+    pytest.mark.timeout(600),
+]
 
 
 @pytest.fixture

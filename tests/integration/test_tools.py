@@ -1,4 +1,4 @@
-"""Tools and typed answers with the real base model, greedy and in float32."""
+"""Tools and typed answers with the real base model, greedy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urial_core import (
     UrialChat,
     load_prompt,
 )
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.llama_cpp import LlamaCppModel
 
 pytestmark = pytest.mark.model
 
@@ -40,8 +40,8 @@ ASKED = "What is double_it(6)? Use the tool."
 
 
 @pytest.fixture
-def chat(demo_model: TransformersModel) -> UrialChat:
-    return UrialChat(demo_model, load_prompt("default"))
+def chat(llama: LlamaCppModel) -> UrialChat:
+    return UrialChat(llama, load_prompt("default"))
 
 
 def ask(chat: UrialChat, use: ToolUse, *messages: Message) -> Reply:

@@ -38,5 +38,5 @@ until curl --silent --fail --output /dev/null "$server/health"; do
     sleep 1
 done
 printf 'vLLM is ready (%ss)\n' "$SECONDS"
-URIAL_TEST_SERVER=$server/v1 "$tools/pytest" -m server "$@"
+URIAL_TEST_SERVER=$server/v1 "$tools/pytest" -m "server or (server and matrix)" "$@"
 printf 'The tests have ended (%ss)\n' "$SECONDS"

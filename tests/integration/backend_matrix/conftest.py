@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for the modules that all files share
 
 from backend_case import BackendCase
-from backend_cases import BACKENDS, FAKE_SERVERS, Kind
+from backend_cases import BACKENDS, FAKE_SERVERS, ON_TORCH, Kind
 from running_server import LlamaServer
 
 from urial_core.backends.llama_cpp import LlamaCppModel
@@ -92,7 +92,12 @@ def llamaindex_llama_cpp() -> Any:
     )
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.matrix] * (kind.make in ON_TORCH))
+        for name, kind in BACKENDS.items()
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> Kind:
     """Return each kind of backend in turn."""
     found = BACKENDS[request.param]

@@ -21,6 +21,7 @@ ENDLESS = "List 100 animals."
 LIMIT = 500
 
 
+@pytest.mark.matrix
 async def test_every_way_gives_the_same_text(backend_case: BackendCase) -> None:
     """Streaming and async do not change a greedy reply, and its chunks add up to it.
 
@@ -36,6 +37,7 @@ async def test_every_way_gives_the_same_text(backend_case: BackendCase) -> None:
     assert all(len(answer.pieces) > 2 for answer in answers[2:])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_several_together_get_the_replies_that_each_gets(
     backend_case: BackendCase, kind: Kind, *, asynchronous: bool
@@ -54,6 +56,7 @@ async def test_several_together_get_the_replies_that_each_gets(
         assert all(answer.usage and answer.usage.written <= 24 for answer in together)
 
 
+@pytest.mark.matrix
 async def test_the_stream_that_is_closed_below_would_be_long(
     make: Callable[..., BackendCase],
 ) -> None:
@@ -62,6 +65,7 @@ async def test_the_stream_that_is_closed_below_would_be_long(
     assert (await long.ask(ENDLESS)).finish == "length"
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("way", ["stream", "async stream"])
 async def test_closing_a_stream_stops_the_model(
     kind: Kind, make: Callable[..., BackendCase], server: LlamaServer, way: str

@@ -21,7 +21,7 @@ def unseen_prompt() -> Prompt:
     return Prompt(name="unseen", instruction=f"This is prompt {uuid.uuid4()}.\n{lines}")
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("way", [pytest.param("sync", marks=pytest.mark.matrix), "async"])
 async def test_after_warm_up_concurrent_requests_find_the_prefix(
     server: RunningServer, way: str
 ) -> None:
@@ -39,7 +39,7 @@ async def test_after_warm_up_concurrent_requests_find_the_prefix(
         assert reply.usage_metadata["input_token_details"]["cache_read"] >= 256
 
 
-@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize("way", [pytest.param("sync", marks=pytest.mark.matrix), "async"])
 async def test_the_prefix_is_computed_once(server: RunningServer, way: str) -> None:
     """The second request finds the first one's prefix, by the server's own count."""
     chat = ChatUrial(llm=server.model(), prompt=unseen_prompt(), max_tokens=4)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_openai import ChatOpenAI
 from llama_index.core.llms import ChatMessage
-from llama_index.llms.openai_like import OpenAILike
 from running_server import NAMES, RunningServer
 
 from urial_core import Message, ToolCall, compose, load_prompt
@@ -62,7 +60,7 @@ def openai(server: RunningServer) -> dict[str, Any]:
         "model": NAMES[0],
         "api_key": "none",
         "temperature": 0.0,
-        "max_tokens": 200,
+        "max_tokens": 60,
         "timeout": 120.0,
     }
 
@@ -108,7 +106,10 @@ def is_clean(text: str) -> bool:
 
 async def test_langchains_openai_class_chats(server: RunningServer, openai: dict[str, Any]) -> None:
     """Its replies end by themselves, whole and streamed."""
-    chat = ChatOpenAI(base_url=server.base_url, stop=list(PROMPT.format.stop), **openai)
+    langchain_openai = pytest.importorskip("langchain_openai")
+    chat = langchain_openai.ChatOpenAI(
+        base_url=server.base_url, stop=list(PROMPT.format.stop), **openai
+    )
     for reply in (chat.invoke(QUESTION), await chat.ainvoke(QUESTION)):
         assert reply.response_metadata["finish_reason"] == "stop"
         assert is_clean(reply.text)
@@ -122,7 +123,10 @@ async def test_llamaindexs_openai_class_chats(
 ) -> None:
     """Its replies end by themselves, whole and streamed."""
     stop = {"stop": list(PROMPT.format.stop)}
-    llm = OpenAILike(api_base=server.base_url, is_chat_model=True, additional_kwargs=stop, **openai)
+    llms = pytest.importorskip("llama_index.llms.openai_like")
+    llm = llms.OpenAILike(
+        api_base=server.base_url, is_chat_model=True, additional_kwargs=stop, **openai
+    )
     messages = [ChatMessage(role="user", content=QUESTION)]
     for response in (llm.chat(messages), await llm.achat(messages)):
         assert response.raw is not None

@@ -60,7 +60,7 @@ class Recorder(BaseCallbackHandler):
         self.events.append(f"-{self._questions[run_id]}")
 
 
-@pytest.mark.parametrize("way", ["batch", "abatch"])
+@pytest.mark.parametrize("way", [pytest.param("batch", marks=pytest.mark.matrix), "abatch"])
 async def test_a_reply_that_ends_makes_room_for_the_next(server: RunningServer, way: str) -> None:
     """Short replies come and go beside a long one; all are in order."""
     chat = ChatUrial.from_endpoint(

@@ -33,7 +33,14 @@ def request_(chat: ChatUrial) -> CompletionRequest:
     return chat.urial.request([Message("user", "Describe Paris.")])
 
 
-@pytest.mark.parametrize("way", ["complete", "acomplete", "stream", "astream"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "complete",
+        "astream",
+        *(pytest.param(way, marks=pytest.mark.matrix) for way in ("acomplete", "stream")),
+    ],
+)
 async def test_json_matches_its_schema(
     model: CompletionsServerModel, request_: CompletionRequest, way: str
 ) -> None:

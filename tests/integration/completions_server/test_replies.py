@@ -18,7 +18,14 @@ from urial_core.errors import UnsupportedModelError
 pytestmark = [pytest.mark.server, pytest.mark.model]
 
 QUESTIONS = ["What color is the sky?", "Name a fruit.", "Who wrote Hamlet?", "What is 2 plus 2?"]
-WAYS = ("invoke", "ainvoke", "stream", "astream", "batch", "abatch")
+WAYS = [
+    "invoke",
+    "astream",
+    *(
+        pytest.param(way, marks=pytest.mark.matrix)
+        for way in ("ainvoke", "stream", "batch", "abatch")
+    ),
+]
 
 
 async def ask(chat: ChatUrial, way: str, question: str, **kwargs: Any) -> AIMessage:

@@ -39,7 +39,14 @@ def is_call(call: Any) -> bool:
     return call["name"] == "GetWeather" and bool(GetWeather(**call["args"]))
 
 
-@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "batch"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "ainvoke",
+        "stream",
+        *(pytest.param(way, marks=pytest.mark.matrix) for way in ("invoke", "batch")),
+    ],
+)
 async def test_a_forced_call_is_valid(chat: ChatUrial, way: str) -> None:
     """Name and arguments match the tool, and no delimiter is in the reply."""
     bound = chat.bind_tools([GetWeather], tool_choice="any")

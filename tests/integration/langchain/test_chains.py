@@ -23,7 +23,7 @@ QUESTIONS = ["What color is the sky?", "How many days are in a week?", "Name a f
 @pytest.fixture
 def chat(demo_model: TransformersModel) -> ChatUrial:
     """Return a greedy chat model with a short prompt and short replies."""
-    return ChatUrial(llm=demo_model, prompt="short", max_tokens=24, temperature=0)
+    return ChatUrial(llm=demo_model, prompt="short", max_tokens=10, temperature=0)
 
 
 @pytest.fixture

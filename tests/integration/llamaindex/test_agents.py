@@ -18,7 +18,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 
 from llamaindex_urial import UrialLLM
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.llama_cpp import LlamaCppModel
 
 pytestmark = pytest.mark.model
 
@@ -29,10 +29,10 @@ def opening_hours(day: str) -> str:
 
 
 async def test_a_react_agent_does_not_invent_what_its_tools_say(
-    demo_model: TransformersModel,
+    llama: LlamaCppModel,
 ) -> None:
     """The model stops where the tool is to speak; what it writes is read, tools run or not."""
-    llm = UrialLLM(llm=demo_model, max_tokens=80, is_function_calling_model=False)
+    llm = UrialLLM(llm=llama, max_tokens=80, is_function_calling_model=False)
     agent = ReActAgent(tools=[opening_hours], llm=llm)
     handler = agent.run(
         "When does the library open on Saturday?",
@@ -80,9 +80,9 @@ async def run(
     return await handler, results, streamed
 
 
-async def test_a_function_agent_calls_a_tool_and_answers(demo_model: TransformersModel) -> None:
+async def test_a_function_agent_calls_a_tool_and_answers(llama: LlamaCppModel) -> None:
     """An untuned 270M model decides to call, copies the numbers, and reports the result."""
-    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    llm = UrialLLM(llm=llama, max_tokens=80)
     agent = FunctionAgent(tools=[multiply, divide], llm=llm)
     output, results, streamed = await run(agent, "Multiply 12 by 7.", llm)
     assert results
@@ -93,19 +93,19 @@ async def test_a_function_agent_calls_a_tool_and_answers(demo_model: Transformer
 
 
 async def test_an_error_of_a_tool_comes_back_and_the_loop_goes_on(
-    demo_model: TransformersModel,
+    llama: LlamaCppModel,
 ) -> None:
     """A tool's failure reaches the model as its result, and the agent still answers."""
-    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    llm = UrialLLM(llm=llama, max_tokens=80)
     agent = FunctionAgent(tools=[divide], llm=llm, initial_tool_choice="divide")
     output, results, _ = await run(agent, "What is 5 divided by 0?", llm)
     assert results[0].tool_output.is_error
     assert (output.response.content or "").strip()
 
 
-async def test_agents_hand_over_to_each_other(demo_model: TransformersModel) -> None:
+async def test_agents_hand_over_to_each_other(llama: LlamaCppModel) -> None:
     """A hand-off is a tool call: the agent that it names answers."""
-    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    llm = UrialLLM(llm=llama, max_tokens=80)
     desk = FunctionAgent(
         name="desk",
         description="Takes questions and hands them over.",
@@ -124,17 +124,17 @@ async def test_agents_hand_over_to_each_other(demo_model: TransformersModel) -> 
     assert (output.response.content or "").strip()
 
 
-def test_a_tool_is_predicted_and_called(demo_model: TransformersModel) -> None:
+def test_a_tool_is_predicted_and_called(llama: LlamaCppModel) -> None:
     """``predict_and_call`` runs the tool that the model was made to call."""
-    llm = UrialLLM(llm=demo_model, max_tokens=80)
+    llm = UrialLLM(llm=llama, max_tokens=80)
     tool = FunctionTool.from_defaults(multiply)
     response = llm.predict_and_call([tool], "What is 12 times 7?", tool_required=True)
     assert str(response.sources[0].raw_output) == str(response)
 
 
-def test_a_tool_is_predicted_without_function_calls(demo_model: TransformersModel) -> None:
+def test_a_tool_is_predicted_without_function_calls(llama: LlamaCppModel) -> None:
     """``predict_and_call`` with ReAct passes what LlamaIndex leaves out."""
-    llm = UrialLLM(llm=demo_model, max_tokens=80, is_function_calling_model=False)
+    llm = UrialLLM(llm=llama, max_tokens=80, is_function_calling_model=False)
     tool = FunctionTool.from_defaults(multiply)
     response = llm.predict_and_call([tool], user_msg="What is 12 times 7?")
     assert "validation error" not in str(response)
@@ -163,17 +163,18 @@ async def test_a_workflow_awaits_its_answers(llm: UrialLLM) -> None:
     """Steps of a workflow call the model, and later turns see the earlier ones."""
     workflow = TwoAnswers(timeout=120)
     workflow.llm = llm
+    llm.complete("What color is the sky?")  # from now on all but its last token is cached
     first, second = await workflow.run(question="What color is the sky?")
     assert first == llm.complete("What color is the sky?").text
     assert second
     assert second != first
 
 
-def test_tokens_are_counted_as_the_model_counts_them(demo_model: TransformersModel) -> None:
+def test_tokens_are_counted_as_the_model_counts_them(llama: LlamaCppModel) -> None:
     """TokenCountingHandler reports the model's own usage, the prefix included, once a call."""
     counter = TokenCountingHandler()
     llm = UrialLLM(
-        llm=demo_model, prompt="short", max_tokens=8, callback_manager=CallbackManager([counter])
+        llm=llama, prompt="short", max_tokens=8, callback_manager=CallbackManager([counter])
     )
     usage = llm.complete("Name a fruit.").raw["usage"]
     assert counter.prompt_llm_token_count == usage["prompt_tokens"] > llm.prefix_tokens

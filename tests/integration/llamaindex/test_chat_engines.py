@@ -49,7 +49,16 @@ def engines(index: VectorStoreIndex, llm: UrialLLM) -> dict[str, BaseChatEngine]
     return {"simple": SimpleChatEngine.from_defaults(llm=llm), **found}
 
 
-@pytest.mark.parametrize("kind", ["simple", *(mode.value for mode in RETRIEVING)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "simple",
+        "context",
+        "condense_plus_context",
+        pytest.param("condense_question", marks=pytest.mark.matrix),
+        pytest.param("best", marks=pytest.mark.matrix),
+    ],
+)
 async def test_an_engine_keeps_a_conversation(
     index: VectorStoreIndex, llm: UrialLLM, kind: str
 ) -> None:

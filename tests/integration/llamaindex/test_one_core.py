@@ -19,8 +19,8 @@ QUESTION = "What is the capital of France?"
 @pytest.mark.model
 def test_both_frameworks_get_the_same_text(demo_model: TransformersModel) -> None:
     """Greedy, a question and a conversation get the same reply from ChatUrial and UrialLLM."""
-    chat = ChatUrial(llm=demo_model, max_tokens=40)
-    llm = UrialLLM(llm=demo_model, max_tokens=40)
+    chat = ChatUrial(llm=demo_model, max_tokens=12)
+    llm = UrialLLM(llm=demo_model, max_tokens=12)
     assert chat.invoke(QUESTION).text == llm.complete(QUESTION).text
     langchains = [
         SystemMessage("Answer in one sentence."),

@@ -61,6 +61,7 @@ def test_demo(cache: Path) -> None:
     assert shown(later) == "Loading demo.gguf\n"
 
 
+@pytest.mark.needs("xllamacpp")
 def test_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a GGUF file on llama.cpp without a conversion, unless a dtype is given."""
     monkeypatch.setattr(LlamaCppModel, "load", lambda self: None)

@@ -19,7 +19,7 @@ from fake_server import (
     piece,
     request_for,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core import GenerationParameters, Message, ParameterError, compose
@@ -92,7 +92,6 @@ def test_set_parameters_are_sent(kind: str, penalty: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None)
 @given(
     stop=st.lists(st.text(min_size=1, max_size=5), max_size=9),
     stream=st.sampled_from([True, False]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fake_server import KINDS, PROMPT, FakeServer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core import (
@@ -58,7 +58,6 @@ TEXTS = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(
     text=TEXTS,
     finish=st.sampled_from(["stop", "length", None]),

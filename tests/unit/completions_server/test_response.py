@@ -17,7 +17,7 @@ from fake_server import (
     piece,
     request_for,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core import TokenLogprob, UrialChat, Usage
@@ -226,7 +226,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(value=VALUES, indent=st.sampled_from([None, 0, 1, "\t"]), data=st.data())
 def test_json_is_written_on_one_line(value: Any, indent: Any, data: st.DataObject) -> None:
     """JSON of any layout and chunking becomes what the standard library writes by default."""

@@ -95,8 +95,8 @@ texts = st.one_of(
 )
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 
-many = settings(settings.get_profile("core"))
-"""Decorator of property tests: try ``conftest.EXAMPLES`` examples."""
+many = settings(max_examples=2 * settings().max_examples)
+"""Decorates a property of adversarial texts, which gets twice the profile's examples."""
 
 
 def cut(text: str, lengths: Sequence[int]) -> list[str]:

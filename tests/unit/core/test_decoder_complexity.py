@@ -9,7 +9,11 @@ import pytest
 from urial_core import PromptFormat, ReplyDecoder
 from urial_core.decoding.stream_decoders import EchoDecoder
 
-SIZE = 200_000
+SIZE = 100_000
+FENCES = [
+    pytest.param(f, marks=[pytest.mark.matrix] * (f != "````"), id=f or "none")
+    for f in ("````", "```", "")
+]
 PROSE = "It was a dark and stormy night, and the rain fell in torrents.\n"
 ADVERSARIAL = {
     "backticks": "`",
@@ -46,14 +50,14 @@ def prose() -> float:
     )
 
 
-@pytest.mark.parametrize("fence", ["````", "```", ""], ids=["four", "three", "none"])
+@pytest.mark.parametrize("fence", FENCES)
 @pytest.mark.parametrize("unit", ADVERSARIAL.values(), ids=ADVERSARIAL)
 def test_linear_time_by_character(unit: str, fence: str, prose: float) -> None:
     """Adversarial text takes at most a few times as long as prose, fed character by character."""
     assert seconds(unit, PromptFormat(fence=fence), SIZE, pieces=True) < 8 * prose
 
 
-@pytest.mark.parametrize("fence", ["````", "```", ""], ids=["four", "three", "none"])
+@pytest.mark.parametrize("fence", FENCES)
 @pytest.mark.parametrize("unit", [*ADVERSARIAL.values(), PROSE], ids=[*ADVERSARIAL, "prose"])
 def test_linear_time_at_once(unit: str, fence: str) -> None:
     """A text fed at once takes time in proportion to its length."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import urial_core
-
-ROOT = Path(urial_core.__file__).parent
-MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 NAMES = [
     "Choice",
@@ -77,24 +72,6 @@ def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
     """Every exported name exists and, but for the version, has a docstring."""
     value = getattr(urial_core, name)
     assert name == "__version__" or value.__doc__
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_declares_its_public_names(module: str) -> None:
-    """Every module with code has a docstring and an ``__all__`` without duplicates."""
-    tree = ast.parse((ROOT / module).read_text("utf-8"))
-    assert ast.get_docstring(tree)
-    if module.endswith("__main__.py") or (module.endswith("__init__.py") and len(tree.body) == 1):
-        return
-    exported = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign | ast.AnnAssign)
-        and node.value
-        and ast.unparse(node).startswith("__all__")
-    ]
-    assert len(exported) == 1
-    assert len(set(exported[0])) == len(exported[0])
 
 
 def test_importing_loads_no_framework() -> None:

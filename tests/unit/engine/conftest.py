@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    Gemma3TextConfig,
-    GPT2Config,
-    LlamaConfig,
-    MambaConfig,
-    MistralConfig,
-    PreTrainedTokenizerFast,
-)
 
 from urial_core import load_prompt
-from urial_core.backends.transformers import TransformersModel
+
+if has_torch := find_spec("torch") is not None:
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import (
+        AutoModelForCausalLM,
+        Gemma3TextConfig,
+        GPT2Config,
+        LlamaConfig,
+        MambaConfig,
+        MistralConfig,
+        PreTrainedTokenizerFast,
+    )
+
+    from urial_core.backends.transformers import TransformersModel
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `drawn_schemas`
+
+
+def pytest_pycollect_makemodule() -> None:
+    """Skip all tests of this folder where torch is not installed."""
+    if not has_torch:
+        pytest.skip("needs torch")
+
 
 SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "intermediate_size": 64}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}

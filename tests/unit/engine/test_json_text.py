@@ -21,7 +21,8 @@ from urial_core.structured.constraints import JsonSchema
 
 VOCABULARY = 608  # a few more than the tokenizer has, as many models
 ANYTHING = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=2 * settings().max_examples,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 SLOW_TO_CLOSE: dict[str, dict[str, Any]] = {
     "required keys": {

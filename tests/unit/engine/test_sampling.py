@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
     LogitsProcessorList,
@@ -48,7 +48,6 @@ def test_only_allowed_tokens(top_k: int | None, top_p: float, spread: float) -> 
     seen=st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=20),
     penalty=st.floats(0.5, 2.0),
 )
-@settings(max_examples=50, deadline=None)
 def test_repetition_penalty(seen: list[int], penalty: float) -> None:
     """The repetition penalty equals transformers' own, over the reply's tokens."""
     sampler = Sampler(GenerationParameters(repetition_penalty=penalty))

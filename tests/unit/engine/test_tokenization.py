@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core.backends.transformers.tokenization import Tokenization
@@ -17,7 +17,6 @@ def tokenization(tokenizer: Any) -> Tokenization:
 
 
 @given(text=st.text(max_size=60))
-@settings(max_examples=200, deadline=None)
 def test_pieces_add_up(tokenizer: Any, text: str) -> None:
     """Decoding token by token gives the text, with every character whole."""
     tokenization = Tokenization(tokenizer)

@@ -14,6 +14,8 @@ from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import MissingDependencyError, ParameterError
 
+pytestmark = pytest.mark.needs("torch", "xllamacpp")
+
 
 @pytest.mark.parametrize(
     ("model_id", "options", "backend"),

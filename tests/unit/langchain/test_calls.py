@@ -87,6 +87,7 @@ def test_no_tools_at_all_are_no_matter(kwargs: dict[str, Any]) -> None:
     assert chat_of().invoke("Hi", **kwargs).content == "Hello!"
 
 
+@pytest.mark.needs("torch")
 def test_another_model_can_be_named_where_there_can_be_one() -> None:
     """A model named by id can be exchanged in a call; one that was handed over cannot."""
     chat = ChatUrial(model="some/model")

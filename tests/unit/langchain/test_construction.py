@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def test_without_a_model_the_error_lists_the_ways_to_name_one() -> None:
         ChatUrial()
 
 
+@pytest.mark.needs("torch")
 def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """``$URIAL_MODEL`` is the default model; a name or an LLM takes precedence."""
     monkeypatch.setenv("URIAL_MODEL", "from/environment")
@@ -37,6 +39,7 @@ def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch
     assert ChatUrial(model="other/model").model_name == "other/model"
 
 
+@pytest.mark.needs("torch")
 def test_the_names_of_other_integrations_are_understood() -> None:
     """``model`` and ``stop_sequences`` are LangChain's usual names for two of the fields."""
     chat = ChatUrial(model="some/model", stop_sequences=["END"])
@@ -100,6 +103,7 @@ def test_a_prompt_is_a_name_a_file_or_an_object(tmp_path: Path) -> None:
         chat_of(prompt="no-such-preset")
 
 
+@pytest.mark.needs("torch")
 def test_from_model_id_separates_fields_from_backend_options() -> None:
     """Fields go to the chat model, backend options to the backend, the rest is an error."""
     chat = ChatUrial.from_model_id("some/model", dtype="float32", temperature=0.5, model_kwargs={})
@@ -110,6 +114,7 @@ def test_from_model_id_separates_fields_from_backend_options() -> None:
         ChatUrial.from_model_id("some/model", temprature=0.5)
 
 
+@pytest.mark.needs("torch")
 def test_chat_models_of_one_id_share_the_model() -> None:
     """The same id and options give the same model object; other options give another."""
     chats = [ChatUrial.from_model_id("some/model", temperature=t / 10) for t in range(10)]
@@ -118,20 +123,22 @@ def test_chat_models_of_one_id_share_the_model() -> None:
     assert other.urial.model is not chats[0].urial.model
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize(
-    "chat",
+    "make",
     [
-        ChatUrial(model="some/model", api_key=SecretStr(SECRET)),
-        ChatUrial(model="some/model", api_key=SECRET),
-        ChatUrial.from_model_id("some/model", token=SECRET),
-        ChatUrial(model="some/model", backend_options={"token": SECRET}),
+        lambda: ChatUrial(model="some/model", api_key=SecretStr(SECRET)),
+        lambda: ChatUrial(model="some/model", api_key=SECRET),
+        lambda: ChatUrial.from_model_id("some/model", token=SECRET),
+        lambda: ChatUrial(model="some/model", backend_options={"token": SECRET}),
     ],
     ids=["secret", "string", "option", "options"],
 )
-def test_a_key_is_shown_nowhere(chat: ChatUrial) -> None:
+def test_a_key_is_shown_nowhere(make: Callable[[], ChatUrial]) -> None:
     """No text form of a chat model, and nothing that traces or caches see, holds its key."""
     from langchain_core.load import dumps
 
+    chat = make()
     shown = (
         repr(chat),
         str(chat),
@@ -149,6 +156,7 @@ def test_a_key_is_shown_nowhere(chat: ChatUrial) -> None:
     assert chat.backend_settings["token"] == SECRET
 
 
+@pytest.mark.needs("torch")
 def test_copies_of_a_chat_model_share_its_model() -> None:
     """A copy is another chat model around the same model, with the changes."""
     chat = chat_of()
@@ -159,6 +167,7 @@ def test_copies_of_a_chat_model_share_its_model() -> None:
     assert copy.deepcopy(named).urial.model is named.urial.model
 
 
+@pytest.mark.needs("torch")
 def test_a_chat_model_named_by_id_can_be_pickled() -> None:
     """The name and the settings are pickled; the model is found again from them."""
     chat = ChatUrial(model="some/model", temperature=0.5, prompt=PROMPT, api_key=SECRET)
@@ -231,6 +240,7 @@ def test_a_configured_chat_model_still_streams() -> None:
     assert [chunk.content for chunk in chunks] == ["Hel", "lo", ""]
 
 
+@pytest.mark.needs("torch")
 def test_backend_options_among_the_fields() -> None:
     """Backend options may be passed as fields, as `init_chat_model` does."""
     chat = ChatUrial(model="some/model", dtype="float32", backend_options={"max_batch_size": 2})
@@ -243,6 +253,7 @@ def test_backend_options_need_a_model_to_load() -> None:
         ChatUrial(llm=FakeModel(), dtype="float32")
 
 
+@pytest.mark.needs("torch")
 def test_a_loaded_model_needs_its_tokenizer() -> None:
     """A loaded model without its tokenizer is refused."""
     with pytest.raises(UnsupportedModelError, match="not a transformers model"):

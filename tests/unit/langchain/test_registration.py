@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 
 import pytest
-from langchain.chat_models import base, init_chat_model
 
 from langchain_urial import ChatUrial, register
 from urial_core.errors import MissingDependencyError
+
+base = pytest.importorskip("langchain.chat_models.base")
+init_chat_model = base.init_chat_model
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,7 @@ def test_importing_registers_nothing() -> None:
         init_chat_model("urial:some/model")
 
 
+@pytest.mark.needs("torch")
 def test_registered_models_can_be_named_in_one_string() -> None:
     """After ``register()`` the string names provider and model, and the rest are fields."""
     register()
@@ -37,6 +40,7 @@ def test_registered_models_can_be_named_in_one_string() -> None:
     assert isinstance(chat, ChatUrial)
 
 
+@pytest.mark.needs("torch")
 def test_registered_models_can_be_configured() -> None:
     """A model that is named at the call only is a ChatUrial then."""
     register()

@@ -79,7 +79,7 @@ async def test_the_wrapped_llm_reports_no_error_to_its_handlers(kind: type[Plain
     assert await ask("astream", urial) == "Hello!"
     for handler in (inner, outer):
         async with asyncio.timeout(10):  # a blocking LLM's stream is closed in its own thread
-            while not handler.get_llm_inputs_outputs():
+            while [*map(len, handler.get_llm_inputs_outputs())] != [2]:
                 await asyncio.sleep(0.01)
         [(_, end)] = handler.get_llm_inputs_outputs()
         assert "exception" not in end.payload

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import subprocess
@@ -15,6 +16,7 @@ from llamaindex_urial import conformance
 HEAVY = ("torch", "transformers", "langchain_urial", "pytest", "openai", "ollama")
 
 
+@functools.cache
 def loaded_by(code: str, *packages: str) -> list[str]:
     """Which of the packages some code loads, in a Python of its own."""
     ask = f"import sys\n{code}\nprint(*[p for p in {packages!r} if p in sys.modules])"
@@ -44,8 +46,14 @@ def test_every_module_says_what_it_offers(name: str) -> None:
     "code",
     [
         "import llamaindex_urial",
-        "from llamaindex_urial import UrialLLM; UrialLLM(model='some/model').to_payload()",
-        "from llamaindex_urial import UrialLLM; UrialLLM.from_model_id('some/model', seed=1)",
+        pytest.param(
+            "from llamaindex_urial import UrialLLM; UrialLLM(model='some/model').to_payload()",
+            marks=pytest.mark.needs("torch"),
+        ),
+        pytest.param(
+            "from llamaindex_urial import UrialLLM; UrialLLM.from_model_id('some/model', seed=1)",
+            marks=pytest.mark.needs("torch"),
+        ),
     ],
     ids=["import", "construct", "from_model_id"],
 )

@@ -141,6 +141,7 @@ def test_there_must_be_a_model() -> None:
         UrialLLM()
 
 
+@pytest.mark.needs("torch")
 def test_a_dictionary_makes_it_again() -> None:
     """The settings survive to_dict and JSON; the key does not, nor the model object."""
     llm = UrialLLM(model="some/model", api_key="hf_secret", temperature=0.3, dtype="float32")
@@ -153,6 +154,7 @@ def test_a_dictionary_makes_it_again() -> None:
     assert again.backend_options == {"dtype": "float32"}
 
 
+@pytest.mark.needs("torch")
 def test_copies_share_the_model() -> None:
     """A copy, shallow or deep, answers by the same model; a pickled one finds it again."""
     llm = llm_of(["Hi!"])

@@ -93,6 +93,7 @@ def test_llama_cpp_constrains_typed_answers_to_their_schema(
     assert llm._model.calls[0]["grammar"] == "a grammar"
 
 
+@pytest.mark.needs("llama_index.llms.vllm")
 @pytest.mark.parametrize("way", WAYS)
 async def test_vllm_in_this_process_answers_in_one_piece(
     way: str, monkeypatch: pytest.MonkeyPatch
@@ -119,6 +120,7 @@ async def test_vllm_in_this_process_answers_in_one_piece(
     assert (parameters["max_tokens"], parameters["top_p"]) == (33, 0.8)
 
 
+@pytest.mark.needs("llama_index.llms.huggingface", "torch")
 def test_a_hugging_face_model_runs_in_the_engine() -> None:
     """HuggingFaceLLM's own model and tokenizer are used, with all that the engine offers."""
     from llama_index.llms.huggingface import HuggingFaceLLM

@@ -62,30 +62,26 @@ def vllm(body: dict[str, Any]) -> bytes | Iterator[bytes]:
 
 def openai_llm(url: str, **fields: Any) -> Any:
     """LlamaIndex's LLM for a server like OpenAI's."""
-    from llama_index.llms.openai_like import OpenAILike
-
-    return OpenAILike(model="m", api_base=f"{url}/v1", api_key="sk-secret", **fields)
+    llms = pytest.importorskip("llama_index.llms.openai_like")
+    return llms.OpenAILike(model="m", api_base=f"{url}/v1", api_key="sk-secret", **fields)
 
 
 def ollama_llm(url: str, **fields: Any) -> Any:
     """LlamaIndex's LLM for Ollama."""
-    from llama_index.llms.ollama import Ollama
-
-    return Ollama(model="m", base_url=url, **{"context_window": 4096, **fields})
+    llms = pytest.importorskip("llama_index.llms.ollama")
+    return llms.Ollama(model="m", base_url=url, **{"context_window": 4096, **fields})
 
 
 def llamafile_llm(url: str, **fields: Any) -> Any:
     """LlamaIndex's LLM for a llamafile."""
-    from llama_index.llms.llamafile import Llamafile
-
-    return Llamafile(base_url=url, **fields)
+    llms = pytest.importorskip("llama_index.llms.llamafile")
+    return llms.Llamafile(base_url=url, **fields)
 
 
 def vllm_llm(url: str, **fields: Any) -> Any:
     """LlamaIndex's LLM for vLLM's own server."""
-    from llama_index.llms.vllm import VllmServer
-
-    return VllmServer(api_url=f"{url}/generate", model="m", **fields)
+    llms = pytest.importorskip("llama_index.llms.vllm")
+    return llms.VllmServer(api_url=f"{url}/generate", model="m", **fields)
 
 
 KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
