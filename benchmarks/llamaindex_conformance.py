@@ -44,7 +44,7 @@ from urial_core.demo import demo_model_file
 
 MAX_TOKENS = 8
 ROOM_FOR_JSON = 64
-SECRET = "key-very-secret"
+SECRET = "key-very-secret"  # noqa: S105 - of a fake server
 WINDOW = 2048
 
 
@@ -68,7 +68,7 @@ class TestHuggingFaceLLM(LLMConformanceTests):
     supports_stop = False  # it has `stopping_ids` instead
 
     def seen_by_model(self, llm: Any) -> str | None:
-        return str(llm._tokenizer.seen)
+        return str(llm._tokenizer.seen)  # noqa: SLF001 - the only way to see it
 
 
 class TestOpenAILike(LLMConformanceTests):

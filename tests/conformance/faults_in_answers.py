@@ -104,7 +104,7 @@ class IsRandom(FakeLLM):
 
     def answer(self, text: str, stop: Sequence[str]) -> Source:
         source = super().answer(text, stop)
-        source.text = f"{random.random()} {source.text}"
+        source.text = f"{random.random()} {source.text}"  # noqa: S311 - any number will do
         return source
 
 
