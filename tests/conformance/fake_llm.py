@@ -346,7 +346,7 @@ def _calls(tools: Sequence[BaseTool], words: Sequence[str]) -> ChatMessage:
 def _close_quietly(items: Any, source: Source) -> Generator[Any]:
     # The core's decorator reports a close as an error, so the source is ended instead.
     try:
-        for item in items:  # `yield from` would pass the close on  # noqa: UP028 - `yield from` would pass the close on
+        for item in items:  # noqa: UP028 - `yield from` would pass the close on
             yield item
     finally:
         source.closed = True
