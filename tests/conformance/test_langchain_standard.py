@@ -48,7 +48,7 @@ class TestLlamaCpp(ChatUrialClaims):
     def chat_model_params(self) -> dict[str, Any]:
         return {
             "model": str(demo_model_file()),
-            "backend_options": {"n_ctx": 2048, "n_threads": 1},
+            "backend_options": {"n_ctx": 2048, "n_parallel": 1, "n_threads": 1},
             "prompt": "short",
             "max_tokens": 100,
         }
