@@ -20,9 +20,15 @@ class ChatUrialClaims(ChatModelIntegrationTests):
     """
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run the tests of structured output with each method."""
-        if "structured_output" in metafunc.function.__name__:
-            metafunc.parametrize("method", get_args(Method), indirect=True)
+        """Run the tests of structured output with each method, slow ones in the matrix."""
+        if "structured_output" not in metafunc.function.__name__:
+            return
+        slow = getattr(metafunc.cls, "slow_methods", ())
+        methods = [
+            pytest.param(method, marks=pytest.mark.matrix if method in slow else ())
+            for method in get_args(Method)
+        ]
+        metafunc.parametrize("method", methods, indirect=True)
 
     @pytest.fixture(autouse=True)
     def method(self, request: pytest.FixtureRequest) -> None:

@@ -17,7 +17,7 @@ from urial_core.demo import demo_model_file
 @pytest.fixture(scope="session")
 def llama() -> Generator[LlamaCppModel]:
     """Return the demo model, quantized, run by llama.cpp in this process on one thread."""
-    model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_threads=1)
+    model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_parallel=2, n_threads=1)
     yield model
     model.close()
 

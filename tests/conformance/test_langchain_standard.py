@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -37,6 +37,8 @@ class TestUnit(ChatModelUnitTests):
 class TestLlamaCpp(ChatUrialClaims):
     """The integration suite, greedy, on the demo model in llama.cpp in this process."""
 
+    slow_methods: ClassVar[set[str]] = {"function_calling", "json_mode"}
+
     @pytest.fixture(autouse=True)
     def _link_to_model(self, tmp_path_factory: pytest.TempPathFactory) -> None:
         # The suite's properties are read after this fixture has run.
@@ -44,13 +46,19 @@ class TestLlamaCpp(ChatUrialClaims):
             type(self).link = tmp_path_factory.mktemp("model") / "other-name.gguf"
             self.link.symlink_to(demo_model_file())
 
+    @pytest.fixture(autouse=True)
+    def _max_tokens(self, request: pytest.FixtureRequest) -> None:
+        # Text may be cut anywhere; JSON needs room.
+        needs_json = any(word in request.node.name for word in ("agent", "json", "struct", "tool"))
+        type(self).max_tokens = 64 if needs_json else 16
+
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {
             "model": str(demo_model_file()),
-            "backend_options": {"n_ctx": 2048, "n_threads": 1},
+            "backend_options": {"n_ctx": 2048, "n_parallel": 1, "n_threads": 1},
             "prompt": "short",
-            "max_tokens": 100,
+            "max_tokens": self.max_tokens,
         }
 
     @property
