@@ -76,10 +76,6 @@ class LlamaModel(SingleRequestModel):
         """The model's own tokenizer."""
         return self._encode
 
-    def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, the begin-of-text token included."""
-        return len(self._encode(text))
-
     @property
     def features(self) -> ModelFeatures:
         """JSON schemas, by ``grammar``; keyword arguments of the object's call."""
