@@ -102,7 +102,6 @@ class CompletionsServerModel(CompletionModel):
         self._server: Server | None = None
         self._siblings = dict[str, CompletionsServerModel]()
         self._discovery_lock = threading.Lock()
-        self._siblings_lock = threading.Lock()
 
     def __repr__(self) -> str:
         url = _without_login(self._arguments["base_url"])
@@ -160,13 +159,12 @@ class CompletionsServerModel(CompletionModel):
 
     def with_model(self, name: str) -> CompletionsServerModel:
         """Return another model of the same server, with the same connections; one per name."""
-        with self._siblings_lock:
-            if name not in self._siblings:
-                sibling = type(self)(model=name, **self._arguments)
-                sibling._connection = self._connection  # noqa: SLF001 - of the same class
-                sibling._siblings = self._siblings  # noqa: SLF001
-                self._siblings[name] = sibling
-            return self._siblings[name]
+        if name not in self._siblings:
+            sibling = type(self)(model=name, **self._arguments)
+            sibling._connection = self._connection  # noqa: SLF001 - of the same class
+            sibling._siblings = self._siblings  # noqa: SLF001
+            self._siblings.setdefault(name, sibling)  # another thread's may be there already
+        return self._siblings[name]
 
     @property
     def features(self) -> ModelFeatures:
