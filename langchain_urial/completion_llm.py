@@ -13,7 +13,7 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 
 from langchain_urial.capabilities import capabilities_of
 from urial_core.backends.blocking import aiterate_in_thread, iterate_in_thread, worker_for
-from urial_core.backends.wrapping import named_arguments, with_fields
+from urial_core.backends.wrapping import with_fields
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -195,7 +195,7 @@ class CompletionLLM:
         """Return a copy of the LLM set to the parameters of like requests, and call arguments."""
         parameters, constraint, can = group[0].parameters, group[0].constraint, self._can
         settings: dict[str, Any] = {"stop": None, "n": 1, "best_of": 1, "streaming": False}
-        settings |= named_arguments(parameters, can.fields)
+        settings |= parameters.under_names(can.fields)
         if parameters.temperature == 0:
             settings |= can.greedy
         if can.window_field:

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableBinding
 
 from langchain_urial.capabilities import capabilities_of
 from langchain_urial.completion_llm import CompletionLLM
-from urial_core.backends.llama_cpp_python import Llama, LlamaModel
+from urial_core.backends.llama_cpp_python import LlamaModel
 from urial_core.backends.wrapping import PARAMETERS, WrappedModel, find_class, wrap_transformers
 from urial_core.completion import is_completion_model
 from urial_core.errors import UnsupportedModelError
@@ -73,13 +73,13 @@ def _own_parameters(llm: BaseLLM) -> dict[str, Any]:
 def _llama(llm: Any, call: Mapping[str, Any]) -> LlamaModel:
     """Call the object inside: the class reports neither why a text ended nor its tokens."""
     defaults = llm._default_params  # noqa: SLF001 - LangChain's extension point
-    llama = Llama(
-        model=llm.client,
+    return LlamaModel(
+        llm.client,
         name=str(llm.model_path),
         cache_key={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
         settings={name: defaults[name] for name in _LLAMA_SETTINGS if name in defaults},
+        call=call,
     )
-    return LlamaModel(llama, call)
 
 
 def _wrap_pipeline(llm: Any, bound: Mapping[str, Any]) -> WrappedModel:

@@ -13,7 +13,7 @@ from llama_index.core.llms.llm import LLM
 from llamaindex_urial.capabilities import capabilities_of
 from llamaindex_urial.closing import aclosing_quietly, closing_quietly
 from urial_core.backends.blocking import SingleRequestModel, worker_for
-from urial_core.backends.wrapping import named_arguments, same_names, with_fields
+from urial_core.backends.wrapping import same_names, with_fields
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -145,8 +145,8 @@ class CompletionLLM(SingleRequestModel):
     def _prepared(self, request: CompletionRequest) -> tuple[LLM, dict[str, Any]]:
         """Return a copy of the LLM set to this request's parameters, and the call's arguments."""
         can = self._can
-        changes = named_arguments(request.parameters, can.fields)
-        call = named_arguments(request.parameters, can.arguments)
+        changes = request.parameters.under_names(can.fields)
+        call = request.parameters.under_names(can.arguments)
         if can.stop:
             call[can.stop] = list(request.stop)[: can.max_stops]
         if can.json_schema and isinstance(request.constraint, JsonSchema):
@@ -244,7 +244,7 @@ class OllamaModel(SingleRequestModel):
         options = {
             "temperature": self._llm.temperature,
             **own,
-            **named_arguments(request.parameters, _OLLAMA_OPTIONS),
+            **request.parameters.under_names(_OLLAMA_OPTIONS),
             "num_ctx": self.context_window,  # else the server silently truncates longer prompts
             "stop": list(request.stop),
         }

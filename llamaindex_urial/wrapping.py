@@ -10,7 +10,7 @@ from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import PACKAGE, capabilities_of
 from llamaindex_urial.completion_llm import CompletionLLM, OllamaModel
-from urial_core.backends.llama_cpp_python import Llama, LlamaModel
+from urial_core.backends.llama_cpp_python import LlamaModel
 from urial_core.backends.wrapping import WrappedModel, find_class, wrap_transformers
 from urial_core.completion import is_completion_model
 from urial_core.errors import MissingDependencyError, UnsupportedModelError
@@ -68,8 +68,8 @@ def _wrap_huggingface(llm: Any) -> WrappedModel:
 
 def _wrap_llama_cpp(llm: Any) -> WrappedModel:
     """Call the object inside: the class drops a call's arguments and is not thread-safe."""
-    llama = Llama(
-        model=llm._model,  # noqa: SLF001 - the class offers no other way to it
+    model = LlamaModel(
+        llm._model,  # noqa: SLF001 - the class offers no other way to it
         name=str(llm.model_path),
         cache_key={
             "engine": "LlamaCPP",
@@ -79,7 +79,7 @@ def _wrap_llama_cpp(llm: Any) -> WrappedModel:
         },
         settings={k: v for k, v in llm.generate_kwargs.items() if k not in ("stop", "stream")},
     )
-    return WrappedModel(LlamaModel(llama), {"max_tokens": llm.max_new_tokens})
+    return WrappedModel(model, {"max_tokens": llm.max_new_tokens})
 
 
 def _wrap_ollama(llm: Any) -> WrappedModel:

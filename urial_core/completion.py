@@ -171,7 +171,8 @@ class CompletionModel(Protocol):
     with by the caller. It must end by ``request.max_tokens``, and should end at ``request.stop``.
     ``request.parameters.n`` is the caller's affair. Closing a stream must stop the model.
 
-    Subclasses inherit the optional members: ``known_context_window``, ``features``, ``tokenizer``.
+    Subclasses inherit the optional members: ``known_context_window``, ``features``, ``tokenizer``
+    and ``count_tokens``.
     """
 
     @property
@@ -206,6 +207,8 @@ class CompletionModel(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens, with the model's own tokenizer or by a careful guess."""
+        tokenizer = self.tokenizer
+        return len(tokenizer(text)) if tokenizer is not None else estimate_tokens(text)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete several prompts, as one batch where the engine can; in order."""

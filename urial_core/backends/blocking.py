@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from urial_core.completion import Completion, CompletionChunk, CompletionModel, CompletionRequest
@@ -29,54 +30,41 @@ class _End:
         self.error = error
 
 
-class _Producer(Generic[_T]):
-    """Puts an iterable's items in a queue until it is cancelled, then closes the iterable."""
-
-    def __init__(
-        self, start: Callable[[], Iterable[_T]], put: Callable[[_T | _End], object]
-    ) -> None:
-        self._start = start
-        self._put = put
-        self._cancelled = threading.Event()
-
-    def cancel(self) -> None:
-        self._cancelled.set()
-
-    def __call__(self) -> None:
-        if self._cancelled.is_set():
-            return
-        try:
-            items = self._start()
-            try:
+def _produce(
+    start: Callable[[], Generator[_T]],
+    put: Callable[[_T | _End], object],
+    cancelled: threading.Event,
+) -> None:
+    """Put the items of ``start()`` in a queue until cancelled, then close it."""
+    try:
+        if not cancelled.is_set():
+            with closing(start()) as items:
                 for item in items:
-                    self._put(item)
-                    if self._cancelled.is_set():
+                    put(item)
+                    if cancelled.is_set():
                         break
-            finally:
-                if isinstance(items, Generator):
-                    items.close()
-        except BaseException as error:  # noqa: BLE001 - raised again in the consumer
-            self._put(_End(error))
-        else:
-            self._put(_End())
+    except BaseException as error:  # noqa: BLE001 - raised again in the consumer
+        put(_End(error))
+    else:
+        put(_End())
 
 
-def iterate_in_thread(executor: Executor, start: Callable[[], Iterable[_T]]) -> Generator[_T]:
+def iterate_in_thread(executor: Executor, start: Callable[[], Generator[_T]]) -> Generator[_T]:
     """Yield the items of ``start()``, produced by the executor; closing early cancels that."""
     queue = SimpleQueue[_T | _End]()
-    producer = _Producer(start, queue.put)
-    executor.submit(producer)
+    cancelled = threading.Event()
+    executor.submit(_produce, start, queue.put, cancelled)
     try:
         while not isinstance(item := queue.get(), _End):
             yield item
         if item.error is not None:
             raise item.error
     finally:
-        producer.cancel()
+        cancelled.set()
 
 
 async def aiterate_in_thread(
-    executor: Executor | None, start: Callable[[], Iterable[_T]]
+    executor: Executor | None, start: Callable[[], Generator[_T]]
 ) -> AsyncGenerator[_T]:
     """As ``iterate_in_thread``, without blocking the event loop; None is the loop's executor."""
     loop = asyncio.get_running_loop()
@@ -86,15 +74,15 @@ async def aiterate_in_thread(
         if not loop.is_closed():  # else there is no consumer left
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
-    producer = _Producer(start, put)
-    loop.run_in_executor(executor, producer)
+    cancelled = threading.Event()
+    loop.run_in_executor(executor, _produce, start, put, cancelled)
     try:
         while not isinstance(item := await queue.get(), _End):
             yield item
         if item.error is not None:
             raise item.error
     finally:
-        producer.cancel()
+        cancelled.set()
 
 
 class _Worker(ThreadPoolExecutor):

@@ -19,19 +19,18 @@ from urial_core.errors import ParameterError
 
 __all__ = ["BACKENDS", "BACKEND_OPTIONS", "InProcessModel", "model_in_process", "shared_model"]
 
-BACKENDS = ("auto", "llama.cpp", "transformers")
-"""Values of the option ``backend``."""
-
 InProcessModel = LlamaCppModel | TransformersModel
 """A model of either backend."""
 
-_LLAMA_CPP_OPTIONS = inspect.signature(LlamaCppModel).parameters.keys() - {"model"}
-_TRANSFORMERS_OPTIONS = inspect.signature(TransformersModel).parameters.keys() - {
-    "model",
-    "tokenizer",
+_OPTIONS = {
+    "llama.cpp": inspect.signature(LlamaCppModel).parameters.keys() - {"model"},
+    "transformers": inspect.signature(TransformersModel).parameters.keys() - {"model", "tokenizer"},
 }
 
-BACKEND_OPTIONS = frozenset({"backend", *_LLAMA_CPP_OPTIONS, *_TRANSFORMERS_OPTIONS})
+BACKENDS = ("auto", *_OPTIONS)
+"""Values of the option ``backend``."""
+
+BACKEND_OPTIONS = frozenset({"backend"}.union(*_OPTIONS.values()))
 """Names of the options of a model that runs in this process."""
 
 _SHARED = WeakValueDictionary[str, InProcessModel]()
@@ -61,10 +60,14 @@ def model_in_process(model_id: str, options: Mapping[str, Any]) -> InProcessMode
         backend = _backend_for(model_id, own)
     if backend == "llama.cpp":
         own.pop("token", None)  # for the hub, which has no part in a local file
-        _check(backend, own, _LLAMA_CPP_OPTIONS)
-        return LlamaCppModel(model_id, **own)
-    _check(backend, own, _TRANSFORMERS_OPTIONS)
-    return TransformersModel(model_id, **own)
+    known = _OPTIONS[backend]
+    if unknown := own.keys() - known:
+        raise ParameterError(
+            f"Unknown option {', '.join(sorted(unknown))}: it is neither a field nor an option of "
+            f"{backend}, which are {', '.join(sorted(known))}."
+        )
+    model: type[InProcessModel] = LlamaCppModel if backend == "llama.cpp" else TransformersModel
+    return model(model_id, **own)
 
 
 def shared_model(model_id: str, options: Mapping[str, Any]) -> InProcessModel:
@@ -86,16 +89,7 @@ def _backend_for(model_id: str, options: Mapping[str, Any]) -> str:
     if not model_id.lower().endswith(".gguf"):
         return "transformers"
     given = options.keys() - {"token"}
-    if given & _LLAMA_CPP_OPTIONS:
+    if given & _OPTIONS["llama.cpp"]:
         return "llama.cpp"
     installed = all(find_spec(package) for package in NEEDED_PACKAGES)
-    return "transformers" if given & _TRANSFORMERS_OPTIONS or not installed else "llama.cpp"
-
-
-def _check(backend: str, options: Mapping[str, Any], known: frozenset[str] | set[str]) -> None:
-    unknown = options.keys() - known
-    if unknown:
-        raise ParameterError(
-            f"Unknown option {', '.join(sorted(unknown))}: it is neither a field nor an option of "
-            f"{backend}, which are {', '.join(sorted(known))}."
-        )
+    return "transformers" if given & _OPTIONS["transformers"] or not installed else "llama.cpp"

@@ -8,10 +8,10 @@ allows one call at a time.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from urial_core.backends.blocking import SingleRequestModel, worker_for
+from urial_core.backends.completions_server.payload import LLAMA_CPP
 from urial_core.backends.completions_server.response import usage_of
 from urial_core.completion import (
     Completion,
@@ -23,98 +23,84 @@ from urial_core.completion import (
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
 
-__all__ = ["Llama", "LlamaModel"]
+__all__ = ["LlamaModel"]
 
-_ARGUMENTS = {
-    "max_tokens": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "repetition_penalty": "repeat_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "seed": "seed",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Llama:
-    """A ``llama_cpp.Llama`` and what its owner has set for it.
-
-    Attributes:
-        model: The object.
-        name: The model file.
-        cache_key: What decides its output.
-        settings: Keyword arguments of each call; a request's own take precedence.
-    """
-
-    model: Any
-    name: str
-    cache_key: Mapping[str, Any]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+_ARGUMENTS = {**LLAMA_CPP.sampling, "max_tokens": "max_tokens"}
+"""Parameter names: llama.cpp's own."""
 
 
 class LlamaModel(SingleRequestModel):
     """Calls a ``llama_cpp.Llama``."""
 
-    def __init__(self, llama: Llama, call: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        llama: Any,
+        *,
+        name: str,
+        cache_key: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        call: Mapping[str, Any] | None = None,
+    ) -> None:
         """Wrap the object.
 
         Args:
-            llama: The object and its settings; stop strings come from the request alone.
+            llama: The object.
+            name: The model file.
+            cache_key: What decides its output.
+            settings: Keyword arguments of each call; a request's own take precedence. Stop strings
+                come from the request alone.
             call: Keyword arguments for every call, which take precedence over all others.
         """
         self._llama = llama
-        self._model = llama.model
+        self._options: Any = {"name": name, "cache_key": cache_key, "settings": settings}
         self._call = dict(call or {})
-        self.worker = worker_for(self._model)
+        self.worker = worker_for(llama)
 
     @property
     def name(self) -> str:
         """The model file."""
-        return self._llama.name
+        return str(self._options["name"])
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
         """The model file and how it is run."""
-        return {**self._llama.cache_key, "call": sorted(self._call.items())}
+        return {**self._options["cache_key"], "call": sorted(self._call.items())}
 
     @property
     def context_window(self) -> int:
         """The context window that the model was loaded with, in tokens."""
-        return int(self._model.n_ctx())
+        return int(self._llama.n_ctx())
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The model's own tokenizer."""
         return self._encode
 
-    def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, the begin-of-text token included."""
-        return len(self._encode(text))
-
     @property
     def features(self) -> ModelFeatures:
         """JSON schemas, by ``grammar``; keyword arguments of the object's call."""
         return ModelFeatures(
             enforces_json=True,
-            with_arguments=lambda more: LlamaModel(self._llama, {**self._call, **more}),
+            with_arguments=self._with_arguments,
         )
 
     def complete_one(self, request: CompletionRequest) -> Completion:
         """Complete a prompt."""
-        return _chunk_of(self._model(request.prompt, **self._arguments(request), stream=False))
+        return _chunk_of(self._llama(request.prompt, **self._arguments(request), stream=False))
 
     def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Stream a completion."""
-        for part in self._model(request.prompt, **self._arguments(request), stream=True):
+        for part in self._llama(request.prompt, **self._arguments(request), stream=True):
             yield _chunk_of(part)
 
+    def _with_arguments(self, more: Mapping[str, Any]) -> LlamaModel:
+        return LlamaModel(self._llama, **self._options, call={**self._call, **more})
+
     def _encode(self, text: str) -> list[int]:
-        return list(self._model.tokenize(text.encode(), add_bos=True, special=False))
+        return list(self._llama.tokenize(text.encode(), add_bos=True, special=False))
 
     def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
-        arguments = {**self._llama.settings, **request.parameters.under_names(_ARGUMENTS)}
+        arguments = {**self._options["settings"], **request.parameters.under_names(_ARGUMENTS)}
         if isinstance(request.constraint, JsonSchema):
             arguments["grammar"] = _grammar_of(request.constraint)
         return {**arguments, "stop": list(request.stop), **self._call}

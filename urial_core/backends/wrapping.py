@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionModel
@@ -17,7 +19,6 @@ __all__ = [
     "WrappedModel",
     "find_class",
     "likely_fields",
-    "named_arguments",
     "same_names",
     "with_fields",
     "wrap_transformers",
@@ -107,25 +108,7 @@ def find_class(llm: object, names: Container[str], package: str) -> str | None:
     )
 
 
-def named_arguments(parameters: GenerationParameters, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parameters that are set, under another API's names.
-
-    Args:
-        parameters: The parameters.
-        names: This project's names, with the other API's.
-    """
-    return {
-        theirs: value
-        for ours, theirs in names.items()
-        if (value := getattr(parameters, ours)) is not None
-    }
-
-
-class _Copyable(Protocol):
-    def model_copy(self, *, update: Mapping[str, Any] | None = None) -> Self: ...
-
-
-_LLM = TypeVar("_LLM", bound=_Copyable)
+_LLM = TypeVar("_LLM", bound=BaseModel)
 
 
 def with_fields(llm: _LLM, changes: Mapping[str, Any]) -> _LLM:

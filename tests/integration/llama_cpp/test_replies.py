@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
-from urial_core.backends.completions_server.discovery import Exchange, HttpRequest
+from urial_core.backends.completions_server.exchanges import Exchange, HttpRequest
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.completion import CompletionRequest
 from urial_core.errors import ContextOverflowError

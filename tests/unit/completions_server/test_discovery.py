@@ -100,14 +100,14 @@ def test_from_endpoint_sets_up_the_server() -> None:
     chat = ChatUrial.from_endpoint(
         "http://server.test", "m", api_key="sk-secret", timeout=7.5, max_retries=4, max_tokens=9
     )
-    endpoint = chat.llm._connection._endpoint
-    assert (endpoint.base_url, endpoint.api_key) == ("http://server.test/v1", "sk-secret")
-    assert (endpoint.timeout, endpoint.max_retries) == (7.5, 4)
+    connection = chat.llm._connection
+    assert (connection.base_url, connection.api_key) == ("http://server.test/v1", "sk-secret")
+    assert (connection.timeout, connection.max_retries) == (7.5, 4)
     assert (chat.timeout, chat.max_retries, chat.max_tokens, chat.model_name) == (7.5, 4, 9, "m")
     shown = (repr(chat), str(chat.asdict()), chat._get_llm_string(), repr(chat.llm))
     assert [text for text in shown if "sk-secret" in text] == []
     again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - just made
-    assert again.llm._connection._endpoint == endpoint
+    assert again.llm._connection == connection
 
 
 def test_without_a_tokenizer_counts_are_estimates() -> None:
@@ -236,7 +236,7 @@ def test_models_can_be_copied_and_pickled() -> None:
     for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):  # noqa: S301
         assert copied is not model
         assert copied.cache_key == model.cache_key
-        assert copied._connection._endpoint == model._connection._endpoint
+        assert copied._connection == model._connection
 
 
 def test_cache_keys_distinguish_models() -> None:

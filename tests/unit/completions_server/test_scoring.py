@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_server import WAYS, FakeServer, chunks_from, request_for
 
-from urial_core.backends.completions_server.scoring import MAX_SCORED_OPTIONS
+from urial_core.backends.completions_server.exchanges import MAX_SCORED_OPTIONS
 from urial_core.structured.constraints import Choice
 
 SCORES = {"# Answer:\n": -0.75, "# Call:\n": -2.0, "はい": -3.5}

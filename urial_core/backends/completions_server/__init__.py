@@ -1,17 +1,16 @@
 """Base models behind a server with OpenAI's completions API (``/v1/completions``).
 
-    model.py       CompletionsServerModel: the CompletionModel; prefix cache warm-up
-    discovery.py   which dialect, model, context window and tokenizer a server has
+    model.py       CompletionsServerModel: the CompletionModel
     payload.py     request -> request body, in the dialect of vLLM, llama.cpp or others; pure
     response.py    response -> completions, a reply, or the chunks of a stream; pure
-    scoring.py     the server's tokenizer; the most probable of several texts
+    exchanges.py   detect what a server is, tokenize, complete, choose, warm up; pure
     connection.py  sends requests and reads streams through the OpenAI SDK, sync and async
     errors.py      the SDK's errors as this project's
 
 Importing this package does not import the SDK; creating a model does.
 """
 
-from urial_core.backends.completions_server.discovery import Server
+from urial_core.backends.completions_server.exchanges import Server
 from urial_core.backends.completions_server.model import CompletionsServerModel
 from urial_core.backends.completions_server.payload import (
     DIALECTS,

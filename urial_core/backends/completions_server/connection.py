@@ -7,28 +7,26 @@ before any of a response has come, so no text can come twice.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 import httpx
 from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
-from urial_core.backends.completions_server.discovery import COMPLETIONS, Exchange, HttpRequest
 from urial_core.backends.completions_server.errors import SDK_ERRORS, is_missing_path, translated
+from urial_core.backends.completions_server.exchanges import COMPLETIONS, Exchange, HttpRequest
 from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import CompletionChunk
 
-__all__ = ["Connection", "Endpoint"]
+__all__ = ["Connection"]
 
 _T = TypeVar("_T")
 _MAX_CONCURRENT = 64
-_MAX_CACHED = 512  # the oldest responses are dropped
 _SDK_DEFAULTS: Any = {
     "follow_redirects": True,
     "limits": httpx.Limits(max_connections=1000, max_keepalive_connections=100),
@@ -36,12 +34,15 @@ _SDK_DEFAULTS: Any = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a server is and how to reach it; see ``CompletionsServerModel``."""
+@dataclass(kw_only=True, repr=False)
+class Connection:
+    """One server's clients: one for all threads, and one for each event loop.
+
+    ``CompletionsServerModel`` describes the fields.
+    """
 
     base_url: str
-    api_key: str | None = field(repr=False)
+    api_key: str | None
     extra_body: Mapping[str, Any]
     timeout: float | None
     max_retries: int | None
@@ -49,25 +50,19 @@ class Endpoint:
     http_async_client: httpx.AsyncClient | None
     uds: str | None
 
-
-class Connection:
-    """One server's clients: one for all threads, and one for each event loop."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        limits = {"timeout": endpoint.timeout, "max_retries": endpoint.max_retries}
+    def __post_init__(self) -> None:
+        limits = {"timeout": self.timeout, "max_retries": self.max_retries}
         self._client_options: Any = {
-            "base_url": endpoint.base_url,
-            "api_key": endpoint.api_key or "none",  # else the SDK takes the user's key for OpenAI
+            "base_url": self.base_url,
+            "api_key": self.api_key or "none",  # else the SDK takes the user's key for OpenAI
             **{name: value for name, value in limits.items() if value is not None},
         }
         # What the environment sets for OpenAI is not for other servers.
         omitted = ["OpenAI-Organization", "OpenAI-Project"]
-        omitted += [] if endpoint.api_key else ["Authorization"]
+        omitted += [] if self.api_key else ["Authorization"]
         self._request_options = {"headers": {name: Omit() for name in omitted}}
         self._client: OpenAI | None = None
         self._async_clients = WeakKeyDictionary[asyncio.AbstractEventLoop, _AsyncClient]()
-        self._cache = dict[str, Any]()
         self._lock = threading.Lock()
 
     def run(self, exchange: Exchange[_T]) -> _T:
@@ -76,7 +71,7 @@ class Connection:
         Raises:
             UrialError: The server cannot be reached, refuses or fails.
         """
-        exchange, response = self._with_cache(exchange), None
+        response = None
         try:
             while True:
                 response = self._send(exchange.send(response))
@@ -86,7 +81,7 @@ class Connection:
 
     async def arun(self, exchange: Exchange[_T]) -> _T:
         """As ``run``, without blocking the event loop."""
-        exchange, response = self._with_cache(exchange), None
+        response = None
         try:
             while True:
                 response = await self._asend(exchange.send(response))
@@ -96,15 +91,10 @@ class Connection:
 
     def run_all(self, exchanges: Sequence[Exchange[_T]]) -> list[_T]:
         """Run exchanges concurrently; return their results in order, or raise the first error."""
-        if len(exchanges) == 1:
-            return [self.run(exchanges[0])]
-        with ThreadPoolExecutor(min(len(exchanges), _MAX_CONCURRENT) or 1) as threads:
-            futures = [threads.submit(self.run, exchange) for exchange in exchanges]
-            try:
-                return [future.result() for future in futures]
-            finally:
-                for future in futures:
-                    future.cancel()
+        if len(exchanges) <= 1:
+            return list(map(self.run, exchanges))
+        with ThreadPoolExecutor(min(len(exchanges), _MAX_CONCURRENT)) as threads:
+            return list(threads.map(self.run, exchanges))
 
     async def arun_all(self, exchanges: Sequence[Exchange[_T]]) -> list[_T]:
         """As ``run_all``; exchanges that still run when one fails are cancelled."""
@@ -125,14 +115,11 @@ class Connection:
         request = HttpRequest(body)
         with self._errors(request):
             events = self._call(self._sync(), request, stream=True, stream_cls=_Events)
-        try:
-            with self._errors(request, reader):
-                for event in events:
-                    if (chunk := reader.feed(event)) is not None:
-                        yield chunk
-                last = reader.close(done=events.done)
-        finally:
-            events.close()
+        with events, self._errors(request, reader):
+            for event in events:
+                if (chunk := reader.feed(event)) is not None:
+                    yield chunk
+            last = reader.close(done=events.done)
         yield last
 
     async def astream(
@@ -143,41 +130,18 @@ class Connection:
         with self._errors(request):
             client = self._async().client
             events = await self._call(client, request, stream=True, stream_cls=_AsyncEvents)
-        try:
+        async with events:
             with self._errors(request, reader):
                 async for event in events:
                     if (chunk := reader.feed(event)) is not None:
                         yield chunk
                 last = reader.close(done=events.done)
-        finally:
-            await events.close()
         yield last
 
     @property
     def loop_lock(self) -> asyncio.Lock:
         """The running event loop's lock, for what its tasks should do only once."""
         return self._async().lock
-
-    def _with_cache(self, exchange: Exchange[_T]) -> Exchange[_T]:
-        """Return the exchange, with cacheable requests sent once for all exchanges."""
-        response: Any = None
-        try:
-            while True:
-                request = exchange.send(response)
-                if not request.cacheable:
-                    response = yield request
-                    continue
-                key = json.dumps([request.url, request.body])
-                response = self._cache.get(key)
-                if response is None:
-                    response = yield request
-                    with self._lock:
-                        self._cache[key] = response
-                        if len(self._cache) > _MAX_CACHED:
-                            del self._cache[next(iter(self._cache))]
-        except StopIteration as end:
-            result: _T = end.value
-            return result
 
     def _send(self, request: HttpRequest) -> Any:
         with self._errors(request):
@@ -199,7 +163,7 @@ class Connection:
         body = request.body or {}
         if request.url != COMPLETIONS:
             return body
-        body = {**body, **self._endpoint.extra_body}
+        body = {**body, **self.extra_body}
         return {name: value for name, value in body.items() if value is not None}
 
     @contextmanager
@@ -210,20 +174,19 @@ class Connection:
         except SDK_ERRORS as error:
             if not (request.optional and is_missing_path(error)):
                 text = None if reader is None else reader.text
-                endpoint, body = self._endpoint, self._body_of(request)
-                raise translated(error, endpoint.base_url, endpoint.api_key, body, text) from error
+                body = self._body_of(request)
+                raise translated(error, self.base_url, self.api_key, body, text) from error
 
     def _sync(self) -> OpenAI:
         """Return the client for threads.
 
         It gets an httpx client: some versions of the SDK create one of another package.
         """
-        endpoint = self._endpoint
         with self._lock:
             if self._client is None:
-                transport = httpx.HTTPTransport(uds=endpoint.uds) if endpoint.uds else None
-                own = endpoint.http_client or httpx.Client(**_SDK_DEFAULTS, transport=transport)
-                if endpoint.http_client is None:
+                transport = httpx.HTTPTransport(uds=self.uds) if self.uds else None
+                own = self.http_client or httpx.Client(**_SDK_DEFAULTS, transport=transport)
+                if self.http_client is None:
                     finalize(self, own.close)
                 self._client = OpenAI(**self._client_options, http_client=own)
             return self._client
@@ -233,11 +196,11 @@ class Connection:
 
         The SDK's own HTTP client would close itself in another loop than its connections'.
         """
-        endpoint, loop = self._endpoint, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         with self._lock:
             if loop not in self._async_clients:
-                transport = httpx.AsyncHTTPTransport(uds=endpoint.uds) if endpoint.uds else None
-                own = endpoint.http_async_client or httpx.AsyncClient(
+                transport = httpx.AsyncHTTPTransport(uds=self.uds) if self.uds else None
+                own = self.http_async_client or httpx.AsyncClient(
                     **_SDK_DEFAULTS, transport=transport
                 )
                 client = AsyncOpenAI(**self._client_options, http_client=own)

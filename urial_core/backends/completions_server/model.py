@@ -6,26 +6,24 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from urial_core.backends.completions_server.discovery import Exchange, HttpRequest, Server, discover
-from urial_core.backends.completions_server.payload import DIALECTS, Dialect, completion_payload
-from urial_core.backends.completions_server.response import StreamReader, completions_of
-from urial_core.backends.completions_server.scoring import choose, encode, encode_prompt
+from urial_core.backends.completions_server import exchanges
+from urial_core.backends.completions_server.exchanges import Exchange, Server
+from urial_core.backends.completions_server.payload import DIALECTS, Dialect
+from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import (
     Completion,
     CompletionChunk,
+    CompletionModel,
     CompletionRequest,
     ModelFeatures,
     Tokenizer,
-    estimate_tokens,
 )
 from urial_core.errors import MissingDependencyError, ParameterError
 from urial_core.prompts.prompt import Prompt
-from urial_core.structured.constraints import Choice
 
 if TYPE_CHECKING:
     import httpx
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CompletionsServerModel"]
 
 
-class CompletionsServerModel:
+class CompletionsServerModel(CompletionModel):
     """A base model behind any OpenAI-style ``/v1/completions``: vLLM, llama.cpp and others.
 
     The first use detects once what the server is. Any number of threads and event loops may call.
@@ -82,9 +80,9 @@ class CompletionsServerModel:
             raise MissingDependencyError(
                 "Requests to a completions server need openai: pip install 'urial-chat[openai]'"
             )
-        from urial_core.backends.completions_server.connection import Connection, Endpoint
+        from urial_core.backends.completions_server.connection import Connection
 
-        endpoint: dict[str, Any] = {
+        connection: dict[str, Any] = {
             "base_url": _api_url(base_url),
             "api_key": api_key,
             "extra_body": dict(extra_body or {}),
@@ -94,17 +92,16 @@ class CompletionsServerModel:
             "http_async_client": http_async_client,
             "uds": uds,
         }
-        self._arguments = {**endpoint, "dialect": dialect, "context_window": context_window}
+        self._arguments = {**connection, "dialect": dialect, "context_window": context_window}
         self._model = model
         if isinstance(dialect, str) and dialect not in DIALECTS:
             raise ParameterError(f"dialect is {dialect!r}: use one of {', '.join(DIALECTS)}.")
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self._window = context_window
-        self._connection = Connection(Endpoint(**endpoint))
+        self._connection = Connection(**connection)
         self._server: Server | None = None
         self._siblings = dict[str, CompletionsServerModel]()
         self._discovery_lock = threading.Lock()
-        self._siblings_lock = threading.Lock()
 
     def __repr__(self) -> str:
         url = _without_login(self._arguments["base_url"])
@@ -145,11 +142,6 @@ class CompletionsServerModel:
         """The server's tokenizer, if it offers one."""
         return self._encode if self.server().tokenizes else None
 
-    def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, the begin-of-text token included; estimate without a tokenizer."""
-        tokenizer = self.tokenizer
-        return len(tokenizer(text)) if tokenizer is not None else estimate_tokens(text)
-
     def server(self) -> Server:
         """Return what the server is; it is asked once."""
         with self._discovery_lock:
@@ -167,13 +159,12 @@ class CompletionsServerModel:
 
     def with_model(self, name: str) -> CompletionsServerModel:
         """Return another model of the same server, with the same connections; one per name."""
-        with self._siblings_lock:
-            if name not in self._siblings:
-                sibling = type(self)(model=name, **self._arguments)
-                sibling._connection = self._connection  # noqa: SLF001 - of the same class
-                sibling._siblings = self._siblings  # noqa: SLF001
-                self._siblings[name] = sibling
-            return self._siblings[name]
+        if name not in self._siblings:
+            sibling = type(self)(model=name, **self._arguments)
+            sibling._connection = self._connection  # noqa: SLF001 - of the same class
+            sibling._siblings = self._siblings  # noqa: SLF001
+            self._siblings.setdefault(name, sibling)  # another thread's may be there already
+        return self._siblings[name]
 
     @property
     def features(self) -> ModelFeatures:
@@ -193,112 +184,73 @@ class CompletionsServerModel:
         Args:
             prompt: The prompt, or its prefix's text.
         """
-        self._connection.run(_warm_up(prompt, self.server()))
+        self._connection.run(exchanges.warm_up(prompt, self.server()))
 
     async def awarm(self, prompt: Prompt | str) -> None:
         """As ``warm``, without blocking the event loop."""
-        await self._connection.arun(_warm_up(prompt, await self.aserver()))
+        await self._connection.arun(exchanges.warm_up(prompt, await self.aserver()))
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts concurrently."""
-        return _in_order(self._connection.run_all(self._completions(requests, self.server())))
+        return _in_order(self._connection.run_all(_completions(requests, self.server())))
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``, without blocking the event loop."""
-        exchanges = self._completions(requests, await self.aserver())
-        return _in_order(await self._connection.arun_all(exchanges))
+        started = _completions(requests, await self.aserver())
+        return _in_order(await self._connection.arun_all(started))
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Stream a completion; closing early disconnects, which stops the server."""
         server = self.server()
-        if _is_choice(request, server):
+        if exchanges.choice_of(request, server):
             yield from self.complete([request])
             return
-        body = self._connection.run(self._stream_body(request, server))
+        body = self._connection.run(exchanges.request_body(request, server, stream=True))
         yield from self._connection.stream(body, StreamReader(request, server.dialect))
 
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         server = await self.aserver()
-        if _is_choice(request, server):
+        if exchanges.choice_of(request, server):
             for completion in await self.acomplete([request]):
                 yield completion
             return
-        body = await self._connection.arun(self._stream_body(request, server))
+        body = await self._connection.arun(exchanges.request_body(request, server, stream=True))
         reader = StreamReader(request, server.dialect)
         async with aclosing(self._connection.astream(body, reader)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     def _discovery(self) -> Exchange[Server]:
-        return discover(self._arguments["base_url"], self._model, self._dialect)
+        return exchanges.discover(self._arguments["base_url"], self._model, self._dialect)
 
     def _encode(self, text: str) -> list[int]:
-        return self._connection.run(encode(text, self.server()))
-
-    def _completions(
-        self, requests: Sequence[CompletionRequest], server: Server
-    ) -> list[Exchange[dict[int, Completion]]]:
-        """Return an exchange for each group of requests that can share one HTTP request."""
-        groups: dict[object, dict[int, CompletionRequest]] = {}
-        for index, request in enumerate(requests):
-            alike = (request.parameters, request.stop, request.constraint)
-            shares = server.dialect.prompt_lists and not _is_choice(request, server)
-            groups.setdefault(alike if shares else index, {})[index] = request
-        return [self._completion(group, server) for group in groups.values()]
-
-    def _completion(
-        self, group: Mapping[int, CompletionRequest], server: Server
-    ) -> Exchange[dict[int, Completion]]:
-        """Complete requests, given by their indices, that differ only in their prompts."""
-        requests = list(group.values())
-        constraint = requests[0].constraint
-        if isinstance(constraint, Choice) and server.dialect.choice is not None:
-            completions = [(yield from choose(requests[0], constraint, server))]
-        else:
-            body = completion_payload(requests[0], server.model, server.dialect)
-            if len(requests) > 1:
-                body["prompt"] = [request.prompt for request in requests]
-            body = yield from encode_prompt(body, server)
-            response = yield HttpRequest(body)
-            completions = completions_of(response, requests, server.dialect)
-        return dict(zip(group, completions, strict=True))
-
-    def _stream_body(self, request: CompletionRequest, server: Server) -> Exchange[dict[str, Any]]:
-        body = completion_payload(request, server.model, server.dialect, stream=True)
-        return (yield from encode_prompt(body, server))
+        return self._connection.run(exchanges.encode(text, self.server()))
 
 
-def _is_choice(request: CompletionRequest, server: Server) -> bool:
-    return isinstance(request.constraint, Choice) and server.dialect.choice is not None
+def _completions(
+    requests: Sequence[CompletionRequest], server: Server
+) -> list[Exchange[dict[int, Completion]]]:
+    """Return an exchange for each group of requests that can share one HTTP request."""
+    groups: dict[object, dict[int, CompletionRequest]] = {}
+    for index, request in enumerate(requests):
+        alike = (request.parameters, request.stop, request.constraint)
+        shares = server.dialect.prompt_lists and exchanges.choice_of(request, server) is None
+        groups.setdefault(alike if shares else index, {})[index] = request
+    return [_completion(group, server) for group in groups.values()]
+
+
+def _completion(
+    group: Mapping[int, CompletionRequest], server: Server
+) -> Exchange[dict[int, Completion]]:
+    """Complete requests, given by their indices, that differ only in their prompts."""
+    completions = yield from exchanges.complete(list(group.values()), server)
+    return dict(zip(group, completions, strict=True))
 
 
 def _in_order(groups: Iterable[Mapping[int, Completion]]) -> list[Completion]:
     completions = {index: completion for group in groups for index, completion in group.items()}
     return [completions[index] for index in sorted(completions)]
-
-
-def _warm_up(prompt: Prompt | str, server: Server) -> Exchange[None]:
-    """Compute a prompt prefix in each of the server's prefix caches.
-
-    vLLM shares one among all requests. llama.cpp has one per slot: the first slot's is saved and
-    restored into the others, where the server allows that (``--slot-save-path``), and each slot
-    reads the prefix, which costs one token where it was restored and the whole prefix where not.
-    """
-    prefix = prompt if isinstance(prompt, str) else prompt.prefix
-    body = {"model": server.model, "prompt": prefix, "max_tokens": 1, "temperature": 0.0}
-    if not server.slots:
-        yield HttpRequest(body)
-        return
-    file = {"filename": f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"}
-    slots = f"{server.root}/slots"
-    saved = None
-    for slot in range(server.slots):
-        if saved is not None:
-            yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)
-        yield HttpRequest({**body, "id_slot": slot})
-        if slot == 0:
-            saved = yield HttpRequest(file, f"{slots}/0?action=save", optional=True)
 
 
 def _api_url(base_url: str) -> str:

@@ -30,7 +30,6 @@ __all__ = [
 _OPENAI = {
     name: name for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
 }
-_USAGE_IN_STREAM = {"include_usage": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ GENERIC = Dialect(
     name="generic",
     sampling=_OPENAI,
     optional_sampling={"top_k": "top_k", "repetition_penalty": "repetition_penalty"},
-    streaming={"stream_options": _USAGE_IN_STREAM},
+    streaming={"stream_options": {"include_usage": True}},
     max_stops=4,
     prompt_lists=True,  # one request where rate limits count requests; usage is only a sum then
 )
@@ -98,7 +97,7 @@ VLLM = Dialect(
         "min_p": 0.0,
         "include_stop_str_in_output": True,  # the decoder recognizes the reply's end by it
     },
-    streaming={"stream_options": {**_USAGE_IN_STREAM, "continuous_usage_stats": True}},
+    streaming={"stream_options": {"include_usage": True, "continuous_usage_stats": True}},
     max_stops=4,  # since 0.32
     json_schema=lambda constraint: {
         "structured_outputs": {"json": constraint.schema, "disable_any_whitespace": True}
@@ -149,12 +148,16 @@ def completion_payload(
         dialect: Which fields the server understands.
         stream: Whether the completion is to be streamed.
     """
-    parameters = request.parameters
+    parameters, resolved = request.parameters, request.parameters.resolved()
+    default_improves = dialect.penalizes_recent_only and request.constraint is None
+    if parameters.repetition_penalty is None and not default_improves:
+        resolved = resolved.replace(repetition_penalty=1.0)
     payload: dict[str, Any] = {
         "model": model,
         "prompt": request.prompt,
         "max_tokens": request.max_tokens,
-        **_sampling_fields(request, dialect),
+        **resolved.under_names(dialect.sampling),
+        **parameters.under_names(dialect.optional_sampling),
         **dialect.always,
     }
     if constraint := _constraint_fields(request, dialect):
@@ -209,18 +212,6 @@ def _constraint_fields(request: CompletionRequest, dialect: Dialect) -> dict[str
         case JsonSchema() as schema if dialect.json_schema:
             return dialect.json_schema(schema)
     return {}
-
-
-def _sampling_fields(request: CompletionRequest, dialect: Dialect) -> dict[str, Any]:
-    parameters = request.parameters
-    resolved = parameters.resolved()
-    default_improves = dialect.penalizes_recent_only and request.constraint is None
-    if parameters.repetition_penalty is None and not default_improves:
-        resolved = resolved.replace(repetition_penalty=1.0)
-    return {
-        **resolved.under_names(dialect.sampling),
-        **parameters.under_names(dialect.optional_sampling),
-    }
 
 
 def _gbnf_of(choice: Choice) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from urial_core.backends.completions_server.payload import GENERIC, Dialect
@@ -110,11 +111,6 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
     response = _without_none(response)
     _raise_refusal(response)
     completion = completion_of(response, request, dialect)
-    return _reply_from(completion, request)
-
-
-def _reply_from(completion: Completion, request: ReplyRequest) -> Reply:
-    """Decode a completion as a reply in text or JSON."""
     if request.response_format is None:
         return decode_completion(request, completion)
     assert request.format is not None  # noqa: S101 - plain texts have no response format
@@ -243,12 +239,9 @@ def _logprobs_of(given: Mapping[str, Any] | None, alternatives: int) -> tuple[To
     if not given:
         return ()
     if given.get("content") is not None:  # the shape of the chat API
+        pair = itemgetter("token", "logprob")
         tokens = [
-            (
-                item["token"],
-                item["logprob"],
-                [(other["token"], other["logprob"]) for other in item.get("top_logprobs") or ()],
-            )
+            (*pair(item), list(map(pair, item.get("top_logprobs") or ())))
             for item in given["content"]
         ]
     else:

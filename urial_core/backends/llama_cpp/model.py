@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import finalize
 
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
@@ -18,32 +18,31 @@ from urial_core.backends.llama_cpp.private_server import PrivateServer, availabl
 from urial_core.completion import (
     Completion,
     CompletionChunk,
+    CompletionModel,
     CompletionRequest,
     ModelFeatures,
     Tokenizer,
 )
 from urial_core.errors import MissingDependencyError, ParameterError
-from urial_core.structured.constraints import JsonSchema
+from urial_core.prompts.prompt import Prompt
+from urial_core.structured.grammar import check_schema, lark_grammar_of
 
-if TYPE_CHECKING:
-    from urial_core.prompts.prompt import Prompt
-
-__all__ = ["DEFAULT_N_CTX", "DEFAULT_N_PARALLEL", "NEEDED_PACKAGES", "LlamaCppModel"]
+__all__ = ["NEEDED_PACKAGES", "LlamaCppModel"]
 
 NEEDED_PACKAGES = ("xllamacpp", "openai", "llguidance")
 """Packages that must be installed; the extra ``llamacpp`` brings them."""
-
-DEFAULT_N_CTX = 4096
-"""Context window of one request, in tokens."""
-
-DEFAULT_N_PARALLEL = 4
-"""Concurrent replies."""
 
 _TIMEOUT = 7 * 24 * 3600.0
 """Seconds to wait for a reply's next piece: it may be queued, and a prefill may take long."""
 
 
-class LlamaCppModel:
+_DIALECT = replace(
+    LLAMA_CPP, json_schema=lambda constraint: {"grammar": lark_grammar_of(constraint)}
+)
+"""xllamacpp's llama.cpp is built with llguidance, whose grammars fix the whitespace too."""
+
+
+class LlamaCppModel(CompletionModel):
     """A GGUF file run by llama.cpp, with the prompt prefix in the KV cache of every slot.
 
     Nothing is loaded before it is needed. Any number of threads and event loops may call: as many
@@ -58,8 +57,8 @@ class LlamaCppModel:
         self,
         model: str | Path,
         *,
-        n_ctx: int = DEFAULT_N_CTX,
-        n_parallel: int = DEFAULT_N_PARALLEL,
+        n_ctx: int = 4096,
+        n_parallel: int = 4,
         n_threads: int | None = None,
         n_gpu_layers: int | None = None,
         params: Mapping[str, Any] | None = None,
@@ -88,6 +87,7 @@ class LlamaCppModel:
                     "pip install 'urial-chat[llamacpp]'"
                 )
         self._name = str(model)
+        self._path = str(Path(model).expanduser())
         self._options: dict[str, Any] = {
             "n_ctx": n_ctx,
             "n_parallel": n_parallel,
@@ -139,15 +139,9 @@ class LlamaCppModel:
         return self._client.context_window if self._client is not None else None
 
     @property
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer | None:
         """The tokenizer in the file; loads the model."""
-        encode = self._loaded().tokenizer
-        assert encode is not None  # noqa: S101 - llama.cpp always offers it
-        return encode
-
-    def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, the begin-of-text token included."""
-        return self._loaded().count_tokens(text)
+        return self._loaded().tokenizer
 
     @property
     def features(self) -> ModelFeatures:
@@ -156,7 +150,7 @@ class LlamaCppModel:
             enforces_choices=True,
             scores_choices=True,
             enforces_json=True,
-            check_schema=_check_schema,
+            check_schema=check_schema,
             schedules_requests=True,
         )
 
@@ -178,7 +172,13 @@ class LlamaCppModel:
         Args:
             prompt: The prompt, or its prefix's text.
         """
-        self._warmed(prompt if isinstance(prompt, str) else prompt.prefix)
+        prefix = prompt if isinstance(prompt, str) else prompt.prefix
+        client = self._loaded()
+        if prefix and prefix not in self._warm_prefixes:
+            with self._lock:  # concurrent requests need the prefix too
+                if prefix not in self._warm_prefixes:
+                    client.warm(prefix)
+                    self._warm_prefixes.add(prefix)
 
     async def awarm(self, prompt: Prompt | str) -> None:
         """As ``warm``, without blocking the event loop; see above on loading, however."""
@@ -204,10 +204,6 @@ class LlamaCppModel:
             async for chunk in chunks:
                 yield chunk
 
-    @property
-    def _path(self) -> str:
-        return str(Path(self._name).expanduser())
-
     def _loaded(self) -> CompletionsServerModel:
         with self._lock:
             if self._client is None:
@@ -227,30 +223,5 @@ class LlamaCppModel:
     def _ready(self, requests: Sequence[CompletionRequest]) -> CompletionsServerModel:
         """Load the model and compute the requests' prompt prefixes."""
         for prefix in {request.prompt[: request.prefix_length] for request in requests}:
-            self._warmed(prefix)
+            self.warm(prefix)
         return self._loaded()
-
-    def _warmed(self, prefix: str) -> None:
-        client = self._loaded()
-        if not prefix or prefix in self._warm_prefixes:
-            return
-        with self._lock:  # concurrent requests need the prefix too
-            if prefix not in self._warm_prefixes:
-                client.warm(prefix)
-                self._warm_prefixes.add(prefix)
-
-
-def _check_schema(schema: JsonSchema) -> None:
-    from urial_core.structured.grammar import check_schema
-
-    check_schema(schema)
-
-
-def _json_fields(schema: JsonSchema) -> dict[str, Any]:
-    from urial_core.structured.grammar import lark_grammar_of
-
-    return {"grammar": lark_grammar_of(schema)}
-
-
-_DIALECT = replace(LLAMA_CPP, json_schema=_json_fields)
-"""xllamacpp's llama.cpp is built with llguidance, whose grammars fix the whitespace too."""
