@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from itertools import islice
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 
-from urial_core import Reply
+from urial_core import CompletionModel, Reply
 from urial_core.composing import ReplyRequest
+from urial_core.errors import UrialError
 
 __all__ = ["aanswer", "abatch", "answer", "batch"]
 
@@ -66,37 +68,35 @@ class _CoalescedBatch:
 
     def run(self) -> None:
         """Wait for all calls, and answer them."""
-        try:
+        with self._failing_calls():
             self._complete.result()
             if asked := self._not_cancelled():
                 _resolve(asked, self._work(_requests(asked)))
-        except BaseException as error:
-            self._fail(error)
-            if not isinstance(error, Exception):
-                raise
 
     async def arun(self) -> None:
         """As ``run``, without blocking the event loop."""
-        try:
+        with self._failing_calls():
             await asyncio.wrap_future(self._complete)
             if asked := self._not_cancelled():
                 _resolve(asked, await self._work(_requests(asked)))
-        except BaseException as error:
-            self._fail(error)
-            if not isinstance(error, Exception):
-                raise
 
     def _not_cancelled(self) -> list[_Asked]:
         asked = [self._asked[number] for number in sorted(self._asked)]
         return [(own, future) for own, future in asked if future.set_running_or_notify_cancel()]
 
-    def _fail(self, error: BaseException) -> None:
-        """Give each call the error, also those that have yet to ask."""
-        with self._lock:
-            self._error = error
-            for _, future in self._asked.values():
-                if not future.done():
-                    future.set_exception(error)
+    @contextmanager
+    def _failing_calls(self) -> Generator[None]:
+        """Give each call the error that ends the block, also those that have yet to ask."""
+        try:
+            yield
+        except BaseException as error:
+            with self._lock:
+                self._error = error
+                for _, future in self._asked.values():
+                    if not future.done():
+                        future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
 
 
 def _requests(asked: Sequence[_Asked]) -> list[ReplyRequest]:
@@ -139,20 +139,20 @@ async def aanswer(
 
 
 def batch(
+    model: CompletionModel,
     invoke: Callable[[int, RunnableConfig], _T],
     configs: Sequence[RunnableConfig],
-    *,
-    coalesce: bool,
 ) -> list[_T]:
     """Invoke for each input, side by side.
 
     Args:
+        model: The model. Where it schedules requests itself, the next input begins when one ends;
+            else as many as may run at a time are answered as one batch, and only then the next.
         invoke: Takes an input's number and its config.
         configs: The inputs' configs; ``max_concurrency`` of the first is the most at a time.
-        coalesce: Whether so many are answered as one batch, and only then the next ones; else,
-            when one ends, the next begins.
     """
     outputs = list[_T]()
+    coalesce = _coalesces(model)
     for numbers in _groups(configs, coalesce=coalesce):
         together = _CoalescedBatch(numbers if coalesce else ())
 
@@ -175,14 +175,15 @@ def batch(
 
 
 async def abatch(
+    model: CompletionModel,
     ainvoke: Callable[[int, RunnableConfig], Awaitable[_T]],
     configs: Sequence[RunnableConfig],
     *,
-    coalesce: bool,
     return_exceptions: bool,
 ) -> list[_T]:
     """As ``batch``; when one fails, those that run or wait are cancelled."""
     outputs = list[_T]()
+    coalesce = await asyncio.to_thread(_coalesces, model)
     free = asyncio.Semaphore(_max_concurrency(configs))
     for numbers in _groups(configs, coalesce=coalesce):
         together = _CoalescedBatch(numbers if coalesce else ())
@@ -205,6 +206,14 @@ async def abatch(
             for task in (*calls, work):
                 task.cancel()
     return outputs
+
+
+def _coalesces(model: CompletionModel) -> bool:
+    """Return whether to put requests together, since the model does not schedule them."""
+    try:
+        return not model.features.schedules_requests
+    except UrialError:  # unreachable: each input reports it where its caller expects errors
+        return True
 
 
 def _groups(configs: Sequence[RunnableConfig], *, coalesce: bool) -> Iterator[range]:

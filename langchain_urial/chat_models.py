@@ -29,7 +29,7 @@ from urial_core.call import Call
 from urial_core.chat_settings import ChatSettings
 from urial_core.completion import estimate_tokens
 from urial_core.composing import ReplyRequest, conversation_text
-from urial_core.errors import MissingDependencyError, UnsupportedModelError, UrialError
+from urial_core.errors import MissingDependencyError, UnsupportedModelError
 from urial_core.openai_tools import parse_tools
 
 __all__ = ["ChatUrial", "register"]
@@ -175,7 +175,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
                 raise
 
         configs = get_config_list(config, len(inputs))
-        return batch(invoke, configs, coalesce=self._coalesces())
+        return batch(self._wrapped.model, invoke, configs)
 
     async def abatch(
         self,
@@ -191,10 +191,8 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             return await self.ainvoke(inputs[index], own, **kwargs)
 
         configs = get_config_list(config, len(inputs))
-        coalesce = await asyncio.to_thread(self._coalesces)
-        return await abatch(
-            ainvoke, configs, coalesce=coalesce, return_exceptions=return_exceptions
-        )
+        model = self._wrapped.model
+        return await abatch(model, ainvoke, configs, return_exceptions=return_exceptions)
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         """Answer several conversations as one batch of the model."""
@@ -205,7 +203,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             return self.generate([messages[number]], *args, **_alone(number, kwargs))
 
         configs = get_config_list(None, len(messages))
-        return self._combined(batch(generate, configs, coalesce=self._coalesces()))
+        return self._combined(batch(self._wrapped.model, generate, configs))
 
     async def agenerate(
         self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any
@@ -218,8 +216,8 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             return await self.agenerate([messages[number]], *args, **_alone(number, kwargs))
 
         configs = get_config_list(None, len(messages))
-        coalesce = await asyncio.to_thread(self._coalesces)
-        results = await abatch(agenerate, configs, coalesce=coalesce, return_exceptions=True)
+        model = self._wrapped.model
+        results = await abatch(model, agenerate, configs, return_exceptions=True)
         if errors := [result for result in results if isinstance(result, BaseException)]:
             raise errors[0]
         return self._combined(results)
@@ -231,13 +229,6 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             llm_output=self._combine_llm_outputs([result.llm_output for result in results]),
             run=[run for result in results for run in result.run or ()],
         )
-
-    def _coalesces(self) -> bool:
-        """Return whether to put requests together, since the model does not schedule them."""
-        try:
-            return not self._wrapped.model.features.schedules_requests
-        except UrialError:  # unreachable: each input reports it where its caller expects errors
-            return True
 
     def _generate(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 
 from urial_core.backends.blocking import SingleRequestModel, worker_for
 from urial_core.backends.completions_server.response import usage_of
+from urial_core.backends.wrapping import same_names
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -21,20 +22,12 @@ from urial_core.completion import (
     Tokenizer,
 )
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.parameters import SAMPLING
 from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["Llama", "LlamaModel"]
 
-_ARGUMENTS = {
-    "max_tokens": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "repetition_penalty": "repeat_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "seed": "seed",
-}
+_ARGUMENTS = same_names(*SAMPLING, repetition_penalty="repeat_penalty")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +82,6 @@ class LlamaModel(SingleRequestModel):
         """The model's own tokenizer."""
         return self._encode
 
-    def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, the begin-of-text token included."""
-        return len(self._encode(text))
-
     @property
     def features(self) -> ModelFeatures:
         """JSON schemas, by ``grammar``; keyword arguments of the object's call."""
@@ -122,12 +111,7 @@ class LlamaModel(SingleRequestModel):
 
 def _chunk_of(part: Mapping[str, Any]) -> CompletionChunk:
     choice = part["choices"][0]
-    reason = choice.get("finish_reason")
-    return CompletionChunk(
-        choice["text"],
-        finish=reason if reason in ("stop", "length") else None,
-        usage=usage_of(part),
-    )
+    return CompletionChunk(choice["text"], choice.get("finish_reason"), usage_of(part))
 
 
 def _grammar_of(schema: JsonSchema) -> Any:

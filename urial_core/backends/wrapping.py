@@ -17,7 +17,6 @@ __all__ = [
     "WrappedModel",
     "find_class",
     "likely_fields",
-    "named_arguments",
     "same_names",
     "with_fields",
     "wrap_transformers",
@@ -72,7 +71,7 @@ class Capabilities:
 
 
 def same_names(*names: str, **others: str) -> dict[str, str]:
-    """Map names to themselves, and the keywords to their values."""
+    """Map names to themselves, and the keywords, which take precedence, to their values."""
     return {**{name: name for name in names}, **others}
 
 
@@ -105,20 +104,6 @@ def find_class(llm: object, names: Container[str], package: str) -> str | None:
         ),
         None,
     )
-
-
-def named_arguments(parameters: GenerationParameters, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parameters that are set, under another API's names.
-
-    Args:
-        parameters: The parameters.
-        names: This project's names, with the other API's.
-    """
-    return {
-        theirs: value
-        for ours, theirs in names.items()
-        if (value := getattr(parameters, ours)) is not None
-    }
 
 
 class _Copyable(Protocol):
