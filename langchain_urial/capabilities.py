@@ -39,22 +39,8 @@ class Capabilities(wrapping.Capabilities):
     greedy: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _without_seed(row: Capabilities) -> Capabilities:
-    """Return the row of an older class, which has no field for the seed."""
-    return replace(row, fields={k: v for k, v in row.fields.items() if k != "seed"})
-
-
-_OPENAI = Capabilities(
-    fields=same_names(
-        "max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed"
-    ),
-    max_stops=4,
-    model_argument="model",
-)
+_OPENAI = Capabilities(max_stops=4, model_argument="model")
 _HUGGINGFACE_SERVER = Capabilities(
-    fields=same_names(
-        "temperature", "top_p", "top_k", "repetition_penalty", "seed", max_tokens="max_new_tokens"
-    ),
     max_stops=4,
     greedy={  # anything else makes it sample
         "do_sample": False,
@@ -66,53 +52,27 @@ _HUGGINGFACE_SERVER = Capabilities(
     json_schema=lambda schema: {"grammar": {"type": "json", "value": schema.schema}},
 )
 _OLLAMA = Capabilities(
-    fields=same_names(
-        "temperature",
-        "top_p",
-        "top_k",
-        "seed",
-        max_tokens="num_predict",
-        repetition_penalty="repeat_penalty",
-    ),
     call={"raw": True},  # else the Modelfile's chat template is applied to the prompt
     model_argument="model",
     window_field="num_ctx",
     json_schema=lambda schema: {"format": schema.schema},
 )
+_LOCAL = Capabilities(thread_safe=False)
 _LOCAL_WITHOUT_STOP = Capabilities(passes_stop=False, thread_safe=False)
 
 _BY_CLASS = {
     "AzureOpenAI": _OPENAI,
     "OpenAI": _OPENAI,
-    "VLLMOpenAI": _without_seed(_OPENAI),
+    "VLLMOpenAI": _OPENAI,
     "OllamaLLM": _OLLAMA,
-    "Ollama": replace(_without_seed(_OLLAMA), json_schema=None),
+    "Ollama": replace(_OLLAMA, json_schema=None),
     "HuggingFaceEndpoint": _HUGGINGFACE_SERVER,
     "HuggingFaceTextGenInference": replace(_HUGGINGFACE_SERVER, json_schema=None),
-    "VLLM": Capabilities(
-        fields=same_names(
-            "temperature",
-            "top_p",
-            "top_k",
-            "frequency_penalty",
-            "presence_penalty",
-            max_tokens="max_new_tokens",
-        ),
-        thread_safe=False,
-    ),
-    "LlamaCpp": Capabilities(
-        fields=same_names(
-            "max_tokens", "temperature", "top_p", "top_k", repetition_penalty="repeat_penalty"
-        ),
-        thread_safe=False,
-    ),
-    "Together": Capabilities(
-        fields=same_names("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty"),
-        model_argument="model",
-    ),
+    "VLLM": _LOCAL,
+    "Together": Capabilities(model_argument="model"),
     "Bedrock": Capabilities(passes_stop=False),  # raises for some providers' models
     "BedrockLLM": Capabilities(passes_stop=False),
-    "CTransformers": Capabilities(thread_safe=False),
+    "CTransformers": _LOCAL,
     "ExLlamaV2": _LOCAL_WITHOUT_STOP,
     "CTranslate2": _LOCAL_WITHOUT_STOP,
     "MLXPipeline": _LOCAL_WITHOUT_STOP,
@@ -127,15 +87,14 @@ _BY_CLASS = {
         passes_stop=False,
         thread_safe=False,
     ),
-    "Petals": Capabilities(
-        fields=same_names("temperature", "top_p", "top_k", max_tokens="max_new_tokens"),
-        passes_stop=False,
-    ),
+    "Petals": Capabilities(passes_stop=False),
 }
 
 
 def capabilities_of(llm: BaseLLM) -> Capabilities:
-    """Look up the row of an object's class or base class; derive one for an unknown class."""
-    if (name := find_class(llm, _BY_CLASS, "langchain")) is not None:
-        return _BY_CLASS[name]
-    return Capabilities(fields=likely_fields(type(llm).model_fields))
+    """Look up the row of an object's class or base class; an unknown class has the defaults.
+
+    Fields that a row leaves out are those of the class that have the parameters' usual names.
+    """
+    row = _BY_CLASS.get(find_class(llm, _BY_CLASS, "langchain") or "", Capabilities())
+    return row if row.fields else replace(row, fields=likely_fields(type(llm).model_fields))

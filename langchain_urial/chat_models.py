@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
@@ -18,7 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, Field, model_validator
 
-from langchain_urial.batching import aanswer, abatch, answer, batch, lookahead
+from langchain_urial.batching import aanswer, abatch, answer, batch
 from langchain_urial.replies import PROVIDER, event_chunk, generation, langchain_errors
 from langchain_urial.structured_output import ToolCallingChatModel, openai_format
 from langchain_urial.tools import ToolLike, openai_choice, openai_tools
@@ -30,7 +29,7 @@ from urial_core.call import Call
 from urial_core.chat_settings import ChatSettings
 from urial_core.completion import estimate_tokens
 from urial_core.composing import ReplyRequest, conversation_text
-from urial_core.errors import MissingDependencyError, UnsupportedModelError, UrialError
+from urial_core.errors import MissingDependencyError, UnsupportedModelError
 from urial_core.openai_tools import parse_tools
 
 __all__ = ["ChatUrial", "register"]
@@ -176,7 +175,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
                 raise
 
         configs = get_config_list(config, len(inputs))
-        return batch(invoke, configs, coalesce=self._coalesces())
+        return batch(self._wrapped.model, invoke, configs)
 
     async def abatch(
         self,
@@ -192,33 +191,44 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             return await self.ainvoke(inputs[index], own, **kwargs)
 
         configs = get_config_list(config, len(inputs))
-        coalesce = await asyncio.to_thread(self._coalesces)
-        return await abatch(
-            ainvoke, configs, coalesce=coalesce, return_exceptions=return_exceptions
-        )
+        model = self._wrapped.model
+        return await abatch(model, ainvoke, configs, return_exceptions=return_exceptions)
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
-        """Answer several conversations as one batch, unless a cache may hold some replies."""
-        with lookahead([] if self._may_be_cached else messages):
+        """Answer several conversations as one batch of the model."""
+        if len(messages) < 2:
             return super().generate(messages, *args, **kwargs)
+
+        def generate(number: int, _: RunnableConfig) -> LLMResult:
+            return self.generate([messages[number]], *args, **_alone(number, kwargs))
+
+        configs = get_config_list(None, len(messages))
+        return self._combined(batch(self._wrapped.model, generate, configs))
 
     async def agenerate(
         self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any
     ) -> LLMResult:
         """As ``generate``, without blocking the event loop."""
-        with lookahead([] if self._may_be_cached else messages):
+        if len(messages) < 2:
             return await super().agenerate(messages, *args, **kwargs)
 
-    def _coalesces(self) -> bool:
-        """Return whether to put requests together, since the model does not schedule them."""
-        try:
-            return not self._wrapped.model.features.schedules_requests
-        except UrialError:  # unreachable: each input reports it where its caller expects errors
-            return True
+        async def agenerate(number: int, _: RunnableConfig) -> LLMResult:
+            return await self.agenerate([messages[number]], *args, **_alone(number, kwargs))
 
-    @property
-    def _may_be_cached(self) -> bool:
-        return self.cache is not False and bool(self.cache or get_llm_cache())
+        configs = get_config_list(None, len(messages))
+        model = self._wrapped.model
+        results = await abatch(model, agenerate, configs, return_exceptions=True)
+        if errors := [result for result in results if isinstance(result, BaseException)]:
+            raise errors[0]
+        return self._combined(results)
+
+    def _combined(self, results: Sequence[LLMResult]) -> LLMResult:
+        """Make one result of those of several conversations."""
+        return LLMResult(
+            generations=[replies for result in results for replies in result.generations],
+            llm_output=self._combine_llm_outputs([result.llm_output for result in results]),
+            run=[run for result in results for run in result.run or ()],
+        )
 
     def _generate(
         self,
@@ -229,7 +239,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     ) -> ChatResult:
         with langchain_errors():
             call, requests = self._requests(messages, stop, kwargs)
-            replies = answer(requests, _composer(call), call.chat.reply)
+            replies = answer(requests, call.chat.reply)
         return _result(call, requests, replies)
 
     async def _agenerate(
@@ -241,7 +251,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     ) -> ChatResult:
         with langchain_errors():
             call, requests = await asyncio.to_thread(self._requests, messages, stop, kwargs)
-            replies = await aanswer(requests, _composer(call), call.chat.areply)
+            replies = await aanswer(requests, call.chat.areply)
         return _result(call, requests, replies)
 
     def _stream(
@@ -360,7 +370,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     ) -> tuple[Call, list[ReplyRequest]]:
         """Make a call and the requests for its conversation: a server may be asked meanwhile."""
         call = self._call({**kwargs, "stop": stop})
-        return call, _composer(call)(messages)
+        return call, call.requests(core_messages(messages))
 
 
 def register() -> None:
@@ -384,8 +394,9 @@ def register() -> None:
     table[PROVIDER] = ("langchain_urial", ChatUrial.__name__, lambda cls, **kwargs: cls(**kwargs))
 
 
-def _composer(call: Call) -> Callable[[Sequence[BaseMessage]], list[ReplyRequest]]:
-    return lambda messages: call.requests(core_messages(messages))
+def _alone(number: int, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``generate`` for one conversation: the run id is the first one's."""
+    return {**kwargs, "run_id": None if number else kwargs.get("run_id")}
 
 
 def _result(call: Call, requests: Sequence[ReplyRequest], replies: Sequence[Reply]) -> ChatResult:

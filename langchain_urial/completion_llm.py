@@ -17,11 +17,11 @@ from urial_core.backends.wrapping import with_fields
 from urial_core.completion import (
     Completion,
     CompletionChunk,
+    CompletionModel,
     CompletionRequest,
     ModelFeatures,
     Tokenizer,
     Usage,
-    estimate_tokens,
 )
 from urial_core.structured.constraints import JsonSchema
 
@@ -31,7 +31,7 @@ _WINDOW_STEP = 1024
 _NAMES = ("model_name", "model", "model_id", "repo_id", "model_path", "deployment_name")
 
 
-class CompletionLLM:
+class CompletionLLM(CompletionModel):
     """Calls a LangChain LLM as its class requires.
 
     The LLM's own run managers never see these calls: callbacks get only the trimmed reply.
@@ -60,7 +60,8 @@ class CompletionLLM:
     def name(self) -> str:
         """The name of the LLM's model, or of its class."""
         names = (getattr(self._llm, name, None) for name in _NAMES)
-        return next((name for name in names if isinstance(name, str) and name), self._class_name)
+        found = (name for name in names if isinstance(name, str) and name)
+        return next(found, type(self._llm).__name__)
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
@@ -68,7 +69,11 @@ class CompletionLLM:
         parameters = dict(self._llm._identifying_params)
         if not parameters:  # this class gives all instances the same key
             parameters = {"object": hex(id(self._llm))}
-        return {"engine": self._class_name, **parameters, "bound": sorted(self._call.items())}
+        return {
+            "engine": type(self._llm).__name__,
+            **parameters,
+            "bound": sorted(self._call.items()),
+        }
 
     @property
     def context_window(self) -> int | None:
@@ -76,18 +81,9 @@ class CompletionLLM:
         return None
 
     @property
-    def known_context_window(self) -> int | None:
-        """None: it is unknown, or set for each request."""
-        return None
-
-    @property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that was passed (``custom_get_token_ids``), if any."""
         return self._encode
-
-    def count_tokens(self, text: str) -> int:
-        """Count with the tokenizer that was passed, or estimate from the length."""
-        return len(self._encode(text)) if self._encode is not None else estimate_tokens(text)
 
     @property
     def features(self) -> ModelFeatures:
@@ -130,10 +126,6 @@ class CompletionLLM:
 
     def _with_arguments(self, more: Mapping[str, Any]) -> CompletionLLM:
         return CompletionLLM(self._llm, {**self._call, **more}, self._encode)
-
-    @property
-    def _class_name(self) -> str:
-        return type(self._llm).__name__
 
     @property
     def _streams(self) -> bool:
@@ -219,7 +211,8 @@ def _in_order(groups: Sequence[Sequence[int]], results: Sequence[LLMResult]) -> 
     completions = dict[int, Completion]()
     for numbers, result in zip(groups, results, strict=True):
         alone = len(numbers) == 1  # else usage is the sum over all
-        usage = _usage((result.llm_output or {}).get("token_usage")) if alone else None
+        counts = (result.llm_output or {}).get("token_usage") or {} if alone else {}
+        usage = Usage.of(counts.get("prompt_tokens"), counts.get("completion_tokens"))
         for number, generations in zip(numbers, result.generations, strict=True):
             chunk = _chunk(generations[0])
             completions[number] = replace(chunk, usage=usage or chunk.usage)
@@ -232,17 +225,5 @@ def _chunk(item: Generation | str) -> CompletionChunk:
         return CompletionChunk(item)
     info = item.generation_info or {}
     finish = info.get("done_reason") or info.get("finish_reason")
-    counts = {
-        "prompt_tokens": info.get("prompt_eval_count"),
-        "completion_tokens": info.get("eval_count"),
-    }
-    return CompletionChunk(
-        item.text,
-        finish=finish if finish in ("stop", "length") else None,
-        usage=_usage(counts),
-    )
-
-
-def _usage(counts: Mapping[str, Any] | None) -> Usage | None:
-    read, written = ((counts or {}).get(name) for name in ("prompt_tokens", "completion_tokens"))
-    return Usage(read, written) if isinstance(read, int) and isinstance(written, int) else None
+    usage = Usage.of(info.get("prompt_eval_count"), info.get("eval_count"))
+    return CompletionChunk(item.text, finish, usage)

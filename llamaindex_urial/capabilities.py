@@ -14,6 +14,7 @@ from llama_index.core.llms.llm import LLM
 
 from urial_core.backends import wrapping
 from urial_core.backends.wrapping import find_class, likely_fields, same_names
+from urial_core.parameters import SAMPLING
 
 __all__ = ["PACKAGE", "Capabilities", "capabilities_of"]
 
@@ -46,17 +47,7 @@ class Capabilities(wrapping.Capabilities):
     is_async: bool = True
 
 
-_VLLM = same_names(
-    "temperature",
-    "top_p",
-    "top_k",
-    "frequency_penalty",
-    "presence_penalty",
-    "repetition_penalty",
-    "seed",
-    "max_tokens",
-)
-
+_VLLM = same_names(*SAMPLING)
 _OPENAI = Capabilities(
     fields=same_names("temperature", "max_tokens"),  # these override a call's arguments
     arguments=same_names("top_p", "frequency_penalty", "presence_penalty", "seed"),
@@ -79,14 +70,7 @@ _BY_CLASS = {
     "VllmServer": Capabilities(arguments=_VLLM, stop="stop", knows_window=False, is_async=False),
     "Llamafile": Capabilities(
         arguments=same_names(
-            "temperature",
-            "top_p",
-            "top_k",
-            "frequency_penalty",
-            "presence_penalty",
-            "seed",
-            max_tokens="n_predict",
-            repetition_penalty="repeat_penalty",
+            *SAMPLING, max_tokens="n_predict", repetition_penalty="repeat_penalty"
         ),
         stop="stop",
         json_schema=lambda schema: {"json_schema": schema.schema},

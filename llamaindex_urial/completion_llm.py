@@ -21,21 +21,14 @@ from urial_core.completion import (
     ModelFeatures,
     Tokenizer,
     Usage,
-    estimate_tokens,
 )
+from urial_core.parameters import SAMPLING
 from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["CompletionLLM", "OllamaModel"]
 
 _OLLAMA_OPTIONS = same_names(
-    "temperature",
-    "top_p",
-    "top_k",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    max_tokens="num_predict",
-    repetition_penalty="repeat_penalty",
+    *SAMPLING, max_tokens="num_predict", repetition_penalty="repeat_penalty"
 )
 
 
@@ -91,11 +84,6 @@ class CompletionLLM(SingleRequestModel):
             return None
         return getattr(getattr(self._llm, "_tokenizer", None), "encode", None)
 
-    def count_tokens(self, text: str) -> int:
-        """Count with the LLM's tokenizer, or estimate from the length."""
-        tokenizer = self.tokenizer
-        return len(tokenizer(text)) if tokenizer is not None else estimate_tokens(text)
-
     @property
     def features(self) -> ModelFeatures:
         """JSON schemas, where the class can; other models and keyword arguments of its calls."""
@@ -121,26 +109,28 @@ class CompletionLLM(SingleRequestModel):
     def stream_one(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Stream a completion, as one chunk where the class does not stream."""
         llm, call = self._prepared(request)
-        chunks = _Chunks()
+        text = ""
         if not self._can.streams:
             yield self.complete_one(request)
             return
         items = llm.stream_complete(request.prompt, formatted=True, **call)
         with closing_quietly(items):
             for item in items:
-                yield chunks.take(item)
+                yield _chunk(item, text)
+                text = item.text
 
     async def astream_one(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream_one``, without blocking the event loop."""
         llm, call = self._prepared(request)
-        chunks = _Chunks()
+        text = ""
         if not self._can.streams:
             yield await self.acomplete_one(request)
             return
         items = await llm.astream_complete(request.prompt, formatted=True, **call)
         async with aclosing_quietly(items):
             async for item in items:
-                yield chunks.take(item)
+                yield _chunk(item, text)
+                text = item.text
 
     def _prepared(self, request: CompletionRequest) -> tuple[LLM, dict[str, Any]]:
         """Return a copy of the LLM set to this request's parameters, and the call's arguments."""
@@ -199,10 +189,6 @@ class OllamaModel(SingleRequestModel):
         window = int(self._llm.context_window)
         return window if window > 0 else None
 
-    def count_tokens(self, text: str) -> int:
-        """Estimate from the length: the server has no tokenizer endpoint."""
-        return estimate_tokens(text)
-
     @property
     def features(self) -> ModelFeatures:
         """JSON schemas, by ``format``; other models and arguments of the clients' calls."""
@@ -260,35 +246,26 @@ class OllamaModel(SingleRequestModel):
         }
 
 
-class _Chunks:
-    """Turns a stream's responses into chunks.
+def _chunk(item: CompletionResponse, before: str) -> CompletionChunk:
+    """Make a chunk of a stream's response, given the text of the one before.
 
     Some classes report what is new, others only the whole text so far; the latter may begin with
     the prompt, which the decoder removes.
     """
-
-    def __init__(self) -> None:
-        self._text = ""
-
-    def take(self, item: CompletionResponse) -> CompletionChunk:
-        delta = item.delta
-        if delta is None:
-            delta = item.text.removeprefix(self._text)
-        self._text = item.text
-        return CompletionChunk(delta, finish=_finish(item), usage=_usage(item.raw))
+    delta = item.text.removeprefix(before) if item.delta is None else item.delta
+    return CompletionChunk(delta, _finish(item), _usage(item.raw))
 
 
 def _whole(response: CompletionResponse) -> Completion:
-    return CompletionChunk(response.text, finish=_finish(response), usage=_usage(response.raw))
+    return CompletionChunk(response.text, _finish(response), _usage(response.raw))
 
 
-def _finish(response: CompletionResponse) -> str | None:
+def _finish(response: CompletionResponse) -> Any:
     """Return why the engine ended, if it reports so as OpenAI's or llama.cpp's API does."""
     if _get(response.raw, "stopped_limit") or _get(response.raw, "stop_type") == "limit":
         return "length"
     choices = _get(response.raw, "choices")
-    reason = _get(choices[0], "finish_reason") if choices else None
-    return reason if reason in ("stop", "length") else None
+    return _get(choices[0], "finish_reason") if choices else None
 
 
 def _usage(raw: Any) -> Usage | None:
@@ -302,9 +279,7 @@ def _usage(raw: Any) -> Usage | None:
     if _get(raw, "stop") is True:
         read, written = _get(raw, "tokens_evaluated"), _get(raw, "tokens_predicted")
         cached = _get(_get(raw, "timings"), "cache_n")
-    if not isinstance(read, int) or not isinstance(written, int):
-        return None
-    return Usage(read, written, cached if isinstance(cached, int) else 0)
+    return Usage.of(read, written, cached)
 
 
 def _get(item: Any, name: str) -> Any:
@@ -312,9 +287,5 @@ def _get(item: Any, name: str) -> Any:
 
 
 def _ollama_chunk(part: Any) -> CompletionChunk:
-    reason, read, written = part.done_reason, part.prompt_eval_count, part.eval_count
-    return CompletionChunk(
-        part.response,
-        finish=reason if reason in ("stop", "length") else None,
-        usage=Usage(read, written) if read is not None and written is not None else None,
-    )
+    usage = Usage.of(part.prompt_eval_count, part.eval_count)
+    return CompletionChunk(part.response, part.done_reason, usage)

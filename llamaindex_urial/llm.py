@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -22,7 +22,7 @@ from llama_index.core.utils import set_global_tokenizer
 from pydantic import ConfigDict, PrivateAttr
 
 from llamaindex_urial.closing import aclosable, closable
-from llamaindex_urial.responses import ChatResponses, CompletionResponses
+from llamaindex_urial.responses import Responses, chat_response, completion_response
 from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.translation import core_messages, template_stops
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
@@ -121,23 +121,13 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Stream the answer to a conversation; closing the stream stops the model."""
-
-        def start(_: Self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-            return self._chat_responses(messages, kwargs).stream()
-
-        return closable(llm_chat_callback(), start, self, messages, **kwargs)
+        return closable(self._stream_chat(messages, **kwargs))
 
     async def astream_chat(
         self, messages: Sequence[ChatMessage], **kwargs: Any
     ) -> ChatResponseAsyncGen:
         """As ``stream_chat``, without blocking the event loop."""
-
-        async def start(
-            _: Self, messages: Sequence[ChatMessage], **kwargs: Any
-        ) -> ChatResponseAsyncGen:
-            return (await asyncio.to_thread(self._chat_responses, messages, kwargs)).astream()
-
-        return await aclosable(llm_chat_callback(), start, self, messages, **kwargs)
+        return aclosable(await self._astream_chat(messages, **kwargs))
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
@@ -156,24 +146,36 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """As ``complete``, streamed; closing the stream stops the model."""
-
-        def start(_: Self, prompt: str, **kwargs: Any) -> CompletionResponseGen:
-            return self._completion_responses(prompt, formatted, kwargs).stream()
-
-        return closable(llm_completion_callback(), start, self, prompt, **kwargs)
+        return closable(self._stream_complete(prompt, formatted, **kwargs))
 
     async def astream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseAsyncGen:
         """As ``stream_complete``, without blocking the event loop."""
+        return aclosable(await self._astream_complete(prompt, formatted, **kwargs))
 
-        async def start(_: Self, prompt: str, **kwargs: Any) -> CompletionResponseAsyncGen:
-            responses = await asyncio.to_thread(
-                self._completion_responses, prompt, formatted, kwargs
-            )
-            return responses.astream()
+    @llm_chat_callback()
+    def _stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        return self._chat_responses(messages, kwargs).stream()
 
-        return await aclosable(llm_completion_callback(), start, self, prompt, **kwargs)
+    @llm_chat_callback()
+    async def _astream_chat(
+        self, messages: Sequence[ChatMessage], **kwargs: Any
+    ) -> ChatResponseAsyncGen:
+        return (await asyncio.to_thread(self._chat_responses, messages, kwargs)).astream()
+
+    @llm_completion_callback()
+    def _stream_complete(
+        self, prompt: str, formatted: bool, **kwargs: Any
+    ) -> CompletionResponseGen:
+        return self._completion_responses(prompt, formatted, kwargs).stream()
+
+    @llm_completion_callback()
+    async def _astream_complete(
+        self, prompt: str, formatted: bool, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        responses = await asyncio.to_thread(self._completion_responses, prompt, formatted, kwargs)
+        return responses.astream()
 
     def _metadata(self, room: int) -> LLMMetadata:
         return LLMMetadata(
@@ -195,15 +197,15 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
     def _chat_responses(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]
-    ) -> ChatResponses:
+    ) -> Responses[ChatResponse]:
         """Make a call and the request for its conversation: a server may be asked meanwhile."""
         call = self._call(kwargs)
         request = call.request(core_messages(messages), template_stops(messages))
-        return ChatResponses(call, request)
+        return Responses(call, request, chat_response)
 
     def _completion_responses(
         self, prompt: str, formatted: bool, kwargs: Mapping[str, Any]
-    ) -> CompletionResponses:
+    ) -> Responses[CompletionResponse]:
         """As ``_chat_responses``, for a prompt."""
         call = self._call(kwargs)
         if formatted:
@@ -211,4 +213,4 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
         else:
             messages = [ChatMessage(role=MessageRole.USER, content=prompt)]
             request = call.request(core_messages(messages), template_stops(messages))
-        return CompletionResponses(call, request)
+        return Responses(call, request, completion_response)

@@ -5,8 +5,7 @@ Each response of a stream holds the whole text so far, and what is new.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Generic, TypeVar
 
@@ -25,16 +24,26 @@ from urial_core import Reply, ReplyEnd, TextDelta, TokenLogprob, ToolCall, ToolC
 from urial_core.call import Call, response_metadata
 from urial_core.composing import ReplyRequest
 
-__all__ = ["ChatResponses", "CompletionResponses", "reply_message"]
+__all__ = ["Responses", "chat_response", "completion_response", "reply_message"]
 
 _Response = TypeVar("_Response", ChatResponse, CompletionResponse)
 
 
-class _Responses(Generic[_Response]):
+class Responses(Generic[_Response]):
     """The responses to one request, whole or streamed."""
 
-    def __init__(self, call: Call, request: ReplyRequest) -> None:
+    def __init__(
+        self, call: Call, request: ReplyRequest, response: Callable[..., _Response]
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            call: What the request is run with.
+            request: The request.
+            response: ``chat_response`` or ``completion_response``.
+        """
         self._call = call
+        self._make: Callable[..., _Response] = response
         self._request = request
         self._text = ""
         self._calls = dict[int, ToolCall]()
@@ -93,25 +102,18 @@ class _Responses(Generic[_Response]):
         logprobs: Iterable[TokenLogprob] = (),
         raw: dict[str, Any] | None = None,
     ) -> _Response:
-        return self._made(delta=delta, logprobs=_logprobs(logprobs), raw=raw)
-
-    @abstractmethod
-    def _made(self, **fields: Any) -> _Response:
-        """Make a response of the text and calls so far."""
+        calls = [*self._calls.values()]
+        return self._make(self._text, calls, delta=delta, logprobs=_logprobs(logprobs), raw=raw)
 
 
-class ChatResponses(_Responses[ChatResponse]):
-    """Responses to messages."""
-
-    def _made(self, **fields: Any) -> ChatResponse:
-        return ChatResponse(message=reply_message(self._text, [*self._calls.values()]), **fields)
+def chat_response(text: str, calls: Sequence[ToolCall], **fields: Any) -> ChatResponse:
+    """Make the response to messages of the text and calls so far."""
+    return ChatResponse(message=reply_message(text, calls), **fields)
 
 
-class CompletionResponses(_Responses[CompletionResponse]):
-    """Responses to a prompt."""
-
-    def _made(self, **fields: Any) -> CompletionResponse:
-        return CompletionResponse(text=self._text, **fields)
+def completion_response(text: str, _: Sequence[ToolCall], **fields: Any) -> CompletionResponse:
+    """Make the response to a prompt of the text so far."""
+    return CompletionResponse(text=text, **fields)
 
 
 def reply_message(text: str, calls: Sequence[ToolCall] = ()) -> ChatMessage:

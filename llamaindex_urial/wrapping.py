@@ -55,10 +55,19 @@ def _wrap_langchain(llm: object) -> WrappedModel:
 
 def _wrap_llm(llm: LLM) -> WrappedModel:
     name = find_class(llm, _WRAPPERS, PACKAGE)
-    if name is None and not capabilities_of(llm).completes_plain and llm.metadata.is_chat_model:
-        raise _chat_only(llm)
+    if name is None and not capabilities_of(llm).completes_plain and _is_chat_model(llm):
+        raise UnsupportedModelError(
+            f"{type(llm).__name__} is a chat model: it applies its own chat template to every "
+            "text. UrialLLM is for base models, which continue text. Use the chat model as it is; "
+            "or, for a base model behind an OpenAI-compatible server, pass "
+            "OpenAILike(is_chat_model=False)."
+        )
     _warn_about_templates(llm)
     return _WRAPPERS[name](llm) if name else WrappedModel(CompletionLLM(llm), _own_parameters(llm))
+
+
+def _is_chat_model(llm: LLM) -> bool:
+    return getattr(llm, "openai_like", False) or llm.metadata.is_chat_model  # VllmServer's switch
 
 
 def _wrap_huggingface(llm: Any) -> WrappedModel:
@@ -87,23 +96,12 @@ def _wrap_ollama(llm: Any) -> WrappedModel:
     return WrappedModel(OllamaModel(llm), {"max_tokens": limit} if (limit or 0) > 0 else {})
 
 
-def _wrap_vllm_server(llm: Any) -> WrappedModel:
-    if llm.openai_like:
-        raise _chat_only(llm)
-    return WrappedModel(CompletionLLM(llm), _own_parameters(llm))
-
-
-def _wrap_langchain_llm(llm: Any) -> WrappedModel:
-    """Unwrap the LLM: LlamaIndex's own wrapper does not work with today's LangChain."""
-    return _wrap_langchain(llm.llm)
-
-
 _WRAPPERS: Mapping[str, Callable[[Any], WrappedModel]] = {
     "HuggingFaceLLM": _wrap_huggingface,
     "LlamaCPP": _wrap_llama_cpp,
     "Ollama": _wrap_ollama,
-    "VllmServer": _wrap_vllm_server,
-    "LangChainLLM": _wrap_langchain_llm,
+    # LlamaIndex's own wrapper does not work with today's LangChain.
+    "LangChainLLM": lambda llm: _wrap_langchain(llm.llm),
 }
 
 
@@ -116,15 +114,6 @@ def _own_parameters(llm: LLM) -> dict[str, Any]:
         "stop": getattr(llm, "stop", None) or more.get("stop"),
     }
     return {name: value for name, value in own.items() if value}
-
-
-def _chat_only(llm: LLM) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"{type(llm).__name__} is a chat model: it applies its own chat template to every "
-        "text. UrialLLM is for base models, which continue text. Use the chat model as it is; or, "
-        "for a base model behind an OpenAI-compatible server, pass "
-        "OpenAILike(is_chat_model=False)."
-    )
 
 
 def _warn_about_templates(llm: LLM) -> None:

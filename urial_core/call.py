@@ -56,13 +56,9 @@ class Call:
     def requests(self, messages: Sequence[Message]) -> list[ReplyRequest]:
         """Compose the ``n`` requests for a conversation: reply *i* uses ``seed + i``."""
         request = self.request(messages)
-        if self.parameters.n == 1:
-            return [request]
-        seed = self.parameters.seed
-        seeds = [None if seed is None else seed + number for number in range(self.parameters.n)]
-        return [
-            replace(request, parameters=request.parameters.replace(n=1, seed=one)) for one in seeds
-        ]
+        own = request.parameters
+        seeds = [None if own.seed is None else own.seed + number for number in range(own.n)]
+        return [replace(request, parameters=own.replace(n=1, seed=seed)) for seed in seeds]
 
 
 def response_metadata(end: ReplyEnd, request: ReplyRequest) -> dict[str, Any]:
@@ -71,13 +67,11 @@ def response_metadata(end: ReplyEnd, request: ReplyRequest) -> dict[str, Any]:
     ``finish_reason`` and ``end_reason`` are always there; ``stop_sequence``,
     ``truncated_messages`` (how many) and ``validation_error`` where they apply.
     """
-    optional = {
+    metadata = {
+        "finish_reason": end.finish_reason,
+        "end_reason": end.reason,
         "stop_sequence": end.stop,
         "truncated_messages": len(request.truncated) or None,
         "validation_error": end.validation_error or None,
     }
-    return {
-        "finish_reason": end.finish_reason,
-        "end_reason": end.reason,
-        **{name: value for name, value in optional.items() if value is not None},
-    }
+    return {name: value for name, value in metadata.items() if value is not None}

@@ -20,24 +20,13 @@ from urial_core.completion import CompletionModel
 from urial_core.composing import Overflow
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import parse_response_format, parse_tools
-from urial_core.parameters import GenerationParameters
+from urial_core.parameters import SAMPLING, GenerationParameters
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
 
 __all__ = ["ChatSettings"]
 
-_SAMPLING = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "repetition_penalty",
-    "frequency_penalty",
-    "presence_penalty",
-    "seed",
-    "n",
-)
-_FIELDS = (*_SAMPLING, "stop", "prefill", "logprobs", "top_logprobs")
+_FIELDS = (*SAMPLING, "n", "stop", "prefill", "logprobs", "top_logprobs")
 """Fields whose value a call may override, where the class has them."""
 _ARGUMENTS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "model")
 """What only a call is given."""
@@ -60,7 +49,7 @@ class ChatSettings(BaseModel):
     ``$URIAL_MODEL``. With ``llm``: the model's name for metadata."""
 
     backend_options: dict[str, Any] = Field(default_factory=dict)
-    """Without ``llm``: ``engine`` and the backend's options; see ``from_model_id``."""
+    """Without ``llm``: ``backend`` and the backend's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
@@ -154,7 +143,7 @@ class ChatSettings(BaseModel):
             model_id: A hub id, a local folder or a ``.gguf`` file; or a causal language model of
                 transformers that is loaded already.
             tokenizer: A loaded model's fast tokenizer.
-            backend_options: ``engine`` ("auto", "transformers" or "llama.cpp") and that backend's
+            backend_options: ``backend`` ("auto", "transformers" or "llama.cpp") and that backend's
                 options: those of ``urial_core.backends.transformers.TransformersModel``, such as
                 ``dtype``, ``device_map``, ``quantization_config``; or those of
                 ``urial_core.backends.llama_cpp.LlamaCppModel``, such as ``n_ctx``, ``n_parallel``.
@@ -313,7 +302,7 @@ class ChatSettings(BaseModel):
         stops = (given.get("stop"), self.stop, own.pop("stop", None))
         top = value("top_logprobs")
         return GenerationParameters(**own).replace(
-            **{name: value(name) for name in _SAMPLING},
+            **{name: value(name) for name in (*SAMPLING, "n")},
             stop=tuple(
                 text for stop in stops for text in ([stop] if isinstance(stop, str) else stop or ())
             ),

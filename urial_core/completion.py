@@ -77,6 +77,13 @@ class Usage:
     output_tokens: int
     cached_tokens: int = 0
 
+    @classmethod
+    def of(cls, read: object, written: object, cached: object = 0) -> Usage | None:
+        """Return the counts that an engine reports; None unless it reports prompt and reply."""
+        if isinstance(read, int) and isinstance(written, int):
+            return cls(read, written, cached if isinstance(cached, int) else 0)
+        return None
+
     def __add__(self, other: Usage) -> Usage:
         """Add up both."""
         return Usage(
@@ -107,7 +114,8 @@ class CompletionChunk:
 
     Attributes:
         text: The text; may be empty.
-        finish: On the last chunk, why the engine ended: "stop" or "length".
+        finish: On the last chunk, why the engine ended: "length" for the limit; anything else, such
+            as "stop", for an end of the text.
         usage: Tokens so far, if the engine counts them. The latest one is the completion's.
         logprobs: Of the tokens in this piece, if asked for.
     """
@@ -206,7 +214,7 @@ class CompletionModel(Protocol):
         return None
 
     def count_tokens(self, text: str) -> int:
-        """Count a text's tokens, with the model's own tokenizer or by a careful guess."""
+        """Count a text's tokens with ``tokenizer``, or estimate them from its length."""
         tokenizer = self.tokenizer
         return len(tokenizer(text)) if tokenizer is not None else estimate_tokens(text)
 

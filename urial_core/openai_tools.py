@@ -39,9 +39,7 @@ def parse_tools(
     wanted = choice if isinstance(choice, str) else _named(choice)
     together = parallel is not False
     match wanted:
-        case None | "auto":
-            return ToolUse(known, parallel=together)
-        case "required" | "none":
+        case "auto" | "required" | "none":
             return ToolUse(known, wanted, parallel=together)
     return ToolUse(known, "required", wanted, together)
 
@@ -94,9 +92,8 @@ def _tool(tool: Mapping[str, Any]) -> Tool:
     return Tool.of(str(function["name"]), function.get("description") or "", parameters)
 
 
-def _named(choice: Mapping[str, Any] | None) -> str | None:
+def _named(choice: Mapping[str, Any] | None) -> str:
     """Return the tool that a dictionary names, or its mode."""
     if choice is None:
-        return None
-    name = choice.get("function", choice).get("name") or choice.get("type")
-    return None if name is None else str(name)
+        return "auto"
+    return str(choice.get("function", choice).get("name") or choice.get("type") or "auto")

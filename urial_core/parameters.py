@@ -9,7 +9,7 @@ from typing import Any
 
 from urial_core.errors import ParameterError
 
-__all__ = ["DEFAULT_MAX_TOKENS", "GenerationParameters"]
+__all__ = ["DEFAULT_MAX_TOKENS", "SAMPLING", "GenerationParameters"]
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens that a reply may take where no limit is set; fewer if the window leaves fewer."""
@@ -107,6 +107,13 @@ class GenerationParameters:
             if (value := getattr(self, ours)) is not None
         }
 
+
+SAMPLING = tuple(
+    field.name
+    for field in fields(GenerationParameters)
+    if field.name not in ("stop", "n", "logprobs")
+)
+"""Names of the parameters by which an engine samples, ``max_tokens`` included."""
 
 _DEFAULTS: dict[str, Any] = {
     "temperature": 0.0,

@@ -108,12 +108,7 @@ class LlamaModel(SingleRequestModel):
 
 def _chunk_of(part: Mapping[str, Any]) -> CompletionChunk:
     choice = part["choices"][0]
-    reason = choice.get("finish_reason")
-    return CompletionChunk(
-        choice["text"],
-        finish=reason if reason in ("stop", "length") else None,
-        usage=usage_of(part),
-    )
+    return CompletionChunk(choice["text"], choice.get("finish_reason"), usage_of(part))
 
 
 def _grammar_of(schema: JsonSchema) -> Any:

@@ -73,7 +73,7 @@ class Capabilities:
 
 
 def same_names(*names: str, **others: str) -> dict[str, str]:
-    """Map names to themselves, and the keywords to their values."""
+    """Map names to themselves, and the keywords, which take precedence, to their values."""
     return {**{name: name for name in names}, **others}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from batches import echo
@@ -59,11 +60,12 @@ async def test_one_conversation(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_cache_is_asked_first(way: str) -> None:
-    """With a cache, nothing is computed that it may hold."""
+    """With a cache, what it holds is not computed again; the others are still one batch."""
     model, chat = echo(cache=InMemoryCache())
     await run(way, chat, conversations("a", "b"))
     await run(way, chat, conversations("a", "b"))
-    assert calls(model) == [1, 1]
+    await run(way, chat, conversations("c", "a", "d"))
+    assert model.calls == [["a", "b"], ["c", "d"]]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -92,3 +94,18 @@ async def test_callbacks(way: str) -> None:
     _, chat = echo()
     await run(way, chat, conversations("a", "b"), callbacks=[runs])
     assert sorted(runs.events) == ["end", "end", "start", "start"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_run_id_is_the_first_conversations(way: str) -> None:
+    """The run of each conversation is in the result; a given id is that of the first."""
+    _, chat = echo()
+    first = uuid4()
+    messages = conversations("a", "b")
+    result = (
+        chat.generate(messages, run_id=first)
+        if way == "generate"
+        else await chat.agenerate(messages, run_id=first)
+    )
+    assert result.run is not None
+    assert [info.run_id == first for info in result.run] == [True, False]
