@@ -20,6 +20,7 @@ UrialError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 __all__ = [
     "ContextOverflowError",
@@ -103,6 +104,12 @@ class ModelError(UrialError):
 
 class MissingDependencyError(ModelError, ImportError):
     """An optional package is needed and not installed."""
+
+    @classmethod
+    def check(cls, purpose: str, extra: str, *packages: str) -> None:
+        """Raise unless packages are installed, with the extra of this project that brings them."""
+        if missing := [package for package in packages if find_spec(package) is None]:
+            raise cls(f"{purpose} needs {', '.join(missing)}: pip install 'urial-chat[{extra}]'")
 
 
 class ModelLoadError(ModelError):

@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -76,10 +75,7 @@ class CompletionsServerModel(CompletionModel):
             MissingDependencyError: The openai package is not installed.
             ParameterError: ``base_url`` is not a URL, or there is no such dialect.
         """
-        if find_spec("openai") is None:
-            raise MissingDependencyError(
-                "Requests to a completions server need openai: pip install 'urial-chat[openai]'"
-            )
+        MissingDependencyError.check("Using a completions server", "openai", "openai")
         from urial_core.backends.completions_server.connection import Connection
 
         connection: dict[str, Any] = {

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -80,12 +79,9 @@ class LlamaCppModel(CompletionModel):
             MissingDependencyError: xllamacpp or openai is not installed.
             ParameterError: A size is out of range.
         """
-        for package in NEEDED_PACKAGES:
-            if find_spec(package) is None:
-                raise MissingDependencyError(
-                    f"Running llama.cpp in this process needs {package}: "
-                    "pip install 'urial-chat[llamacpp]'"
-                )
+        MissingDependencyError.check(
+            "Running llama.cpp in this process", "llamacpp", *NEEDED_PACKAGES
+        )
         self._name = str(model)
         self._path = str(Path(model).expanduser())
         self._options: dict[str, Any] = {

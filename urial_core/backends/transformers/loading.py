@@ -6,7 +6,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -140,10 +139,7 @@ def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     folder = cache_folder() / "models" / f"{path.stem}-{sha256(key.encode()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
-    if find_spec("gguf") is None:
-        raise MissingDependencyError(
-            "Reading a GGUF file needs the gguf package: pip install 'urial-chat[gguf]'"
-        )
+    MissingDependencyError.check("Reading a GGUF file", "gguf", "gguf")
     logger.info("Converting %s for transformers, once; this takes about a minute.", path)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype)

@@ -77,12 +77,9 @@ class TransformersModel:
                 f"prefix_cache_bytes is {prefix_cache_bytes} and max_batch_size {max_batch_size}: "
                 "pass at least 0 and at least 1."
             )
-        for package in ("torch", "transformers"):
-            if find_spec(package) is None:
-                raise MissingDependencyError(
-                    f"Running a model in this process needs {package}: "
-                    "pip install 'urial-chat[transformers]'"
-                )
+        MissingDependencyError.check(
+            "Running a model in this process", "transformers", "torch", "transformers"
+        )
         self._prefix_cache_bytes = prefix_cache_bytes
         self._max_batch_size = max_batch_size
         self._lock = threading.RLock()
