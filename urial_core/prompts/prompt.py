@@ -56,10 +56,10 @@ class Prompt:
             raise PromptError(f"Prompt {self.name!r} has an empty instruction.")
         for number, example in enumerate(self.examples, 1):
             for part, text in (("query", example.query), ("answer", example.answer)):
-                name = f"Example {number} of prompt {self.name!r}: its {part}"
+                name = f"Example {number} of prompt {self.name!r}"
                 if not text.strip():
-                    raise PromptError(f"{name} is empty.")
-                check_needs_no_escaping(text, self.format, name)
+                    raise PromptError(f"{name}: empty {part}.")
+                check_needs_no_escaping(text, self.format, f"{name}: its {part}")
 
     @cached_property
     def prefix(self) -> str:
