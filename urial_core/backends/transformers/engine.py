@@ -70,7 +70,7 @@ class Engine:
         tokenization.add_end_of_text(getattr(model.generation_config, "eos_token_id", None))
         self._json_grammars = lru_cache(1)(lambda: JsonGrammars(tokenization, config.vocab_size))
         self._prefix_ids = lru_cache(8)(lambda text: tuple(tokenization.encode(text)))
-        self._caches = KVCache.supports(config)
+        self._caches = KVCache(config).is_plain
         self.prefixes = PrefixCache(prefix_cache_bytes if self._caches else 0)
         self._max_batch_size = max_batch_size if self._caches else 1
         accepted = inspect.signature(model.forward).parameters

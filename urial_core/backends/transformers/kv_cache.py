@@ -142,6 +142,8 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
     Attributes:
         length: Columns filled, padding included; whoever feeds the model counts them.
         padding: For each sequence, how many columns pad it on the left.
+        is_plain: Whether all layers attend over plain keys and values. Only then can sequences be
+            batched and prefixes be reused.
     """
 
     def __init__(self, config: Any, padding: Sequence[int] = (0,)) -> None:
@@ -149,19 +151,11 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
         super().__init__(config=config)
         self.length = 0
         self.padding = list(padding)
-        if self.supports(config):
+        plain = (DynamicLayer, DynamicSlidingWindowLayer)
+        self.is_plain = bool(self.layers) and all(type(layer) in plain for layer in self.layers)
+        if self.is_plain:
             windows = [getattr(layer, "sliding_window", None) for layer in self.layers]
             self.layers = [_KVLayer(window) for window in windows]
-
-    @staticmethod
-    def supports(config: Any) -> bool:
-        """Return whether all of a model's layers attend over plain keys and values.
-
-        Only then can sequences be batched and prefixes be reused.
-        """
-        layers = DynamicCache(config=config).layers
-        plain = (DynamicLayer, DynamicSlidingWindowLayer)
-        return bool(layers) and all(type(layer) in plain for layer in layers)
 
     def load(self, prefixes: Sequence[CachedPrefix], lengths: Sequence[int]) -> None:
         """Fill the empty cache: sequence i with the first ``lengths[i]`` tokens of prefix i."""
