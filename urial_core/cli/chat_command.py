@@ -23,8 +23,6 @@ from urial_core.prompts.loading import load_prompt
 
 __all__ = ["chat", "chat_in_pipe"]
 
-_MODEL_OPTIONS = "--demo / --model ID_OR_PATH"
-
 
 def chat(
     context: typer.Context,
@@ -75,11 +73,12 @@ def chat(
 ) -> None:
     """Chat with a base model. In a pipe, every line is a question and only answers come out."""
     source = context.get_parameter_source("model")
-    if demo and model and source and source.name == "COMMANDLINE":
-        raise typer.BadParameter("give one of them.", context, param_hint=_MODEL_OPTIONS)
-    if not demo and not model:
+    both = demo and model and source and source.name == "COMMANDLINE"
+    if both or not (demo or model):
         raise typer.BadParameter(
-            "give one of them, or set URIAL_MODEL.", context, param_hint=_MODEL_OPTIONS
+            "give one of them, or set URIAL_MODEL.",
+            context,
+            param_hint="--demo / --model ID_OR_PATH",
         )
     options = {
         "backend": backend,
