@@ -134,12 +134,11 @@ def _all_different(branches: Any) -> bool:
     """Return whether branches are literals, no two of them equal."""
     if not isinstance(branches, list):
         return False
-    literals = list[tuple[type, Any]]()
+    values = list[Any]()
     for branch in branches:
         if not isinstance(branch, dict) or not ("const" in branch or "enum" in branch):
             return False
-        values = branch["enum"] if "enum" in branch else [branch["const"]]
-        if not all(isinstance(value, str | bool | int | None) for value in values):
-            return False
-        literals += [(type(value), value) for value in values]
-    return len(set(literals)) == len(literals)
+        values += branch["enum"] if "enum" in branch else [branch["const"]]
+    if not all(isinstance(value, str | bool | int | None) for value in values):
+        return False
+    return len({(type(value), value) for value in values}) == len(values)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
-from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from urial_core.backends.transformers.tokenization import common_prefix
 
@@ -89,10 +89,8 @@ class PrefixCache:
             self._pinned.discard(oldest)
 
 
-class _KVLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not typed here
+class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed here
     """One layer's storage, [sequences, heads, capacity, dim]; ``length`` columns are filled."""
-
-    is_croppable = True
 
     def __init__(self, window: int | None) -> None:
         super().__init__()
@@ -128,9 +126,6 @@ class _KVLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not typ
 
     def get_seq_length(self) -> int:
         return self.length
-
-    def get_max_length(self) -> int:
-        return -1 if self.window is None else self.window
 
     def _first_visible(self, start: int) -> int:
         return 0 if self.window is None else max(start - self.window + 1, 0)
