@@ -141,6 +141,8 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
             batched and prefixes be reused.
     """
 
+    layers: list[Any]
+
     def __init__(self, config: Any, padding: Sequence[int] = (0,)) -> None:
         """Create an empty cache for a model's layers."""
         super().__init__(config=config)
