@@ -30,7 +30,6 @@ class FakeModel:
 
     Attributes:
         name: The model's name.
-        features: Its features.
         requests: The requests received, in order.
         chunks_sent: How many chunks were taken; shows whether a stream was stopped early.
         closed: How many streams were closed or ran to their end.
@@ -56,7 +55,7 @@ class FakeModel:
                 are sent as they are given: make sure that they match.
         """
         self.name = name
-        self.features = features or ModelFeatures()
+        self._features = features or ModelFeatures()
         self.requests = list[CompletionRequest]()
         self.chunks_sent = 0
         self.closed = 0
@@ -81,6 +80,11 @@ class FakeModel:
     def known_context_window(self) -> int | None:
         """The context window given, in words."""
         return self._window
+
+    @property
+    def features(self) -> ModelFeatures:
+        """The features given."""
+        return self._features
 
     @property
     def tokenizer(self) -> Tokenizer:
