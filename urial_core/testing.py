@@ -20,15 +20,16 @@ __all__ = ["FakeModel"]
 
 
 class FakeModel:
-    r"""A completion model that replays given text instead of computing any.
+    r"""A completion model that replays given responses instead of computing any.
 
-    Each request takes the next script; after the last, it starts over. As many real engines do, it
-    ignores stop strings and writes on: cutting the reply is the wrapper's work. A token is a word.
+    Each request gets the next response; after the last, it starts over. As many real engines do, it
+    ignores stop sequences and writes on: cutting the reply is the caller's work. A token is a word.
 
     Example:
         >>> model = FakeModel(["Hello", " there!", "\n````\n"])
 
     Attributes:
+        name: The model's name.
         requests: The requests received, in order.
         chunks_sent: How many chunks were taken; shows whether a stream was stopped early.
         closed: How many streams were closed or ran to their end.
@@ -36,8 +37,8 @@ class FakeModel:
 
     def __init__(
         self,
-        *scripts: Iterable[str | Exception],
-        name: str = "scripted",
+        *responses: Iterable[str | Exception],
+        name: str = "fake",
         context_window: int | None = None,
         delay: float = 0.0,
         features: ModelFeatures | None = None,
@@ -45,94 +46,90 @@ class FakeModel:
         """Create the model.
 
         Args:
-            scripts: For each request, the pieces of text to send; an exception among them is
-                raised in its place.
+            responses: For each request, the pieces of text to send; an exception among them is
+                raised in its place. Default: "Hello!".
             name: The model's name.
-            context_window: Its window, in words.
+            context_window: Its context window, in words. Default: unknown.
             delay: Seconds to wait before each piece.
-            features: What it says that it can do besides. Its responses, those to constrained
-                requests too, are sent as they are given: make sure that they match.
+            features: The features that it reports. Default: none. Responses to constrained requests
+                are sent as they are given: make sure that they match.
         """
+        self.name = name
+        self._features = features or ModelFeatures()
         self.requests = list[CompletionRequest]()
         self.chunks_sent = 0
         self.closed = 0
-        self._scripts: list[list[str | Exception]] = [
-            [script] if isinstance(script, str) else list(script) for script in scripts
-        ] or [["Hello!"]]
-        self._name = name
+        self._responses: list[list[str | Exception]] = [
+            [response] if isinstance(response, str) else list(response)
+            for response in responses or ["Hello!"]
+        ]
         self._window = context_window
         self._delay = delay
-        self._features = features or ModelFeatures()
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._name
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """The name and the scripts."""
-        return {"name": self._name, "scripts": repr(self._scripts)}
+        """The name and the responses."""
+        return {"name": self.name, "responses": repr(self._responses)}
 
     @property
     def context_window(self) -> int | None:
-        """The window given, in words."""
+        """The context window given, in words."""
         return self._window
 
     @property
     def known_context_window(self) -> int | None:
-        """The window given, in words."""
+        """The context window given, in words."""
         return self._window
 
     @property
+    def features(self) -> ModelFeatures:
+        """The features given."""
+        return self._features
+
+    @property
     def tokenizer(self) -> Tokenizer:
-        """Words as tokens, each with a number of its own."""
+        """A tokenizer whose tokens are words, each with an id of its own."""
         return lambda text: [crc32(word.encode()) for word in text.split()]
 
     def count_tokens(self, text: str) -> int:
         """Count words."""
         return len(text.split())
 
-    @property
-    def features(self) -> ModelFeatures:
-        """What was given when the model was created."""
-        return self._features
-
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Replay one script for each request."""
-        return [self._joined(list(self.stream(request))) for request in requests]
+        """Replay one response for each request."""
+        return [_joined(list(self.stream(request))) for request in requests]
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Replay the next script, piece by piece."""
-        script = self._next_script(request)
+        """Replay the next response, piece by piece."""
+        response = self._next_response(request)
         try:
-            for number, piece in enumerate(script, 1):
+            for number, piece in enumerate(response, 1):
                 time.sleep(self._delay)
-                yield self._chunk(piece, last=number == len(script))
+                yield self._chunk(piece, last=number == len(response))
         finally:
             self.closed += 1
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """As ``complete``; all requests wait out their delays together."""
-        streams = [self._collected(request) for request in requests]
-        return list(await asyncio.gather(*streams))
+        """Replay one response for each request; all wait out their delays together."""
+
+        async def completed(request: CompletionRequest) -> Completion:
+            return _joined([chunk async for chunk in self.astream(request)])
+
+        return list(await asyncio.gather(*map(completed, requests)))
 
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
-        """As ``stream``."""
-        script = self._next_script(request)
+        """Replay the next response, piece by piece, without blocking the event loop."""
+        response = self._next_response(request)
         try:
-            for number, piece in enumerate(script, 1):
+            for number, piece in enumerate(response, 1):
                 await asyncio.sleep(self._delay)
-                yield self._chunk(piece, last=number == len(script))
+                yield self._chunk(piece, last=number == len(response))
         finally:
             self.closed += 1
 
-    async def _collected(self, request: CompletionRequest) -> Completion:
-        return self._joined([chunk async for chunk in self.astream(request)])
-
-    def _next_script(self, request: CompletionRequest) -> list[str | Exception]:
+    def _next_response(self, request: CompletionRequest) -> list[str | Exception]:
         self.requests.append(request)
-        return self._scripts[(len(self.requests) - 1) % len(self._scripts)]
+        return self._responses[(len(self.requests) - 1) % len(self._responses)]
 
     def _chunk(self, piece: str | Exception, *, last: bool) -> CompletionChunk:
         if isinstance(piece, Exception):
@@ -140,6 +137,6 @@ class FakeModel:
         self.chunks_sent += 1
         return CompletionChunk(piece, finish="stop" if last else None)
 
-    @staticmethod
-    def _joined(chunks: Sequence[CompletionChunk]) -> Completion:
-        return CompletionChunk("".join(chunk.text for chunk in chunks), finish="stop")
+
+def _joined(chunks: Sequence[CompletionChunk]) -> Completion:
+    return CompletionChunk("".join(chunk.text for chunk in chunks), finish="stop")

@@ -7,8 +7,7 @@ and a failing test shows the rule.
     claims.py       what an LLM claims, and how tests call it within a time limit
     calls.py        the methods of an LLM, and a recorder of the events that they report
     metadata.py     metadata and serialization
-    answers.py      responses of all eight methods
-    streams.py      streaming, closing early, errors
+    answers.py      responses of all eight methods, streaming, closing early, errors
     events.py       callback handlers and the instrumentation dispatcher
     concurrency.py  threads, tasks, the event loop
     messages.py     conversations as engines and agents send them
@@ -25,12 +24,11 @@ import pytest
 # Before they are imported, so that failing assertions show their values.
 pytest.register_assert_rewrite(*(f"{__name__}.{module.name}" for module in iter_modules(__path__)))
 
-from llamaindex_urial.conformance.answers import AnswerTests
+from llamaindex_urial.conformance.answers import AnswerTests, ClosingTests, StreamTests
 from llamaindex_urial.conformance.concurrency import ConcurrencyTests
 from llamaindex_urial.conformance.events import EventTests
 from llamaindex_urial.conformance.messages import MessageTests
 from llamaindex_urial.conformance.metadata import MetadataTests
-from llamaindex_urial.conformance.streams import ClosingTests, StreamTests
 from llamaindex_urial.conformance.structured import PredictionTests, StructuredTests
 from llamaindex_urial.conformance.tools import ToolTests
 

@@ -19,8 +19,8 @@ from urial_core.testing import FakeModel
 class AnsweringModel(FakeModel):
     """Answer each question with different words, and write on past the answer's end."""
 
-    def _next_script(self, request: CompletionRequest) -> list[str | Exception]:
-        super()._next_script(request)
+    def _next_response(self, request: CompletionRequest) -> list[str | Exception]:
+        super()._next_response(request)
         if isinstance(request.constraint, JsonSchema):
             return [json.dumps(_instance(json.loads(request.constraint.text)))]
         query = request.prompt.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]

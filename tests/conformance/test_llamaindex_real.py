@@ -11,9 +11,8 @@ from urial_llm_claims import UrialLLMClaims
 
 from llamaindex_urial import UrialLLM
 from llamaindex_urial.conformance import LLMConformanceTests
-from llamaindex_urial.conformance.answers import AnswerTests
+from llamaindex_urial.conformance.answers import AnswerTests, ClosingTests, StreamTests
 from llamaindex_urial.conformance.concurrency import ConcurrencyTests
-from llamaindex_urial.conformance.streams import ClosingTests, StreamTests
 from llamaindex_urial.conformance.structured import StructuredTests
 from llamaindex_urial.conformance.tools import ToolTests
 from urial_core.backends.llama_cpp import LlamaCppModel

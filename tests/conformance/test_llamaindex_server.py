@@ -13,7 +13,7 @@ from urial_llm_claims import UrialLLMClaims
 
 from llamaindex_urial import UrialLLM
 from llamaindex_urial.conformance import LLMConformanceTests
-from llamaindex_urial.conformance.streams import ClosingTests
+from llamaindex_urial.conformance.answers import ClosingTests
 
 
 @pytest.mark.model

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from contextlib import closing
 from typing import Annotated, Literal
 
 import typer
@@ -11,17 +13,15 @@ from rich.text import Text
 
 from urial_core.chat import UrialChat
 from urial_core.cli.model_loading import load_model
-from urial_core.cli.pipe import chat_in_pipe
-from urial_core.cli.session import ChatSession
+from urial_core.cli.rendering import preset_list
+from urial_core.cli.session import AnswerEnd, ChatSession
 from urial_core.cli.terminal import chat_at_terminal, no_keyboard_echo, question_reader
 from urial_core.composing import Overflow
 from urial_core.demo import DEMO_NOTICE
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt
 
-__all__ = ["chat"]
-
-_MODEL_OPTIONS = "--demo / --model ID_OR_PATH"
+__all__ = ["chat", "chat_in_pipe"]
 
 
 def chat(
@@ -73,11 +73,12 @@ def chat(
 ) -> None:
     """Chat with a base model. In a pipe, every line is a question and only answers come out."""
     source = context.get_parameter_source("model")
-    if demo and model and source and source.name == "COMMANDLINE":
-        raise typer.BadParameter("give one of them.", context, param_hint=_MODEL_OPTIONS)
-    if not demo and not model:
+    both = demo and model and source and source.name == "COMMANDLINE"
+    if both or not (demo or model):
         raise typer.BadParameter(
-            "give one of them, or set URIAL_MODEL.", context, param_hint=_MODEL_OPTIONS
+            "give one of them, or set URIAL_MODEL.",
+            context,
+            param_hint="--demo / --model ID_OR_PATH",
         )
     options = {
         "backend": backend,
@@ -108,3 +109,44 @@ def chat(
         chat_at_terminal(session, console, question_reader())
     else:
         chat_in_pipe(session, console)
+
+
+def chat_in_pipe(session: ChatSession, console: Console) -> None:
+    """Answer each line that is not blank, as one conversation, with a blank line between answers.
+
+    The output of slash commands goes to stderr.
+
+    Args:
+        session: The conversation.
+        console: Where a summary of each answer goes.
+
+    Raises:
+        UrialError: An answer failed; the remaining questions are not asked.
+    """
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the encoding cannot express is no error
+    answered = False
+    for line in sys.stdin:
+        text = line.rstrip("\r\n")
+        if not text.strip():
+            continue
+        result = session.run_command(text)
+        if result is None:
+            if answered:
+                sys.stdout.write("\n")
+            _answer(session, text, console)
+            answered = True
+        elif result.kind == "quit":
+            return
+        else:
+            sys.stderr.write(f"{preset_list() if result.kind == 'presets' else result.text}\n")
+
+
+def _answer(session: ChatSession, question: str, console: Console) -> None:
+    with closing(session.ask(question)) as events:
+        for event in events:
+            sys.stdout.write("\n" if isinstance(event, AnswerEnd) else event.text)
+            sys.stdout.flush()
+            if isinstance(event, AnswerEnd):
+                console.print(Text(event.summary(), style="dim"))

@@ -14,9 +14,10 @@ import re
 from functools import lru_cache
 from itertools import accumulate
 
+from urial_core.errors import PromptError
 from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat
 
-__all__ = ["escape", "unescape"]
+__all__ = ["check_needs_no_escaping", "escape", "unescape"]
 
 _LINES = re.compile(f"[^{LINE_BREAKS}]*(?:\r\n|[{LINE_BREAKS}]|$)")
 
@@ -57,6 +58,25 @@ def unescape(text: str, prompt_format: PromptFormat) -> str:
     )
 
 
+def check_needs_no_escaping(text: str, prompt_format: PromptFormat, name: str) -> None:
+    """Raise unless a prompt's own text can be written as it is.
+
+    Args:
+        text: The text.
+        prompt_format: The format in which it is written.
+        name: The text's name in the error.
+
+    Raises:
+        PromptError: The text would break the prompt's structure.
+    """
+    if escape(text, prompt_format) != text:
+        raise PromptError(
+            f"{name} holds a line that looks like one of the headers {prompt_format.headers} or "
+            f"the fence {prompt_format.fence!r}: {text!r}. Reword the line or choose another "
+            "format."
+        )
+
+
 @lru_cache(maxsize=64)
 def _suspicious(prompt_format: PromptFormat) -> re.Pattern[str]:
     """Matches the start of a line that may need a second look."""
@@ -69,12 +89,10 @@ def _line(prompt_format: PromptFormat) -> re.Pattern[str]:
 
 
 def _targets(prompt_format: PromptFormat) -> str:
-    fence = (
-        [f"{re.escape(prompt_format.fence)}{re.escape(prompt_format.fence[0])}*"]
-        if prompt_format.fence
-        else []
-    )
-    return "|".join([*map(re.escape, prompt_format.headers), *fence])
+    targets = list(map(re.escape, prompt_format.headers))
+    if fence := prompt_format.fence:
+        targets.append(f"{re.escape(fence)}{re.escape(fence[0])}*")
+    return "|".join(targets)
 
 
 def _parts(line: str, prompt_format: PromptFormat) -> tuple[str, str, str, str]:

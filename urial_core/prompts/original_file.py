@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
 from itertools import pairwise
 
 from urial_core.errors import PromptError
@@ -41,21 +42,21 @@ def parse_original(text: str, name: str) -> Prompt:
     if not text.strip():
         raise PromptError(f"Prompt file {name!r} is empty.")
     headers = list(_HEADER.finditer(text))
-    prompt_format = _frame(text, headers)
+    prompt_format = _format_of(text, headers)
     ends = [*(header.start() for header in headers), len(text)][1:]
     turns = [
         (header["label"] in _QUERIES, _unfenced(text[header.end() : end], prompt_format))
         for header, end in zip(headers, ends, strict=True)
     ]
-    _warn_of_defects(text, name, prompt_format, turns)
-    pairs = pairwise(turns)
+    for defect in _defects(text, prompt_format, turns):
+        warnings.warn(f"Prompt file {name!r}: {defect}", PromptWarning, stacklevel=3)
     return Prompt(
         name=name,
         description="A prompt of the original URIAL repository.",
         instruction=text[: headers[0].start()].strip() if headers else text.strip(),
         examples=tuple(
             Example(query, answer)
-            for (first_asks, query), (second_asks, answer) in pairs
+            for (first_asks, query), (second_asks, answer) in pairwise(turns)
             if first_asks and not second_asks
         ),
         format=prompt_format,
@@ -63,7 +64,7 @@ def parse_original(text: str, name: str) -> Prompt:
     )
 
 
-def _frame(text: str, headers: list[re.Match[str]]) -> PromptFormat:
+def _format_of(text: str, headers: list[re.Match[str]]) -> PromptFormat:
     if headers:
         labels = {header["label"] for header in headers}
         mark = headers[0]["mark"] or ""
@@ -94,26 +95,21 @@ def _unfenced(turn: str, prompt_format: PromptFormat) -> str:
     return text.removeprefix("```").removesuffix("```").strip() if prompt_format.fence else text
 
 
-def _warn_of_defects(
-    text: str, name: str, prompt_format: PromptFormat, turns: list[tuple[bool, str]]
-) -> None:
+def _defects(
+    text: str, prompt_format: PromptFormat, turns: list[tuple[bool, str]]
+) -> Iterator[str]:
     for number, (asks, _) in enumerate(turns):
-        expected = number % 2 == 0
-        if asks != expected:
+        if asks != (number % 2 == 0):
             found, wanted = ("a query", "an answer") if asks else ("an answer", "a query")
-            warnings.warn(
-                f"Prompt file {name!r}: turn {number + 1} is {found} where {wanted} was "
-                "expected; an example is out of place.",
-                PromptWarning,
-                stacklevel=4,
+            yield (
+                f"turn {number + 1} is {found} where {wanted} was expected; an example is out of "
+                "place."
             )
             break
     if turns and turns[-1][0]:
-        message = f"Prompt file {name!r}: the last query has no answer."
-        warnings.warn(message, PromptWarning, stacklevel=4)
+        yield "the last query has no answer."
     if not text.endswith("\n") and prompt_format.separator == "\n":
-        message = (
-            f"Prompt file {name!r} has no final newline, so the first query follows its last "
-            "line without a blank line."
+        yield (
+            "there is no final newline, so the first query follows the last line without a blank "
+            "line."
         )
-        warnings.warn(message, PromptWarning, stacklevel=4)

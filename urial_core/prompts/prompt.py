@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from urial_core.errors import PromptError
-from urial_core.prompts.escaping import escape
+from urial_core.prompts.escaping import check_needs_no_escaping
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples, default_tool_examples
 
@@ -55,16 +55,11 @@ class Prompt:
         if not self.instruction.strip():
             raise PromptError(f"Prompt {self.name!r} has an empty instruction.")
         for number, example in enumerate(self.examples, 1):
-            for part in ("query", "answer"):
-                text = getattr(example, part)
+            for part, text in (("query", example.query), ("answer", example.answer)):
+                name = f"Example {number} of prompt {self.name!r}"
                 if not text.strip():
-                    raise PromptError(f"Example {number} of prompt {self.name!r}: empty {part}.")
-                if escape(text, self.format) != text:
-                    raise PromptError(
-                        f"Example {number} of prompt {self.name!r}: its {part} holds a line that "
-                        f"looks like one of the headers {self.format.headers} or the fence "
-                        f"{self.format.fence!r}. Reword the line or choose another format."
-                    )
+                    raise PromptError(f"{name}: empty {part}.")
+                check_needs_no_escaping(text, self.format, f"{name}: its {part}")
 
     @cached_property
     def prefix(self) -> str:

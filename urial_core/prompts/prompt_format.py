@@ -78,14 +78,7 @@ class PromptFormat:
     @property
     def headers(self) -> tuple[str, ...]:
         """All headers; a line that holds one of them alone begins a turn."""
-        return (
-            self.query_header,
-            self.answer_header,
-            self.system_header,
-            self.tool_header,
-            self.tools_header,
-            self.call_header,
-        )
+        return tuple(self._headers.values())
 
     @property
     def turn_end(self) -> str:
@@ -111,14 +104,7 @@ class PromptFormat:
 
     def header(self, kind: TurnKind) -> str:
         """Return the header of a kind of turn."""
-        return {
-            "user": self.query_header,
-            "assistant": self.answer_header,
-            "system": self.system_header,
-            "tool": self.tool_header,
-            "tools": self.tools_header,
-            "call": self.call_header,
-        }[kind]
+        return self._headers[kind]
 
     def open_turn(self, kind: TurnKind) -> str:
         """Return a turn's beginning, up to where its text starts."""
@@ -128,3 +114,14 @@ class PromptFormat:
         """Return a whole turn. The text must be escaped (``urial_core.prompts.escaping``)."""
         body = text.strip("\n") if self.strip_newlines else text
         return f"{self.open_turn(kind)}{body}{self.turn_end}"
+
+    @property
+    def _headers(self) -> dict[TurnKind, str]:
+        return {
+            "user": self.query_header,
+            "assistant": self.answer_header,
+            "system": self.system_header,
+            "tool": self.tool_header,
+            "tools": self.tools_header,
+            "call": self.call_header,
+        }

@@ -26,7 +26,7 @@ class _PromptFile(BaseModel):
     instruction: str = Field(min_length=1)
     format: PromptFormat = PromptFormat()
     examples: tuple[Example, ...] = ()
-    tools: ToolExamples = Field(default_factory=default_tool_examples)
+    tool_examples: ToolExamples = Field(default_factory=default_tool_examples, alias="tools")
 
 
 def parse_toml(text: str, source: str) -> Prompt:
@@ -50,12 +50,4 @@ def parse_toml(text: str, source: str) -> Prompt:
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
         )
         raise PromptError(f"{source} is not a prompt file: {faults}.") from error
-    return Prompt(
-        name=data.name,
-        description=data.description,
-        language=data.language,
-        instruction=data.instruction,
-        examples=data.examples,
-        format=data.format,
-        tool_examples=data.tools,
-    )
+    return Prompt(**{name: value for name, value in data if name != "version"})

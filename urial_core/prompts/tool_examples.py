@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from pydantic import TypeAdapter
 
-from urial_core.errors import PromptError
 from urial_core.messages import Message
-from urial_core.prompts.escaping import escape
+from urial_core.prompts.escaping import check_needs_no_escaping
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.turns import group_turns, write_tools, write_turns
 from urial_core.tools import Tool
@@ -46,26 +44,18 @@ class ToolExamples:
         Raises:
             PromptError: One of the texts would break the prompt's structure.
         """
-        self._check(prompt_format)
-        return (
-            (prompt_format.turn("system", self.instruction) if self.instruction else "")
-            + write_tools(self.tools, prompt_format)
-            + "".join(write_turns(example, prompt_format) for example in self.examples)
-        )
-
-    def _check(self, prompt_format: PromptFormat) -> None:
-        texts: Sequence[str] = [
+        texts = [
             self.instruction,
             *(tool.line for tool in self.tools),
             *(turn.text for example in self.examples for turn in group_turns(example)),
         ]
         for text in texts:
-            if escape(text, prompt_format) != text:
-                raise PromptError(
-                    f"A tool example holds a line that looks like one of the headers "
-                    f"{prompt_format.headers} or the fence {prompt_format.fence!r}: {text!r}. "
-                    "Reword it or choose another format."
-                )
+            check_needs_no_escaping(text, prompt_format, "A tool example")
+        return (
+            (prompt_format.turn("system", self.instruction) if self.instruction else "")
+            + write_tools(self.tools, prompt_format)
+            + "".join(write_turns(example, prompt_format) for example in self.examples)
+        )
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.json_schema import NAMED, SUBSCHEMAS, map_subschemas
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -29,14 +30,7 @@ _FORMATS = frozenset(
 )
 """The formats that llguidance enforces."""
 _SHARED = ("$defs", "definitions")
-_NAMED = ("properties", "patternProperties", "dependentSchemas", *_SHARED)
-"""Keywords that hold schemas by name."""
-_SUBSCHEMAS = (
-    *("items", "prefixItems", "additionalItems", "contains", "unevaluatedItems"),
-    *("additionalProperties", "propertyNames", "unevaluatedProperties"),
-    *("allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
-)
-"""Keywords that hold a schema or a list of them."""
+"""Keywords that hold the schemas to which others refer."""
 
 
 def check_schema(schema: JsonSchema) -> None:
@@ -104,11 +98,11 @@ def _children(schema: Any) -> Iterator[tuple[str, Any]]:
     """Yield the schemas within a schema with their places; first those that others refer to."""
     parts = schema.items() if isinstance(schema, dict) else ()
     for key, value in sorted(parts, key=lambda part: part[0] not in _SHARED):
-        if key in _NAMED and isinstance(value, dict):
+        if key in NAMED and isinstance(value, dict):
             yield from ((f"{key}/{name}", child) for name, child in value.items())
-        elif key in _SUBSCHEMAS and isinstance(value, list):
+        elif key in SUBSCHEMAS and isinstance(value, list):
             yield from ((f"{key}/{index}", child) for index, child in enumerate(value))
-        elif key in _SUBSCHEMAS:
+        elif key in SUBSCHEMAS:
             yield key, value
 
 
@@ -126,14 +120,7 @@ def _rewritten(schema: Any) -> Any:
     """Return an equivalent schema that llguidance supports."""
     if not isinstance(schema, dict):
         return schema
-    new = dict[str, Any]()
-    for key, value in schema.items():
-        if key in _NAMED and isinstance(value, dict):
-            new[key] = {name: _rewritten(child) for name, child in value.items()}
-        elif key in _SUBSCHEMAS and isinstance(value, list):
-            new[key] = [_rewritten(child) for child in value]
-        else:
-            new[key] = _rewritten(value) if key in _SUBSCHEMAS else value
+    new = map_subschemas(schema, _rewritten)
     if new.get("format") not in _FORMATS:
         new.pop("format", None)
     if new.get("uniqueItems") is False:
@@ -147,12 +134,11 @@ def _all_different(branches: Any) -> bool:
     """Return whether branches are literals, no two of them equal."""
     if not isinstance(branches, list):
         return False
-    literals = list[tuple[type, Any]]()
+    values = list[Any]()
     for branch in branches:
         if not isinstance(branch, dict) or not ("const" in branch or "enum" in branch):
             return False
-        values = branch["enum"] if "enum" in branch else [branch["const"]]
-        if not all(isinstance(value, str | bool | int | None) for value in values):
-            return False
-        literals += [(type(value), value) for value in values]
-    return len(set(literals)) == len(literals)
+        values += branch["enum"] if "enum" in branch else [branch["const"]]
+    if not all(isinstance(value, str | bool | int | None) for value in values):
+        return False
+    return len({(type(value), value) for value in values}) == len(values)

@@ -137,9 +137,7 @@ class Closer:
         """
         self._tried = 0
         points = deque([_Point(matcher.deep_copy(), state)])
-        first = True
-        while points and (first or self._tried < _MAX_TRIED):
-            first = False
+        while points and self._tried < _MAX_TRIED:
             point: _Point | None = points.popleft()
             while point is not None and len(point.path) <= limit:
                 if point.matcher.is_accepting():

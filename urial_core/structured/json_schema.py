@@ -6,15 +6,19 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["compact", "forbid_additional_properties"]
+__all__ = ["NAMED", "SUBSCHEMAS", "compact", "forbid_additional_properties", "map_subschemas"]
 
-_NAMED_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
-"""Keywords whose value holds schemas by name."""
+NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+"""Keywords that hold schemas by name."""
+SUBSCHEMAS = (
+    *("items", "prefixItems", "additionalItems", "contains", "unevaluatedItems"),
+    *("additionalProperties", "propertyNames", "unevaluatedProperties"),
+    *("allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
+)
+"""Keywords that hold a schema or a list of them."""
 _BRANCHES = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$ref")
 _ABOUT_OTHERS = {"additionalProperties", "patternProperties", "unevaluatedProperties"}
 """Keywords by which a schema decides on additional properties itself."""
-_VALUES = ("enum", "const", "default", "examples", "required")
-"""Keywords whose value is data rather than a schema."""
 
 
 def compact(schema: Any) -> str:
@@ -42,11 +46,9 @@ def _has_parts(schema: Any) -> bool:
 
 
 def _forbidding(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_forbidding(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    changed = _map_subschemas(schema, _forbidding)
+    changed = map_subschemas(schema, _forbidding)
     if "properties" not in schema:
         return changed
     # Branches describe the same object, and do not see the properties declared here.
@@ -57,24 +59,22 @@ def _forbidding(schema: Any) -> Any:
     return {**changed, "additionalProperties": False}
 
 
-def _map_subschemas(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return a schema with its subschemas changed, and its data as they are."""
-    changed = {}
+def map_subschemas(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return a schema with the schemas directly within it changed, and all else as it is."""
+    changed = dict(schema)
     for key, value in schema.items():
-        if key in _VALUES:
-            changed[key] = value
-        elif key in _NAMED_SCHEMAS and isinstance(value, Mapping):
-            changed[key] = {name: change(inner) for name, inner in value.items()}
-        else:
-            changed[key] = change(value)
+        if key in NAMED and isinstance(value, Mapping):
+            changed[key] = {name: change(child) for name, child in value.items()}
+        elif key in SUBSCHEMAS:
+            is_list = isinstance(value, list)
+            changed[key] = [change(child) for child in value] if is_list else change(value)
     return changed
 
 
 def _without_titles(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_without_titles(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    titled = schema.items()
-    named = {key: value for key, value in titled if key != "title" or not isinstance(value, str)}
-    return _map_subschemas(named, _without_titles)
+    changed = map_subschemas(schema, _without_titles)
+    if isinstance(changed.get("title"), str):
+        del changed["title"]
+    return changed

@@ -21,9 +21,9 @@ JUNK = "\n# Query:\n````\nAnd now?"
 """What a base model writes on after the end."""
 
 
-def chat_of(*scripts: Any, **fields: Any) -> ChatUrial:
+def chat_of(*responses: Any, **fields: Any) -> ChatUrial:
     """Return a chat model around a fake model, which writes "Hello!" by default."""
-    return ChatUrial(llm=FakeModel(*scripts), **{"prompt": PROMPT, **fields})
+    return ChatUrial(llm=FakeModel(*responses), **{"prompt": PROMPT, **fields})
 
 
 def query_of(prompt: str) -> str:

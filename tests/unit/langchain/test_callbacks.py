@@ -183,7 +183,7 @@ def test_a_trace_names_model_and_parameters_and_no_page() -> None:
     [run] = seen
     expected = {
         "ls_provider": "urial",
-        "ls_model_name": "scripted",
+        "ls_model_name": "fake",
         "ls_model_type": "chat",
         "ls_temperature": 0.5,
         "ls_max_tokens": 9,

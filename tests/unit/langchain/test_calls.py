@@ -95,7 +95,7 @@ def test_another_model_can_be_named_where_there_can_be_one() -> None:
     assert (call.model_name, call.chat.model.name) == ("other/model", "other/model")
     assert chat._call({"model": "some/model"}).chat.model is chat.urial.model
     wrapped = chat_of()
-    assert wrapped.invoke("Hi", model="scripted").content == "Hello!"
+    assert wrapped.invoke("Hi", model="fake").content == "Hello!"
     with pytest.raises(UnsupportedModelError, match="FakeModel serves one model"):
         wrapped.invoke("Hi", model="other/model")
     with pytest.raises(UnsupportedModelError, match="PlainLLM serves one model"):

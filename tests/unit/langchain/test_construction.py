@@ -34,7 +34,7 @@ def test_without_a_model_the_error_lists_the_ways_to_name_one() -> None:
 def test_the_environment_names_the_default_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """``$URIAL_MODEL`` is the default model; a name or an LLM takes precedence."""
     monkeypatch.setenv("URIAL_MODEL", "from/environment")
-    assert chat_of().model_name == "scripted"
+    assert chat_of().model_name == "fake"
     assert ChatUrial().model_name == "from/environment"
     assert ChatUrial(model="other/model").model_name == "other/model"
 
@@ -218,7 +218,7 @@ def test_the_profile_describes_the_model() -> None:
         "mid_conversation_system_messages",
         "temperature",
     ]
-    assert chat.profile["name"] == "scripted"
+    assert chat.profile["name"] == "fake"
     assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.prefix)
     assert "max_output_tokens" not in chat.profile
     assert chat_of(max_tokens=9).profile["max_output_tokens"] == 9
@@ -228,7 +228,7 @@ def test_the_profile_describes_the_model() -> None:
 
 def test_the_model_is_named_after_what_it_wraps() -> None:
     """Around an LLM the name is that LLM's model, unless another is given for metadata."""
-    assert chat_of().model_name == "scripted"
+    assert chat_of().model_name == "fake"
     assert ChatUrial(llm=PlainLLM()).model_name == "PlainLLM"
     assert chat_of(model="mine").invoke("Hi").response_metadata["model_name"] == "mine"
 

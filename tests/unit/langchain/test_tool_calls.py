@@ -222,9 +222,9 @@ def test_an_agent_loops_until_the_answer(streaming: Any) -> None:
     """An agent runs the calls and asks again; an invalid call comes back as an error."""
     unfit = '{"name": "add", "arguments": {"a": "many"}}'
     again = unfit.removeprefix('{"name": "add", "arguments":')  # a second try, no better
-    scripts = [calling(unfit), again, calling(ADD), answering("It is 139.")]
+    responses = [calling(unfit), again, calling(ADD), answering("It is 139.")]
     create_agent = pytest.importorskip("langchain.agents").create_agent
-    agent = create_agent(chat_of(*map(pieces, scripts), streaming=streaming), [add])
+    agent = create_agent(chat_of(*map(pieces, responses), streaming=streaming), [add])
     messages = agent.invoke({"messages": [("human", "127 + 12?")]})["messages"]
     assert [message.type for message in messages] == ["human", "ai", "tool", "ai", "tool", "ai"]
     assert messages[1].tool_calls[0]["args"] == {"a": "many"}
@@ -291,8 +291,8 @@ def test_a_reply_that_does_not_match_is_an_error(constrained: bool) -> None:
 
 def test_one_reply_that_does_not_fit_leaves_the_others_of_its_batch() -> None:
     """The error is that input's alone."""
-    scripts = ['"name": "fig"}', '"name": "fig", "colours": []}', '"name": "fig"}']
-    typed = chat_of(*scripts).with_structured_output(Fruit)
+    responses = ['"name": "fig"}', '"name": "fig", "colours": []}', '"name": "fig"}']
+    typed = chat_of(*responses).with_structured_output(Fruit)
     wrong, right = typed.batch(["A fruit?", "Another?"], return_exceptions=True)
     assert isinstance(wrong, OutputParserException)
     assert right == Fruit(name="fig", colours=[])

@@ -28,9 +28,9 @@ from urial_core.testing import FakeModel
 PROMPT = load_prompt("short")
 
 
-def llm_of(*scripts: Any, window: int | None = None, **fields: Any) -> UrialLLM:
+def llm_of(*responses: Any, window: int | None = None, **fields: Any) -> UrialLLM:
     """Return an LLM around a fake model."""
-    return UrialLLM(llm=FakeModel(*scripts, context_window=window), prompt=PROMPT, **fields)
+    return UrialLLM(llm=FakeModel(*responses, context_window=window), prompt=PROMPT, **fields)
 
 
 def prompts_of(llm: UrialLLM) -> list[str]:
@@ -58,7 +58,7 @@ def test_the_window_is_what_the_prompt_prefix_leaves() -> None:
     assert llm_of(window=4000, max_tokens=99).metadata.num_output == 99
     assert llm.metadata.is_chat_model
     assert llm.metadata.is_function_calling_model
-    assert llm.metadata.model_name == "scripted"
+    assert llm.metadata.model_name == "fake"
     assert not llm_of(is_function_calling_model=False).metadata.is_function_calling_model
 
 

@@ -24,9 +24,9 @@ def add(a: int, b: int) -> int:
 TOOL = FunctionTool.from_defaults(add)
 
 
-def llm_of(*scripts: Any, **fields: Any) -> UrialLLM:
+def llm_of(*responses: Any, **fields: Any) -> UrialLLM:
     """Return an LLM around a fake model that is not constrained."""
-    return UrialLLM(llm=FakeModel(*scripts), prompt=PROMPT, **fields)
+    return UrialLLM(llm=FakeModel(*responses), prompt=PROMPT, **fields)
 
 
 def calls_in(response: Any) -> list[tuple[str, Any]]:

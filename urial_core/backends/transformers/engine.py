@@ -21,7 +21,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from urial_core.backends.transformers.json_grammar import JsonGrammars
 from urial_core.backends.transformers.kv_cache import CachedPrefix, KVCache, PrefixCache
@@ -65,14 +64,14 @@ class Engine:
             prefix_cache_bytes: Most memory that the prefix cache may take.
             max_batch_size: Most sequences in one batch.
         """
-        self.prefixes = PrefixCache(prefix_cache_bytes)
         self.model = model
         self._config = config = model.config.get_text_config(decoder=True)
         self._tokenization = tokenization
         tokenization.add_end_of_text(getattr(model.generation_config, "eos_token_id", None))
         self._json_grammars = lru_cache(1)(lambda: JsonGrammars(tokenization, config.vocab_size))
         self._prefix_ids = lru_cache(8)(lambda text: tuple(tokenization.encode(text)))
-        self._caches = KVCache.supports(config)
+        self._caches = KVCache(config).is_plain
+        self.prefixes = PrefixCache(prefix_cache_bytes if self._caches else 0)
         self._max_batch_size = max_batch_size if self._caches else 1
         accepted = inspect.signature(model.forward).parameters
         self._cache_name = next((name for name in _CACHE_NAMES if name in accepted), "")
@@ -90,7 +89,7 @@ class Engine:
             sequence.cached_tokens = self.prefixes.match(sequence.ids)[1]
         for start in range(0, len(sequences), self._max_batch_size):
             batch = sequences[start : start + self._max_batch_size]
-            for sequence in batch if self._caches else ():
+            for sequence in batch:
                 yield from self._cache_prompt_prefix(sequence)
             if choices := [s for s in batch if isinstance(s, ChoiceSequence)]:
                 yield from self._score(choices)
@@ -123,20 +122,21 @@ class Engine:
         cache = KVCache(self._config)
         if cached and reused:
             cache.load([cached], [reused])
-        yield from self._read(cache, [ids[reused:]], [reused], [0])
+        yield from self._read(cache, [ids[reused:]])
         yield []
         return cache.cached_prefix(0, ids)
 
     def _read(
-        self, cache: KVCache, tokens: Sequence[Sequence[int]], starts: list[int], padding: list[int]
+        self, cache: KVCache, tokens: Sequence[Sequence[int]]
     ) -> Generator[Step, None, torch.Tensor]:
         """Feed each sequence equally many tokens; return the last logits, [batch, vocabulary]."""
         logits = torch.empty(0)
-        for at in range(0, len(tokens[0]), _PREFILL_CHUNK):
+        # Some models with other state than a KV cache can read a prompt in one pass only.
+        chunk = _PREFILL_CHUNK if self._caches else len(tokens[0])
+        for at in range(0, len(tokens[0]), chunk):
             if at:
                 yield []
-            part = [ids[at : at + _PREFILL_CHUNK] for ids in tokens]
-            logits = self._forward(cache, part, [start + at for start in starts], padding)[:, -1]
+            logits = self._forward(cache, [ids[at : at + chunk] for ids in tokens])[:, -1]
         return logits
 
     def _score(self, sequences: list[ChoiceSequence]) -> Generator[Step]:
@@ -145,11 +145,10 @@ class Engine:
             for sequence in sequences:
                 for tail in sequence.tails:
                     ids = sequence.ids + tail[:-1]
-                    sequence.score(self._forward_alone(ids, last=len(tail))[1][0])
+                    sequence.score(self._forward(KVCache(self._config), [ids], len(tail))[0])
                     yield []
         else:
             cache, first = yield from self._start(sequences)
-            padding = _padding(sequences)
             options = [(index, tail) for index, s in enumerate(sequences) for tail in s.tails]
             for start in range(0, len(options), self._max_batch_size):
                 part = options[start : start + self._max_batch_size]
@@ -159,8 +158,6 @@ class Engine:
                     following = self._forward(
                         cache.copy([index for index, _ in part]),
                         [(tail[:-1] + (0,) * fed)[:fed] for _, tail in part],
-                        [len(sequences[index].ids) for index, _ in part],
-                        [padding[index] for index, _ in part],
                         last=fed,
                     )
                     yield []
@@ -168,13 +165,12 @@ class Engine:
                     sequences[index].score(torch.cat([first[index, None], logits[: len(tail) - 1]]))
             for index, sequence in enumerate(sequences):
                 if len(sequence.ids) < self.prefixes.too_long:
-                    self.prefixes.add(cache.cached_prefix(index, sequence.ids, padding[index]))
+                    self.prefixes.add(cache.cached_prefix(index, sequence.ids))
         yield [(sequence.number, sequence.choose()) for sequence in sequences]
 
     def _decode(self, sequences: list[ReplySequence]) -> Generator[Step]:
         """Decode replies token by token, and cache a single reply's conversation."""
         cache, logits = yield from self._start(sequences)
-        padding = _padding(sequences)
         active = sequences
         fed = 0  # tokens of each reply that the model has read
         try:
@@ -190,28 +186,20 @@ class Engine:
                 if len(going) <= len(active) // 2:
                     cache.select(going)
                     active = [active[index] for index in going]
-                    padding = [padding[index] for index in going]
                 unread = [len(s.written) - fed for s in active if s.finish is None]
                 count = min(unread) if self._caches else 1
-                logits = self._forward(
-                    cache,
-                    [[*s.written[fed : fed + count], *[0] * count][:count] for s in active],
-                    [len(s.ids) + fed for s in active],
-                    padding,
-                )[:, -1]
+                tokens = [[*s.written[fed : fed + count], *[0] * count][:count] for s in active]
+                logits = self._forward(cache, tokens)[:, -1]
                 fed += count
         finally:
             read = (*sequences[0].ids, *sequences[0].written)
-            if len(sequences) == 1 and self._caches and len(read) < self.prefixes.too_long:
+            if len(sequences) == 1 and len(read) < self.prefixes.too_long:
                 self.prefixes.add(cache.cached_prefix(0, read[: cache.length]))
 
     def _start(
         self, sequences: Sequence[PromptSequence]
-    ) -> Generator[Step, None, tuple[Any, torch.Tensor]]:
+    ) -> Generator[Step, None, tuple[KVCache, torch.Tensor]]:
         """Read the prompts; return the cache and the logits of each reply's first token."""
-        if not self._caches:
-            cache, logits = self._forward_alone(sequences[0].ids)
-            return cache, logits[:, -1]
         found = [self.prefixes.match(s.ids) for s in sequences]
         needed = [
             len(s.ids) - min(reused, len(s.ids) - 1)
@@ -226,41 +214,29 @@ class Engine:
                 found[index], needed[index] = (prefix, len(ids)), usual
         fed = max(needed)
         lengths = [max(len(s.ids) - fed, 0) for s in sequences]
-        cache = KVCache(self._config)
+        longest = max(len(s.ids) for s in sequences)
+        cache = KVCache(self._config, [longest - len(s.ids) for s in sequences])
         prefixes = [cached for cached, _ in found if cached]
         if max(lengths) > 0:
             cache.load([cached or prefixes[0] for cached, _ in found], lengths)
         tokens = [(0,) * max(fed - len(s.ids), 0) + s.ids[-fed:] for s in sequences]
-        starts = [len(s.ids) - fed for s in sequences]
-        return cache, (yield from self._read(cache, tokens, starts, _padding(sequences)))
-
-    def _forward_alone(self, ids: Sequence[int], last: int = 1) -> tuple[Any, torch.Tensor]:
-        """Read a prompt in one pass, as some models with other state than a KV cache need it."""
-        cache = DynamicCache(config=self._config)
-        return cache, self._forward(cache, [ids], [0], [0], last)
+        return cache, (yield from self._read(cache, tokens))
 
     @torch.inference_mode()
     def _forward(
-        self,
-        cache: Any,
-        tokens: Sequence[Sequence[int]],
-        starts: Sequence[int],
-        padding: Sequence[int],
-        last: int = 1,
+        self, cache: KVCache, tokens: Sequence[Sequence[int]], last: int = 1
     ) -> torch.Tensor:
-        """Feed each sequence tokens, the first of them at its position ``starts``.
+        """Feed each sequence tokens; return the logits after the ``last`` of them.
 
         Returns:
-            The logits after the ``last`` of them, [batch, last, vocabulary].
+            The logits, [batch, last, vocabulary].
         """
         device = self.model.device
         ids = torch.tensor(tokens, device=device)
-        span = torch.arange(ids.shape[1], device=device)
-        positions = (torch.tensor(starts, device=device)[:, None] + span).clamp(min=0)
-        mask = None
-        if any(padding):
-            columns = torch.arange(cache.length + ids.shape[1], device=device)
-            mask = (columns >= torch.tensor(padding, device=device)[:, None]).long()
+        columns = torch.arange(cache.length + ids.shape[1], device=device)
+        places = columns - torch.tensor(cache.padding, device=device)[:, None]
+        positions = places[:, cache.length :].clamp(min=0)
+        mask = (places >= 0).long() if any(cache.padding) else None
         output = self.model(
             input_ids=ids,
             attention_mask=mask,
@@ -269,11 +245,6 @@ class Engine:
             use_cache=True,
             **({"logits_to_keep": last} if self._takes_logits_to_keep else {}),
         )
+        cache.length += ids.shape[1]
         logits: torch.Tensor = output.logits[:, -last:].float()  # half precision is slow to search
         return logits
-
-
-def _padding(sequences: Sequence[PromptSequence]) -> list[int]:
-    """Return how many columns pad each prompt on the left, so that all end together."""
-    longest = max(len(s.ids) for s in sequences)
-    return [longest - len(s.ids) for s in sequences]

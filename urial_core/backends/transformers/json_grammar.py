@@ -113,7 +113,7 @@ class JsonText:
         self._advance(matcher, (token,))
 
     def _advance(self, matcher: Any, chosen: tuple[int, ...]) -> None:
-        forced = self._forced(matcher)
+        forced = matcher.compute_ff_tokens()
         matcher.consume_tokens(forced)
         written = (*chosen, *forced)
         state = self._closer.states(self._state, written)[-1]
@@ -127,11 +127,6 @@ class JsonText:
             return
         self.pending.extend(written)
         self._matcher, self._state, self._closing, self._tokens_left = matcher, state, closing, left
-
-    @staticmethod
-    def _forced(matcher: Any) -> list[int]:
-        """Return the tokens that must follow."""
-        return list(matcher.compute_ff_tokens())
 
     def _rest_of_closing(self, matcher: Any, limit: int) -> Closing | None:
         """Return what is left of the last known closing, if it closes the text here too."""

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from urial_core.backends.transformers.tokenization import common_prefix
 
@@ -55,46 +55,42 @@ class PrefixCache:
         """Create an empty cache that holds at most ``max_bytes`` of keys and values."""
         self.max_bytes = max_bytes
         self.too_long = inf if max_bytes else 0
-        self._pinned = dict[tuple[int, ...], CachedPrefix]()  # least recently used first
-        self._conversations = dict[tuple[int, ...], CachedPrefix]()  # likewise
-        self._stores = (self._pinned, self._conversations)
+        self._cached = dict[tuple[int, ...], CachedPrefix]()  # least recently used first
+        self._pinned = set[tuple[int, ...]]()
 
     @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
-        return sum(cached.nbytes for store in self._stores for cached in store.values())
+        return sum(cached.nbytes for cached in self._cached.values())
 
     def match(self, ids: tuple[int, ...]) -> tuple[CachedPrefix | None, int]:
         """Return the cached prefix that shares most tokens with ``ids``, and how many it shares."""
-        best: CachedPrefix | None = None
-        length, found = 0, self._pinned
-        for store in self._stores:
-            for cached in store.values():
-                shared = common_prefix(cached.ids, ids)
-                if shared > length:
-                    best, length, found = cached, shared, store
-        if best is not None:
-            found[best.ids] = found.pop(best.ids)
-        return best, length
+        shared = {known: common_prefix(known, ids) for known in self._cached}
+        best = max(shared, key=lambda known: (shared[known], known in self._pinned), default=())
+        if not shared.get(best):
+            return None, 0
+        self._cached[best] = self._cached.pop(best)
+        return self._cached[best], shared[best]
 
     def add(self, cached: CachedPrefix, *, pinned: bool = False) -> None:
         """Cache a prefix unless it is too large; it replaces conversations that it continues."""
         if cached.nbytes > self.max_bytes:
             self.too_long = min(self.too_long, len(cached.ids))
             return
-        for ids in [ids for ids in self._conversations if ids == cached.ids[: len(ids)]]:
-            del self._conversations[ids]
-        store = self._pinned if pinned else self._conversations
-        store[cached.ids] = cached
+        for ids in self._cached.keys() - self._pinned:
+            if ids == cached.ids[: len(ids)]:
+                del self._cached[ids]
+        self._cached[cached.ids] = cached
+        if pinned:
+            self._pinned.add(cached.ids)
         while self.nbytes > self.max_bytes:
-            oldest = self._conversations or self._pinned
-            del oldest[next(iter(oldest))]
+            oldest = min(self._cached, key=self._pinned.__contains__)
+            del self._cached[oldest]
+            self._pinned.discard(oldest)
 
 
-class _KVLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not typed here
+class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed here
     """One layer's storage, [sequences, heads, capacity, dim]; ``length`` columns are filled."""
-
-    is_croppable = True
 
     def __init__(self, window: int | None) -> None:
         super().__init__()
@@ -131,38 +127,36 @@ class _KVLayer(CacheLayerMixin):  # type: ignore[misc] # transformers is not typ
     def get_seq_length(self) -> int:
         return self.length
 
-    def get_max_length(self) -> int:
-        return -1 if self.window is None else self.window
-
     def _first_visible(self, start: int) -> int:
         return 0 if self.window is None else max(start - self.window + 1, 0)
 
 
-class KVCache(Cache):  # type: ignore[misc] # as above
-    """The KV cache of a fixed batch of sequences."""
+class KVCache(DynamicCache):  # type: ignore[misc] # as above
+    """The KV cache of a batch of sequences, or other state of a single one.
 
-    def __init__(self, config: Any) -> None:
+    Attributes:
+        length: Columns filled, padding included; whoever feeds the model counts them.
+        padding: For each sequence, how many columns pad it on the left.
+        is_plain: Whether all layers attend over plain keys and values. Only then can sequences be
+            batched and prefixes be reused.
+    """
+
+    layers: list[Any]
+
+    def __init__(self, config: Any, padding: Sequence[int] = (0,)) -> None:
         """Create an empty cache for a model's layers."""
-        plain = DynamicCache(config=config).layers
-        super().__init__(
-            layers=[_KVLayer(getattr(layer, "sliding_window", None)) for layer in plain]
-        )
-
-    @staticmethod
-    def supports(config: Any) -> bool:
-        """Return whether all of a model's layers attend over plain keys and values."""
-        layers = DynamicCache(config=config).layers
+        super().__init__(config=config)
+        self.length = 0
+        self.padding = list(padding)
         plain = (DynamicLayer, DynamicSlidingWindowLayer)
-        return bool(layers) and all(type(layer) in plain for layer in layers)
-
-    @property
-    def length(self) -> int:
-        """Columns filled, padding included."""
-        return int(self.layers[0].length)
+        self.is_plain = bool(self.layers) and all(type(layer) in plain for layer in self.layers)
+        if self.is_plain:
+            windows = [getattr(layer, "sliding_window", None) for layer in self.layers]
+            self.layers = [_KVLayer(window) for window in windows]
 
     def load(self, prefixes: Sequence[CachedPrefix], lengths: Sequence[int]) -> None:
         """Fill the empty cache: sequence i with the first ``lengths[i]`` tokens of prefix i."""
-        columns = max(lengths)
+        self.length = columns = max(lengths)
         for index, layer in enumerate(self.layers):
             for name, side in (("keys", 0), ("values", 1)):
                 sample = prefixes[0].layers[index][side]
@@ -175,9 +169,9 @@ class KVCache(Cache):  # type: ignore[misc] # as above
             layer.length = columns
             layer.is_initialized = True
 
-    def cached_prefix(self, index: int, ids: Sequence[int], padding: int = 0) -> CachedPrefix:
-        """Copy out the first ``len(ids)`` tokens of a sequence, which follow its padding."""
-        columns = slice(padding, padding + len(ids))
+    def cached_prefix(self, index: int, ids: Sequence[int]) -> CachedPrefix:
+        """Copy out the first ``len(ids)`` tokens of a sequence."""
+        columns = slice(self.padding[index], self.padding[index] + len(ids))
         layers = (
             tuple(
                 side[index : index + 1, :, columns].clone() for side in (layer.keys, layer.values)
@@ -188,6 +182,7 @@ class KVCache(Cache):  # type: ignore[misc] # as above
 
     def select(self, indices: Sequence[int]) -> None:
         """Keep these sequences only."""
+        self.padding = [self.padding[index] for index in indices]
         for layer in self.layers:
             index = torch.tensor(indices, device=layer.keys.device)
             layer.keys = layer.keys.index_select(0, index)

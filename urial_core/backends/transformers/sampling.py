@@ -53,18 +53,17 @@ class Sampler:
         """Count a chosen token towards the penalties."""
         self._counts[token] += 1
 
-    def logprob(
+    def logprobs(
         self, logits: torch.Tensor, token: int, decode: Callable[[int], str]
-    ) -> TokenLogprob:
-        """Return a token's log-probability before penalties and temperature."""
+    ) -> tuple[TokenLogprob, ...]:
+        """Return a token's log-probability before penalties and temperature, if it is wanted."""
+        if self._parameters.logprobs is None:
+            return ()
         logprobs = logits.float().log_softmax(-1)
-        top = logprobs.topk(self._parameters.logprobs or 0)
+        top = logprobs.topk(self._parameters.logprobs)
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return TokenLogprob(
-            token=decode(token),
-            logprob=float(logprobs[token]),
-            top=tuple((decode(index), value) for index, value in pairs),
-        )
+        best = tuple((decode(index), value) for index, value in pairs)
+        return (TokenLogprob(decode(token), float(logprobs[token]), best),)
 
     def _penalised(self, logits: torch.Tensor) -> torch.Tensor:
         repetition = self._parameters.repetition_penalty or 1.0

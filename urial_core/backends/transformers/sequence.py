@@ -66,13 +66,7 @@ class ReplySequence(PromptSequence):
                 self.finish = "stop"
             elif len(self.written) >= self.request.max_tokens:
                 self.finish = "length"
-        return self._chunk(text, self._logprobs(logits, token))
-
-    def _logprobs(self, logits: torch.Tensor, token: int) -> tuple[TokenLogprob, ...]:
-        """Return the chosen token's log-probability, if the request asks for it."""
-        if self.request.parameters.logprobs is None:
-            return ()
-        return (self._sampler.logprob(logits, token, self._tokenization.decode),)
+        return self._chunk(text, self._sampler.logprobs(logits, token, self._tokenization.decode))
 
     def _chunk(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> CompletionChunk:
         usage = Usage(len(self.ids), len(self.written), self.cached_tokens)
@@ -128,7 +122,7 @@ class JsonSequence(ReplySequence):
             token = self._text.pending.popleft()
             self.written.append(token)
             text += self._decode(token)
-            logprobs = self._logprobs(logits, token)
+            logprobs = self._sampler.logprobs(logits, token, self._tokenization.decode)
         self.finish = self.finish or self._text.finish
         return self._chunk(text, logprobs)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from copy import copy
+from itertools import compress, count
+from operator import ne
 from typing import Any
 
 from tokenizers.decoders import DecodeStream
@@ -15,8 +17,6 @@ __all__ = ["Tokenization", "common_prefix"]
 
 _PRIMING_TOKENS = 8
 """Tokens of the prompt that a decoder must have seen to place spaces correctly."""
-_STRIDE = 64
-"""Tokens compared at once: slices are compared at the speed of C."""
 
 
 class Tokenization:
@@ -98,10 +98,5 @@ class Tokenization:
 
 def common_prefix(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     """Return how many tokens two sequences share from their start."""
-    shortest = min(len(first), len(second))
-    at = 0
-    while at + _STRIDE <= shortest and first[at : at + _STRIDE] == second[at : at + _STRIDE]:
-        at += _STRIDE
-    while at < shortest and first[at] == second[at]:
-        at += 1
-    return at
+    differences = compress(count(), map(ne, first, second))  # at the speed of C
+    return next(differences, min(len(first), len(second)))
