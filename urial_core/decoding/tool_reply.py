@@ -13,11 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from urial_core.completion import (
-    CompletionChunk,
-    CompletionRequest,
-    TokenLogprob,
-)
+from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.json_reply import json_reply
 from urial_core.decoding.steps import (
