@@ -10,7 +10,7 @@ import json
 from collections.abc import Generator
 from typing import Any
 
-from fake_server import FakeServer, RefusedError
+from fake_backend import FakeServer, RefusedError
 
 _DEFAULTS = {
     "num_predict": -1,

@@ -11,7 +11,7 @@ import json
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from fake_server import FakeServer, RefusedError
+from fake_backend import FakeServer, RefusedError
 
 _MOST_STOPS = 4
 
