@@ -1,4 +1,4 @@
-"""Ollama's ``/api/generate``, answered by the real llama.cpp server (see ``fake_server``).
+"""Ollama's ``/api/generate``, answered by the real llama.cpp server (see ``fake_backend``).
 
 Raw mode only. Options that are unset have Ollama's defaults, so a parameter that does not arrive
 changes the text. ``num_ctx`` is not enforced: the real server's window applies.

@@ -1,6 +1,6 @@
 """The API of Hugging Face's text-generation-inference, answered by the real llama.cpp server.
 
-See ``fake_server``. Parameters are checked as its router checks them, a request is greedy only
+See ``fake_backend``. Parameters are checked as its router checks them, a request is greedy only
 without sampling parameters, and the text ends with the stop string that was met. The chunks of a
 stream are llama.cpp's, which holds back what may become a stop string, as TGI does not.
 """
