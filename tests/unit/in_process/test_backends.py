@@ -8,6 +8,7 @@ import pytest
 
 from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
+from urial_core import errors
 from urial_core.backends import in_process
 from urial_core.backends.in_process import model_in_process, shared_model
 from urial_core.backends.llama_cpp import LlamaCppModel
@@ -41,9 +42,7 @@ def test_without_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without llama.cpp a GGUF file runs on transformers; named, it is reported missing."""
     monkeypatch.setattr(in_process, "find_spec", lambda name: None if name == "xllamacpp" else name)
     assert isinstance(model_in_process("model.gguf", {}), TransformersModel)
-    from urial_core.backends.llama_cpp import model
-
-    monkeypatch.setattr(model, "find_spec", lambda name: None if name == "xllamacpp" else name)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "xllamacpp" else name)
     with pytest.raises(MissingDependencyError, match=r"urial-chat\[llamacpp\]"):
         model_in_process("model.gguf", {"backend": "llama.cpp"})
 
