@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_urial import ChatUrial
+from urial_core.backends.in_process import shared_model
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.transformers.loading import converted_gguf
 from urial_core.demo import demo_model_file
@@ -38,13 +40,19 @@ class TestLlamaCpp(ChatUrialClaims):
     """The integration suite, greedy, on the demo model in llama.cpp in this process."""
 
     slow_methods: ClassVar[set[str]] = {"function_calling", "json_mode"}
+    backend_options: ClassVar[dict[str, Any]] = {"n_ctx": 2048, "n_parallel": 1}
 
-    @pytest.fixture(autouse=True)
-    def _link_to_model(self, tmp_path_factory: pytest.TempPathFactory) -> None:
-        # The suite's properties are read after this fixture has run.
-        if not hasattr(type(self), "link"):
-            type(self).link = tmp_path_factory.mktemp("model") / "other-name.gguf"
-            self.link.symlink_to(demo_model_file())
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _models(cls, tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+        """Keep both models loaded, which each test's chat model shares by their names."""
+        cls.link = tmp_path_factory.mktemp("model") / "other-name.gguf"
+        cls.link.symlink_to(demo_model_file())
+        models = [
+            shared_model(str(file), cls.backend_options) for file in (demo_model_file(), cls.link)
+        ]
+        yield
+        del models
 
     @pytest.fixture(autouse=True)
     def _max_tokens(self, request: pytest.FixtureRequest) -> None:
@@ -56,7 +64,7 @@ class TestLlamaCpp(ChatUrialClaims):
     def chat_model_params(self) -> dict[str, Any]:
         return {
             "model": str(demo_model_file()),
-            "backend_options": {"n_ctx": 2048, "n_parallel": 1, "n_threads": 1},
+            "backend_options": self.backend_options,
             "prompt": "short",
             "max_tokens": self.max_tokens,
         }
