@@ -8,7 +8,7 @@ import pytest
 from backend_case import WAYS, Answer, BackendCase
 from backend_cases import Kind
 
-pytestmark = [pytest.mark.model, pytest.mark.server]
+pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.matrix]
 
 QUESTION = "What color is the sky?"
 MARKS = ("````", "# Query", "# Answer", "# Instruction")

@@ -10,7 +10,7 @@ from backend_cases import Kind
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, ValidationError
 
-pytestmark = [pytest.mark.model, pytest.mark.server]
+pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.matrix]
 
 
 class Capital(BaseModel):

@@ -11,7 +11,7 @@ from backend_case import WAYS, BackendCase
 from backend_cases import BACKENDS, Kind
 from running_server import LlamaServer
 
-pytestmark = [pytest.mark.model, pytest.mark.server]
+pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.matrix]
 
 QUESTIONS = ("Name a fruit.", "What color is the sky?", "Who wrote Hamlet?")
 """Each begins with another word, so that two prompts share only the constant prefix."""

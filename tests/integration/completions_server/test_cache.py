@@ -12,7 +12,7 @@ from running_server import LlamaServer, RunningServer
 from langchain_urial import ChatUrial
 from urial_core import Prompt
 
-pytestmark = [pytest.mark.server, pytest.mark.model]
+pytestmark = [pytest.mark.server, pytest.mark.model, pytest.mark.matrix]
 
 
 def unseen_prompt() -> Prompt:

@@ -11,7 +11,7 @@ from running_server import NAMES, RunningServer
 from urial_core import Message, ToolCall, compose, load_prompt
 from urial_core.backends.completions_server import CompletionsServerModel
 
-pytestmark = [pytest.mark.model, pytest.mark.server]
+pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.matrix]
 
 PROMPT = load_prompt("short")
 ADVERSARIAL = (

@@ -17,7 +17,7 @@ from running_server import RunningServer
 from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
 
-pytestmark = [pytest.mark.server, pytest.mark.model]
+pytestmark = [pytest.mark.server, pytest.mark.model, pytest.mark.matrix]
 
 AT_ONCE = 2
 LONG = "Write a long story about a dragon and a knight."

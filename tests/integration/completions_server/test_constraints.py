@@ -13,7 +13,7 @@ from urial_core import CompletionRequest, Message
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.structured.constraints import Choice, JsonSchema
 
-pytestmark = [pytest.mark.server, pytest.mark.model]
+pytestmark = [pytest.mark.server, pytest.mark.model, pytest.mark.matrix]
 
 SCHEMA = {
     "type": "object",

@@ -21,7 +21,7 @@ from urial_core.errors import (
     ServerUnreachableError,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.model]
+pytestmark = [pytest.mark.server, pytest.mark.model, pytest.mark.matrix]
 
 FOREVER = {"ignore_eos": True}
 PROMPT = load_prompt("short")

@@ -15,7 +15,7 @@ from urial_core import Message
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.errors import UnsupportedModelError
 
-pytestmark = [pytest.mark.server, pytest.mark.model]
+pytestmark = [pytest.mark.server, pytest.mark.model, pytest.mark.matrix]
 
 QUESTIONS = ["What color is the sky?", "Name a fruit.", "Who wrote Hamlet?", "What is 2 plus 2?"]
 WAYS = [

@@ -11,7 +11,7 @@ from running_server import RunningServer
 from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
 
-pytestmark = [pytest.mark.server, pytest.mark.model]
+pytestmark = [pytest.mark.server, pytest.mark.model, pytest.mark.matrix]
 
 
 class GetWeather(BaseModel):

@@ -135,6 +135,7 @@ def test_a_tools_error_comes_back_and_the_loop_goes_on(chat: ChatUrial) -> None:
     assert "warming up" in first.text
 
 
+@pytest.mark.matrix
 def test_a_final_answer_in_a_schema(chat: ChatUrial, tools: list[BaseTool]) -> None:
     """ProviderStrategy: the model calls, or answers in the schema; the state has the object."""
     for given in ([], tools):
@@ -161,6 +162,7 @@ def test_a_bare_schema_is_the_models_own_affair(chat: ChatUrial, tools: list[Bas
     assert called <= {"calculate", "search"}  # the schema was no tool
 
 
+@pytest.mark.matrix
 def test_a_long_conversation_is_summed_up(chat: ChatUrial) -> None:
     """SummarizationMiddleware replaces old turns by a summary that the model writes."""
     summary = SummarizationMiddleware(chat, trigger=("messages", 4), keep=("messages", 1))
@@ -179,6 +181,7 @@ def test_a_long_conversation_is_summed_up(chat: ChatUrial) -> None:
     assert messages[2].text
 
 
+@pytest.mark.matrix
 def test_the_model_chooses_its_tools_first(chat: ChatUrial, tools: list[BaseTool]) -> None:
     """LLMToolSelectorMiddleware asks for the tools that matter, and only those are bound."""
     bound = list[list[str]]()

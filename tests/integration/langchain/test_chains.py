@@ -33,6 +33,7 @@ def chain(chat: ChatUrial) -> Runnable[Any, str]:
     return ChatPromptTemplate.from_messages(template) | chat | StrOutputParser()
 
 
+@pytest.mark.matrix
 async def test_a_chain_writes_the_same_in_every_way(chain: Runnable[Any, str]) -> None:
     """invoke, stream and batch, sync and async, give the same greedy text for each question."""
     inputs = [{"question": question} for question in QUESTIONS]
@@ -92,6 +93,7 @@ def test_log_probabilities_are_those_of_the_replys_tokens(chat: ChatUrial) -> No
     assert "logprobs" not in chat.invoke(QUESTIONS[0]).response_metadata
 
 
+@pytest.mark.matrix
 def test_several_sampled_replies_are_repeatable(chat: ChatUrial) -> None:
     """With a seed, ``n`` replies differ from one another and are the same the next time."""
     messages = [chat._convert_input(QUESTIONS[2]).to_messages()]

@@ -13,7 +13,7 @@ import pytest
 from langchain_urial import ChatUrial
 from urial_core.backends.transformers import TransformersModel
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.matrix]
 
 QUESTIONS = ["What color is the sky?", "Name a fruit.", "Who wrote Hamlet?", "What is 2 plus 2?"]
 

@@ -28,6 +28,7 @@ def opening_hours(day: str) -> str:
     return "10:00 to 16:00" if day.lower().startswith("sat") else "9:00 to 19:00"
 
 
+@pytest.mark.matrix
 async def test_a_react_agent_does_not_invent_what_its_tools_say(
     llama: LlamaCppModel,
 ) -> None:
@@ -103,6 +104,7 @@ async def test_an_error_of_a_tool_comes_back_and_the_loop_goes_on(
     assert (output.response.content or "").strip()
 
 
+@pytest.mark.matrix
 async def test_agents_hand_over_to_each_other(llama: LlamaCppModel) -> None:
     """A hand-off is a tool call: the agent that it names answers."""
     llm = UrialLLM(llm=llama, max_tokens=80)

@@ -37,6 +37,7 @@ def test_both_frameworks_get_the_same_text(demo_model: TransformersModel) -> Non
     assert chat.invoke(langchains).text == llm.chat(llama_indexs).message.content
 
 
+@pytest.mark.matrix
 @pytest.mark.model
 async def test_the_event_loop_runs_on_during_a_stream(demo_model: TransformersModel) -> None:
     """While the model in this process writes, other tasks of the loop go on."""

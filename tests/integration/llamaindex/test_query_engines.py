@@ -132,6 +132,7 @@ class QuestionGenerator(BaseQuestionGenerator):
     def _update_prompts(self, prompts: dict[str, Any]) -> None: ...
 
 
+@pytest.mark.matrix
 def test_sub_questions_are_asked_and_answered(index: VectorStoreIndex, llm: UrialLLM) -> None:
     """The model's typed list of questions is put to the tool, and their answers are joined.
 
