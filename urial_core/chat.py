@@ -111,19 +111,18 @@ class UrialChat:
                     yield end.value.end
                     return
                 answer = None
-                match step:
-                    case CompletionRequest():
-                        chunks = self.model.stream(step)
-                        answer = next(chunks, None)
-                    case Signal.NEXT_CHUNK if chunks is not None:
-                        answer = next(chunks, None)
-                    case Signal.END_COMPLETION if chunks is not None:
-                        chunks.close()
-                    case CountTokens():
-                        answer = self._count(step)
-                    case TextDelta() | ToolCallDelta():
-                        emitted.append(step.text if isinstance(step, TextDelta) else "")
-                        yield step
+                if isinstance(step, TextDelta | ToolCallDelta):
+                    emitted.append(step.text if isinstance(step, TextDelta) else "")
+                    yield step
+                elif isinstance(step, CountTokens):
+                    answer = self._count(step)
+                elif isinstance(step, CompletionRequest):
+                    chunks = self.model.stream(step)
+                    answer = next(chunks, None)
+                elif chunks is not None and step is Signal.NEXT_CHUNK:
+                    answer = next(chunks, None)
+                elif chunks is not None:
+                    chunks.close()
         except GenerationError as error:
             error.text = "".join(emitted)
             raise
@@ -147,19 +146,18 @@ class UrialChat:
                     yield end.value.end
                     return
                 answer = None
-                match step:
-                    case CompletionRequest():
-                        chunks = self.model.astream(step)
-                        answer = await anext(chunks, None)
-                    case Signal.NEXT_CHUNK if chunks is not None:
-                        answer = await anext(chunks, None)
-                    case Signal.END_COMPLETION if chunks is not None:
-                        await chunks.aclose()
-                    case CountTokens():
-                        answer = await asyncio.to_thread(self._count, step)
-                    case TextDelta() | ToolCallDelta():
-                        emitted.append(step.text if isinstance(step, TextDelta) else "")
-                        yield step
+                if isinstance(step, TextDelta | ToolCallDelta):
+                    emitted.append(step.text if isinstance(step, TextDelta) else "")
+                    yield step
+                elif isinstance(step, CountTokens):
+                    answer = await asyncio.to_thread(self._count, step)
+                elif isinstance(step, CompletionRequest):
+                    chunks = self.model.astream(step)
+                    answer = await anext(chunks, None)
+                elif chunks is not None and step is Signal.NEXT_CHUNK:
+                    answer = await anext(chunks, None)
+                elif chunks is not None:
+                    await chunks.aclose()
         except GenerationError as error:
             error.text = "".join(emitted)
             raise
