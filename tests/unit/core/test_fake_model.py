@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
-from urial_core.completion import ModelFeatures
+from urial_core.completion import ModelFeatures, estimate_tokens
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.testing import FakeModel
 
@@ -29,3 +29,10 @@ def test_constraints(constraint: Constraint) -> None:
     assert [completion.text for completion in model.complete([request, request])] == ["yes", "{}"]
     assert model.requests == [request, request]
     assert hash(request) == hash(replace(request))
+
+
+def test_an_estimate_counts_characters_beyond_ascii_one_by_one() -> None:
+    """Three ASCII characters are a token, each other character is one, and one is added."""
+    assert estimate_tokens("") == 1
+    assert estimate_tokens("abcdef") == 3
+    assert estimate_tokens("日本語") == 4
