@@ -99,7 +99,7 @@ class UrialChat:
         Raises:
             GenerationError: The model failed; what was emitted is in the error's ``text``.
         """
-        emitted = list[str]()
+        emitted = list[TextDelta | ToolCallDelta]()
         steps = reply_steps(self.model, request, live=True)
         chunks: Generator[CompletionChunk] | None = None
         answer: Any = None
@@ -112,7 +112,7 @@ class UrialChat:
                     return
                 answer = None
                 if isinstance(step, TextDelta | ToolCallDelta):
-                    emitted.append(step.text if isinstance(step, TextDelta) else "")
+                    emitted.append(step)
                     yield step
                 elif isinstance(step, CountTokens):
                     answer = self._count(step)
@@ -124,7 +124,7 @@ class UrialChat:
                 elif chunks is not None:
                     chunks.close()
         except GenerationError as error:
-            error.text = "".join(emitted)
+            error.text = _text_of(emitted)
             raise
         finally:
             if chunks is not None:
@@ -134,7 +134,7 @@ class UrialChat:
         self, request: ReplyRequest
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """Yield the reply as ``stream`` does, without blocking the event loop."""
-        emitted = list[str]()
+        emitted = list[TextDelta | ToolCallDelta]()
         steps = reply_steps(self.model, request, live=True)
         chunks: AsyncGenerator[CompletionChunk] | None = None
         answer: Any = None
@@ -147,7 +147,7 @@ class UrialChat:
                     return
                 answer = None
                 if isinstance(step, TextDelta | ToolCallDelta):
-                    emitted.append(step.text if isinstance(step, TextDelta) else "")
+                    emitted.append(step)
                     yield step
                 elif isinstance(step, CountTokens):
                     answer = await asyncio.to_thread(self._count, step)
@@ -159,7 +159,7 @@ class UrialChat:
                 elif chunks is not None:
                     await chunks.aclose()
         except GenerationError as error:
-            error.text = "".join(emitted)
+            error.text = _text_of(emitted)
             raise
         finally:
             if chunks is not None:
@@ -188,6 +188,10 @@ class UrialChat:
         if step.exactly and self.model.tokenizer is None:
             return None
         return self.model.count_tokens(step.text)
+
+
+def _text_of(deltas: Iterable[TextDelta | ToolCallDelta]) -> str:
+    return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
 
 
 class _Batch:
