@@ -70,7 +70,7 @@ class CompletionLLM(CompletionModel):
         if not parameters:  # this class gives all instances the same key
             parameters = {"object": hex(id(self._llm))}
         return {
-            "engine": type(self._llm).__name__,
+            "backend": type(self._llm).__name__,
             **parameters,
             "bound": sorted(self._call.items()),
         }

@@ -76,7 +76,7 @@ def _llama(llm: Any, call: Mapping[str, Any]) -> LlamaModel:
     return LlamaModel(
         llm.client,
         name=str(llm.model_path),
-        cache_key={"engine": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
+        cache_key={"backend": "LlamaCpp", **llm._identifying_params},  # noqa: SLF001 - as above
         settings={name: defaults[name] for name in _LLAMA_SETTINGS if name in defaults},
         call=call,
     )

@@ -62,7 +62,7 @@ class CompletionLLM(SingleRequestModel):
         """The LLM's class and its fields, without callables and what looks like a secret."""
         fields = self._llm.to_dict()
         return {
-            "engine": type(self._llm).__name__,
+            "backend": type(self._llm).__name__,
             **{k: v for k, v in fields.items() if "key" not in k and "headers" not in k},
             "call": sorted(self._call.items()),
         }
@@ -170,7 +170,7 @@ class OllamaModel(SingleRequestModel):
     def cache_key(self) -> Mapping[str, Any]:
         """Server, model and options."""
         return {
-            "engine": "Ollama",
+            "backend": "Ollama",
             "base_url": self._llm.base_url,
             "model": self._llm.model,
             "temperature": self._llm.temperature,

@@ -81,7 +81,7 @@ def _wrap_llama_cpp(llm: Any) -> WrappedModel:
         llm._model,  # noqa: SLF001 - the class offers no other way to it
         name=str(llm.model_path),
         cache_key={
-            "engine": "LlamaCPP",
+            "backend": "LlamaCPP",
             "model_path": llm.model_path,
             "generate_kwargs": repr(llm.generate_kwargs),
             "model_kwargs": repr(llm.model_kwargs),

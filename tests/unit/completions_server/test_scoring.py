@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,13 +116,14 @@ def test_options_share_their_prefixes() -> None:
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 def test_a_choice_without_biases_is_cached(kind: str) -> None:
-    """The same choice on the same prompt is sent once; with biases it is sent each time."""
+    """The same choice on the same prompt is sent once, by any seed; with biases each time."""
     fake_server = ScoringServer(kind)
     model = fake_server.model()
     plain = request_for(constraint=Choice(tuple(SCORES)))
     [first] = model.complete([plain])
     sent_once = len(fake_server.completions)
-    assert model.complete([plain]) == [first]
+    other_seed = replace(plain, parameters=plain.parameters.replace(seed=7))
+    assert model.complete([plain, other_seed]) == [first, first]
     assert len(fake_server.completions) == sent_once
     model.complete([request_for(constraint=Choice(tuple(SCORES), (0.0, 1.0, 3.0)))])
     assert len(fake_server.completions) == 2 * sent_once

@@ -190,7 +190,9 @@ def complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[
     [request] = requests
     greedy = _greedy(request, max(choice.options, key=len))
     chosen = _choose(greedy, choice, server)
-    return [(yield from (chosen if choice.biases else _once(server, greedy, chosen)))]
+    if choice.biases:
+        return [(yield from chosen)]
+    return [(yield from _once(server, (request.prompt, choice.options), chosen))]
 
 
 def warm_up(prompt: Prompt | str, server: Server) -> Exchange[None]:

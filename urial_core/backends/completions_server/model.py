@@ -116,7 +116,7 @@ class CompletionsServerModel(CompletionModel):
     def cache_key(self) -> Mapping[str, Any]:
         """The server's URL, the model's name and the extra fields."""
         return {
-            "engine": "completions server",
+            "backend": "completions server",
             "base_url": _without_login(self._arguments["base_url"]),
             "model": self._model,
             "extra_body": repr(sorted(self._arguments["extra_body"].items())),

@@ -122,7 +122,7 @@ class LlamaCppModel(CompletionModel):
     def cache_key(self) -> Mapping[str, Any]:
         """The file, and the options that decide the output."""
         options = {name: str(value) for name, value in self._options.items() if name != "n_threads"}
-        return {"engine": "llama.cpp", "path": self._path, **options}
+        return {"backend": "llama.cpp", "path": self._path, **options}
 
     @property
     def context_window(self) -> int | None:

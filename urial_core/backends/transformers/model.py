@@ -118,7 +118,7 @@ class TransformersModel:
         shown = {name: str(v) for name, v in vars(self._source).items() if name not in private}
         if self._loaded is not None:
             shown["object"] = hex(id(self._loaded))
-        return {"engine": "transformers", **shown}
+        return {"backend": "transformers", **shown}
 
     @property
     def context_window(self) -> int | None:
