@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read by libgomp when torch is imported
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):  # they share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as above: read when torch is imported
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import signal
 import sys
 from collections.abc import Generator
 from importlib.util import find_spec
@@ -25,6 +28,10 @@ import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 sys.path.insert(0, str(Path(__file__).parent / "servers"))  # for the modules that start them
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In a background job. Processes that tests start and interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from running_server import RunningServer

@@ -50,6 +50,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
     return found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("llm", "test"), [(llm, test) for llm, tests in FAULTS.items() for test in sorted(tests)]
 )

@@ -33,6 +33,7 @@ def test_two_turns_in_a_pipe() -> None:
         assert trace not in done.stdout
 
 
+@pytest.mark.matrix
 def test_verbose_summarizes_each_answer() -> None:
     """``--verbose`` names model and terms on stderr, and summarizes both answers.
 
@@ -47,6 +48,7 @@ def test_verbose_summarizes_each_answer() -> None:
     assert second > first
 
 
+@pytest.mark.matrix
 def test_invalid_dtype() -> None:
     """Report an error that appears only while the model is loaded in one line as well."""
     done = urial("--dtype", "float99", stdin="Hi\n")

@@ -26,31 +26,39 @@ QUESTIONS = (
 GREEDY = GenerationParameters(max_tokens=12, repetition_penalty=1.0)
 
 
-def requests_for(model: TransformersModel) -> list[CompletionRequest]:
+def requests_for(model: TransformersModel, *questions: str) -> list[CompletionRequest]:
     chat = UrialChat(model, load_prompt("default"))
-    return [chat.request([Message("user", question)], GREEDY) for question in QUESTIONS]
+    return [chat.request([Message("user", question)], GREEDY) for question in questions]
 
 
-def test_greedy_equals_plain_generate(demo_model: TransformersModel) -> None:
+@pytest.mark.parametrize(
+    "question",
+    [
+        QUESTIONS[0],
+        *(pytest.param(question, marks=pytest.mark.matrix) for question in QUESTIONS[1:]),
+    ],
+)
+def test_greedy_equals_plain_generate(demo_model: TransformersModel, question: str) -> None:
     """In float32, replies after a cached prefix equal those of `generate` on the whole prompt."""
     model = demo_model._ready_engine().model
-    for request in requests_for(demo_model):
-        reply = demo_model.complete([request])[0].text
-        ids = torch.tensor([demo_model.tokenizer(request.prompt)])
-        made = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            max_new_tokens=request.max_tokens,
-        )[0, ids.shape[1] :]
-        plain = demo_model._tokenization().decode_reply(ids[0].tolist(), made.tolist())
-        assert reply
-        assert plain.startswith(reply)
+    (request,) = requests_for(demo_model, question)
+    reply = demo_model.complete([request])[0].text
+    ids = torch.tensor([demo_model.tokenizer(request.prompt)])
+    made = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=request.max_tokens,
+    )[0, ids.shape[1] :]
+    plain = demo_model._tokenization().decode_reply(ids[0].tolist(), made.tolist())
+    assert reply
+    assert plain.startswith(reply)
 
 
+@pytest.mark.matrix
 def test_batch_equals_one_by_one(demo_model: TransformersModel) -> None:
     """In float32, replies of a batch equal those alone."""
-    requests = requests_for(demo_model)
+    requests = requests_for(demo_model, *QUESTIONS)
     alone = [demo_model.complete([request])[0].text for request in requests]
     assert [completion.text for completion in demo_model.complete(requests)] == alone
 
@@ -64,6 +72,7 @@ def test_answers_end_by_themselves(demo_model: TransformersModel) -> None:
     assert not any(mark in reply.text for mark in ("````", "# Query", "# Answer"))
 
 
+@pytest.mark.matrix
 def test_conversations_are_reused(demo_model: TransformersModel) -> None:
     """Each turn reuses all cached tokens of the one before."""
     chat = UrialChat(demo_model, load_prompt("default"))
@@ -76,6 +85,7 @@ def test_conversations_are_reused(demo_model: TransformersModel) -> None:
     assert second.end.usage.cached_tokens >= first.end.usage.input_tokens
 
 
+@pytest.mark.matrix
 def test_a_stream_has_a_delta_per_token(demo_model: TransformersModel) -> None:
     """Text is streamed token by token, and adds up to the whole reply."""
     chat = UrialChat(demo_model, load_prompt("default"))
@@ -85,7 +95,16 @@ def test_a_stream_has_a_delta_per_token(demo_model: TransformersModel) -> None:
     assert len(deltas) > len("".join(deltas).split()) // 2
 
 
-@pytest.mark.parametrize("name", ["default", "helpful", "short", "instruction_only", "rag", "ja"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rag",
+        *(
+            pytest.param(name, marks=pytest.mark.matrix)
+            for name in ("default", "helpful", "short", "instruction_only", "ja")
+        ),
+    ],
+)
 def test_every_preset_answers(demo_model: TransformersModel, name: str) -> None:
     """With every preset the model replies, and the reply shows none of the prompt's delimiters."""
     chat = UrialChat(demo_model, load_prompt(name))

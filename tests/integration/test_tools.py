@@ -57,7 +57,7 @@ def ask(chat: UrialChat, use: ToolUse, *messages: Message) -> Reply:
     return chat.reply([chat.request(messages, parameters, tools=use)])[0]
 
 
-@pytest.mark.parametrize("choice", ["auto", "required"])
+@pytest.mark.parametrize("choice", ["auto", pytest.param("required", marks=pytest.mark.matrix)])
 def test_a_number_is_copied(exact_chat: UrialChat, choice: str) -> None:
     """When asked to use a tool, the model calls it once, with the question's number."""
     use = ToolUse((DOUBLE,), choice=choice)  # type: ignore[arg-type]
@@ -67,7 +67,13 @@ def test_a_number_is_copied(exact_chat: UrialChat, choice: str) -> None:
     assert reply.text == ""
 
 
-@pytest.mark.parametrize("name", ["江戸屋", "Łódź Żabka", "شركة النور"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "江戸屋",
+        *(pytest.param(name, marks=pytest.mark.matrix) for name in ("Łódź Żabka", "شركة النور")),
+    ],
+)
 def test_unicode_is_copied(chat: UrialChat, name: str) -> None:
     """Letters of any script come through as they are."""
     reply = ask(
@@ -124,6 +130,7 @@ def test_a_typed_answer(chat: UrialChat) -> None:
     assert isinstance(answer["legs"], int)
 
 
+@pytest.mark.matrix
 def test_history_with_errors(chat: UrialChat) -> None:
     """Failed results, and calls whose results have no names, are read as well."""
     call = ToolCall("double_it", '{"number": "six"}', "1")

@@ -47,6 +47,7 @@ async def test_a_chain_writes_the_same_in_every_way(chain: Runnable[Any, str]) -
     assert "".join([piece async for piece in chain.astream(inputs[0])]) == alone[0]
 
 
+@pytest.mark.matrix
 def test_an_agent_without_tools_answers(chat: ChatUrial) -> None:
     """LangChain's ``create_agent`` runs on the chat model, and its last message is the reply."""
     from langchain.agents import create_agent

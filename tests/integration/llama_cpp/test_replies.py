@@ -95,6 +95,7 @@ async def test_the_prefix_is_cached_in_every_slot(llama: LlamaCppModel) -> None:
         assert reply.end.usage.cached_tokens > 0.9 * llama.count_tokens(prompt.prefix)
 
 
+@pytest.mark.matrix
 def test_a_batch_comes_in_order(chat: UrialChat) -> None:
     """A batch of more requests than slots is answered completely, in its order."""
     questions = [f"Say the word {word}." for word in ("apple", "river", "stone", "cloud", "lamp")]

@@ -93,6 +93,7 @@ async def test_a_function_agent_calls_a_tool_and_answers(llama: LlamaCppModel) -
     assert not any(leak in streamed for leak in ("````", "# Tool", '"name"'))
 
 
+@pytest.mark.matrix
 async def test_an_error_of_a_tool_comes_back_and_the_loop_goes_on(
     llama: LlamaCppModel,
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_tool_is_predicted_and_called(llama: LlamaCppModel) -> None:
     assert str(response.sources[0].raw_output) == str(response)
 
 
+@pytest.mark.matrix
 def test_a_tool_is_predicted_without_function_calls(llama: LlamaCppModel) -> None:
     """``predict_and_call`` with ReAct passes what LlamaIndex leaves out."""
     llm = UrialLLM(llm=llama, max_tokens=80, is_function_calling_model=False)

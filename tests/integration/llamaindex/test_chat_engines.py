@@ -52,11 +52,11 @@ def engines(index: VectorStoreIndex, llm: UrialLLM) -> dict[str, BaseChatEngine]
 @pytest.mark.parametrize(
     "kind",
     [
-        "simple",
-        "context",
         "condense_plus_context",
-        pytest.param("condense_question", marks=pytest.mark.matrix),
-        pytest.param("best", marks=pytest.mark.matrix),
+        *(
+            pytest.param(kind, marks=pytest.mark.matrix)
+            for kind in ("simple", "context", "condense_question", "best")
+        ),
     ],
 )
 async def test_an_engine_keeps_a_conversation(
@@ -80,6 +80,7 @@ async def test_an_engine_keeps_a_conversation(
     assert "# Query:" not in history
 
 
+@pytest.mark.matrix
 def test_the_condensed_question_is_one_clean_line(index: VectorStoreIndex, llm: UrialLLM) -> None:
     """The question that is searched for is the model's answer alone, no greeting around it."""
     engine = index.as_chat_engine(chat_mode=ChatMode.CONDENSE_PLUS_CONTEXT, llm=llm)

@@ -46,7 +46,10 @@ def test_the_model_does_not_ask_the_next_question(index: VectorStoreIndex) -> No
 
 @pytest.mark.parametrize(
     "mode",
-    [pytest.param(mode, marks=[pytest.mark.matrix] * (mode not in MODES[:3])) for mode in MODES],
+    [
+        pytest.param(mode, marks=[pytest.mark.matrix] * (mode is not ResponseMode.REFINE))
+        for mode in MODES
+    ],
 )
 def test_every_response_mode_answers_from_the_documents(
     index: VectorStoreIndex, mode: ResponseMode
@@ -58,12 +61,16 @@ def test_every_response_mode_answers_from_the_documents(
     assert response.source_nodes[0].metadata["file_name"] == "study_rooms.md"
 
 
+@pytest.mark.matrix
 def test_the_passages_decide_the_answer(index: VectorStoreIndex) -> None:
     """The answer holds a fact that is only in the documents."""
     assert "Elm" in str(index.as_query_engine(similarity_top_k=1).query(QUESTION))
 
 
-@pytest.mark.parametrize("mode", [ResponseMode.COMPACT, ResponseMode.TREE_SUMMARIZE])
+@pytest.mark.parametrize(
+    "mode",
+    [ResponseMode.COMPACT, pytest.param(ResponseMode.TREE_SUMMARIZE, marks=pytest.mark.matrix)],
+)
 def test_a_streamed_answer_is_the_same(index: VectorStoreIndex, mode: ResponseMode) -> None:
     """The pieces of a streamed answer make up the answer of an engine that does not stream."""
     blocking = index.as_query_engine(response_mode=mode, similarity_top_k=1)
@@ -151,6 +158,7 @@ def test_sub_questions_are_asked_and_answered(index: VectorStoreIndex, llm: Uria
     assert is_clean(str(response))
 
 
+@pytest.mark.matrix
 def test_a_router_chooses_one_of_its_engines(index: VectorStoreIndex, llm: UrialLLM) -> None:
     """LlamaIndex's own selector for models that call functions gets a call it can read."""
     engine = index.as_query_engine(similarity_top_k=1)
@@ -165,7 +173,10 @@ def test_a_router_chooses_one_of_its_engines(index: VectorStoreIndex, llm: Urial
     assert response.metadata["selector_result"].ind in (0, 1)
 
 
-@pytest.mark.parametrize("kind", [FaithfulnessEvaluator, RelevancyEvaluator])
+@pytest.mark.parametrize(
+    "kind",
+    [FaithfulnessEvaluator, pytest.param(RelevancyEvaluator, marks=pytest.mark.matrix)],
+)
 async def test_evaluators_get_a_verdict(
     index: VectorStoreIndex, llm: UrialLLM, kind: type[FaithfulnessEvaluator | RelevancyEvaluator]
 ) -> None:

@@ -73,8 +73,15 @@ def test_replies_match_their_schemas(
             assert completion.usage.output_tokens <= 90
 
 
-@pytest.mark.parametrize("max_batch_size", [3, 16])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("max_batch_size", "temperature"),
+    [
+        (3, 0.0),
+        (16, 1.0),
+        pytest.param(3, 1.0, marks=pytest.mark.matrix),
+        pytest.param(16, 0.0, marks=pytest.mark.matrix),
+    ],
+)
 def test_batches(
     plain_architecture: str, max_batch_size: int, temperature: float, make_engine: MakeEngine
 ) -> None:
