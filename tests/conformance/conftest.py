@@ -23,12 +23,16 @@ def llama() -> Generator[LlamaCppModel]:
 
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave a class's endpoints other than its ``quick_endpoints`` to the matrix."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a class to its ``endpoints``; leave those beside ``quick_endpoints`` to the matrix."""
+    kept, deselected = list[pytest.Item](), list[pytest.Item]()
     for item in items:
-        quick = getattr(getattr(item, "cls", None), "quick_endpoints", None)
         callspec = getattr(item, "callspec", None)
-        if quick is None or callspec is None or "endpoint" not in callspec.params:
-            continue
-        if str(callspec.params["endpoint"]) not in quick:
+        endpoint = str(callspec.params.get("endpoint", "")) if callspec is not None else ""
+        wanted = getattr(getattr(item, "cls", None), "endpoints", None)
+        (deselected if endpoint and wanted and endpoint not in wanted else kept).append(item)
+        quick = getattr(getattr(item, "cls", None), "quick_endpoints", None)
+        if endpoint and quick and endpoint not in quick:
             item.add_marker(pytest.mark.matrix)
+    items[:] = kept
+    config.hook.pytest_deselected(items=deselected)

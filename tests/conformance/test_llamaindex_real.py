@@ -5,35 +5,18 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
+from backend_tests import BackendTests
 from llama_index.core.llms import LLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
-from urial_llm_claims import UrialLLMClaims
 
 from llamaindex_urial import UrialLLM
-from llamaindex_urial.conformance import LLMConformanceTests
-from llamaindex_urial.conformance.answers import AnswerTests, ClosingTests, StreamTests
-from llamaindex_urial.conformance.concurrency import ConcurrencyTests
-from llamaindex_urial.conformance.structured import StructuredTests
-from llamaindex_urial.conformance.tools import ToolTests
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 
 
 @pytest.mark.model
-class TestLlamaCpp(
-    UrialLLMClaims,
-    AnswerTests,
-    StreamTests,
-    ClosingTests,
-    ConcurrencyTests,
-    ToolTests,
-    StructuredTests,
-):
-    """llama.cpp in this process, greedy, in short answers: the rules that a backend can break.
-
-    Metadata, events, messages and templates are the adapter's: ``test_llamaindex_fake.py`` tests
-    them at all endpoints. Tool calls and structured output need a longer answer.
-    """
+class TestLlamaCpp(BackendTests):
+    """llama.cpp in this process, greedy, in short answers; tools and objects get longer ones."""
 
     quick_endpoints: ClassVar[set[str]] = {"astream_chat"}
 
@@ -53,8 +36,8 @@ class TestLlamaCpp(
 
 @pytest.mark.model
 @pytest.mark.matrix
-class TestTransformers(UrialLLMClaims, LLMConformanceTests):
-    """transformers in this process in float32, greedy, in short answers: all rules."""
+class TestTransformers(BackendTests):
+    """transformers in this process in float32, greedy, in short answers."""
 
     @pytest.fixture
     def llm(self, demo_model: TransformersModel) -> LLM:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from backend_tests import BackendTests
 from fault_proxy import FaultProxy
 from llama_index.core.llms import LLM
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from running_server import RunningServer
-from urial_llm_claims import UrialLLMClaims
 
 from llamaindex_urial import UrialLLM
-from llamaindex_urial.conformance import LLMConformanceTests
 from llamaindex_urial.conformance.answers import ClosingTests
 
 
 @pytest.mark.model
 @pytest.mark.server
 @pytest.mark.matrix
-class TestUrialLLM(UrialLLMClaims, LLMConformanceTests):
+class TestUrialLLM(BackendTests):
     """Greedy, in short answers; tool calls and structured output get more tokens."""
 
     @pytest.fixture
