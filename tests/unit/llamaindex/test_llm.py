@@ -126,6 +126,7 @@ async def test_features_are_read_in_another_thread(kwargs: dict[str, Any]) -> No
     assert threading.get_ident() not in threads
 
 
+@pytest.mark.needs("torch", "transformers")
 def test_a_call_may_name_another_model() -> None:
     """``model`` runs another model where there can be one, as in ``ChatUrial``."""
     llm = UrialLLM(model="some/model")
