@@ -39,6 +39,8 @@ class TestLlamaCpp(BackendTests):
 class TestTransformers(BackendTests):
     """transformers in this process in float32, greedy, in short answers."""
 
+    endpoints: ClassVar[set[str]] = {"chat", "astream_chat"}
+
     @pytest.fixture
     def llm(self, demo_model: TransformersModel) -> LLM:
         return UrialLLM(llm=demo_model, max_tokens=10)
