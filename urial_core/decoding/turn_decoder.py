@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from urial_core.prompts.escaping import INDENT, begins_delimiter
 from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat
 
 __all__ = ["TurnDecoder"]
@@ -11,6 +12,8 @@ __all__ = ["TurnDecoder"]
 _BREAK = re.compile(f"[{LINE_BREAKS}]")
 _BLANKS_AFTER = 8
 """Spaces that may follow a header or a bare fence on its line."""
+_LONGEST_START = 256
+"""Characters of an escaped line that are held back at most to see whether it is one."""
 
 
 class TurnDecoder:
@@ -37,6 +40,7 @@ class TurnDecoder:
         self._held = ""  # the start of a line that may become structure
         self._line_start = True
         self._indented = False
+        self._oddly_indented = False  # by characters that only some tokenizers take for blanks
         self._block = 0  # length of the fence of the code block we are in, or 0
         self._opener = 0  # length of the fence whose line we are in and which may open a block
         self._closes = False  # whether the line we are in closes the block if only blanks follow
@@ -93,11 +97,13 @@ class TurnDecoder:
         if found:
             self._block = 0 if self._closes else self._opener or self._block
             self._opener, self._closes = 0, False
-            self._line_start, self._indented = True, False
+            self._line_start, self._indented, self._oddly_indented = True, False, False
         return end
 
     def _start_of_line(self, data: str, at: int, out: list[str]) -> int | None:
         """Decide what the line is; return how far it is decided, or None to wait for more."""
+        if self._oddly_indented or (data[at] in INDENT and data[at] not in " \t"):
+            return self._odd_line(data, at, out)
         if data[at] in " \t" or data[at] in LINE_BREAKS:
             self._pass_blank(data[at], out)
             self._indented = data[at] in " \t"
@@ -115,6 +121,16 @@ class TurnDecoder:
             return self._fence_line(data, at, out)
         return self._text(data, at, at, out)
 
+    def _odd_line(self, data: str, at: int, out: list[str]) -> int | None:
+        """Pass on indentation that makes the line a text, escaped or not."""
+        self._oddly_indented = True
+        if data[at] == "\\":
+            return self._backslashes(data, at, out)
+        if data[at] not in INDENT:
+            return self._text(data, at, at, out)
+        out.append(self._release_fence() + data[at])
+        return at + 1
+
     def _is_header(self, data: str, at: int) -> bool | None:
         """Whether a header stands alone on the line; None while more text may still decide it."""
         for header in self._frame.headers:
@@ -130,12 +146,13 @@ class TurnDecoder:
         while end < len(data) and data[end] == "\\":
             end += 1
         out.append(self._release_fence() + data[at : end - 1])
-        for target in (*self._frame.headers, self._frame.fence):
-            if target and data.startswith(target, end):
-                return self._text(data, end, end + len(target), out)
-            if target and target.startswith(data[end : end + len(target)]):
-                self._held = data[end - 1 :]
-                return len(data)
+        start = data[end : end + _LONGEST_START]
+        escaped = begins_delimiter(start, self._frame)
+        if escaped:
+            return self._text(data, end, end, out)
+        if escaped is None and len(start) < _LONGEST_START:
+            self._held = data[end - 1 :]
+            return len(data)
         return self._text(data, end - 1, end, out)
 
     def _fence_line(self, data: str, at: int, out: list[str]) -> int | None:
