@@ -31,6 +31,7 @@ __all__ = [
     "encodable",
     "escape",
     "lookalikes",
+    "seen_headers",
     "unescape",
 ]
 
@@ -121,11 +122,12 @@ def begins_delimiter(start: str, prompt_format: PromptFormat) -> bool | None:
     seen = _seen(start).lstrip("\\")
     if _begins_header(seen, prompt_format) or _fence_length(seen, prompt_format):
         return True
-    delimiters = (*_headers(prompt_format), prompt_format.fence)
+    delimiters = (*seen_headers(prompt_format), prompt_format.fence)
     seen = normalize("NFKD", seen[: _longest(prompt_format)])
     return None if any(delimiter.startswith(seen) for delimiter in delimiters) else False
 
 
+@lru_cache(maxsize=64)
 def lookalikes(prompt_format: PromptFormat) -> dict[str, str]:
     """Return what each character that can be a part of a delimiter is to some tokenizer.
 
@@ -137,7 +139,7 @@ def lookalikes(prompt_format: PromptFormat) -> dict[str, str]:
         seen = normalize("NFKD", character)
         if seen == character or character in found:
             continue
-        if any(_can_be_part(seen, header) for header in _headers(prompt_format)):
+        if any(_can_be_part(seen, header) for header in seen_headers(prompt_format)):
             found[character] = seen
     return found
 
@@ -222,7 +224,7 @@ def _seen(text: str) -> str:
 def _begins_header(seen: str, prompt_format: PromptFormat) -> bool:
     # A few characters decide; to normalise long runs of combining marks takes quadratic time.
     start = normalize("NFKD", seen[: _longest(prompt_format)])
-    return start.startswith(_headers(prompt_format))
+    return start.startswith(seen_headers(prompt_format))
 
 
 def _fence_length(seen: str, prompt_format: PromptFormat) -> int:
@@ -231,20 +233,20 @@ def _fence_length(seen: str, prompt_format: PromptFormat) -> int:
 
 
 @lru_cache(maxsize=64)
-def _headers(prompt_format: PromptFormat) -> tuple[str, ...]:
+def seen_headers(prompt_format: PromptFormat) -> tuple[str, ...]:
     """Return the headers as tokenizers that normalise text have them."""
     return tuple(normalize("NFKD", _seen(header)) for header in prompt_format.headers)
 
 
 @lru_cache(maxsize=64)
 def _longest(prompt_format: PromptFormat) -> int:
-    return max(map(len, _headers(prompt_format)))
+    return max(map(len, seen_headers(prompt_format)))
 
 
 @lru_cache(maxsize=64)
 def _suspicious(prompt_format: PromptFormat) -> re.Pattern[str]:
     """Match the start of a line that may need a second look."""
-    first = {text[0] for text in (*_headers(prompt_format), prompt_format.fence) if text}
+    first = {text[0] for text in (*seen_headers(prompt_format), prompt_format.fence) if text}
     return re.compile(
         f"(?:^|[{LINE_BREAKS}])[{_BLANKS}{_INVISIBLE}]*+[\\\\{_INVISIBLE}]*+"
         f"(?:[{re.escape(''.join(sorted(first)))}]|[^\0-\x7f])"
