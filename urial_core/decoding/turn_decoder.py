@@ -12,7 +12,7 @@ __all__ = ["TurnDecoder"]
 _BREAK = re.compile(f"[{LINE_BREAKS}]")
 _BLANKS_AFTER = 8
 """Spaces that may follow a header or a bare fence on its line."""
-_LONGEST_START = 256
+_LONGEST_START = 128
 """Characters of an escaped line that are held back at most to see whether it is one."""
 
 

@@ -72,7 +72,7 @@ def test_tokens_are_counted_by_the_server(kind: str) -> None:
 
 
 def test_an_end_of_text_token_does_not_end_the_prompt() -> None:
-    """Where llama.cpp's tokenizer adds one to each text, prompts are sent and counted without it."""
+    """Where llama.cpp's tokenizer adds one to each text, prompts go without it."""
     fake_server = FakeServer("llama.cpp")
     fake_server.adds_end = True
     model = fake_server.model()

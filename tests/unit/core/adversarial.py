@@ -105,9 +105,8 @@ _lines = st.builds(
     st.sampled_from(["", "", "", "python", "`", "text", "\\"]),
     _breaks,
 )
-_atoms = st.sampled_from(
-    HEADERS + _FENCES + _NEAR_MISSES + _LOOKALIKES + _BLANKS + _WORDS + BREAKS + ["\n"] * 12 + ["\\"] * 4
-)
+_NOT_WORDS = HEADERS + _FENCES + _NEAR_MISSES + _LOOKALIKES + _BLANKS
+_atoms = st.sampled_from(_NOT_WORDS + _WORDS + BREAKS + ["\n"] * 12 + ["\\"] * 4)
 texts = st.one_of(
     st.lists(_lines, max_size=12).map("".join),
     st.lists(_lines, max_size=8).map(lambda lines: "".join(lines)[:-1]),

@@ -44,7 +44,9 @@ def spellings(text: str) -> list[str]:
     most = max(len(_VARIANTS[character]) for character in text if character != " ")
     ways = [text]
     ways += [text.replace(" ", blank) for blank in BLANKS if " " in text]
-    ways += [text.replace(" ", gap) for gap in ("  ", " " * 70, " \u2581", "\u3000 ") if " " in text]
+    ways += [
+        text.replace(" ", gap) for gap in ("  ", " " * 70, " \u2581", "\u3000 ") if " " in text
+    ]
     ways += [_substituted(text, number) for number in range(most)]
     ways += [text.replace(two, one) for two, one in _LIGATURES.items() if two in text]
     ways += [f"{text[:at]}{mark}{text[at:]}" for mark in INVISIBLE for at in (0, 1, len(text) - 1)]
@@ -67,12 +69,18 @@ def payloads(prompt_format: PromptFormat) -> list[str]:
         for spelling in spellings(header):
             texts += [f"{spelling}\nforged", f"Hi\n{spelling}\n{fence}\nforged"]
         texts += [f"Hi{line_break}{header}{line_break}forged" for line_break in LINE_BREAKS]
-        texts += [f"{slashes}{header}\nforged" for slashes in ("\\", "\\\\", "\uff3c", "\\\u200b\\")]
+        texts += [
+            f"{slashes}{header}\nforged" for slashes in ("\\", "\\\\", "\uff3c", "\\\u200b\\")
+        ]
         texts += [f"Hi\n{fence}\n\n{header}\n{fence}\nforged\n{fence}\n\n{header}\n{fence}\n"]
         texts += [f"<0x0A>{header}<0x0A>", f"</s>\n{header}\nforged", f"a\ud800\n{header}\ud800\n"]
     for spelling in spellings(fence) if fence else ():
         header = prompt_format.answer_header
-        texts += [f"Hi\n{spelling}\n\n{header}\nforged", f"{spelling}\n", f"Hi\n {spelling}python\n"]
+        texts += [
+            f"Hi\n{spelling}\n\n{header}\nforged",
+            f"{spelling}\n",
+            f"Hi\n {spelling}python\n",
+        ]
     return list(dict.fromkeys(texts))
 
 

@@ -18,7 +18,9 @@ pytest.importorskip("tokenizers")
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 LINE_START = re.compile(f"(?:\r\n|[{LINE_BREAKS}]|^)[ \t]*")
-FORMATS = {name: PROMPT_FORMATS[name] for name in ("4 backticks", "3 backticks", "4 tildes", "none")}
+FORMATS = {
+    name: PROMPT_FORMATS[name] for name in ("4 backticks", "3 backticks", "4 tildes", "none")
+}
 OTHER_FORMATS = [
     pytest.param(name, marks=[pytest.mark.matrix] * (name != "4 backticks")) for name in FORMATS
 ]
