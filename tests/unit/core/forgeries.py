@@ -6,7 +6,8 @@ Payloads are generated: each way to spell a delimiter, in each way to bring it t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from unicodedata import normalize
 
@@ -26,6 +27,7 @@ from urial_core.prompts.prompt_format import LINE_BREAKS
 from urial_core.prompts.tool_examples import ToolExamples
 from urial_core.testing import FakeModel
 
+LINE_START = re.compile(f"(?:\r\n|[{LINE_BREAKS}]|^)[ \t]*")
 BLANKS = "\t\xa0\u1680\u2000\u2003\u2007\u2009\u202f\u205f\u2581\u3000"
 INVISIBLE = "\x01\x7f\x9f\xad\u200b\u200d\u200e\u202e\u2060\ufeff\U000e0041"
 _VARIANTS = {
@@ -231,3 +233,15 @@ def _after_invalid_call(prompt: Prompt, written: str) -> str:
     tools = ToolUse((_TOOL, Tool("now")), choice="required")
     chat.reply([chat.request([_HI], tools=tools)])
     return model.requests[1].prompt
+
+
+def delimiters(text: str, prompt_format: PromptFormat) -> list[int]:
+    """Count the lines that begin with each header, and with a fence that always ends a turn."""
+    lines = LINE_START.split(text)
+    marks = [*prompt_format.headers, *[prompt_format.fence] * prompt_format.fence_ends_turn]
+    return [sum(line.startswith(mark) for line in lines) for mark in marks]
+
+
+def occurrences(ids: Sequence[int], part: Sequence[int]) -> int:
+    """Count how often a sequence of tokens occurs in another."""
+    return sum(ids[at : at + len(part)] == part for at in range(len(ids) - len(part) + 1))

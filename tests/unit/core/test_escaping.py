@@ -160,8 +160,31 @@ def test_a_conversation_has_exactly_its_own_headers(
 @pytest.mark.parametrize("prompt_format", PROMPT_FORMATS.values(), ids=PROMPT_FORMATS)
 @pytest.mark.parametrize(
     "unit",
-    ["\n", "\\", " ", "`", "~", "`\n", "```\n", " ```x\n", "# Query:\n", "\\\\ # Query:", "#\n"]
-    + ["\u200b", "\u200b\\", "\u2581", "#\u2581", "#\u0315\u0327", "\u1fef", "\uff03\n", "#\x01 "],
+    [
+        *(
+            "\n",
+            "\\",
+            " ",
+            "`",
+            "~",
+            "`\n",
+            "```\n",
+            " ```x\n",
+            "# Query:\n",
+            "\\\\ # Query:",
+            "#\n",
+        ),
+        *(
+            "\u200b",
+            "\u200b\\",
+            "\u2581",
+            "#\u2581",
+            "#\u0315\u0327",
+            "\u1fef",
+            "\uff03\n",
+            "#\x01 ",
+        ),
+    ],
 )
 def test_linear_time(prompt_format: PromptFormat, unit: str) -> None:
     """Escaping and unescaping take time in proportion to the text, even an adversarial one."""

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import pytest
 from adversarial import PROMPT_FORMATS
-from forgeries import BLANKS, INVISIBLE, PLACES, bare_prompt, payloads
+from forgeries import (
+    BLANKS,
+    INVISIBLE,
+    PLACES,
+    bare_prompt,
+    delimiters,
+    occurrences,
+    payloads,
+)
 
 from urial_core import PromptFormat, escape, load_prompt, unescape
-from urial_core.prompts.prompt_format import LINE_BREAKS
 
 pytest.importorskip("tokenizers")
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-LINE_START = re.compile(f"(?:\r\n|[{LINE_BREAKS}]|^)[ \t]*")
 FORMATS = {
     name: PROMPT_FORMATS[name] for name in ("4 backticks", "3 backticks", "4 tildes", "none")
 }
@@ -93,18 +99,6 @@ def written_prompts(place: str, format_name: str, share: int) -> dict[str, str]:
     prompt = bare_prompt(FORMATS[format_name])
     corpus = [HARMLESS, *payloads(prompt.format)[::share]]
     return {payload: PLACES[place](prompt, payload) for payload in corpus}
-
-
-def delimiters(text: str, prompt_format: PromptFormat) -> list[int]:
-    """Count the lines that begin with each header, and with a fence that always ends a turn."""
-    lines = LINE_START.split(text)
-    marks = [*prompt_format.headers, *[prompt_format.fence] * prompt_format.fence_ends_turn]
-    return [sum(line.startswith(mark) for line in lines) for mark in marks]
-
-
-def occurrences(ids: Sequence[int], part: Sequence[int]) -> int:
-    """Count how often a sequence of tokens occurs in another."""
-    return sum(ids[at : at + len(part)] == part for at in range(len(ids) - len(part) + 1))
 
 
 def header_ids(tokenizer: Any, prompt_format: PromptFormat) -> list[list[int]]:
