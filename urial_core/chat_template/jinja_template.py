@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, get_args
 
-from urial_core.prompts.escaping import INDENT, lookalikes, seen_headers
+from urial_core.prompts.escaping import lookalikes, seen_headers
 from urial_core.prompts.prompt import Prompt
 from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat, TurnKind
 
@@ -41,7 +41,6 @@ def chat_template(prompt: Prompt, *, tools: bool = False, bos: bool = True) -> s
         "with_tools": str(tools).lower(),
         "tool_examples": _literal(tool_examples, newline="\n"),
         "lookalikes": f"[{', '.join(map(_list, lookalikes(prompt_format).items()))}]",
-        "indent": _literal("".join(sorted(INDENT))),
         "seen_headers": _list(seen_headers(prompt_format)),
         "delimiters": _list(filter(None, (*seen_headers(prompt_format), prompt_format.fence))),
         "turn_starts": _turn_starts(prompt_format),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from urial_core.prompts.escaping import INDENT, begins_delimiter
+from urial_core.prompts.escaping import begins_delimiter
 from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat
 
 __all__ = ["TurnDecoder"]
@@ -40,7 +40,6 @@ class TurnDecoder:
         self._held = ""  # the start of a line that may become structure
         self._line_start = True
         self._indented = False
-        self._oddly_indented = False  # by characters that only some tokenizers take for blanks
         self._block = 0  # length of the fence of the code block we are in, or 0
         self._opener = 0  # length of the fence whose line we are in and which may open a block
         self._closes = False  # whether the line we are in closes the block if only blanks follow
@@ -97,13 +96,11 @@ class TurnDecoder:
         if found:
             self._block = 0 if self._closes else self._opener or self._block
             self._opener, self._closes = 0, False
-            self._line_start, self._indented, self._oddly_indented = True, False, False
+            self._line_start, self._indented = True, False
         return end
 
     def _start_of_line(self, data: str, at: int, out: list[str]) -> int | None:
         """Decide what the line is; return how far it is decided, or None to wait for more."""
-        if self._oddly_indented or (data[at] in INDENT and data[at] not in " \t"):
-            return self._odd_line(data, at, out)
         if data[at] in " \t" or data[at] in LINE_BREAKS:
             self._pass_blank(data[at], out)
             self._indented = data[at] in " \t"
@@ -120,16 +117,6 @@ class TurnDecoder:
         if data[at] == self._frame.fence[:1]:
             return self._fence_line(data, at, out)
         return self._text(data, at, at, out)
-
-    def _odd_line(self, data: str, at: int, out: list[str]) -> int | None:
-        """Pass on indentation that makes the line a text, escaped or not."""
-        self._oddly_indented = True
-        if data[at] == "\\":
-            return self._backslashes(data, at, out)
-        if data[at] not in INDENT:
-            return self._text(data, at, at, out)
-        out.append(self._release_fence() + data[at])
-        return at + 1
 
     def _is_header(self, data: str, at: int) -> bool | None:
         """Whether a header stands alone on the line; None while more text may still decide it."""

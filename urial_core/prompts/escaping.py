@@ -25,7 +25,6 @@ from urial_core.errors import PromptError
 from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat
 
 __all__ = [
-    "INDENT",
     "begins_delimiter",
     "check_needs_no_escaping",
     "encodable",
@@ -47,13 +46,9 @@ _INVISIBLE_RANGES = (
 _INVISIBLE = "".join(chr(code) for a, b in _INVISIBLE_RANGES for code in range(a, b + 1))
 """Control and format characters, which some tokenizers drop; line breaks are not among them."""
 
-INDENT = frozenset(_BLANKS + _INVISIBLE)
-"""Characters that may precede a header on its line."""
-
 _SEEN_AS = {ord(blank): " " for blank in _BLANKS} | dict.fromkeys(map(ord, _INVISIBLE), "")
 _SEEN_AS |= {0x1FEF: "`", 0xFF40: "`", 0xFF5E: "~", 0xFE68: "\\", 0xFF3C: "\\"}
 _LINES = re.compile(f"[^{LINE_BREAKS}]*(?:\r\n|[{LINE_BREAKS}]|$)")
-_INDENT = re.compile(f"[{_BLANKS}{_INVISIBLE}]*+")
 _SPACES = re.compile(" {2,}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LAST_COMPATIBILITY_CHARACTER = 0x2FA1D
@@ -119,7 +114,7 @@ def begins_delimiter(start: str, prompt_format: PromptFormat) -> bool | None:
     Returns:
         None while more of the line may decide.
     """
-    seen = _seen(start).lstrip("\\")
+    seen = _seen(start).lstrip(" \\")
     if _begins_header(seen, prompt_format) or _fence_length(seen, prompt_format):
         return True
     delimiters = (*seen_headers(prompt_format), prompt_format.fence)
@@ -186,17 +181,16 @@ class _Line:
 def _parse(line: str, prompt_format: PromptFormat) -> _Line | None:
     if not _suspicious(prompt_format).match(line):
         return None
-    indent = _INDENT.match(line)
-    at = indent.end() if indent else 0
-    seen = _seen(line[at:])
-    core = seen.lstrip("\\")
+    plain = line.lstrip(" \t")
+    at = len(line) - len(plain)
+    seen = _seen(plain)
+    core = seen.lstrip(" \\")
     if _begins_header(core, prompt_format):
         return _Line(at, 0, may_delimit_code=False, is_bare=False, is_opener=False)
     if not (run := _fence_length(core, prompt_format)):
         return None
-    mark, plain = core[0], line.lstrip(" \t")
-    kind = _fence_kind(mark, core[run:])
-    same = plain[:run] == seen[:run] and kind == _fence_kind(mark, plain[run:])
+    kind = _fence_kind(core[0], core[run:])
+    same = plain[:run] == seen[:run] == core[:run] and kind == _fence_kind(core[0], plain[run:])
     return _Line(at, run, same and run <= LONGEST_FENCE, *kind)
 
 
@@ -248,7 +242,7 @@ def _suspicious(prompt_format: PromptFormat) -> re.Pattern[str]:
     """Match the start of a line that may need a second look."""
     first = {text[0] for text in (*seen_headers(prompt_format), prompt_format.fence) if text}
     return re.compile(
-        f"(?:^|[{LINE_BREAKS}])[{_BLANKS}{_INVISIBLE}]*+[\\\\{_INVISIBLE}]*+"
+        f"(?:^|[{LINE_BREAKS}])[\\\\{_BLANKS}{_INVISIBLE}]*+"
         f"(?:[{re.escape(''.join(sorted(first)))}]|[^\0-\x7f])"
     )
 

@@ -24,7 +24,7 @@ def read(line: str) -> str:
     """Return a line as a tokenizer may read it that normalises text, its start left out."""
     visible = (one for one in line.replace("\t", " ") if category(one) not in ("Cc", "Cf"))
     text = normalize("NFKC", "".join(visible).replace("\u2581", " "))
-    return re.sub(" +", " ", text).lstrip(" ").lstrip("\\")
+    return re.sub(" +", " ", text).lstrip(" \\")
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def read(line: str) -> str:
         ("````", "\uff03 \uff31uery\uff1a", "\\\uff03 \uff31uery\uff1a"),
         ("````", "# Sy\ufb06em:", "\\# Sy\ufb06em:"),
         ("````", "#\u3000 Query: x", "\\#\u3000 Query: x"),
-        ("````", "\u2581\ufeff# Qu\u200bery:", "\u2581\ufeff\\# Qu\u200bery:"),
+        ("````", "\u2581\ufeff# Qu\u200bery:", "\\\u2581\ufeff# Qu\u200bery:"),
         ("````", "\u1fef\u1fef`\uff40", "\\\u1fef\u1fef`\uff40"),
         ("~~~~", "\uff5e~~~", "\\\uff5e~~~"),
         ("```", "\u1fef``python\nx\n```\n", "\\\u1fef``python\nx\n\\```\n"),
-        ("```", "```python\n\u3000```\n```", "```python\n\u3000\\```\n```"),
+        ("```", "```python\n\u3000```\n```", "```python\n\\\u3000```\n```"),
         ("```", "```python\nx\n```\u200b", "\\```python\nx\n\\```\u200b"),
         ("", "\\\u200b# Query:", "\\\\\u200b# Query:"),
     ],
