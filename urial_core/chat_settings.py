@@ -52,7 +52,7 @@ class ChatSettings(BaseModel):
     """Without ``llm``: ``backend`` and the backend's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
-    """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
+    """A preset's name, the ``Path`` of a prompt file, or a ``urial_core.Prompt``."""
 
     overflow: Overflow = "error"
     """What to do with a conversation too long for the window: "error", or "truncate" to drop its

@@ -13,7 +13,7 @@ from urial_core.completion import CompletionRequest
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
 from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
-from urial_core.prompts.escaping import escape
+from urial_core.prompts.escaping import encodable, escape
 from urial_core.prompts.prompt import Prompt
 from urial_core.prompts.turns import (
     Turn,
@@ -191,6 +191,7 @@ def compose_plain(
     Raises:
         ContextOverflowError: It does not fit.
     """
+    text = encodable(text)
     parameters = parameters or GenerationParameters()
     max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:

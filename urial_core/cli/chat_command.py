@@ -19,7 +19,7 @@ from urial_core.cli.terminal import chat_at_terminal, no_keyboard_echo, question
 from urial_core.composing import Overflow
 from urial_core.demo import DEMO_NOTICE
 from urial_core.parameters import GenerationParameters
-from urial_core.prompts.loading import load_prompt
+from urial_core.prompts.loading import load_prompt, preset_or_file
 
 __all__ = ["chat", "chat_in_pipe"]
 
@@ -89,7 +89,7 @@ def chat(
     options = {name: value for name, value in options.items() if value is not None}
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console() if at_terminal else Console(stderr=True, quiet=not verbose)
-    chosen = load_prompt(prompt)
+    chosen = load_prompt(preset_or_file(prompt))
     parameters = GenerationParameters(max_tokens=max_tokens, temperature=temperature, seed=seed)
     with no_keyboard_echo():
         loaded, description = load_model(None if demo else model, options, console)

@@ -12,7 +12,7 @@ from typing import Literal
 from urial_core.chat import UrialChat
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
-from urial_core.prompts.loading import load_prompt
+from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.replies import ReplyEnd, TextDelta
 
 __all__ = ["SLASH_COMMANDS", "AnswerEnd", "ChatSession", "CommandResult"]
@@ -169,7 +169,7 @@ class ChatSession:
             case "/prompt" if not argument:
                 return CommandResult("", "presets")
             case "/prompt":
-                self.chat = replace(self.chat, prompt=load_prompt(argument))
+                self.chat = replace(self.chat, prompt=load_prompt(preset_or_file(argument)))
                 text = f"The prompt is now {self.chat.prompt.name!r}; the conversation continues."
                 return CommandResult(text)
             case "/show":

@@ -11,7 +11,7 @@ import typer
 from urial_core.chat_template import chat_template, modelfile
 from urial_core.chat_template.jinja_template import begins_texts_with_bos
 from urial_core.errors import ParameterError
-from urial_core.prompts.loading import load_prompt
+from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.prompts.prompt import Prompt
 
 __all__ = ["template"]
@@ -38,7 +38,7 @@ def template(
     ] = None,
 ) -> None:
     """Write a prompt as a chat template, and how to use it to stderr."""
-    chosen = load_prompt(prompt)
+    chosen = load_prompt(preset_or_file(prompt))
     if template_format == "modelfile":
         if model is None:
             raise ParameterError("A Modelfile needs --model: a name in Ollama, or a GGUF file.")

@@ -148,7 +148,7 @@ def _show_error(steps: Continuation, value: str, error: str) -> None:
     """Add to the prompt what is wrong with the value, and open another answer."""
     prompt_format = steps.format
     steps.written += (
-        value.removeprefix(steps.written)
+        escape(value, prompt_format).removeprefix(steps.written)
         + prompt_format.turn_end
         + prompt_format.turn("system", escape(error, prompt_format))
         + prompt_format.open_turn("assistant")

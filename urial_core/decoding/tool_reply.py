@@ -224,7 +224,7 @@ class _ToolReply:
             return False
         if not self._features.enforces(choice):
             return False
-        self._steps.written = self._calls_start + self._call_lines
+        self._steps.written = self._calls_start + escape(self._call_lines, self._format)
         request = yield from self._steps.next_request(choice)
         if (yield from self._choose(request, choice)) != another:
             return False

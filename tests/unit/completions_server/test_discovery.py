@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fake_server import (
     BEGIN,
+    END_OF_TEXT,
     KINDS,
     PROMPT,
     WAYS,
@@ -68,6 +69,18 @@ def test_tokens_are_counted_by_the_server(kind: str) -> None:
     bodies = [request.body for request in fake_server.received if request.path == "/tokenize"]
     assert len(bodies) == 2  # one of them detected the tokenizer
     assert bodies[1]["content" if kind == "llama.cpp" else "prompt"] == "one two three"
+
+
+def test_an_end_of_text_token_does_not_end_the_prompt() -> None:
+    """Where llama.cpp's tokenizer adds one to each text, prompts go without it."""
+    fake_server = FakeServer("llama.cpp")
+    fake_server.adds_end = True
+    model = fake_server.model()
+    assert (model.count_tokens(""), model.count_tokens("one two three")) == (1, 4)
+    model.complete([request_for("Hi")])
+    [body] = fake_server.completions
+    assert body["prompt"][0] == BEGIN
+    assert END_OF_TEXT not in body["prompt"]
 
 
 def test_a_chat_model_requests_only_a_missing_name() -> None:

@@ -24,6 +24,7 @@ from urial_core.backends.completions_server.response import completions_of, usag
 from urial_core.completion import Completion, CompletionRequest, TokenLogprob, Usage
 from urial_core.decoding.steps import add_usage
 from urial_core.errors import UnsupportedModelError
+from urial_core.prompts.escaping import encodable
 from urial_core.prompts.prompt import Prompt
 from urial_core.structured.constraints import Choice
 
@@ -85,6 +86,7 @@ class Server:
         root: The URL in front of the API's ``/v1``.
         window: The context window in tokens, prompt and reply together; None if not reported.
         tokenizes: Whether it offers its tokenizer.
+        added_at_end: How many tokens its tokenizer adds after a text, which a prompt must not have.
         slots: llama.cpp's number of concurrent requests, each with a prefix cache of its own; 0
             for other servers.
         cache: What it has computed that stays the same, such as a text's tokens; see ``_once``.
@@ -95,6 +97,7 @@ class Server:
     root: str
     window: int | None = None
     tokenizes: bool = False
+    added_at_end: int = 0
     slots: int = 0
     cache: OrderedDict[Hashable, Any] = field(
         default_factory=OrderedDict, repr=False, compare=False
@@ -135,7 +138,9 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         window = settings.get("n_ctx") or _mapping(entry.get("meta")).get("n_ctx")
     tokenized = None
     if dialect.tokenize is not None:
-        body = {"model": entry["id"], **dialect.tokenize("a", True)}
+        # An empty text's tokens are those added to each: one before it, and one after it at most.
+        text = "" if dialect.tokenizes_as_text else "a"
+        body = {"model": entry["id"], **dialect.tokenize(text, True)}
         tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=True)
     return Server(
         dialect=dialect,
@@ -143,6 +148,11 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         root=root,
         window=window if isinstance(window, int) and window > 0 else None,
         tokenizes="tokens" in _mapping(tokenized),
+        added_at_end=(
+            max(len(_mapping(tokenized).get("tokens", ())) - 1, 0)
+            if dialect.tokenizes_as_text
+            else 0
+        ),
         slots=props.get("total_slots") or 0,
     )
 
@@ -258,9 +268,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _tokenize(text: str, server: Server, *, begin: bool) -> Exchange[list[int]]:
     if server.dialect.tokenize is None:
         raise UnsupportedModelError(f"The server at {server.root} offers no tokenizer.")
-    body = {"model": server.model, **server.dialect.tokenize(text, begin)}
+    body = {"model": server.model, **server.dialect.tokenize(encodable(text), begin)}
     response = yield HttpRequest(body, f"{server.root}/tokenize")
-    return list(response["tokens"])
+    ids = list(response["tokens"])
+    return ids[: len(ids) - server.added_at_end] if begin else ids
 
 
 def _complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[list[Completion]]:
