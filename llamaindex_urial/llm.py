@@ -25,7 +25,7 @@ from llamaindex_urial.closing import aclosable, closable
 from llamaindex_urial.responses import Responses, chat_response, completion_response
 from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.translation import core_messages, template_stops
-from llamaindex_urial.window import Window, num_output, warn_if_too_small
+from llamaindex_urial.window import Window, num_output, planned_window, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.chat_settings import ChatSettings
@@ -70,8 +70,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex plans with: the window is what the prompt prefix leaves of it."""
-        return self._metadata(self._window.room)
+        """What LlamaIndex plans with: the window is what the prompt prefix leaves of it.
+
+        It is given in tokens of LlamaIndex's tokenizer (``Settings.tokenizer``).
+        """
+        return self._metadata(self._window.room, self._window.ratio)
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
@@ -99,11 +102,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
         Nothing is loaded for it: before the first use, the window is an estimate, or left out.
         """
-        room = self._window.known_room
-        unknown = {"context_window", "num_output"} if room is None else set[str]()
+        room, ratio = self._window.known_room, self._window.known_ratio
+        unknown = {"context_window", "num_output"} if room is None or ratio is None else set[str]()
         return {
             "class_name": self.class_name(),
-            **self._metadata(room or 0).model_dump(exclude=unknown),
+            **self._metadata(room or 0, ratio or 1).model_dump(exclude=unknown),
             "model": self.model_name,
             "temperature": self._call({}).parameters.resolved().temperature,
         }
@@ -177,10 +180,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
         responses = await asyncio.to_thread(self._completion_responses, prompt, formatted, kwargs)
         return responses.astream()
 
-    def _metadata(self, room: int) -> LLMMetadata:
+    def _metadata(self, room: int, ratio: float) -> LLMMetadata:
+        reply = num_output(room, self._call({}).parameters.max_tokens)
         return LLMMetadata(
-            context_window=room,
-            num_output=num_output(room, self._call({}).parameters.max_tokens),
+            context_window=planned_window(room, reply, ratio),
+            num_output=reply,
             is_chat_model=True,
             is_function_calling_model=self.is_function_calling_model,
             model_name=str(self.model_name),
