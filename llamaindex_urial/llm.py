@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -25,7 +26,7 @@ from llamaindex_urial.closing import aclosable, closable
 from llamaindex_urial.responses import Responses, chat_response, completion_response
 from llamaindex_urial.structured import StructuredPredictionLLM
 from llamaindex_urial.translation import core_messages, template_stops
-from llamaindex_urial.window import Window, num_output, planned_window, warn_if_too_small
+from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.chat_settings import ChatSettings
@@ -72,7 +73,7 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
     def metadata(self) -> LLMMetadata:
         """What LlamaIndex plans with: the window is what the prompt prefix leaves of it.
 
-        It is given in tokens of LlamaIndex's tokenizer (``Settings.tokenizer``).
+        Window and output are given in tokens of LlamaIndex's tokenizer (``Settings.tokenizer``).
         """
         return self._metadata(self._window.room, self._window.ratio)
 
@@ -183,8 +184,8 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
     def _metadata(self, room: int, ratio: float) -> LLMMetadata:
         reply = num_output(room, self._call({}).parameters.max_tokens)
         return LLMMetadata(
-            context_window=planned_window(room, reply, ratio),
-            num_output=reply,
+            context_window=int(room / ratio),
+            num_output=ceil(reply / ratio),
             is_chat_model=True,
             is_function_calling_model=self.is_function_calling_model,
             model_name=str(self.model_name),

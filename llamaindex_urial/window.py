@@ -12,7 +12,7 @@ from urial_core import CompletionModel, Prompt
 from urial_core.completion import estimate_tokens
 from urial_core.parameters import DEFAULT_MAX_TOKENS
 
-__all__ = ["Window", "num_output", "planned_window", "warn_if_too_small"]
+__all__ = ["Window", "num_output", "warn_if_too_small"]
 
 _REPLY_SHARE = 4
 """A reply without ``max_tokens`` is planned with this fraction of the room, one part in so many."""
@@ -77,17 +77,6 @@ class Window:
     def known_ratio(self) -> float | None:
         """As ``ratio``, without loading anything; None if LlamaIndex has no tokenizer yet."""
         return self._ratio.estimate if global_tokenizer_is_set() else None
-
-
-def planned_window(room: int, num_output: int, ratio: float) -> int:
-    """Return the window for LlamaIndex to plan with, in tokens of its own tokenizer.
-
-    Args:
-        room: Tokens beside the prefix.
-        num_output: Tokens reserved for a reply, which LlamaIndex subtracts as they are.
-        ratio: The model's tokens for each of LlamaIndex's.
-    """
-    return int(max(room - num_output, 0) / ratio) + min(num_output, room)
 
 
 def num_output(room: int, max_tokens: int | None) -> int:
