@@ -7,7 +7,6 @@ import re
 import pytest
 
 from urial_core import (
-    CompletionRequest,
     ContextOverflowError,
     GenerationParameters,
     Message,
@@ -15,7 +14,13 @@ from urial_core import (
     ToolCall,
     compose,
 )
-from urial_core.composing import MIN_REPLY_TOKENS, Overflow, TokenBudget, compose_plain
+from urial_core.composing import (
+    MIN_REPLY_TOKENS,
+    Overflow,
+    ReplyRequest,
+    TokenBudget,
+    compose_plain,
+)
 from urial_core.parameters import DEFAULT_MAX_TOKENS
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
@@ -50,7 +55,7 @@ def within(
     overflow: Overflow = "error",
     *,
     prefill: bool = False,
-) -> CompletionRequest:
+) -> ReplyRequest:
     """Compose a prompt within a context window of so many words."""
     return compose(
         PROMPT,
