@@ -49,7 +49,7 @@ def langchain_errors() -> Generator[None]:
         yield
     except ContextOverflowError as error:
         raise ChatContextOverflowError(
-            error.window, error.prompt_tokens, error.max_tokens, error.parts
+            error.window, error.prompt_tokens, error.max_tokens, error.parts, error.advice
         ) from error
 
 

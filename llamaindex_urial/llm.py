@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -70,8 +71,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex plans with: the window is what the prompt prefix leaves of it."""
-        return self._metadata(self._window.room)
+        """What LlamaIndex plans with: the window is what the prompt prefix leaves of it.
+
+        Window and output are given in tokens of LlamaIndex's tokenizer (``Settings.tokenizer``).
+        """
+        return self._metadata(self._window.room, self._window.ratio)
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
@@ -99,11 +103,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
         Nothing is loaded for it: before the first use, the window is an estimate, or left out.
         """
-        room = self._window.known_room
-        unknown = {"context_window", "num_output"} if room is None else set[str]()
+        room, ratio = self._window.known_room, self._window.known_ratio
+        unknown = {"context_window", "num_output"} if room is None or ratio is None else set[str]()
         return {
             "class_name": self.class_name(),
-            **self._metadata(room or 0).model_dump(exclude=unknown),
+            **self._metadata(room or 0, ratio or 1).model_dump(exclude=unknown),
             "model": self.model_name,
             "temperature": self._call({}).parameters.resolved().temperature,
         }
@@ -177,10 +181,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
         responses = await asyncio.to_thread(self._completion_responses, prompt, formatted, kwargs)
         return responses.astream()
 
-    def _metadata(self, room: int) -> LLMMetadata:
+    def _metadata(self, room: int, ratio: float) -> LLMMetadata:
+        reply = num_output(room, self._call({}).parameters.max_tokens)
         return LLMMetadata(
-            context_window=room,
-            num_output=num_output(room, self._call({}).parameters.max_tokens),
+            context_window=int(room / ratio),
+            num_output=ceil(reply / ratio),
             is_chat_model=True,
             is_function_calling_model=self.is_function_calling_model,
             model_name=str(self.model_name),

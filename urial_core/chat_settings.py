@@ -56,7 +56,7 @@ class ChatSettings(BaseModel):
 
     overflow: Overflow = "error"
     """What to do with a conversation too long for the window: "error", or "truncate" to drop its
-    oldest turns."""
+    oldest exchanges, then to cut the middle out of texts that are too long by themselves."""
 
     prefill: bool = False
     """Whether a final assistant message is the beginning of the reply, to be continued."""

@@ -15,6 +15,7 @@ from urial_core.messages import Message
 from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
 from urial_core.prompts.escaping import encodable, escape
 from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.turns import (
     Turn,
     group_turns,
@@ -24,6 +25,7 @@ from urial_core.prompts.turns import (
 )
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import Tool, ToolUse, call_start
+from urial_core.truncation import truncate
 
 __all__ = [
     "MIN_REPLY_TOKENS",
@@ -36,8 +38,17 @@ __all__ = [
 ]
 
 Overflow = Literal["error", "truncate"]
-"""What to do with a conversation too long for the context window: refuse it, or drop its oldest
-exchanges (a user's message and all that answers it)."""
+"""What to do with a conversation too long for the context window: refuse it, or leave out its
+oldest exchanges, then the middle of texts that are too long (``urial_core.truncation``)."""
+
+_ADVICE = (
+    "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as 'short'), or "
+    "pass overflow='truncate' to drop the oldest exchanges and cut texts that are too long."
+)
+_ADVICE_WHEN_TRUNCATED = (
+    "All that can be left out is left out already: lower max_tokens, choose a shorter prompt (such "
+    "as 'short'), pass fewer tools, or use a model with a larger window."
+)
 
 MIN_REPLY_TOKENS = 64
 """The least room a reply must have where no ``max_tokens`` is set, in tokens."""
@@ -60,7 +71,7 @@ class ReplyRequest(CompletionRequest):
         response_format: The JSON schema that a reply in text must match.
         content_free_prompt: The same prompt with a query without content, to calibrate the choice
             between answer and call (contextual calibration, Zhao et al. 2021).
-        truncated: Messages left out because the context window is too small.
+        truncated: Messages left out, or cut, because the context window is too small.
     """
 
     tools: ToolUse | None = None
@@ -96,8 +107,8 @@ def compose(
         budget: The model's context window and token count; None if unknown, and nothing is checked
             then.
         overflow: What to do when prompt and reply do not fit: "error", or "truncate" to drop the
-            oldest exchanges. Instruction, examples, system messages, tools and the last query
-            always stay, and no call loses its result.
+            oldest exchanges, then to cut the middle out of texts that are too long by themselves.
+            Instruction, examples and tools always stay, and no call loses its result.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
         tools: What the reply may call; None for no tools.
         response_format: The JSON schema that a reply in text must match.
@@ -105,7 +116,7 @@ def compose(
     Raises:
         ConversationError: There is nothing to answer: no text, an assistant message last without
             ``prefill``, or one with ``prefill`` where a call must come.
-        ContextOverflowError: It does not fit, or not even its last exchange does.
+        ContextOverflowError: It does not fit, or not even its last exchange does, cut short.
         ParameterError: A parameter is invalid.
     """
     if overflow not in get_args(Overflow):
@@ -120,38 +131,33 @@ def compose(
     prefix = prompt.prefix_with_tools if tools else prompt.prefix
     tool_list = write_tools(tools.tools, prompt_format) if tools else ""
     ending = _ending(prompt, parameters, reply_start, tools, response_format)
-    written = [turn.written(prompt_format) for turn in turns]
 
-    def text(kept: Sequence[int]) -> str:
-        return prefix + tool_list + "".join(written[index] for index in kept) + ending.text
+    def text(kept: Sequence[Turn]) -> str:
+        written = "".join(turn.written(prompt_format) for turn in kept)
+        return prefix + tool_list + written + ending.text
 
-    kept = list(range(len(turns)))
+    kept: Sequence[Turn] = turns
     max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:
-        exchanges = _droppable_exchanges(turns) if overflow == "truncate" else []
-        while True:
-            tokens = budget.count(text(kept) + ending.reserve)
-            max_tokens = _reply_tokens(parameters.max_tokens, budget.window - tokens)
-            excess = tokens + max_tokens - budget.window
-            if excess <= 0:
-                break
-            if not exchanges:
-                parts = {f"prompt {prompt.name!r}": prefix}
-                parts |= {"tools": tool_list} if tool_list else {}
-                parts |= {f"{turns[i].name} {turns[i].number}": written[i] for i in kept}
-                raise ContextOverflowError(
-                    budget.window,
-                    tokens,
-                    max_tokens,
-                    [(name, budget.count(part)) for name, part in parts.items()],
-                )
-            while exchanges and excess > 0:
-                exchange = exchanges.pop(0)
-                excess -= budget.count("".join(written[index] for index in exchange))
-                kept = [index for index in kept if index not in exchange]
+        kept, tokens, max_tokens = _fitted(
+            turns,
+            lambda kept: text(kept) + ending.reserve,
+            budget,
+            parameters.max_tokens,
+            overflow,
+            prompt_format=prompt_format,
+        )
+        if tokens + max_tokens > budget.window:
+            parts = {f"prompt {prompt.name!r}": prefix}
+            parts |= {"tools": tool_list} if tool_list else {}
+            parts |= {f"{turn.name} {turn.number}": turn.written(prompt_format) for turn in kept}
+            advice = _ADVICE if overflow == "error" else _ADVICE_WHEN_TRUNCATED
+            counts = [(name, budget.count(part)) for name, part in parts.items()]
+            raise ContextOverflowError(budget.window, tokens, max_tokens, counts, advice)
 
     content_free_query = prompt.tool_examples.content_free_query if ending.decides else ""
-    truncated = [turns[index].messages for index in range(len(turns)) if index not in kept]
+    whole = {id(turn) for turn in kept}
+    truncated = [turn.messages for turn in turns if id(turn) not in whole]
     return ReplyRequest(
         prompt=text(kept),
         prefix_length=len(prefix),
@@ -198,7 +204,8 @@ def compose_plain(
         tokens = budget.count(text)
         max_tokens = _reply_tokens(parameters.max_tokens, budget.window - tokens)
         if tokens + max_tokens > budget.window:
-            raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
+            parts, advice = [("text", tokens)], "Shorten the text, or lower max_tokens."
+            raise ContextOverflowError(budget.window, tokens, max_tokens, parts, advice)
     return ReplyRequest(
         prompt=text,
         prefix_length=0,
@@ -271,15 +278,30 @@ def _take_prefill(turns: list[Turn], *, prefill: bool, must_call: bool) -> str:
     return turns.pop().text
 
 
-def _droppable_exchanges(turns: Sequence[Turn]) -> list[list[int]]:
-    """Return all exchanges but the last, oldest first, as indices of turns without system ones."""
-    exchanges: list[list[int]] = [[]]
-    for index, turn in enumerate(turns):
-        if turn.kind == "user" and exchanges[-1]:
-            exchanges.append([])
-        if turn.kind != "system":
-            exchanges[-1].append(index)
-    return exchanges[:-1]
+def _fitted(
+    turns: Sequence[Turn],
+    write: Callable[[Sequence[Turn]], str],
+    budget: TokenBudget,
+    max_tokens: int | None,
+    overflow: Overflow,
+    *,
+    prompt_format: PromptFormat,
+) -> tuple[Sequence[Turn], int, int]:
+    """Return the turns to write, and the tokens of their prompt and of the reply."""
+
+    def measured(kept: Sequence[Turn]) -> tuple[int, int]:
+        tokens = budget.count(write(kept))
+        return tokens, _reply_tokens(max_tokens, budget.window - tokens)
+
+    tokens, reply = measured(turns)
+    if overflow == "truncate" and tokens + reply > budget.window:
+        turns = truncate(
+            turns,
+            lambda kept: sum(measured(kept)) - budget.window,
+            lambda turn: budget.count(turn.written(prompt_format)),
+        )
+        tokens, reply = measured(turns)
+    return turns, tokens, reply
 
 
 def _reply_tokens(max_tokens: int | None, room: int | None) -> int:

@@ -79,22 +79,27 @@ class ContextOverflowError(UrialError):
         prompt_tokens: Tokens of the prompt.
         max_tokens: Tokens asked for the reply.
         parts: The prompt's parts with their tokens, largest first.
+        advice: What to do, where it was found.
     """
 
     def __init__(
-        self, window: int, prompt_tokens: int, max_tokens: int, parts: Sequence[tuple[str, int]]
+        self,
+        window: int,
+        prompt_tokens: int,
+        max_tokens: int,
+        parts: Sequence[tuple[str, int]],
+        advice: str = "Shorten the conversation, or lower max_tokens.",
     ) -> None:
         self.window = window
         self.prompt_tokens = prompt_tokens
         self.max_tokens = max_tokens
         self.parts = tuple(sorted(parts, key=lambda part: -part[1]))
+        self.advice = advice
         largest = ", ".join(f"{name} {tokens}" for name, tokens in self.parts[:3])
         super().__init__(
             f"The prompt needs {prompt_tokens} tokens and the reply {max_tokens}, together "
             f"{prompt_tokens + max_tokens}, but the model's context window is {window}. "
-            f"{f'Largest parts: {largest}. ' if largest else ''}"
-            "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as "
-            "'short'), or pass overflow='truncate' to drop the oldest exchanges."
+            f"{f'Largest parts: {largest}. ' if largest else ''}{advice}"
         )
 
 

@@ -60,7 +60,7 @@ class AnswerEnd:
             parts.append(f"{written / time:.0f} tokens/s")
         parts.append("stop" if self.reply.finish_reason == "stop" else "length limit")
         if self.truncated:
-            parts.append(f"{self.truncated} oldest messages removed")
+            parts.append(f"{self.truncated} messages truncated")
         return " · ".join(parts)
 
 
