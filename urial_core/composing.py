@@ -15,6 +15,7 @@ from urial_core.messages import Message
 from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.prompts.turns import (
     Turn,
     group_turns,
@@ -86,6 +87,7 @@ def compose(
     prefill: bool = False,
     tools: ToolUse | None = None,
     response_format: JsonSchema | None = None,
+    stop_at_template: bool = True,
 ) -> ReplyRequest:
     """Compose the request for a conversation.
 
@@ -101,6 +103,8 @@ def compose(
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
         tools: What the reply may call; None for no tools.
         response_format: The JSON schema that a reply in text must match.
+        stop_at_template: Whether the reply ends where it would continue a text template in the
+            last user message (``urial_core.prompts.template_stops``).
 
     Raises:
         ConversationError: There is nothing to answer: no text, an assistant message last without
@@ -170,6 +174,7 @@ def compose(
             if content_free_query
             else ""
         ),
+        template=_template_of(turns) if stop_at_template else None,
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -268,6 +273,14 @@ def _take_prefill(turns: list[Turn], *, prefill: bool, must_call: bool) -> str:
             "and let a tool's result follow each call."
         )
     return turns.pop().text
+
+
+def _template_of(turns: Sequence[Turn]) -> TemplateStops | None:
+    """Return the stops of the text template that the reply answers, if it is one."""
+    asked = [turn.text for turn in turns if turn.kind == "user"]
+    return template_stops(
+        asked[-1] if asked else "", [turn.text for turn in turns if turn.kind == "system"]
+    )
 
 
 def _droppable_exchanges(turns: Sequence[Turn]) -> list[list[int]]:
