@@ -182,7 +182,8 @@ class TemplateDecoder:
             if text and not text.strip(ruler[0]):
                 if not complete and len(text) <= _HEAD:
                     return None
-                is_heading = len(text) == self._before[1]  # underlined, as in Markdown
+                last, length = self._before
+                is_heading = len(text) == length and last not in ".!?"  # underlined, in Markdown
                 return len(text) >= min(len(ruler), _LEAST_RULER) and not is_heading
         return False
 

@@ -41,6 +41,8 @@ _GIVEN_ALONE = frozenset(
 )
 _GIVEN_BEFORE = frozenset("chat conversation full previous user follow current critique".split())
 """First words that make the last word, one of ``_GIVEN_ALONE``, mean the template's."""
+_NEXT_QUESTION = frozenset({"Question", "Query", "Q"})
+"""Names that models give a template's next question."""
 _REVISED = re.compile(
     r"(original|existing|current|previous|reference|student|true|generated|expert|submitted) .*"
     r"(answer|summary|response|output|result|evaluation|score|reasoning|assertions?|solution).*",
@@ -52,7 +54,7 @@ _FEEDBACK = re.compile(r"observation|.*results?", re.IGNORECASE)
 """Labels of what comes back after the model acted; it must not write that itself."""
 _CODE = re.compile(r"sql|cypher|json|code|expression|query", re.IGNORECASE)
 _PAIR_WORDS = re.compile(r"begin|start|end|of|the|[^a-z0-9]", re.IGNORECASE)
-_END_WORD = re.compile(r"(?<![a-z])end(?![a-z])", re.IGNORECASE)
+_END_MARK = re.compile(r"\W*(?:the )?end(?![a-z])", re.IGNORECASE)
 
 _LEAST_SENTENCE = 24
 _ENOUGH = 40
@@ -169,13 +171,14 @@ class _Template:
 
     def _is_cue(self, line: _Line) -> bool:
         if line.is_mark:
-            return line.text[0] in "<#" and not _END_WORD.search(line.text)
+            return line.text[0] in "<#" and not _END_MARK.match(line.text)
         return bool(line.label) and not line.rest.strip("\"'")
 
     def indents(self, label: str) -> set[str]:
         """Return the indentations at which a label ends the reply; none for a mark."""
-        lines = [line for line in self.all if line.label == label and not line.is_mark]
-        return {"", *(line.indent for line in lines)} if lines else set()
+        if label in self.marks:
+            return set()
+        return {"", *(line.indent for line in self.all if line.label == label)}
 
     def given_labels(self) -> set[str]:
         """Return the labels that the model must not write."""
@@ -185,7 +188,9 @@ class _Template:
         if self.cue_label:
             given |= {label for label in labels if _is_given(label)}
             given |= self._labels_above_cue() | self._labels_of_examples() | feedback
-            given -= self._answer_labels()
+            if any(label.lower().endswith(("question", "query")) for label in given):
+                given |= _NEXT_QUESTION
+            given -= self._answer_labels() | {self.cue_label}
             if self._cue_ends_turn(given):
                 given.add(self.cue_label)
             return given
@@ -223,7 +228,7 @@ class _Template:
     def pairs(self) -> set[str]:
         """Return the marks that stand around what the model is given, normalised."""
         marks = {line.label for line in self.own if line.is_mark}
-        ends = {mark for mark in marks if _END_WORD.search(mark)}
+        ends = {mark for mark in marks if _END_MARK.match(mark)}
         names = {_PAIR_WORDS.sub("", mark.lower()) for mark in ends} - {""}
         partners = {m for m in marks - ends if _PAIR_WORDS.sub("", m.lower()) in names}
         found = {_PAIR_WORDS.sub("", mark.lower()) for mark in partners}
