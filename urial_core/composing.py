@@ -174,7 +174,7 @@ def compose(
             if content_free_query
             else ""
         ),
-        template=_template_of(turns) if stop_at_template else None,
+        template=_template_of(prompt, turns) if stop_at_template else None,
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -275,11 +275,13 @@ def _take_prefill(turns: list[Turn], *, prefill: bool, must_call: bool) -> str:
     return turns.pop().text
 
 
-def _template_of(turns: Sequence[Turn]) -> TemplateStops | None:
+def _template_of(prompt: Prompt, turns: Sequence[Turn]) -> TemplateStops | None:
     """Return the stops of the text template that the reply answers, if it is one."""
     asked = [turn.text for turn in turns if turn.kind == "user"]
     return template_stops(
-        asked[-1] if asked else "", [turn.text for turn in turns if turn.kind == "system"]
+        asked[-1] if asked else "",
+        [turn.text for turn in turns if turn.kind == "system"],
+        [example.query for example in prompt.examples],
     )
 
 

@@ -25,31 +25,25 @@ _LABEL = re.compile(
     r"(?P<indent>[ \t]*)(?P<label>(?:>>> ?)?\[?[^\W\d_][^\s:\uff1a]*(?: [^\s:\uff1a]+){0,5}) ?"
     r"(?P<colon>[:\uff1a])(?!//|\d)(?P<rest>.*)"
 )
-_MARK = re.compile(r"<[^<>/]{1,60}>|<<.{1,60}>>|\[[^\[\]]{1,60}\]|#{1,6} .{1,60}|[A-Z][A-Z _]{2,40}")
+_MARK = re.compile(
+    r"<[^<>/]{1,60}>|<<.{1,60}>>|\[[^\[\]]{1,60}\]|#{1,6} .{1,60}|[A-Z][A-Z _]{2,40}"
+)
 """A whole line that is a label without a colon: a tag, a heading, capitals."""
 _INLINE_CUE = re.compile(r"[.?!][\"']? (?P<label>[A-Z]\w*(?: \w+)?):[ \t]*")
 _RULER = re.compile(r"(?:^|.*[^-=*_])((?:-{3,}|={3,}|\*{3,}|_{3,}))")
 
-_GIVEN = frozenset(
-    "question questions query context input observation passage human user response conversation "
-    "excerpt text q".split()
+_GIVEN = re.compile(
+    r"(?:.* )?(?:questions?|query|context|input|observation|passage|human|user|response"
+    r"|conversation|excerpt|text|q)"
+    r"|(?:(?:chat|conversation|full|previous|user|follow|current|critique) (?:.* )?)?"
+    r"(?:information|documents?|instructions?|task|message|topic|request|claim|history)"
+    r"|(?:original|existing|current|previous|reference|student|true|generated|expert|submitted) "
+    r".*(?:answer|summary|response|output|result|evaluation|score|reasoning|assertion|solution).*"
 )
-"""Last words of labels of what a model is given; documents seldom have such labels of their own."""
-_GIVEN_ALONE = frozenset(
-    "information document documents instruction instructions task message topic request claim "
-    "history".split()
-)
-_GIVEN_BEFORE = frozenset("chat conversation full previous user follow current critique".split())
-"""First words that make the last word, one of ``_GIVEN_ALONE``, mean the template's."""
+"""Labels, in lower case, of what a model is given; documents seldom have such labels themselves."""
 _NEXT_QUESTION = frozenset({"Question", "Query", "Q"})
 """Names that models give a template's next question."""
-_REVISED = re.compile(
-    r"(original|existing|current|previous|reference|student|true|generated|expert|submitted) .*"
-    r"(answer|summary|response|output|result|evaluation|score|reasoning|assertions?|solution).*",
-    re.IGNORECASE,
-)
-"""Labels of what others answered before."""
-_SPEAKERS = frozenset("human user ai assistant bot".split())
+_SPEAKERS = frozenset({"human", "user", "ai", "assistant", "bot"})
 _FEEDBACK = re.compile(r"observation|.*results?", re.IGNORECASE)
 """Labels of what comes back after the model acted; it must not write that itself."""
 _CODE = re.compile(r"sql|cypher|json|code|expression|query", re.IGNORECASE)
@@ -91,14 +85,17 @@ def normalised(text: str) -> str:
     return re.sub(r"\d+", "0", text)
 
 
-def template_stops(message: str, rules: Sequence[str] = ()) -> TemplateStops | None:
+def template_stops(
+    message: str, rules: Sequence[str] = (), examples: Sequence[str] = ()
+) -> TemplateStops | None:
     """Derive from a message what ends a reply to it; None if it is no template.
 
     Args:
         message: The user's last message.
         rules: The texts of system messages, which may hold the template's examples.
+        examples: The queries of the prompt's few-shot examples, which may be templates as well.
     """
-    template = _Template(message, rules)
+    template = _Template(message, rules, examples)
     labels = template.given_labels()
     rulers = template.rulers()
     starts = sorted({f"{indent}{label}:" for label in labels for indent in template.indents(label)})
@@ -138,6 +135,7 @@ class _Line:
 class _Template:
     message: str
     rules: Sequence[str]
+    examples: Sequence[str]
     own: list[_Line] = field(init=False)
     all: list[_Line] = field(init=False)
     cue: str = field(init=False, default="")
@@ -146,7 +144,8 @@ class _Template:
 
     def __post_init__(self) -> None:
         own = [_Line.of(line) for line in self.message.rstrip().split("\n")]
-        shown = [_Line.of(line) for text in self.rules for line in [*text.split("\n"), ""]]
+        texts = (*self.examples, *self.rules)
+        shown = [_Line.of(line) for text in texts for line in [*text.split("\n"), ""]]
         self.own, self.all = own, shown + own
         last = own[-1]
         if self._is_cue(last) and any(line.text for line in own[:-1]):
@@ -164,7 +163,11 @@ class _Template:
 
     @property
     def asks_for_code(self) -> bool:
-        if not self.cue_label or len(self.cue_label.split()) > 2 or not _CODE.search(self.cue_label):
+        if (
+            not self.cue_label
+            or len(self.cue_label.split()) > 2
+            or not _CODE.search(self.cue_label)
+        ):
             return False
         shown = rf"(?m)^[ \t]*{re.escape(self.cue)}\s*(?:```|~~~)"
         return not any(re.search(shown, text) for text in (self.message, *self.rules))
@@ -215,9 +218,14 @@ class _Template:
         )
 
     def sentences(self) -> Iterable[str]:
-        """Yield the template's own sentences: its first line, and those around the rulers."""
+        """Yield the template's own sentences: its first line, those around the rulers, the rules.
+
+        Rulers show that what is between them is given, and what is not is the template's.
+        """
         texts = [line.text for line in self.own if line.text.strip()]
         at = [number for number, text in enumerate(texts) if _RULER.fullmatch(text)]
+        rules = [line.strip() for text in self.rules for line in text.split("\n")] if at else []
+        yield from (normalised(rule)[:_ENOUGH] for rule in rules if len(rule) >= _ENOUGH)
         for number in {0, at[0] - 1, at[-1] + 1} if at else ():
             text = normalised(texts[number]) if 0 <= number < len(texts) else ""
             head, colon, _ = text.partition(": ")
@@ -304,10 +312,7 @@ class _Template:
 
 
 def _is_given(label: str) -> bool:
-    """Whether a label's words say that it is of something given to the model."""
+    """Return whether a label's words say that it is of something given to the model."""
     words = re.findall(r"[^\W\d_]+", label.lower().partition("(")[0])
-    if not words or words[0] == "action":  # an agent's own "Action Input:"
-        return False
-    if words[-1] in _GIVEN_ALONE:
-        return len(words) == 1 or words[0] in _GIVEN_BEFORE
-    return words[-1] in _GIVEN or bool(_REVISED.fullmatch(" ".join(words)))
+    is_own = words[:1] == ["action"]  # an agent's "Action Input:"
+    return not is_own and bool(_GIVEN.fullmatch(" ".join(words)))

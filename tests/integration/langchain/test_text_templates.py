@@ -1,4 +1,4 @@
-"""LangChain's classic text chains on the real base model: no reply invents the template's next turn.
+"""LangChain's text chains on the real base model: no reply invents the template's next turn.
 
 The model's answers may be wrong; what is held is that they end where the answer ends.
 """
@@ -52,7 +52,9 @@ def chat(llama: LlamaCppModel) -> ChatUrial:
 
 def ask(chat: ChatUrial, prompt: Any, **values: str) -> str:
     """Return the reply to a filled-in template."""
-    template = prompt if isinstance(prompt, PromptTemplate) else PromptTemplate.from_template(prompt)
+    template = (
+        prompt if isinstance(prompt, PromptTemplate) else PromptTemplate.from_template(prompt)
+    )
     return chat.invoke(template.format(**values)).text
 
 
@@ -70,9 +72,7 @@ def test_a_query_is_one_query(chat: ChatUrial, question: str) -> None:
     """An SQL chain's reply holds the query alone: neither its result nor another question."""
     from langchain_classic.chains.sql_database.prompt import SQLITE_PROMPT
 
-    query = ask(
-        chat, SQLITE_PROMPT, input=f"{question}\nSQLQuery: ", top_k="5", table_info=TABLE
-    )
+    query = ask(chat, SQLITE_PROMPT, input=f"{question}\nSQLQuery: ", top_k="5", table_info=TABLE)
     assert not LABEL.search(query)
     assert "SQLQuery:" not in query
     assert not query.startswith("```")
@@ -89,8 +89,8 @@ def test_an_agent_answers_its_own_question(chat: ChatUrial, question: str) -> No
         """Find a page."""
         return f"A page about {query}."
 
-    form = FORMAT_INSTRUCTIONS.replace("{tool_names}", "{tool_names}")
-    prompt = PromptTemplate.from_template(f"You have tools:\n\n{{tools}}\n\n{form}\n\n{SUFFIX}")
+    form = f"You have tools:\n\n{{tools}}\n\n{FORMAT_INSTRUCTIONS}\n\n{SUFFIX}"
+    prompt = PromptTemplate.from_template(form)
     agent = create_react_agent(chat, [search], prompt)
     executor = AgentExecutor(
         agent=agent,

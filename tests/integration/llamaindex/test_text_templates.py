@@ -45,7 +45,9 @@ QUESTIONS = [
     "How many books may I borrow?",
     "Where do I get a library card?",
 ]
-TEXT = "The library on Mill Lane opens at nine. It has five study rooms. The Elm Room is the largest."
+TEXT = (
+    "The library on Mill Lane opens at nine. It has five study rooms. The Elm Room is the largest."
+)
 TEMPLATES: dict[str, tuple[Any, dict[str, Any]]] = {
     "keywords": (default_prompts.DEFAULT_KEYWORD_EXTRACT_TEMPLATE, {"max_keywords": 5}),
     "query keywords": (default_prompts.DEFAULT_QUERY_KEYWORD_EXTRACT_TEMPLATE, {"max_keywords": 5}),

@@ -9,8 +9,14 @@ from adversarial import cut, many, sizes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from urial_core import GenerationParameters, Message, PromptFormat, ReplyDecoder, UrialChat
-from urial_core import load_prompt
+from urial_core import (
+    GenerationParameters,
+    Message,
+    PromptFormat,
+    ReplyDecoder,
+    UrialChat,
+    load_prompt,
+)
 from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.testing import FakeModel
 
@@ -285,6 +291,14 @@ def test_a_system_message_may_hold_the_template() -> None:
     assert decode(stops, f"{reply}\nObservation: 5") == (reply, "template")
 
 
+def test_the_preset_may_have_the_labels() -> None:
+    """A message with a cue is not answered with the labels of the prompt's own examples."""
+    request = UrialChat(FakeModel(), load_prompt("rag")).request([Message("user", RAG)])
+    assert decode(request.template, "At nine.\n\nContext:\n[1] More") == ("At nine.", "template")
+    plain = UrialChat(FakeModel(), load_prompt("rag")).request([Message("user", "Why?")])
+    assert plain.template is None
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_stops_there(*, stream: bool) -> None:
     """The model is stopped, the reason reported; with ``stop_at_template`` off, all is kept."""
@@ -312,6 +326,8 @@ def test_log_probabilities_are_those_of_the_text() -> None:
     chat = UrialChat(FakeModel(), load_prompt("short"))
     request = chat.request([Message("user", RAG)], GenerationParameters(logprobs=0))
     tokens = ("Answer", ":", " At", " nine", ".")
-    chunk = CompletionChunk("".join(tokens), "stop", None, tuple(TokenLogprob(t, -1) for t in tokens))
+    chunk = CompletionChunk(
+        "".join(tokens), "stop", None, tuple(TokenLogprob(t, -1) for t in tokens)
+    )
     reply = decode_completion(request, chunk)
     assert "".join(one.token for one in reply.logprobs).strip() == reply.text == "At nine."

@@ -16,10 +16,20 @@ from urial_core.prompts.template_stops import template_stops
 
 pytest.importorskip("langchain_classic")
 
-SQL_DIALECTS = (
-    "PROMPT CRATEDB_PROMPT DUCKDB_PROMPT GOOGLESQL_PROMPT MSSQL_PROMPT MYSQL_PROMPT "
-    "MARIADB_PROMPT ORACLE_PROMPT POSTGRES_PROMPT SQLITE_PROMPT CLICKHOUSE_PROMPT PRESTODB_PROMPT"
-).split()
+SQL_DIALECTS = [
+    "PROMPT",
+    "CRATEDB_PROMPT",
+    "DUCKDB_PROMPT",
+    "GOOGLESQL_PROMPT",
+    "MSSQL_PROMPT",
+    "MYSQL_PROMPT",
+    "MARIADB_PROMPT",
+    "ORACLE_PROMPT",
+    "POSTGRES_PROMPT",
+    "SQLITE_PROMPT",
+    "CLICKHOUSE_PROMPT",
+    "PRESTODB_PROMPT",
+]
 TEMPLATES = {  # module: {template: how its next turn begins}
     "chains.api.prompt": {"API_URL_PROMPT": "Question:", "API_RESPONSE_PROMPT": "Question:"},
     "chains.chat_vector_db.prompts": {
@@ -153,7 +163,7 @@ def test_a_react_agent_writes_all_of_its_own_labels(turns: int, answer: str) -> 
 
     observed = "\nObservation: Name: Paris\nCountry: France\n\nmore\nThought:"
     form = FORMAT_INSTRUCTIONS.format(tool_names="search")
-    message = "\n\n".join([PREFIX, "search: finds pages", form, SUFFIX]).format(
+    message = f"{PREFIX}\n\nsearch: finds pages\n\n{form}\n\n{SUFFIX}".format(
         input="What is the capital of France?",
         agent_scratchpad=(ANSWERS["action"] + observed) * turns,
     )
