@@ -84,7 +84,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
 
     Response metadata:
         ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
-        "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
+        "end_of_text", "stop_string", "template", "length" or "tool_calls"), ``model_name``,
         ``model_provider``, ``logprobs`` if asked for, ``truncated_messages`` (how many) if the
         conversation was truncated, ``validation_error`` if the reply does not match its
         ``response_format``.
@@ -300,6 +300,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             "prompt_digest": self._prompt.digest,
             "overflow": self.overflow,
             "prefill": self.prefill,
+            "stop_at_template": self.stop_at_template,
             "context_window": self.context_window,
             "parameters": repr(self._call({}).parameters),
         }

@@ -25,7 +25,7 @@ from pydantic import ConfigDict, PrivateAttr
 from llamaindex_urial.closing import aclosable, closable
 from llamaindex_urial.responses import Responses, chat_response, completion_response
 from llamaindex_urial.structured import StructuredPredictionLLM
-from llamaindex_urial.translation import core_messages, template_stops
+from llamaindex_urial.translation import core_messages
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core.backends.wrapping import WrappedModel
@@ -205,7 +205,7 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
     ) -> Responses[ChatResponse]:
         """Make a call and the request for its conversation: a server may be asked meanwhile."""
         call = self._call(kwargs)
-        request = call.request(core_messages(messages), template_stops(messages))
+        request = call.request(core_messages(messages))
         return Responses(call, request, chat_response)
 
     def _completion_responses(
@@ -217,5 +217,5 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
             request = call.chat.plain_request(prompt, call.parameters)
         else:
             messages = [ChatMessage(role=MessageRole.USER, content=prompt)]
-            request = call.request(core_messages(messages), template_stops(messages))
+            request = call.request(core_messages(messages))
         return Responses(call, request, completion_response)

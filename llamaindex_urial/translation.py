@@ -1,4 +1,4 @@
-"""Translation: LlamaIndex's messages to the core's, and the stop strings they need."""
+"""Translation: LlamaIndex's messages to the core's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from urial_core.messages import Role
 from urial_core.openai_tools import parse_call
 from urial_core.tools import new_call_id
 
-__all__ = ["core_messages", "template_stops"]
+__all__ = ["core_messages"]
 
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",
@@ -41,9 +41,6 @@ _SILENT_BLOCKS = (ThinkingBlock, CachePoint)
 _ESCAPED_SCHEMA = re.compile(r"(schema to follow:\n)(\{\{.*\}\})(\n)", re.DOTALL)
 """A schema as ``PydanticOutputParser.format`` writes it, for a template that is never filled in."""
 
-_QUESTION = re.compile(r"^Query:.*\nAnswer:\s*\Z", re.DOTALL | re.MULTILINE)
-"""How the question answering templates end (``llama_index.core.prompts.chat_prompts``)."""
-
 
 def core_messages(messages: Sequence[ChatMessage]) -> list[Message]:
     """Translate a conversation.
@@ -52,24 +49,6 @@ def core_messages(messages: Sequence[ChatMessage]) -> list[Message]:
         UnsupportedContentError: A message holds something other than text and tool calls.
     """
     return [_message(message) for message in messages]
-
-
-def template_stops(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
-    """Return the stop strings that LlamaIndex's own templates need, and that it does not send.
-
-    The templates were written for completion models too, with labels in the text. A base model
-    continues with those labels: it asks the next question, or invents what a tool observed.
-    """
-    stops = list[str]()
-    if any(
-        "Action Input:" in text and "Observation:" in text
-        for message in messages
-        if message.role == MessageRole.SYSTEM and (text := message.content)
-    ):
-        stops.append("\nObservation:")  # the ReAct agent's own header
-    if messages and _QUESTION.search(messages[-1].content or ""):
-        stops.append("\nQuery:")
-    return tuple(stops)
 
 
 def _message(message: ChatMessage) -> Message:

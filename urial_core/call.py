@@ -29,6 +29,7 @@ class Call:
         model_name: The model's name for metadata.
         tools: What the reply may call, and whether it must.
         response_format: The JSON schema that a reply in text must match.
+        stop_at_template: Whether a reply ends where it would continue the message's template.
     """
 
     chat: UrialChat
@@ -37,20 +38,17 @@ class Call:
     model_name: str
     tools: ToolUse | None = None
     response_format: JsonSchema | None = None
+    stop_at_template: bool = True
 
-    def request(self, messages: Sequence[Message], stop: Sequence[str] = ()) -> ReplyRequest:
-        """Compose the request for a conversation.
-
-        Args:
-            messages: The conversation.
-            stop: Stop strings beside those of the parameters.
-        """
+    def request(self, messages: Sequence[Message]) -> ReplyRequest:
+        """Compose the request for a conversation."""
         return self.chat.request(
             messages,
-            self.parameters.replace(stop=(*self.parameters.stop, *stop)),
+            self.parameters,
             prefill=self.prefill,
             tools=self.tools,
             response_format=self.response_format,
+            stop_at_template=self.stop_at_template,
         )
 
     def requests(self, messages: Sequence[Message]) -> list[ReplyRequest]:

@@ -52,6 +52,7 @@ class UrialChat:
         prefill: bool = False,
         tools: ToolUse | None = None,
         response_format: JsonSchema | None = None,
+        stop_at_template: bool = True,
     ) -> ReplyRequest:
         """Compose the request for a conversation; see ``urial_core.compose``.
 
@@ -78,6 +79,7 @@ class UrialChat:
             prefill=prefill,
             tools=tools,
             response_format=response_format,
+            stop_at_template=stop_at_template,
         )
 
     def plain_request(

@@ -26,7 +26,7 @@ from urial_core.prompts.prompt import Prompt
 
 __all__ = ["ChatSettings"]
 
-_FIELDS = (*SAMPLING, "n", "stop", "prefill", "logprobs", "top_logprobs")
+_FIELDS = (*SAMPLING, "n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs")
 """Fields whose value a call may override, where the class has them."""
 _ARGUMENTS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "model")
 """What only a call is given."""
@@ -96,6 +96,10 @@ class ChatSettings(BaseModel):
 
     stop: list[str] | None = None
     """Strings at which every reply ends, beside those of the call."""
+
+    stop_at_template: bool = True
+    """Whether a reply ends where it would continue the message's own text template: its next
+    label, ruler or example."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
@@ -276,6 +280,7 @@ class ChatSettings(BaseModel):
                 parallel=given.get("parallel_tool_calls"),
             ),
             parse_response_format(given.get("response_format")),
+            bool(given.get("stop_at_template", self.stop_at_template)),
         )
 
     def _model_named(self, name: str) -> CompletionModel:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.prompts.template_stops import TemplateStops
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 
 __all__ = [
@@ -46,6 +47,9 @@ class CompletionRequest:
         format: How the prompt is written: an engine that decodes the completion token by token
             can stop exactly where the turn ends. None for a plain text, which has no turns.
         prefill: What the prompt already holds of the reply.
+        template: What ends the reply where it continues the template of the message that it
+            answers. It counts at line starts outside code blocks, so it cannot be sent to an
+            engine as stop strings; ``urial_core.decoding`` applies it.
     """
 
     prompt: str
@@ -55,6 +59,7 @@ class CompletionRequest:
     constraint: Constraint | None = None
     format: PromptFormat | None = None
     prefill: str = ""
+    template: TemplateStops | None = None
 
     @property
     def max_tokens(self) -> int:

@@ -16,6 +16,7 @@ from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
 from urial_core.prompts.escaping import encodable, escape
 from urial_core.prompts.prompt import Prompt
 from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.prompts.turns import (
     Turn,
     group_turns,
@@ -97,6 +98,7 @@ def compose(
     prefill: bool = False,
     tools: ToolUse | None = None,
     response_format: JsonSchema | None = None,
+    stop_at_template: bool = True,
 ) -> ReplyRequest:
     """Compose the request for a conversation.
 
@@ -112,6 +114,8 @@ def compose(
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
         tools: What the reply may call; None for no tools.
         response_format: The JSON schema that a reply in text must match.
+        stop_at_template: Whether the reply ends where it would continue a text template in the
+            last user message (``urial_core.prompts.template_stops``).
 
     Raises:
         ConversationError: There is nothing to answer: no text, an assistant message last without
@@ -176,6 +180,7 @@ def compose(
             if content_free_query
             else ""
         ),
+        template=_template_of(prompt, turns) if stop_at_template else None,
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -302,6 +307,16 @@ def _fitted(
         )
         tokens, reply = measured(turns)
     return turns, tokens, reply
+
+
+def _template_of(prompt: Prompt, turns: Sequence[Turn]) -> TemplateStops | None:
+    """Return the stops of the text template that the reply answers, if it is one."""
+    asked = [turn.text for turn in turns if turn.kind == "user"]
+    return template_stops(
+        asked[-1] if asked else "",
+        [turn.text for turn in turns if turn.kind == "system"],
+        [example.query for example in prompt.examples],
+    )
 
 
 def _reply_tokens(max_tokens: int | None, room: int | None) -> int:

@@ -13,9 +13,10 @@ __all__ = ["EndReason", "FinishReason", "Reply", "ReplyEnd", "TextDelta", "ToolC
 FinishReason = Literal["stop", "length", "tool_calls"]
 """Why a reply is over, in the words of the OpenAI API."""
 
-EndReason = Literal["delimiter", "end_of_text", "stop_string", "length", "tool_calls"]
+EndReason = Literal["delimiter", "end_of_text", "stop_string", "template", "length", "tool_calls"]
 """What exactly ended a reply: the delimiter, the model's end-of-text token, a stop sequence of the
-user's, ``max_tokens``, or the tool calls that it asks for."""
+user's, text that would continue the message's template, ``max_tokens``, or the tool calls that it
+asks for."""
 
 
 @dataclass(frozen=True, slots=True)

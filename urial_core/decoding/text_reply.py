@@ -63,6 +63,7 @@ class TextReply:
         self._finish: str | None = None
         self._deltas = list[TextDelta]()
         self._logprobs = deque[TokenLogprob]()
+        self._skipped = 0  # characters whose tokens were left out
         self._owed = 0  # characters emitted whose tokens' log-probabilities were not yet
 
     @property
@@ -107,6 +108,8 @@ class TextReply:
 
         Leading whitespace is not part of the reply, nor are the tokens of its delimiter.
         """
+        while self._logprobs and self._skipped < self._decoder.skipped:
+            self._skipped += len(self._logprobs.popleft().token)
         taken = list[TokenLogprob]()
         self._owed += characters
         while self._logprobs and self._owed > 0:
