@@ -34,8 +34,8 @@ Method = Literal["json_schema", "function_calling", "json_mode"]
 """How a reply is made to match a schema."""
 
 SchemaLike = Any
-"""A pydantic class (v2 or v1), a TypedDict, a JSON schema, a function as OpenAI writes it, or a type
-such as ``list[Person]`` or ``A | B``."""
+"""A pydantic class (v2 or v1), a TypedDict, a JSON schema, a function as OpenAI writes it, or a
+type such as ``list[Person]`` or ``A | B``."""
 
 _FORMATS = ("json_schema", "json_object", "text")
 _FUNCTION_KEYS = ("function", "parameters", "input_schema", "toolSpec")

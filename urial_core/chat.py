@@ -67,10 +67,10 @@ class UrialChat:
         for schema in [tool.parameters for tool in tools.tools] if tools else []:
             check_schema(schema)
         if tools and tools.callable:
-            self.model.features.enforces(call_schema(tuple(tools.callable), limits))
+            call_schema(tuple(tools.callable), limits)
         if response_format is not None:
             check_schema(response_format.text)
-            self.model.features.enforces(grammar_schema(response_format, limits).schema)
+            grammar_schema(response_format, limits)
         return compose(
             self.prompt,
             messages,

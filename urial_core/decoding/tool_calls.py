@@ -72,11 +72,14 @@ def parse_call(
     if not isinstance(arguments, dict):
         return InvalidToolCall(shown, "The arguments must be a JSON object.", name, call_id)
     schema = JsonSchema(known[name].parameters)
-    expected = schema if limits is None else schema.with_limits(limits)
-    arguments, mismatch = match_schema(arguments, expected.text)
+    arguments, mismatch = match_schema(arguments, schema.text)
     if mismatch:
         shown = json.dumps(arguments, ensure_ascii=False)
         return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)
+    _, excess = match_schema(arguments, schema.with_limits(limits).text) if limits else ("", "")
+    if excess:
+        problem = f"The arguments reached a limit of JSON values: {excess}."
+        return InvalidToolCall(shown, problem, name, call_id, exceeds_limits=True)
     return ToolCall.of(name, arguments, call_id)
 
 

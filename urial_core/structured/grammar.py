@@ -174,10 +174,10 @@ def _without_problems(schema: Any, shared: dict[str, Any]) -> Any:
     if not isinstance(schema, dict) or _problem({**shared, **schema}) is None:
         return schema
     looser = map_subschemas(schema, lambda child: _without_problems(child, shared))
-    for keyword in [None, *(key for key in looser if key not in ("type", *_SHARED))]:
+    for keyword in [key for key in looser if key not in ("type", *_SHARED)]:
         if _problem({**shared, **looser}) is None:
             return looser
-        looser.pop(keyword, None)
+        del looser[keyword]
     return looser if _problem({**shared, **looser}) is None else {}
 
 

@@ -63,7 +63,7 @@ def limit_values(schema: Any, limits: ValueLimits) -> Any:
             if "properties" not in schema:
                 _bound(limited, "maxProperties", limits.items, schema.get("minProperties", 0))
         elif kind in ("integer", "number"):
-            _bound_number(limited, 10**limits.digits - 1)
+            _bound_number(limited, 10**limits.digits - (kind == "integer"))
     return limited
 
 
