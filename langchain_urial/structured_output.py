@@ -113,7 +113,8 @@ class ToolCallingChatModel(BaseChatModel, ABC):
                 f"{schema!r} is no function's arguments: use method='json_schema', or a class that "
                 "has a field of this type."
             )
-        traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        shown = _json_schema(schema) if _is_type(schema) else schema
+        traced = {"kwargs": {"method": method, "strict": strict}, "schema": shown}
         target: Any = schema
         is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
         parser: BaseOutputParser[Any]
