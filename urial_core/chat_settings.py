@@ -20,13 +20,17 @@ from urial_core.completion import CompletionModel
 from urial_core.composing import Overflow
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import parse_response_format, parse_tools
-from urial_core.parameters import SAMPLING, GenerationParameters
+from urial_core.parameters import LIMITS, SAMPLING, GenerationParameters
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
 
 __all__ = ["ChatSettings"]
 
-_FIELDS = (*SAMPLING, "n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs")
+_FIELDS = (
+    *SAMPLING,
+    *LIMITS,
+    *("n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs"),
+)
 """Fields whose value a call may override, where the class has them."""
 _ARGUMENTS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "model")
 """What only a call is given."""
@@ -87,6 +91,16 @@ class ChatSettings(BaseModel):
 
     seed: int | None = None
     """Makes sampling repeatable."""
+
+    max_string_length: int | None = None
+    """Most characters of a string in JSON, where the schema does not say; a value that reaches the
+    limit is invalid. Default: 4000."""
+
+    max_items: int | None = None
+    """Most items of a list in JSON, where the schema does not say. Default: 100."""
+
+    max_digits: int | None = None
+    """Most digits of an integer in JSON, where the schema does not say. Default: 17."""
 
     logprobs: bool = False
     """Whether to report log-probabilities."""
@@ -307,7 +321,7 @@ class ChatSettings(BaseModel):
         stops = (given.get("stop"), self.stop, own.pop("stop", None))
         top = value("top_logprobs")
         return GenerationParameters(**own).replace(
-            **{name: value(name) for name in (*SAMPLING, "n")},
+            **{name: value(name) for name in (*SAMPLING, *LIMITS, "n")},
             stop=tuple(
                 text for stop in stops for text in ([stop] if isinstance(stop, str) else stop or ())
             ),

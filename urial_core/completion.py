@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inspect import getattr_static
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
+from urial_core.errors import UnsupportedSchemaError
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.template_stops import TemplateStops
@@ -163,16 +164,14 @@ class ModelFeatures:
     with_model: Callable[[str], CompletionModel] | None = None
 
     def enforces(self, constraint: Constraint) -> bool:
-        """Return whether completions are guaranteed to match a constraint.
-
-        Raises:
-            UnsupportedSchemaError: JSON schemas are enforced, but this one uses something that
-                cannot be; the message names it.
-        """
+        """Return whether completions are guaranteed to match a constraint."""
         if isinstance(constraint, Choice):
             return self.enforces_choices
-        if self.enforces_json and self.check_schema is not None:
-            self.check_schema(constraint)
+        try:
+            if self.enforces_json and self.check_schema is not None:
+                self.check_schema(constraint)
+        except UnsupportedSchemaError:
+            return False
         return self.enforces_json
 
 

@@ -25,6 +25,7 @@ from urial_core.prompts.turns import (
     write_turns,
 )
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
+from urial_core.structured.grammar import grammar_schema
 from urial_core.tools import Tool, ToolUse, call_start
 from urial_core.truncation import truncate
 
@@ -254,7 +255,7 @@ def _ending(
     if not tools or not tools.callable or prefill:
         constraint = None
         if response_format and not prefill:  # the rest of a prefill is no whole value
-            constraint = response_format.with_additional_properties_forbidden()
+            constraint = grammar_schema(response_format, parameters.value_limits).schema
         text = rule + answer + escape(prefill, prompt_format)
         return _Ending(text, (*prompt_format.stop, *parameters.stop), constraint)
     # A rule about answers would bias the choice: it is written once an answer was chosen.

@@ -116,16 +116,18 @@ class InvalidToolCall:
         error: What is wrong with it.
         name: The tool's name, if it is known.
         id: What an answer to it may refer to.
+        exceeds_limits: Whether a limit of its values cut it (see ``GenerationParameters``).
     """
 
     text: str
     error: str
     name: str | None = None
     id: str = field(default_factory=new_call_id)
+    exceeds_limits: bool = False
 
     @property
     def attempt(self) -> ToolCall | None:
-        """The call as it was written, if its arguments are a JSON object.
+        """The call as it was written, if its arguments are a JSON object, and whole.
 
         The frameworks' agents stop at an invalid call, but report a call of an unknown tool or
         with mismatching arguments to the model, and go on.
@@ -134,7 +136,7 @@ class InvalidToolCall:
             arguments = json.loads(self.text)
         except json.JSONDecodeError:
             return None
-        if self.name is None or not isinstance(arguments, dict):
+        if self.name is None or self.exceeds_limits or not isinstance(arguments, dict):
             return None
         return ToolCall(self.name, self.text, self.id)
 

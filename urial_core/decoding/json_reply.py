@@ -16,6 +16,7 @@ from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import EndReason, Reply, ReplyEnd, TextDelta
 from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.grammar import grammar_schema
 from urial_core.structured.json_scanner import JsonValue
 from urial_core.structured.json_validation import validate_json
 
@@ -36,13 +37,18 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     """
     schema = request.response_format
     assert schema is not None  # noqa: S101 - the caller looked
-    enforced = schema.with_additional_properties_forbidden()
-    first = _FIRST_CHARACTERS.get(schema.schema.get("type", ""), "")
+    limits = request.parameters.value_limits
+    grammar = grammar_schema(schema, limits)
+    kind = schema.schema.get("type")
+    first = _FIRST_CHARACTERS.get(kind, "") if isinstance(kind, str) else ""
     steps = Continuation(request, context.context_window)
     prefill = request.prefill
-    if not prefill and context.features.enforces(enforced):
-        value = _JsonDecoder(steps.format, emit_from=(first or _ANY_FIRST) if context.live else "")
-        reason = yield from _write(steps, value, enforced)
+    constraint = None
+    if not prefill and context.features.enforces(grammar.schema):
+        constraint, schema = grammar.schema, schema.with_limits(limits)
+        live = context.live and grammar.exact
+        value = _JsonDecoder(steps.format, emit_from=(first or _ANY_FIRST) if live else "")
+        reason = yield from _write(steps, value, constraint)
     else:
         steps.written += "" if prefill else first
         value = _JsonDecoder(steps.format, prefill or first)
@@ -50,9 +56,11 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     text, error = validate_json(value.text.strip(), schema.text, repair=not value.emitted)
     if error and not prefill and not value.emitted and reason != "length":
         _show_error(steps, value.text, error)
-        steps.written += first
-        value = _JsonDecoder(steps.format, first)
-        reason = yield from _write(steps, value, None)
+        if constraint is None or validate_json(value.text.strip(), constraint.text)[1]:
+            constraint = None  # it was not kept
+            steps.written += first
+        value = _JsonDecoder(steps.format, "" if constraint else first)
+        reason = yield from _write(steps, value, constraint)
         text, error = validate_json(value.text.strip(), schema.text)
     deltas = value.deltas
     if not value.emitted:

@@ -30,7 +30,9 @@ from urial_core.decoding.tool_calls import CallsDecoder, call_schema
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.turns import result_text, write_response_format
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
-from urial_core.structured.constraints import Choice
+from urial_core.structured.constraints import Choice, JsonSchema
+from urial_core.structured.grammar import grammar_schema
+from urial_core.structured.json_validation import validate_json
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_start
 
 __all__ = ["tool_reply"]
@@ -54,6 +56,7 @@ class _ToolReply:
         self._features = context.features
         self._use: ToolUse = request.tools
         self._tools: tuple[Tool, ...] = tuple(self._use.callable)
+        self._limits = request.parameters.value_limits
         self._steps = Continuation(request, context.context_window)
         self._format = self._steps.format
         self._calls = list[ToolCall]()
@@ -176,7 +179,7 @@ class _ToolReply:
             prompt=self._request.prompt + turns,
             stop=(*prompt_format.stop, *parameters.stop),
             parameters=replace(parameters, max_tokens=max(tokens_left, 1)),
-            constraint=schema.with_additional_properties_forbidden() if schema else None,
+            constraint=grammar_schema(schema, parameters.value_limits).schema if schema else None,
             tools=None,
         )
         reply = yield from json_reply(request, self._context) if schema else text_reply(request)
@@ -198,7 +201,7 @@ class _ToolReply:
 
     def _write_calls(self) -> Steps[None]:
         """Have calls written in their turn, which is open."""
-        schema = call_schema(self._tools)
+        schema = call_schema(self._tools, self._limits)
         if not self._features.enforces(schema):
             yield from self._write_calls_unconstrained(self._tools, several=self._use.parallel)
             return
@@ -209,11 +212,21 @@ class _ToolReply:
                 self._format,
                 self._tools,
                 self._calls,
-                live=self._context.live and number == 0,
+                live=self._exact_tools if self._context.live and number == 0 else (),
                 several=False,
+                limits=self._limits,
             )
             yield from self._read_calls((yield from self._steps.next_request(schema)), decoder)
             goes_on = len(self._calls) > number and (yield from self._choose_another())
+
+    @property
+    def _exact_tools(self) -> Sequence[Tool]:
+        """The tools whose schemas a grammar enforces as a whole."""
+        return [
+            tool
+            for tool in self._tools
+            if grammar_schema(JsonSchema(tool.parameters), self._limits).exact
+        ]
 
     def _choose_another(self) -> Steps[bool]:
         """Let the model choose whether another call follows the last one."""
@@ -270,8 +283,15 @@ class _ToolReply:
             + prompt_format.open_turn("call")
         )
         self._steps.discard()
-        named = [tool for tool in self._tools if tool.name == invalid.name]
-        yield from self._write_calls_unconstrained(named or self._tools, several=False)
+        named = tuple(tool for tool in self._tools if tool.name == invalid.name)
+        schema = call_schema(named or self._tools, self._limits)
+        if not self._features.enforces(schema) or validate_json(text, schema.text)[1]:
+            yield from self._write_calls_unconstrained(named or self._tools, several=False)
+            return
+        decoder = CallsDecoder(
+            self._format, self._tools, self._calls, several=False, limits=self._limits
+        )
+        yield from self._read_calls((yield from self._steps.next_request(schema)), decoder)
 
     def _calls_reply(self) -> Reply:
         end = ReplyEnd(

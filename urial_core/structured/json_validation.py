@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from functools import lru_cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.structured.formats import format_checker
+from urial_core.structured.json_schema import map_subschemas
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-__all__ = ["check_schema", "match_schema", "validate_json"]
+__all__ = ["check_schema", "load_json", "match_schema", "validate_json"]
 
 _KINDS: dict[type, tuple[str, ...]] = {
     bool: ("boolean",),
@@ -23,15 +27,26 @@ _KINDS: dict[type, tuple[str, ...]] = {
     list: ("array",),
 }
 """The types of JSON schema that a Python value has."""
+_MAX_SHOWN = 300
+"""Characters of an error's message: the model is shown it too."""
 
 
 def check_schema(schema: str) -> None:
     """Raise if values cannot be validated against a schema, given as JSON text.
 
     Raises:
-        UnsupportedSchemaError: It is not a valid JSON schema.
+        UnsupportedSchemaError: It is not a valid JSON schema, or refers to what is not in it.
     """
     _validator(schema)
+
+
+def load_json(text: str, *, strict: bool = True) -> Any:
+    """Load JSON whose numbers are finite: Python reads ``NaN``, ``Infinity`` and ``1e999`` too.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    return json.loads(text, strict=strict, parse_constant=_finite, parse_float=_finite)
 
 
 def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, str]:
@@ -55,14 +70,20 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
             if error.validator == "type":
                 repaired = _with_type(repaired, error)
         mismatch = best_match(validator.iter_errors(repaired))
+    except RecursionError as error:
+        raise UnsupportedSchemaError(
+            "The value or its schema is nested too deep, or the schema refers to itself alone."
+        ) from error
     except Unresolvable as error:
         raise UnsupportedSchemaError(
             f"The schema refers to {error.ref!r}, which is not in it."
         ) from error
     if mismatch is None:
         return repaired, ""
-    path = ".".join(map(str, mismatch.absolute_path))
-    return value, f"{path}: {mismatch.message}" if path else mismatch.message
+    path, message = ".".join(map(str, mismatch.absolute_path)), mismatch.message
+    if len(message) > _MAX_SHOWN:
+        message = f"{message[: _MAX_SHOWN // 2]} ... {message[-_MAX_SHOWN // 2 :]}"
+    return value, f"{path}: {message}" if path else message
 
 
 def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, str]:
@@ -78,7 +99,7 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
         The value as JSON text, and what is wrong with it; empty if it matches.
     """
     try:
-        loaded = json.loads(text, strict=not repair, parse_constant=_refuse)
+        loaded = load_json(text, strict=not repair)
     except ValueError as error:
         return text, f"This is not JSON: {error}."
     value, mismatch = match_schema(loaded, schema, repair=repair)
@@ -89,19 +110,65 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator:
-    from jsonschema import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
+    from jsonschema import FormatChecker, SchemaError
+    from jsonschema.validators import Draft4Validator, Draft202012Validator, validator_for
     from referencing import Registry
 
     try:
         loaded = json.loads(schema)
         kind = validator_for(loaded, default=Draft202012Validator)
-        kind.check_schema(loaded)
+        any_format = FormatChecker(formats=())  # Python cannot read every pattern
+        if _has_boolean_bounds(loaded):
+            kind = Draft4Validator
+        kind.check_schema(loaded, format_checker=any_format)
     except ValueError as error:
         raise UnsupportedSchemaError(f"The schema is not JSON: {error}.") from error
     except SchemaError as error:
         raise UnsupportedSchemaError(f"The schema is not valid: {error.message}.") from error
-    return kind(loaded, registry=Registry())  # an empty one: nothing is fetched
+    # An empty registry: nothing is fetched.
+    return kind(
+        _with_readable_patterns(loaded), registry=Registry(), format_checker=format_checker()
+    )
+
+
+def _has_boolean_bounds(schema: Any) -> bool:
+    """Return whether a schema, or one within it, has the boolean bounds of draft 4."""
+    if not isinstance(schema, dict):
+        return False
+    bounds = (schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum"))
+    found = any(isinstance(bound, bool) for bound in bounds)
+
+    def look(child: Any) -> Any:
+        nonlocal found
+        found = found or _has_boolean_bounds(child)
+        return child
+
+    map_subschemas(schema, look)
+    return found
+
+
+def _with_readable_patterns(schema: Any) -> Any:
+    """Return a schema without the patterns that Python cannot read."""
+    if not isinstance(schema, dict):
+        return schema
+    new = map_subschemas(schema, _with_readable_patterns)
+    if isinstance(pattern := new.get("pattern"), str) and not _is_readable(pattern):
+        del new["pattern"]
+    named = new.get("patternProperties")
+    if isinstance(named, dict) and not all(map(_is_readable, named)):
+        raise UnsupportedSchemaError(
+            f"Of the schema's patternProperties {', '.join(map(repr, named))}, one is no regular "
+            "expression that Python can read: write it differently."
+        )
+    return new
+
+
+def _is_readable(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _with_type(value: Any, error: ValidationError) -> Any:
@@ -122,7 +189,7 @@ def _converted(value: Any, kind: str) -> Any:
     if not isinstance(value, str):
         return None
     try:
-        loaded = json.loads(value)
+        loaded = load_json(value)
     except ValueError:
         return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
     if isinstance(loaded, float) and kind == "integer" and loaded.is_integer():
@@ -149,6 +216,9 @@ def _is_strict_json(text: str) -> bool:
     return True
 
 
-def _refuse(constant: str) -> None:
-    """Refuse ``NaN`` and infinities, which Python would read and which are not JSON."""
-    raise ValueError(f"{constant} is no number")
+def _finite(number: str) -> float:
+    """Return a number; refuse what is none in JSON, or too large."""
+    value = float(number)
+    if not isfinite(value):
+        raise ValueError(f"{number} is no number")
+    return value
