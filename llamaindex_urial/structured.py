@@ -22,6 +22,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel
 
 from llamaindex_urial.tools import ToolCallingLLM
+from urial_core.errors import GenerationError
 
 __all__ = ["StructuredPredictionLLM"]
 
@@ -41,6 +42,8 @@ class StructuredPredictionLLM(ToolCallingLLM):
         """Answer with an object of a pydantic class.
 
         Raises:
+            GenerationError: ``max_tokens`` ran out before the object was complete; what there is
+                of it is in the error's ``text``.
             UnsupportedSchemaError: The class's schema uses something that cannot be enforced.
             ValidationError: The model's output does not match the class.
         """
@@ -122,9 +125,10 @@ class _Partials:
     def take(self, response: ChatResponse) -> Any:
         """Return the object so far; None while the text is not enough for one."""
         if not response.message.content:
+            _raise_if_cut(response)
             return None
         if response.raw is not None:  # the last of the stream: all of it must be valid
-            return self._output_cls.model_validate_json(response.message.content)
+            return _validated(self._output_cls, response)
         try:
             found = process_streaming_objects(response, self._output_cls, cur_objects=self._last)
         except ValueError:
@@ -146,9 +150,24 @@ def _format_arguments(
 
 def _parsed(output_cls: type[Model], response: ChatResponse) -> Model:
     """Return the object in a response, and report it to LlamaIndex's handlers."""
-    output: Model = output_cls.model_validate_json(response.message.content or "")
+    output = _validated(output_cls, response)
     dispatcher.event(LLMStructuredPredictEndEvent(output=output))
     return output
+
+
+def _validated(output_cls: type[Model], response: ChatResponse) -> Model:
+    _raise_if_cut(response)
+    return output_cls.model_validate_json(response.message.content or "")
+
+
+def _raise_if_cut(response: ChatResponse) -> None:
+    """Raise if a response, of which this is the last of a stream, reached ``max_tokens``."""
+    if response.raw is not None and response.raw["finish_reason"] == "length":
+        raise GenerationError(
+            "max_tokens ran out before the object was complete: raise max_tokens. What there is "
+            "of it is in this error's `text`.",
+            response.message.content or "",
+        )
 
 
 def _dispatch_start(

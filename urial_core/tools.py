@@ -116,12 +116,14 @@ class InvalidToolCall:
         error: What is wrong with it.
         name: The tool's name, if it is known.
         id: What an answer to it may refer to.
+        index: Which of the reply's calls it is, if a stream has emitted it while it was written.
     """
 
     text: str
     error: str
     name: str | None = None
     id: str = field(default_factory=new_call_id)
+    index: int | None = None
 
     @property
     def attempt(self) -> ToolCall | None:

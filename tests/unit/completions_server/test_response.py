@@ -203,12 +203,13 @@ def test_a_response_of_another_shape_is_an_error(response: Any) -> None:
 
 def test_other_finish_reasons_are_stop() -> None:
     """Every reason except length is a stop, in the protocol's two words."""
-    for given_, expected in (("eos", "stop"), (None, "stop"), ("content_filter", "stop")):
-        assert completion_of(whole("a", given_), request_for()).finish == expected
-    assert completion_of(whole("a", "length"), request_for()).finish == "length"
+    for given_ in ("eos", None, "stop_sequence"):
+        assert completion_of(whole("a", given_), request_for()).finish == "stop"
+    for given_ in ("length", "max_tokens", "model_length"):
+        assert completion_of(whole("a", given_), request_for()).finish == "length"
 
 
-@pytest.mark.parametrize("reason", ["abort", "error"])
+@pytest.mark.parametrize("reason", ["abort", "error", "content_filter"])
 def test_a_failure_reason_is_an_error(reason: str) -> None:
     """A server's own reason for giving up does not end a complete reply."""
     with pytest.raises(GenerationError, match=reason):

@@ -514,9 +514,10 @@ class CutOff(FakeModel):
 
 def test_a_call_cut_off_is_invalid() -> None:
     """A call cut off at ``max_tokens`` is invalid and not retried; the end reason is "length"."""
+    expected = ("", [], ["get_weather"], "length")
     chat = UrialChat(CutOff(f'{CALL}{{"name": "get_weather", "argu'), PROMPT)
     for _ in range(2):
-        assert summary_of(chat.reply([request_of(chat, ONE)])[0]) == ("", [], [None], "length")
+        assert summary_of(chat.reply([request_of(chat, ONE)])[0]) == expected
     assert len(chat.model.requests) == 2  # type: ignore[attr-defined]
 
 

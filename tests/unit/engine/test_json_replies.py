@@ -16,7 +16,6 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionRequest
-from urial_core.errors import ParameterError, UnsupportedSchemaError
 from urial_core.structured.constraints import Choice, JsonSchema
 
 MakeEngine = Callable[..., TransformersModel]
@@ -195,12 +194,33 @@ def test_a_stream_adds_up_to_the_completion(make_engine: MakeEngine) -> None:
     assert [chunk.finish is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
 
 
-def test_invalid_requests_are_refused_before_the_model_runs(make_engine: MakeEngine) -> None:
-    """Too few tokens for any matching value, or an unsupported schema, is refused at once."""
+def test_a_value_that_cannot_fit_is_cut_at_once(make_engine: MakeEngine) -> None:
+    """It fails no other request of the batch."""
+    engine = make_engine()
+    requests = [ask(engine, PERSON, max_tokens=4), ask(engine, PERSON)]
+    cut, whole = engine.complete(requests)
+    assert (cut.text, cut.finish) == ("", "length")
+    assert whole.text == engine.complete(requests[1:])[0].text
+
+
+def test_what_closes_a_value_is_marked(make_engine: MakeEngine) -> None:
+    """It is the end of the text, and its tokens have no log-probabilities."""
+    engine = make_engine()
+    request = ask(engine, {"type": "string", "minLength": 400}, max_tokens=420, logprobs=0)
+    short = replace(request, parameters=request.parameters.replace(max_tokens=405))
+    cut = [c for c in engine.complete([request, short]) if c.finish == "length"]
+    assert cut
+    for completion in cut:
+        assert completion.closing
+        assert completion.text.endswith(completion.closing)
+        written = completion.text.removesuffix(completion.closing)
+        assert "".join(logprob.token for logprob in completion.logprobs) == written
+
+
+def test_an_unsupported_schema_is_refused_before_the_model_runs(make_engine: MakeEngine) -> None:
+    """It is refused at once."""
     engine = make_engine()
     engine._loaded.register_forward_pre_hook(lambda *_: pytest.fail("the model ran"))
-    with pytest.raises(ParameterError, match="max_tokens is 4"):
-        engine.complete([ask(engine, PERSON, max_tokens=4)])
     with pytest.raises(UnsupportedSchemaError, match="uniqueItems"):
         engine.complete([ask(engine, {"type": "array", "uniqueItems": True})])
 
