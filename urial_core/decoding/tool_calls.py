@@ -133,6 +133,7 @@ class CallsDecoder:
         call = self._call
         if self.invalid is None and not call.value.complete and (call.value.text or not self.calls):
             deltas += self._end_call(cut=cut)
+            self._ended = True
         return deltas
 
     def _take(self, text: str) -> list[ToolCallDelta]:

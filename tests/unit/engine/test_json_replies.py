@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionRequest
+from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import Choice, JsonSchema
 
 MakeEngine = Callable[..., TransformersModel]
@@ -115,7 +116,8 @@ def test_forced_tokens_are_read_together(plain_architecture: str, make_engine: M
         assert together.usage == one_by_one.usage
         assert together_passes < passes
         assert one_by_one.usage
-        assert len(one_by_one.logprobs) == one_by_one.usage.output_tokens
+        all_reported = len(one_by_one.logprobs) == one_by_one.usage.output_tokens
+        assert all_reported is (one_by_one.closing == "")
 
 
 def test_forced_tokens_of_a_batch_are_read_together(make_engine: MakeEngine) -> None:
