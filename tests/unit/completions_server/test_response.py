@@ -260,3 +260,52 @@ def test_unconstrained_text_is_not_rewritten() -> None:
     request = request_for(constraint=JsonSchema.of({"type": "object"}))
     assert completion_of(whole("Well:\n\n{ }", "stop"), request).text == "Well:\n\n{ }"
     assert completion_of(whole("{ }", "stop"), request, DIALECTS["vllm"]).text == "{}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"usage": {"completion_tokens": 3}},
+        {"usage": {"prompt_tokens": None, "completion_tokens": 3}},
+        {"usage": {"prompt_tokens": 3}},
+        {"timings": {"predicted_n": 3, "cache_n": 2}},
+        {"timings": {"prompt_n": 3}},
+        {},
+    ],
+)
+def test_a_count_that_is_missing_is_unknown(more: dict[str, Any]) -> None:
+    """It never becomes 0."""
+    assert completion_of(whole("a", "stop", **more), request_for()).usage is None
+
+
+def test_cached_tokens_that_are_missing_are_unknown() -> None:
+    """The other counts are known all the same."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 3}
+    assert completion_of(whole("a", "stop", usage=usage), request_for()).usage == Usage(9, 3, None)
+
+
+@pytest.mark.parametrize("shape", ["legacy", "chat"])
+def test_log_probabilities_that_json_cannot_hold(shape: str) -> None:
+    """Minus infinity is very unlikely, as in the OpenAI API; what is null is left out."""
+    infinite, top = float("-inf"), {"b": None, "c": float("-inf"), "a": -0.5}
+    if shape == "legacy":
+        given = {
+            "tokens": ["", "a", "b"],
+            "token_logprobs": [None, -0.5, infinite],
+            "top_logprobs": [None, top, None],
+        }
+    else:
+        pairs = [{"token": token, "logprob": value} for token, value in top.items()]
+        given = {
+            "content": [
+                {"token": "", "logprob": None},
+                {"token": "a", "logprob": -0.5, "top_logprobs": pairs},
+                {"token": "b", "logprob": infinite},
+            ]
+        }
+    response = whole("ab", "stop")
+    response["choices"][0]["logprobs"] = given
+    assert completion_of(response, request_for(logprobs=3)).logprobs == (
+        TokenLogprob("a", -0.5, (("a", -0.5), ("c", -9999.0))),
+        TokenLogprob("b", -9999.0),
+    )
