@@ -144,16 +144,14 @@ def _response_metadata(end: ReplyEnd, request: ReplyRequest, model_name: str) ->
 def _usage(usage: Usage | None) -> UsageMetadata | None:
     if usage is None:
         return None
-    return UsageMetadata(
+    metadata = UsageMetadata(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        **_cached(usage.cached_tokens),
     )
-
-
-def _cached(tokens: int | None) -> Any:
-    return {} if tokens is None else {"input_token_details": InputTokenDetails(cache_read=tokens)}
+    if usage.cached_tokens is not None:
+        metadata["input_token_details"] = InputTokenDetails(cache_read=usage.cached_tokens)
+    return metadata
 
 
 def _logprobs(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class ChatSettings(BaseModel):
             changes["backend_options"] = {**self.backend_options, **options}
         if unknown := changes.keys() - type(self).model_fields.keys():
             raise ParameterError(f"{type(self).__name__} has no field {', '.join(unknown)}.")
-        fixed = self._fixed | ({"api_key"} if self.llm is not None else set())
+        fixed = self._fixed | ({"api_key"} if self.llm is not None else set[str]())
         for name in fixed & changes.keys():
             if changes[name] != getattr(self, name):
                 raise ParameterError(
@@ -175,7 +175,7 @@ class ChatSettings(BaseModel):
             self.__pydantic_validator__.validate_assignment(self, name, value)
         if "llm" in changes and "model_name" not in changes:
             self.__pydantic_fields_set__.discard("model_name")  # it is the new model's
-        renewing = self._of_the_model | ({"model_name"} if self.llm is None else set())
+        renewing = self._of_the_model | ({"model_name"} if self.llm is None else set[str]())
         self._set_up(
             wrapped=None if renewing & changes.keys() else self._wrapped,
             prompt=None if "prompt" in changes else self._prompt,
