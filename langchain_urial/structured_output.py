@@ -208,7 +208,7 @@ class _TypeParser(BaseOutputParser[Any]):
 def _check_stream(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
     text = ""
     for message in messages:
-        text += message.text
+        text += _written(message)
         _check(message, text)
         yield message
 
@@ -216,9 +216,16 @@ def _check_stream(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
 async def _acheck_stream(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
     text = ""
     async for message in messages:
-        text += message.text
+        text += _written(message)
         _check(message, text)
         yield message
+
+
+def _written(message: AIMessage) -> str:
+    """Return the text of a message, or the arguments of the call it makes."""
+    if isinstance(message, AIMessageChunk):
+        return message.text + "".join(chunk["args"] or "" for chunk in message.tool_call_chunks)
+    return message.text + "".join(call["args"] or "" for call in message.invalid_tool_calls)
 
 
 def _check(message: AIMessage, text: str) -> None:

@@ -31,6 +31,7 @@ from llamaindex_urial.wrapping import wrap
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.chat_settings import ChatSettings
 from urial_core.errors import UnsupportedModelError
+from urial_core.prompts.prompt import Prompt
 
 __all__ = ["UrialLLM"]
 
@@ -195,8 +196,8 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
     def _wrap(self, llm: Any) -> WrappedModel:
         return wrap(llm)
 
-    def _set_up(self) -> None:
-        super()._set_up()
+    def _set_up(self, wrapped: WrappedModel | None = None, prompt: Prompt | None = None) -> None:
+        super()._set_up(wrapped, prompt)
         self._window = Window(self._wrapped.model, self._prompt, self.context_window)
         warn_if_too_small(self._window, self._prompt, self._call({}).parameters.max_tokens)
 

@@ -45,7 +45,9 @@ class StructuredPredictionLLM(ToolCallingLLM):
         Raises:
             UnsupportedSchemaError: No value can match the schema.
             ValidationError: The model's output does not match the class.
-            GenerationError: It matches the class, but not its schema, or it reached a limit.
+            GenerationError: ``max_tokens`` ran out before the object was complete (the error's
+                ``text`` is what there is of it); or it matches the class, but not its schema, or
+                it reached a limit.
         """
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
             found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
@@ -125,6 +127,7 @@ class _Partials:
     def take(self, response: ChatResponse) -> Any:
         """Return the object so far; None while the text is not enough for one."""
         if not response.message.content:
+            _raise_if_cut(response)
             return None
         if response.raw is not None:  # the last of the stream: all of it must be valid
             return _validated(self._output_cls, response)
@@ -159,11 +162,22 @@ def _parsed(output_cls: type[Model], response: ChatResponse) -> Model:
 
 def _validated(output_cls: type[Model], response: ChatResponse) -> Model:
     """Return the object in a response that matches its schema as it was given."""
+    _raise_if_cut(response)
     text = response.message.content or ""
     found = TypeAdapter(output_cls).validate_json(text)
     if response.raw and (error := response.raw.get("validation_error")):
         raise GenerationError(f"The reply does not match the schema: {error}", text)
     return found
+
+
+def _raise_if_cut(response: ChatResponse) -> None:
+    """Raise if a response, of which this is the last of a stream, reached ``max_tokens``."""
+    if response.raw is not None and response.raw["finish_reason"] == "length":
+        raise GenerationError(
+            "max_tokens ran out before the object was complete: raise max_tokens. What there is "
+            "of it is in this error's `text`.",
+            response.message.content or "",
+        )
 
 
 def _dispatch_start(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -37,7 +38,11 @@ _ARGUMENTS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", 
 
 
 class ChatSettings(BaseModel):
-    """The settings of a chat model: a base class beside the framework's own."""
+    """The settings of a chat model: a base class beside the framework's own.
+
+    They may be changed: an assignment and ``model_copy(update=...)`` check the value as the
+    constructor does, and it applies from the next call on.
+    """
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True, populate_by_name=True, extra="forbid", protected_namespaces=()
@@ -121,6 +126,11 @@ class ChatSettings(BaseModel):
     _wrapped: WrappedModel = PrivateAttr()
     _prompt: Prompt = PrivateAttr()
 
+    _fixed: ClassVar[frozenset[str]] = frozenset()
+    """Fields that the model was made with and that cannot change later."""
+    _of_the_model: ClassVar[frozenset[str]] = frozenset({"llm", "backend_options", "api_key"})
+    """Fields with which the model is wrapped anew."""
+
     @model_validator(mode="before")
     @classmethod
     def _collect_backend_options(cls, values: Any) -> Any:
@@ -135,6 +145,66 @@ class ChatSettings(BaseModel):
         """Load the prompt and wrap the model."""
         super().model_post_init(context)
         self._set_up()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a setting as ``model_copy(update=...)`` does.
+
+        Raises:
+            ParameterError: The value is invalid, or the setting cannot change any more.
+        """
+        if "_wrapped" not in (self.__pydantic_private__ or {}) or name not in self._own_fields():
+            super().__setattr__(name, value)
+            return
+        changed = self.model_copy(update={name: value})
+        self.__dict__.update(changed.__dict__)
+        self.__pydantic_fields_set__.update(changed.__pydantic_fields_set__)
+        object.__setattr__(self, "__pydantic_private__", changed.__pydantic_private__)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with the same model, and with some settings changed.
+
+        Args:
+            update: Values by the names of fields, checked as the constructor checks them.
+            deep: Whether to copy mutable values as well, other than the model.
+
+        Raises:
+            ParameterError: A value is invalid, there is no such field, or it cannot change.
+        """
+        copied = super().model_copy(deep=deep)
+        if update:
+            copied._change(update)  # noqa: SLF001 - of the same class
+        return copied
+
+    def _change(self, update: Mapping[str, Any]) -> None:
+        names = {field.alias: name for name, field in type(self).model_fields.items()}
+        changes = {names.get(name, name): value for name, value in update.items()}
+        if options := {name: changes.pop(name) for name in BACKEND_OPTIONS & changes.keys()}:
+            changes["backend_options"] = {**self.backend_options, **options}
+        if unknown := changes.keys() - type(self).model_fields.keys():
+            raise ParameterError(f"{type(self).__name__} has no field {', '.join(unknown)}.")
+        fixed = self._fixed | ({"api_key"} if self.llm is not None else set[str]())
+        for name in fixed & changes.keys():
+            if changes[name] != getattr(self, name):
+                raise ParameterError(
+                    f"{name} cannot change: the model given as llm was made with its own. Set it "
+                    f"there, or make another {type(self).__name__}."
+                )
+        for name, value in changes.items():
+            self.__pydantic_validator__.validate_assignment(self, name, value)
+        if "llm" in changes and "model_name" not in changes:
+            self.__pydantic_fields_set__.discard("model_name")  # it is the new model's
+        renewing = self._of_the_model | ({"model_name"} if self.llm is None else set[str]())
+        self._set_up(
+            wrapped=None if renewing & changes.keys() else self._wrapped,
+            prompt=None if "prompt" in changes else self._prompt,
+        )
+
+    @classmethod
+    def _own_fields(cls) -> AbstractSet[str]:
+        """Return the fields of this class that are not the framework's own."""
+        bases = [base for base in cls.__mro__ if issubclass(base, ChatSettings)]
+        declared = {name for base in bases for name in vars(base).get("__annotations__", ())}
+        return cls.model_fields.keys() & (declared | cls._of_the_model)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy everything but the model."""
@@ -230,16 +300,21 @@ class ChatSettings(BaseModel):
     def _wrap(self, llm: Any) -> WrappedModel:
         """Make a completion model of what was given as ``llm``."""
 
-    def _set_up(self) -> None:
-        """Load the prompt, wrap the model, and check the parameters before the first call."""
-        self._prompt = load_prompt(self.prompt)
-        self._wrapped = self._wrapped_model()
+    def _set_up(self, wrapped: WrappedModel | None = None, prompt: Prompt | None = None) -> None:
+        """Load the prompt, wrap the model, and check the parameters before the first call.
+
+        Args:
+            wrapped: The model, where it is known.
+            prompt: The prompt, where it is known.
+        """
+        self._prompt = prompt or load_prompt(self.prompt)
+        self._wrapped = wrapped or self._wrapped_model()
         self._call({})
 
     def _wrapped_model(self) -> WrappedModel:
         if isinstance(token := self.backend_options.get("token"), str):  # options are shown
-            self.api_key = SecretStr(token)
-            self.backend_options = {k: v for k, v in self.backend_options.items() if k != "token"}
+            options = {k: v for k, v in self.backend_options.items() if k != "token"}
+            self.__dict__.update(api_key=SecretStr(token), backend_options=options)
         if self.llm is not None and self.backend_options:
             raise ParameterError(
                 f"{', '.join(self.backend_options)}: options of a model that "
@@ -249,7 +324,7 @@ class ChatSettings(BaseModel):
         if self.llm is not None:
             wrapped = self._wrap(self.llm)
             if "model_name" not in self.model_fields_set or not self.model_name:
-                self.model_name = wrapped.model.name  # and not $URIAL_MODEL
+                self.__dict__["model_name"] = wrapped.model.name  # and not $URIAL_MODEL
             return wrapped
         if self.model_name:
             return WrappedModel(shared_model(self.model_name, self.backend_settings))

@@ -55,6 +55,7 @@ class ReplyEnd:
         invalid_tool_calls: Calls that the model wrote and that are invalid.
         validation_error: What is wrong with an answer that does not match its response format;
             empty if it matches.
+        attempts: How often the reply was begun: twice if the first attempt was empty or invalid.
     """
 
     reason: EndReason
@@ -62,6 +63,7 @@ class ReplyEnd:
     usage: Usage | None = None
     invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
     validation_error: str = ""
+    attempts: int = 1
 
     @property
     def finish_reason(self) -> FinishReason:

@@ -117,6 +117,7 @@ class InvalidToolCall:
         name: The tool's name, if it is known.
         id: What an answer to it may refer to.
         exceeds_limits: Whether a limit of its values cut it (see ``GenerationParameters``).
+        index: Which of the reply's calls it is, if a stream has emitted it while it was written.
     """
 
     text: str
@@ -124,6 +125,7 @@ class InvalidToolCall:
     name: str | None = None
     id: str = field(default_factory=new_call_id)
     exceeds_limits: bool = False
+    index: int | None = None
 
     @property
     def attempt(self) -> ToolCall | None:

@@ -51,7 +51,7 @@ class AnswerEnd:
         written = 0
         if usage := self.reply.usage:
             cached = f", {usage.cached_tokens} cached" if usage.cached_tokens else ""
-            parts.append(f"{usage.input_tokens - usage.cached_tokens} tokens in{cached}")
+            parts.append(f"{usage.input_tokens - (usage.cached_tokens or 0)} tokens in{cached}")
             parts.append(f"{usage.output_tokens} out")
             written = usage.output_tokens - 1
         parts.append(f"first token {self.first_token_seconds:.2f} s")

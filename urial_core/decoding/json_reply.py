@@ -54,8 +54,8 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
         value = _JsonDecoder(steps.format, prefill or first)
         reason = yield from _write(steps, value, None)
     text, error = validate_json(value.text.strip(), schema.text, repair=not value.emitted)
-    if error and not prefill and not value.emitted and reason != "length":
-        _show_error(steps, value.text, error)
+    may_retry = error and not prefill and not value.emitted and reason != "length"
+    if may_retry and (yield from steps.retries(_with_error(steps, value.text, error))):
         if constraint is None or validate_json(value.text.strip(), constraint.text)[1]:
             constraint = None  # it was not kept
             steps.written += first
@@ -70,7 +70,7 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
         yield from deltas
     return Reply(
         _joined(deltas),
-        ReplyEnd(reason, usage=steps.usage, validation_error=error),
+        ReplyEnd(reason, usage=steps.usage, validation_error=error, attempts=steps.attempts),
         tuple(logprob for delta in deltas for logprob in delta.logprobs),
     )
 
@@ -152,16 +152,16 @@ class _JsonDecoder:
         return [delta] if self.emitted else []
 
 
-def _show_error(steps: Continuation, value: str, error: str) -> None:
-    """Add to the prompt what is wrong with the value, and open another answer."""
+def _with_error(steps: Continuation, value: str, error: str) -> str:
+    """Return the prompt's continuation by what is wrong with the value, and another answer."""
     prompt_format = steps.format
-    steps.written += (
-        escape(value, prompt_format).removeprefix(steps.written)
+    return (
+        steps.written
+        + escape(value, prompt_format).removeprefix(steps.written)
         + prompt_format.turn_end
         + prompt_format.turn("system", escape(error, prompt_format))
         + prompt_format.open_turn("assistant")
     )
-    steps.discard()
 
 
 def _joined(deltas: list[TextDelta]) -> str:

@@ -34,7 +34,8 @@ def text_reply(request: ReplyRequest) -> ReplySteps:
     retried = replace(request, parameters=parameters)
     retry = TextReply(retried)
     more = yield from _write(retry, retried)
-    return retry.reply(usage + more if usage and more else usage or more)
+    reply = retry.reply(usage + more if usage and more else None)
+    return replace(reply, end=replace(reply.end, attempts=2))
 
 
 def decode_completion(request: ReplyRequest, completion: Completion) -> Reply:

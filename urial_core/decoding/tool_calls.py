@@ -21,6 +21,8 @@ from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quote
 
 __all__ = ["CallsDecoder", "call_schema", "parse_call"]
 
+_CUT = "max_tokens ran out before the call was complete: raise max_tokens."
+
 
 @lru_cache(maxsize=256)
 def call_schema(tools: tuple[Tool, ...], limits: ValueLimits = DEFAULT_LIMITS) -> JsonSchema:
@@ -143,12 +145,17 @@ class CallsDecoder:
         self.has_text = True
         return self._take(self._turn.feed(text))
 
-    def flush(self) -> list[ToolCallDelta]:
-        """Return what is to be emitted, now that the completion is over."""
-        deltas = self._take(self._turn.flush())
+    def flush(self, *, cut: bool = False) -> list[ToolCallDelta]:
+        """Return what is to be emitted, now that the completion is over.
+
+        Args:
+            cut: Whether it was cut at ``max_tokens``.
+        """
+        deltas = self._take(self._turn.flush(cut=cut))
         call = self._call
         if self.invalid is None and not call.value.complete and (call.value.text or not self.calls):
-            deltas += self._end_call()
+            deltas += self._end_call(cut=cut)
+            self._ended = True
         return deltas
 
     def _take(self, text: str) -> list[ToolCallDelta]:
@@ -166,9 +173,9 @@ class CallsDecoder:
             self._ended |= self.invalid is not None or not self._several
         return deltas
 
-    def _end_call(self) -> Sequence[ToolCallDelta]:
+    def _end_call(self, *, cut: bool = False) -> Sequence[ToolCallDelta]:
         """Add the call that was read to the others, or note what is wrong with it."""
-        deltas, call = self._call.end()
+        deltas, call = self._call.end(cut=cut)
         if isinstance(call, InvalidToolCall):
             self.invalid, self.invalid_text = call, self._call.value.text
         elif any((call.name, call.arguments) == (one.name, one.arguments) for one in self.calls):
@@ -213,15 +220,32 @@ class _CallDecoder:
         rest = self.value.feed(text)
         return (self._live_deltas() if self._live else []), rest
 
-    def end(self) -> tuple[list[ToolCallDelta], ToolCall | InvalidToolCall]:
-        """Return what is left to be emitted, and the call."""
-        call = parse_call(self.value.text, self._tools, self._id, self._limits)
+    def end(self, *, cut: bool = False) -> tuple[list[ToolCallDelta], ToolCall | InvalidToolCall]:
+        """Return what is left to be emitted, and the call.
+
+        Args:
+            cut: Whether the completion was cut at ``max_tokens`` before the call ended.
+        """
+        if cut and not self._close():
+            call: ToolCall | InvalidToolCall = self._cut_call()
+        else:
+            call = parse_call(self.value.text, self._tools, self._id, self._limits)
         if isinstance(call, InvalidToolCall):
-            return [], call
+            return [], replace(call, index=self.number if self.emitted else None)
         if self.emitted:
             start, end = self.value.members["arguments"]
             return [], replace(call, arguments=self.value.text[start:end])
         return [ToolCallDelta(self.number, call.id, call.name, call.arguments)], call
+
+    def _close(self) -> bool:
+        """Close a call of which only the last brace is missing; return whether it is whole then."""
+        if "arguments" in self.value.members and _is_json(self.value.text + "}"):
+            self.value.feed("}")
+        return self.value.complete
+
+    def _cut_call(self) -> InvalidToolCall:
+        start, _ = self.value.members.get("arguments", (0, None))
+        return InvalidToolCall(self.value.text[start:], _CUT, self._name(), self._id)
 
     def _live_deltas(self) -> list[ToolCallDelta]:
         name = self._name()
@@ -253,6 +277,14 @@ def _moved(schema: Any, place: str) -> Any:
     if (reference := moved.get("$ref", "")) == "#" or reference.startswith("#/"):
         moved["$ref"] = place + reference[1:]
     return moved
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _loaded(text: str) -> Any:

@@ -92,6 +92,12 @@ CUT: dict[str, list[bytes | Exception]] = {
     "the network fails": [httpx.ReadError("reset")],
     "the server reports an error": [event({"error": {"message": "out of memory", "code": 500}})],
     "an event of another type": [event([1, 2])],
+    "an error, as vLLM writes one": [event({"object": "error", "message": "no", "code": 500})],
+    "an error, marked as the end": [event({"object": "error", "message": "no"}), DONE],
+    "an error of another shape, marked as the end": [event({"error": "no"}), DONE],
+    "an error by its type, marked as the end": [event({"type": "error", "message": "no"}), DONE],
+    "a detail, marked as the end": [event({"detail": "no"}), DONE],
+    "a filter": [piece("", "content_filter"), DONE],
 }
 
 

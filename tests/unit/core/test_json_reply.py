@@ -177,7 +177,7 @@ def test_prose_instead_of_json_is_retried(schema: JsonSchema) -> None:
 class CutOff(FakeModel):
     """Fake whose completions all reach ``max_tokens``."""
 
-    def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
+    def _chunk(self, piece: Any, *, last: bool) -> Any:
         return replace(super()._chunk(piece, last=last), finish="length" if last else None)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Any]:

@@ -22,7 +22,7 @@ from urial_core.backends.completions_server.payload import (
 )
 from urial_core.backends.completions_server.response import completions_of, usage_of
 from urial_core.completion import Completion, CompletionRequest, TokenLogprob, Usage
-from urial_core.decoding.steps import add_usage
+from urial_core.decoding.steps import total_usage
 from urial_core.errors import UnsupportedModelError
 from urial_core.prompts.escaping import encodable
 from urial_core.prompts.prompt import Prompt
@@ -306,7 +306,7 @@ def _force(
     llama.cpp reports each token's log-probability before the constraint.
     """
     scores = list[float]()
-    usage: Usage | None = None
+    usages = list[Usage | None]()
     for option in options:
         forced = replace(_greedy(request, option, logprobs=0), constraint=Choice((option,)))
         [completion] = yield from _complete([forced], server)
@@ -314,8 +314,8 @@ def _force(
         if score is None:
             return None
         scores.append(score)
-        usage = add_usage(usage, completion.usage)
-    return scores, usage
+        usages.append(completion.usage)
+    return scores, total_usage(usages)
 
 
 def _look_up(
@@ -355,8 +355,9 @@ def _look_up(
     if any(step not in found for option in steps for step in option):
         return None
     usage = usage_of(response)
-    cached = usage.cached_tokens if usage else 0  # of one of the prompts
-    usage = Usage(len(prompt), len(prefixes), min(cached, len(prompt)))
+    cached = usage.cached_tokens if usage else None  # of one of the prompts
+    known = None if cached is None else min(cached, len(prompt))
+    usage = Usage(len(prompt), len(prefixes), known)
     return [sum(found[step] for step in option) for option in steps], usage
 
 

@@ -13,17 +13,16 @@ import shutil
 import socket
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from urial_core.backends.gguf_file import check_gguf
 from urial_core.errors import ModelLoadError, ParameterError
 
 __all__ = ["PrivateServer", "available_cores"]
 
 _HTTP_THREADS = 80
 """Each open request holds one. With fewer than the client's, counting tokens would be queued."""
-_GGUF = b"GGUF"
 
 
 class PrivateServer:
@@ -45,7 +44,7 @@ class PrivateServer:
             ModelLoadError: There is no such file, or llama.cpp cannot load it.
             ParameterError: llama.cpp has no such parameter, or not of that type.
         """
-        _check_file(path)
+        check_gguf(path)
         self.key = secrets.token_hex(16)
         self._folder = mkdtemp(prefix="urial-")  # only this user can open it
         has_sockets = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
@@ -109,14 +108,3 @@ def _set(params: Any, name: str, value: Any) -> None:
         setattr(params, name, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ParameterError(f"llama.cpp does not accept {name}={value!r}: {error}") from error
-
-
-def _check_file(path: str) -> None:
-    """Raise with the reason if a file cannot be a model; llama.cpp reports no reason."""
-    try:
-        with Path(path).open("rb") as file:
-            magic = file.read(len(_GGUF))
-    except OSError as error:
-        raise ModelLoadError(f"Cannot read the model {path}: {error.strerror}.") from error
-    if magic != _GGUF:
-        raise ModelLoadError(f"{path} is not a GGUF file: it begins with {magic!r}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from urial_core.backends.gguf_file import check_gguf
 from urial_core.backends.transformers.grouped_attention import use_grouped_attention
 from urial_core.backends.transformers.source import Source
 from urial_core.cache_folder import cache_folder
@@ -95,13 +96,15 @@ def load_model(source: Source) -> Any:
 
 def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
     """Load a part of a model; raise one error for the many of missing and broken files."""
+    options = {
+        "revision": source.revision,
+        "token": source.token,
+        "trust_remote_code": source.trust_remote_code,
+    }
     try:
-        return load(
-            _folder_or_id(source),
-            revision=source.revision,
-            token=source.token,
-            trust_remote_code=source.trust_remote_code,
-        )
+        if not source.model_id.lower().endswith(".gguf"):
+            return load(source.model_id, **options)
+        return _load_gguf(load, source, options)
     except UrialError:
         raise
     except ImportError as error:
@@ -116,11 +119,31 @@ def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
         ) from error
 
 
-def _folder_or_id(source: Source) -> str:
-    if not source.model_id.lower().endswith(".gguf"):
-        return source.model_id
+def _load_gguf(load: Callable[..., Any], source: Source, options: Mapping[str, Any]) -> Any:
+    """Load a part of a GGUF file's conversion; make a conversion that is damaged again."""
+    path = Path(source.model_id).expanduser()
     dtype = resolve_dtype(source.dtype, default_device())
-    return str(converted_gguf(Path(source.model_id).expanduser(), dtype))
+    existed = _folder_of(path, dtype).is_dir()
+    folder = converted_gguf(path, dtype)
+    try:
+        return load(str(folder), **options)
+    except (ImportError, MemoryError, UrialError):
+        raise
+    except Exception as error:
+        if not existed or isinstance(error, torch.OutOfMemoryError):
+            raise
+        logger.warning("The conversion %s cannot be loaded (%s): making it again.", folder, error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return load(str(converted_gguf(path, dtype)), **options)
+
+
+def _folder_of(path: Path, dtype: torch.dtype) -> Path:
+    """Return the folder of a GGUF file's conversion, which may not exist."""
+    if not path.is_file():
+        raise ModelLoadError(f"There is no file {path}.")
+    status = path.stat()
+    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{dtype}"
+    return cache_folder() / "models" / f"{path.stem}-{sha256(key.encode()).hexdigest()[:12]}"
 
 
 def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
@@ -129,16 +152,13 @@ def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     The folder is in the cache folder, named by the file's path, size and time and by the dtype.
 
     Raises:
-        ModelLoadError: There is no such file.
+        ModelLoadError: There is no such file, or it is damaged.
         MissingDependencyError: The ``gguf`` package is not installed.
     """
-    if not path.is_file():
-        raise ModelLoadError(f"There is no file {path}.")
-    status = path.stat()
-    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{dtype}"
-    folder = cache_folder() / "models" / f"{path.stem}-{sha256(key.encode()).hexdigest()[:12]}"
+    folder = _folder_of(path, dtype)
     if folder.is_dir():
         return folder
+    check_gguf(path)
     MissingDependencyError.check("Reading a GGUF file", "gguf", "gguf")
     logger.info("Converting %s for transformers, once; this takes about a minute.", path)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)

@@ -7,14 +7,19 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from urial_core.backends.transformers.source import Source, context_window_of
-from urial_core.completion import Completion, CompletionChunk, CompletionRequest, ModelFeatures
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    joined,
+)
 from urial_core.errors import GenerationError, MissingDependencyError, ParameterError, UrialError
 from urial_core.structured.grammar import check_schema
 
@@ -242,11 +247,4 @@ def _completions(requests: Sequence[CompletionRequest], steps: list[Step]) -> li
     chunks = [list[CompletionChunk]() for _ in requests]
     for number, chunk in chain.from_iterable(steps):
         chunks[number].append(chunk)
-    return [
-        replace(
-            own[-1],
-            text="".join(chunk.text for chunk in own),
-            logprobs=tuple(chain.from_iterable(chunk.logprobs for chunk in own)),
-        )
-        for own in chunks
-    ]
+    return [joined(own) for own in chunks]
