@@ -65,8 +65,8 @@ def _parts(content: Sequence[Any], speaker: str, *, is_result: bool) -> Iterator
         elif kind in _ATTACHMENTS:
             yield from _attached(block, str(kind), speaker)
         elif kind == "search_result":
-            title, text = _first(block, "title"), block_text(block.get("content") or "", "tool")
-            yield Attachment("a search result", text, title=title)
+            found = block_text(block.get("content") or "", "tool")
+            yield Attachment("a search result", found, title=_first(block, "title"))
         elif (text := _text(block)) is not None:
             yield text
         elif is_result:
