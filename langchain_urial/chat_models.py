@@ -41,7 +41,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     """A base (untuned) LLM as a chat model, by in-context learning alone (URIAL).
 
     Setup:
-        ``pip install "urial-chat[langchain,transformers]"``
+        ``pip install -e ".[langchain,transformers]"`` in a copy of the repository
 
     Instantiate:
         .. code-block:: python

@@ -39,7 +39,7 @@ __all__ = ["UrialLLM"]
 class UrialLLM(ChatSettings, StructuredPredictionLLM):
     """A base (untuned) LLM as a LlamaIndex LLM, by in-context learning alone (URIAL).
 
-    Set-up: ``pip install "urial-chat[llamaindex,transformers]"``
+    Set-up: ``pip install -e ".[llamaindex,transformers]"`` in a copy of the repository
 
     Example:
         .. code-block:: python

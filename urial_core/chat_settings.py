@@ -9,13 +9,22 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
+from urial_core.call_arguments import IGNORED_ARGUMENTS, RENAMED_ARGUMENTS, accepted_arguments
 from urial_core.chat import UrialChat
 from urial_core.completion import CompletionModel
 from urial_core.composing import Overflow
@@ -33,7 +42,10 @@ _FIELDS = (
     *("n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs"),
 )
 """Fields whose value a call may override, where the class has them."""
-_ARGUMENTS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "model")
+_ARGUMENTS = (
+    *("tools", "tool_choice", "parallel_tool_calls", "allowed_tools"),
+    *("response_format", "model"),
+)
 """What only a call is given."""
 
 
@@ -134,12 +146,28 @@ class ChatSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _collect_backend_options(cls, values: Any) -> Any:
-        """Accept the backend's options among the fields, as ``init_chat_model`` passes them."""
-        if not isinstance(values, dict) or not (found := BACKEND_OPTIONS & values.keys()):
+        """Accept the backend's options among the fields, as ``init_chat_model`` passes them.
+
+        What other chat models take and this one has no use for is left out with a warning.
+        """
+        if not isinstance(values, dict):
+            return values
+        values = accepted_arguments(values, cls._field_names() | BACKEND_OPTIONS)
+        if not (found := BACKEND_OPTIONS & values.keys()):
             return values
         options = {name: values[name] for name in found}
         rest = {name: value for name, value in values.items() if name not in found}
         return {**rest, "backend_options": {**(values.get("backend_options") or {}), **options}}
+
+    @field_validator("model_name", mode="before")
+    @classmethod
+    def _write_paths(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, os.PathLike) else value
+
+    @classmethod
+    def _field_names(cls) -> set[str]:
+        aliases = {field.alias for field in cls.model_fields.values() if field.alias}
+        return cls.model_fields.keys() | aliases
 
     def model_post_init(self, context: Any, /) -> None:
         """Load the prompt and wrap the model."""
@@ -239,10 +267,10 @@ class ChatSettings(BaseModel):
                 of transformers is given; anything else runs on transformers.
             **kwargs: Fields of this class; the backend's options may be among them too.
         """
-        known = cls.model_fields.keys() | {field.alias for field in cls.model_fields.values()}
+        known = cls._field_names() | IGNORED_ARGUMENTS | RENAMED_ARGUMENTS.keys()
         options = dict(backend_options or {})
         options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
-        if isinstance(model_id, (str, Path)):
+        if isinstance(model_id, (str, os.PathLike)):
             return cls(model_name=str(model_id), backend_options=options, **kwargs)
         return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
 
@@ -341,7 +369,8 @@ class ChatSettings(BaseModel):
 
         Args:
             kwargs: What the call was given, as the OpenAI API names it; None means unset. Names
-                that are unknown here are passed on where the model takes arguments.
+                that are unknown here are passed on where the model takes arguments; else those
+                that do not change the reply's meaning are left out with a warning.
 
         Raises:
             ParameterError: A value is invalid, or its name unknown.
@@ -351,6 +380,8 @@ class ChatSettings(BaseModel):
         own = [name for name in _FIELDS if name in type(self).model_fields] + [*_ARGUMENTS]
         name = str(given.get("model", self.model_name))
         model = self._wrapped.model if name == self.model_name else self._model_named(name)
+        takes_arguments = given.keys() - own and model.features.with_arguments is not None
+        given = accepted_arguments(given, given if takes_arguments else own)
         if extra := {name: value for name, value in given.items() if name not in own}:
             with_arguments = model.features.with_arguments
             if with_arguments is None:
@@ -367,6 +398,7 @@ class ChatSettings(BaseModel):
                 given.get("tools"),
                 given.get("tool_choice"),
                 parallel=given.get("parallel_tool_calls"),
+                allowed=given.get("allowed_tools"),
             ),
             parse_response_format(given.get("response_format")),
             bool(given.get("stop_at_template", self.stop_at_template)),

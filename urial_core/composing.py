@@ -19,6 +19,7 @@ from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.prompts.turns import (
     Turn,
+    author_turn,
     group_turns,
     write_response_format,
     write_tools,
@@ -113,14 +114,15 @@ def compose(
             oldest exchanges, then to cut the middle out of texts that are too long by themselves.
             Instruction, examples and tools always stay, and no call loses its result.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
+            Otherwise it is another's, such as another agent's, and the reply is a turn of its own.
         tools: What the reply may call; None for no tools.
         response_format: The JSON schema that a reply in text must match.
         stop_at_template: Whether the reply ends where it would continue a text template in the
             last user message (``urial_core.prompts.template_stops``).
 
     Raises:
-        ConversationError: There is nothing to answer: no text, an assistant message last without
-            ``prefill``, or one with ``prefill`` where a call must come.
+        ConversationError: There is nothing to answer, since no message has any text; or there is a
+            ``prefill`` where a call must come.
         ContextOverflowError: It does not fit, or not even its last exchange does, cut short.
         ParameterError: A parameter is invalid.
     """
@@ -269,19 +271,18 @@ def _ending(
 
 def _take_prefill(turns: list[Turn], *, prefill: bool, must_call: bool) -> str:
     """Take the last turn off if it is the beginning of the reply; return its text."""
-    if turns[-1].kind not in ("assistant", "call"):
+    last = turns[-1]
+    if not prefill or last.messages[-1].role != "assistant":
         return ""
-    if not prefill:
-        raise ConversationError(
-            "The conversation ends with an assistant message. Add a user message, or pass "
-            "prefill=True to have that message continued."
-        )
-    if turns[-1].kind == "call" or must_call:
+    if last.kind != "assistant" or must_call:
         raise ConversationError(
             "A reply that is or must be a tool call cannot be continued: leave out prefill=True, "
             "and let a tool's result follow each call."
         )
-    return turns.pop().text
+    turns.pop()
+    if last.author:
+        turns.append(author_turn(last.author, last.number))
+    return last.text
 
 
 def _fitted(

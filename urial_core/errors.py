@@ -38,6 +38,7 @@ __all__ = [
     "UnsupportedModelError",
     "UnsupportedSchemaError",
     "UrialError",
+    "install_hint",
 ]
 
 
@@ -98,7 +99,8 @@ class ContextOverflowError(UrialError):
         largest = ", ".join(f"{name} {tokens}" for name, tokens in self.parts[:3])
         super().__init__(
             f"The prompt needs {prompt_tokens} tokens and the reply {max_tokens}, together "
-            f"{prompt_tokens + max_tokens}, but the model's context window is {window}. "
+            f"{prompt_tokens + max_tokens}, but the model's context window is {window} (its own, "
+            "or what context_window= sets, or n_ctx= of llama.cpp). "
             f"{f'Largest parts: {largest}. ' if largest else ''}{advice}"
         )
 
@@ -113,8 +115,20 @@ class MissingDependencyError(ModelError, ImportError):
     @classmethod
     def check(cls, purpose: str, extra: str, *packages: str) -> None:
         """Raise unless packages are installed, with the extra of this project that brings them."""
-        if missing := [package for package in packages if find_spec(package) is None]:
-            raise cls(f"{purpose} needs {', '.join(missing)}: pip install 'urial-chat[{extra}]'")
+        if missing := [package for package in packages if not _is_installed(package)]:
+            raise cls(f"{purpose} needs {', '.join(missing)}: {install_hint(extra)}")
+
+
+def install_hint(*extras: str) -> str:
+    """Return how to install extras of this project, which no package index has."""
+    return f'in a copy of this project\'s repository, pip install -e ".[{",".join(extras)}]"'
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False
 
 
 class ModelLoadError(ModelError):

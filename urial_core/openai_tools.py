@@ -18,22 +18,30 @@ def parse_tools(
     choice: str | Mapping[str, Any] | None = None,
     *,
     parallel: bool | None = None,
+    allowed: Sequence[str | Mapping[str, Any]] | None = None,
 ) -> ToolUse | None:
     """Parse a request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``.
 
     Args:
         tools: The tools.
-        choice: "auto" (default), "none", "required", a tool's name, or a dictionary that names one.
+        choice: "auto" (default), "none", "required", a tool's name, or a dictionary that names one
+            or lists those that may be called ("allowed_tools").
         parallel: Whether one reply may hold several calls. Default: yes.
+        allowed: The tools that may be called, by name or in a dictionary. Default: all.
 
     Returns:
         The tools and how to use them; None without tools.
 
     Raises:
-        ParameterError: A tool is not a function, two have the same name, or none has the name that
-            was chosen.
+        ParameterError: A tool is not a function, two have the same name, or none has a name that
+            was chosen or allowed.
     """
     known = tuple(map(_tool, tools or ()))
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        listed = choice.get("allowed_tools") or choice  # of chat completions, or of responses
+        allowed, choice = listed.get("tools"), listed.get("mode")
+    if allowed is not None:
+        known = _allowed(known, [one if isinstance(one, str) else _named(one) for one in allowed])
     if not known:
         return None
     wanted = choice if isinstance(choice, str) else _named(choice)
@@ -90,6 +98,16 @@ def _tool(tool: Mapping[str, Any]) -> Tool:
         )
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
     return Tool.of(str(function["name"]), function.get("description") or "", parameters)
+
+
+def _allowed(tools: Sequence[Tool], names: Sequence[str]) -> tuple[Tool, ...]:
+    """Return the tools with certain names."""
+    known = [tool.name for tool in tools]
+    if unknown := [name for name in names if name not in known]:
+        raise ParameterError(
+            f"{', '.join(unknown)} may be called, but the tools are {', '.join(known) or 'none'}."
+        )
+    return tuple(tool for tool in tools if tool.name in names)
 
 
 def _named(choice: Mapping[str, Any] | None) -> str:

@@ -17,7 +17,14 @@ from urial_core.backends.llama_cpp import NEEDED_PACKAGES, LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import ParameterError
 
-__all__ = ["BACKENDS", "BACKEND_OPTIONS", "InProcessModel", "model_in_process", "shared_model"]
+__all__ = [
+    "BACKENDS",
+    "BACKEND_OPTIONS",
+    "InProcessModel",
+    "backend_for",
+    "model_in_process",
+    "shared_model",
+]
 
 InProcessModel = LlamaCppModel | TransformersModel
 """A model of either backend."""
@@ -57,7 +64,7 @@ def model_in_process(model_id: str, options: Mapping[str, Any]) -> InProcessMode
     if backend not in BACKENDS:
         raise ParameterError(f"backend is {backend!r}: use one of {', '.join(BACKENDS)}.")
     if backend == "auto":
-        backend = _backend_for(model_id, own)
+        backend = backend_for(model_id, own)
     if backend == "llama.cpp":
         own.pop("token", None)  # for the hub, which has no part in a local file
     known = _OPTIONS[backend]
@@ -85,7 +92,8 @@ def shared_model(model_id: str, options: Mapping[str, Any]) -> InProcessModel:
         return model
 
 
-def _backend_for(model_id: str, options: Mapping[str, Any]) -> str:
+def backend_for(model_id: str, options: Mapping[str, Any]) -> str:
+    """Return the backend that "auto" stands for, with a model and options of a backend."""
     if not model_id.lower().endswith(".gguf"):
         return "transformers"
     given = options.keys() - {"token"}

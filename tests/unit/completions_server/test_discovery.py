@@ -264,7 +264,7 @@ def test_cache_keys_distinguish_models() -> None:
 def test_the_sdk_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it, the error says what to install."""
     monkeypatch.setattr("urial_core.errors.find_spec", lambda _: None)
-    with pytest.raises(MissingDependencyError, match=r"urial-chat\[openai\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[openai\]"):
         CompletionsServerModel("http://server.test")
 
 

@@ -124,7 +124,9 @@ def test_the_choice_between_answer_and_call() -> None:
         ),
         (
             [CALLED, replace(RESULT, tool_call_id="unknown", failed=True, text="")],
-            CALL_TURN + "\n# Tool result:\n````\nerror\n\n````\n",
+            CALL_TURN
+            + "\n# Tool result:\n````\nget_weather (no result yet)\n````\n"
+            + "\n# Tool result:\n````\nerror\n\n````\n",
         ),
         (
             [
@@ -134,8 +136,8 @@ def test_the_choice_between_answer_and_call() -> None:
             ],
             CALL_TURN.removesuffix("````\n")
             + '{"name": "f", "arguments": {}}\n````\n'
-            + "\n# Tool result:\n````\nf\nYes\n````\n"
-            + "\n# Tool result:\n````\nget_weather\nYes\n````\n",
+            + "\n# Tool result:\n````\nget_weather\nYes\n````\n"
+            + "\n# Tool result:\n````\nf\nYes\n````\n",
         ),
     ],
 )
