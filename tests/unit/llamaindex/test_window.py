@@ -167,6 +167,6 @@ def test_a_node_too_long_by_itself_is_cut() -> None:
     assert found["excerpt_keywords"]
     assert "characters left out ...]" in model.requests[0].prompt
     assert model.fullest <= 1
-    assert llm.chat([ChatMessage(content=STORY)]).raw["truncated_messages"] == 1  # type: ignore[index]
+    assert llm.chat([ChatMessage(content=STORY)]).raw["truncated_messages"] == 1
     with pytest.raises(ContextOverflowError):
         llm_of("words")[0].chat([ChatMessage(content=STORY)])
