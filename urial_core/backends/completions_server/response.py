@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from urial_core.backends.completions_server.payload import GENERIC, Dialect
+from urial_core.backends.completions_server.shape import checked
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -57,17 +58,14 @@ def completions_of(
 
     Servers report one sum as usage: with several prompts, the usage of each is unknown.
     """
-    choices = response.get("choices") if isinstance(response, Mapping) else None
-    if (
-        not isinstance(choices, Sequence)
-        or len(choices) != len(requests)
-        or not all(isinstance(choice, Mapping) for choice in choices)
-    ):
+    response = checked(response)
+    choices = response.get("choices") or []
+    if len(choices) != len(requests):
         raise GenerationError(
             f"The server's response to {len(requests)} prompts has no list of as many choices: "
             f"{str(response)[:200]!r}. Is base_url that of an OpenAI-style completions API?"
         )
-    in_order = sorted(choices, key=lambda choice: choice.get("index", 0))
+    in_order = sorted(choices, key=lambda choice: choice.get("index") or 0)
     usage = usage_of(response) if len(requests) == 1 else None
     completions = []
     for choice, request in zip(in_order, requests, strict=True):
@@ -108,7 +106,7 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
         )
     if not isinstance(response, Mapping):
         raise GenerationError(f"The server's response is {response!r} instead of a JSON object.")
-    response = _without_none(response)
+    response = checked(_without_none(response))
     _raise_refusal(response)
     completion = completion_of(response, request, dialect)
     if request.response_format is None:
@@ -151,8 +149,7 @@ class StreamReader:
         Raises:
             GenerationError: The server gave up.
         """
-        if not isinstance(event, Mapping):
-            raise GenerationError(f"The server sent {event!r} in a stream of objects.", self.text)
+        event = checked(event, self.text)
         self._usage = usage_of(event) or self._usage
         if not event.get("choices"):
             return None
@@ -243,6 +240,7 @@ def _logprobs_of(given: Mapping[str, Any] | None, alternatives: int) -> tuple[To
         tokens = [
             (*pair(item), list(map(pair, item.get("top_logprobs") or ())))
             for item in given["content"]
+            if item["logprob"] is not None
         ]
     else:
         names, values = given.get("tokens") or (), given.get("token_logprobs") or ()
@@ -253,9 +251,14 @@ def _logprobs_of(given: Mapping[str, Any] | None, alternatives: int) -> tuple[To
             if value is not None
         ]
     return tuple(
-        TokenLogprob(name, value, tuple(sorted(top, key=lambda pair: -pair[1])[:alternatives]))
-        for name, value, top in tokens
+        TokenLogprob(name, value, _best(top)[:alternatives]) for name, value, top in tokens
     )
+
+
+def _best(alternatives: list[tuple[str, float | None]]) -> tuple[tuple[str, float], ...]:
+    """Return a token's alternatives, best first, without those of no value."""
+    known = [(name, value) for name, value in alternatives if value is not None]
+    return tuple(sorted(known, key=lambda pair: -pair[1]))
 
 
 def _without_none(value: Any) -> Any:

@@ -205,7 +205,7 @@ class LlamaCppModel(CompletionModel):
             if self._client is None:
                 server = PrivateServer(self._path, **{**self._options, "n_threads": self.n_threads})
                 self._finalizer = finalize(self, server.close)
-                self._client = CompletionsServerModel(
+                client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,
                     uds=server.uds,
@@ -213,7 +213,11 @@ class LlamaCppModel(CompletionModel):
                     timeout=_TIMEOUT,
                     max_retries=0,
                 )
-                self._client.server()
+                self._finalizer.detach()
+                # A server that still writes to someone would not end.
+                self._finalizer = finalize(self, _close, client, server)
+                client.server()
+                self._client = client
             return self._client
 
     def _ready(self, requests: Sequence[CompletionRequest]) -> CompletionsServerModel:
@@ -221,3 +225,8 @@ class LlamaCppModel(CompletionModel):
         for prefix in {request.prompt[: request.prefix_length] for request in requests}:
             self.warm(prefix)
         return self._loaded()
+
+
+def _close(client: CompletionsServerModel, server: PrivateServer) -> None:
+    client.disconnect()
+    server.close()
