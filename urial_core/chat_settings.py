@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model
+from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model, without_token
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
@@ -219,9 +219,10 @@ class ChatSettings(BaseModel):
         self._call({})
 
     def _wrapped_model(self) -> WrappedModel:
-        if isinstance(token := self.backend_options.get("token"), str):  # options are shown
+        options, token = without_token(self.backend_options)
+        if token is not None:  # options are shown
             self.api_key = SecretStr(token)
-            self.backend_options = {k: v for k, v in self.backend_options.items() if k != "token"}
+            self.backend_options = options
         if self.llm is not None and self.backend_options:
             raise ParameterError(
                 f"{', '.join(self.backend_options)}: options of a model that "

@@ -109,6 +109,8 @@ def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
         ) from error
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), repr(error))
+        if source.token:
+            reason = reason.replace(source.token, "***")
         raise ModelLoadError(
             f"Could not load the {part} of {source.model_id!r}: {reason} (It must be the hub id, "
             "local folder or .gguf file of a causal language model.)"
