@@ -46,9 +46,9 @@ def parse_call(text: str, tools: Sequence[Tool], call_id: str) -> ToolCall | Inv
     """Return the call that a model wrote, or what is wrong with it."""
     try:
         written = json.loads(text, strict=False)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return InvalidToolCall(text, f"This is not JSON: {error}.", id=call_id)
-    if not isinstance(written, dict) or "name" not in written:
+    if not isinstance(written, dict) or not isinstance(written.get("name"), str):
         return InvalidToolCall(text, 'A call is {"name": ..., "arguments": {...}}.', id=call_id)
     name, arguments = written["name"], written.get("arguments", {})
     known = {tool.name: tool for tool in tools}
@@ -246,5 +246,5 @@ def _with_own_definitions(schema: dict[str, Any], number: int) -> dict[str, Any]
 def _loaded(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.structured.patterns import KEYWORDS
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -49,8 +51,9 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
     from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable
 
-    validator, repaired = _validator(schema), deepcopy(value)
+    validator = _validator(schema)
     try:
+        repaired = deepcopy(value)
         for error in validator.iter_errors(value) if repair else ():
             if error.validator == "type":
                 repaired = _with_type(repaired, error)
@@ -58,6 +61,12 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
     except Unresolvable as error:
         raise UnsupportedSchemaError(
             f"The schema refers to {error.ref!r}, which is not in it."
+        ) from error
+    except RecursionError:
+        return value, "It is nested too deeply to be validated."
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, re.error) as error:
+        raise UnsupportedSchemaError(
+            f"No value can be validated against the schema: {error}."
         ) from error
     if mismatch is None:
         return repaired, ""
@@ -81,6 +90,8 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
         loaded = json.loads(text, strict=not repair, parse_constant=_refuse)
     except ValueError as error:
         return text, f"This is not JSON: {error}."
+    except RecursionError:
+        return text, "It is nested too deeply."
     value, mismatch = match_schema(loaded, schema, repair=repair)
     if value == loaded and type(value) is type(loaded) and (not repair or _is_strict_json(text)):
         return text, mismatch
@@ -89,9 +100,10 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator:
-    from jsonschema import SchemaError
+    from jsonschema import SchemaError, validators
     from jsonschema.validators import Draft202012Validator, validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     try:
         loaded = json.loads(schema)
@@ -101,6 +113,16 @@ def _validator(schema: str) -> Validator:
         raise UnsupportedSchemaError(f"The schema is not JSON: {error}.") from error
     except SchemaError as error:
         raise UnsupportedSchemaError(f"The schema is not valid: {error.message}.") from error
+    except (
+        TypeError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        re.error,
+        Unresolvable,
+    ) as error:
+        raise UnsupportedSchemaError(f"The schema is not valid: {error!r}.") from error
+    kind = validators.extend(kind, KEYWORDS)
     return kind(loaded, registry=Registry())  # an empty one: nothing is fetched
 
 
@@ -123,7 +145,7 @@ def _converted(value: Any, kind: str) -> Any:
         return None
     try:
         loaded = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
     if isinstance(loaded, float) and kind == "integer" and loaded.is_integer():
         return int(loaded)

@@ -19,13 +19,13 @@ from weakref import WeakSet, finalize
 import httpx
 from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
+from urial_core.backends.completions_server.clients import EventLoopClient, OpenSockets
 from urial_core.backends.completions_server.errors import (
     SDK_ERRORS,
     is_missing_path,
     translated,
     without_secrets,
 )
-from urial_core.backends.completions_server.clients import EventLoopClient, OpenSockets
 from urial_core.backends.completions_server.exchanges import COMPLETIONS, Exchange, HttpRequest
 from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import CompletionChunk

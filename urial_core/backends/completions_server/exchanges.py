@@ -24,7 +24,7 @@ from urial_core.backends.completions_server.response import completions_of, usag
 from urial_core.backends.completions_server.shape import checked
 from urial_core.completion import Completion, CompletionRequest, TokenLogprob, Usage
 from urial_core.decoding.steps import add_usage
-from urial_core.errors import ServerError, UnsupportedModelError
+from urial_core.errors import ServerError, UnsupportedModelError, shown
 from urial_core.prompts.prompt import Prompt
 from urial_core.structured.constraints import Choice
 
@@ -266,7 +266,7 @@ def _tokenize(text: str, server: Server, *, begin: bool) -> Exchange[list[int]]:
     tokens = _mapping(response).get("tokens")
     if not isinstance(tokens, list) or not all(isinstance(token, int) for token in tokens):
         raise ServerError(
-            f"The server at {server.root} answered {str(response)[:200]!r} to a request for a "
+            f"The server at {server.root} answered {shown(response)} to a request for a "
             "text's tokens: it must be {'tokens': [...]}. Read the server's log."
         )
     return tokens

@@ -264,12 +264,11 @@ def _api_url(base_url: str) -> tuple[str, str | None]:
     Raises:
         ParameterError: It is not an HTTP URL.
     """
-    parts = None
+    valid = False
     with suppress(ValueError):  # of an unclosed bracket or an impossible port
         parts = urlsplit(base_url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        parts = parts if valid and base_url.isprintable() and " " not in base_url else None
-    if parts is None:
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    if not valid or not base_url.isprintable() or " " in base_url:
         raise ParameterError(
             f"base_url is {_without_login(base_url)!r}: give a URL, as in http://127.0.0.1:8000/v1"
         )

@@ -22,7 +22,7 @@ from urial_core.completion import (
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.text_reply import decode_completion
 from urial_core.decoding.turn_decoder import TurnDecoder
-from urial_core.errors import ConversationError, GenerationError, ServerError
+from urial_core.errors import ConversationError, GenerationError, ServerError, shown
 from urial_core.replies import Reply, ReplyEnd
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_closing import rest_of
@@ -63,7 +63,7 @@ def completions_of(
     if len(choices) != len(requests):
         raise GenerationError(
             f"The server's response to {len(requests)} prompts has no list of as many choices: "
-            f"{str(response)[:200]!r}. Is base_url that of an OpenAI-style completions API?"
+            f"{shown(response)}. Is base_url that of an OpenAI-style completions API?"
         )
     in_order = sorted(choices, key=lambda choice: choice.get("index") or 0)
     usage = usage_of(response) if len(requests) == 1 else None
@@ -105,8 +105,10 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
             "use ChatUrial, UrialLLM or UrialChat, which send them."
         )
     if not isinstance(response, Mapping):
-        raise GenerationError(f"The server's response is {response!r} instead of a JSON object.")
-    response = checked(_without_none(response))
+        raise GenerationError(
+            f"The server's response is {shown(response)} instead of a JSON object."
+        )
+    response = checked({name: part for name, part in response.items() if part is not None})
     _raise_refusal(response)
     completion = completion_of(response, request, dialect)
     if request.response_format is None:
@@ -261,12 +263,6 @@ def _best(alternatives: list[tuple[str, float | None]]) -> tuple[tuple[str, floa
     return tuple(sorted(known, key=lambda pair: -pair[1]))
 
 
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(member) for key, member in value.items() if member is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
-
-
 def _raise_refusal(response: Mapping[str, Any]) -> None:
     """Raise what servers send in place of choices: an error, in one of two shapes."""
     error = response.get("error")
@@ -278,4 +274,4 @@ def _raise_refusal(response: Mapping[str, Any]) -> None:
     code = str(details.get("code"))
     status = int(code) if code.isdecimal() else None
     answered = f"answered {status}" if status else "refused the request"
-    raise ServerError(f"The server {answered}: {details.get('message') or error}", status)
+    raise ServerError(f"The server {answered}: {details.get('message') or shown(error)}", status)

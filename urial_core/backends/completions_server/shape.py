@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # before Python 3.12, pydantic takes no other
 
-from urial_core.errors import GenerationError
+from urial_core.errors import GenerationError, shown
 
 __all__ = ["checked"]
 
@@ -92,27 +92,19 @@ def checked(response: Any, text: str = "") -> dict[str, Any]:
     try:
         found: dict[str, Any] = _RESPONSE.validate_python(response)
     except (ValidationError, RecursionError) as error:
-        raise GenerationError(f"The server sent {_fault(response, error)}. {_ADVICE}", text) from None
+        raise GenerationError(f"The server sent {_fault(error)}. {_ADVICE}", text) from None
     return found
 
 
 _ADVICE = "Is base_url that of an OpenAI-style completions API? If so, read the server's log."
 
 
-def _fault(response: Any, error: ValidationError | RecursionError) -> str:
+def _fault(error: ValidationError | RecursionError) -> str:
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply"
     [fault, *_] = error.errors(include_url=False, include_context=False)
     place = ".".join(map(str, fault["loc"]))
-    value = _short(fault["input"])
+    value = shown(fault["input"])
     if not place:
         return f"{value} instead of an object with choices"
     return f"{place} = {value} ({fault['msg']})"
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except (RecursionError, ValueError):  # a number of too many digits
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:200]}..."
