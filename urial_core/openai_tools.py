@@ -83,7 +83,7 @@ def parse_call(name: str | None, arguments: object, call_id: str) -> ToolCall:
     return ToolCall.of(name or "unknown", values, call_id)
 
 
-def _tool(tool: Mapping[str, Any]) -> Tool:
+def _tool(tool: Any) -> Tool:
     function = tool.get("function") if isinstance(tool, Mapping) else None
     parameters = function.get("parameters") if isinstance(function, Mapping) else None
     if (
@@ -99,7 +99,7 @@ def _tool(tool: Mapping[str, Any]) -> Tool:
     return Tool.of(str(function["name"]), str(function.get("description") or ""), parameters)
 
 
-def _named(choice: Mapping[str, Any] | None) -> str:
+def _named(choice: Any) -> str:
     """Return the tool that a dictionary names, or its mode."""
     if choice is None:
         return "auto"

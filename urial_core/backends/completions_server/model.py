@@ -284,7 +284,7 @@ def _without_login(url: str) -> str:
     return scheme + separator + rest.rpartition("@")[2]
 
 
-def _header_value(key: str | None) -> str | None:
+def _header_value(key: Any) -> str | None:
     """Return a key without the whitespace around it, such as a file's last newline.
 
     Raises:
@@ -296,4 +296,4 @@ def _header_value(key: str | None) -> str | None:
             "api_key holds a character that no HTTP header can hold, such as a line break, or is "
             "no text: pass the server's key as it was issued."
         )
-    return key
+    return key or None

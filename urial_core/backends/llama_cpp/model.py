@@ -215,7 +215,7 @@ class LlamaCppModel(CompletionModel):
                 )
                 self._finalizer.detach()
                 # A server that still writes to someone would not end.
-                self._finalizer = finalize(self, _close, client, server)
+                self._finalizer = finalize(self, partial(_close, client, server))
                 client.server()
                 self._client = client
             return self._client
