@@ -296,4 +296,4 @@ def _header_value(key: Any) -> str | None:
             "api_key holds a character that no HTTP header can hold, such as a line break, or is "
             "no text: pass the server's key as it was issued."
         )
-    return key or None
+    return str(key) if key else None
