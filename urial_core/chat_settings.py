@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model
+from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model, without_token
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
@@ -340,8 +340,8 @@ class ChatSettings(BaseModel):
         self._call({})
 
     def _wrapped_model(self) -> WrappedModel:
-        if isinstance(token := self.backend_options.get("token"), str):  # options are shown
-            options = {k: v for k, v in self.backend_options.items() if k != "token"}
+        options, token = without_token(self.backend_options)
+        if token is not None:  # options are shown
             self.__dict__.update(api_key=SecretStr(token), backend_options=options)
         if self.llm is not None and self.backend_options:
             raise ParameterError(

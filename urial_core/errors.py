@@ -39,6 +39,7 @@ __all__ = [
     "UnsupportedSchemaError",
     "UrialError",
     "install_hint",
+    "shown",
 ]
 
 
@@ -165,3 +166,12 @@ class GenerationError(ModelError):
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
         self.text = text
+
+
+def shown(value: object) -> str:
+    """Return a value as an error's message shows it: on one line, and not endlessly."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -24,6 +24,7 @@ __all__ = [
     "backend_for",
     "model_in_process",
     "shared_model",
+    "without_token",
 ]
 
 InProcessModel = LlamaCppModel | TransformersModel
@@ -39,6 +40,9 @@ BACKENDS = ("auto", *_OPTIONS)
 
 BACKEND_OPTIONS = frozenset({"backend"}.union(*_OPTIONS.values()))
 """Names of the options of a model that runs in this process."""
+
+_TOKENS = ("token", "use_auth_token")
+"""Names of a hub token among a model's options, and among its ``model_kwargs``."""
 
 _SHARED = WeakValueDictionary[str, InProcessModel]()
 _shared_lock = threading.Lock()
@@ -90,6 +94,18 @@ def shared_model(model_id: str, options: Mapping[str, Any]) -> InProcessModel:
         if model is None:
             model = _SHARED[key] = model_in_process(model_id, options)
         return model
+
+
+def without_token(options: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return a model's options without the hub token, and the token, from wherever it was."""
+    own = dict(options)
+    nested = own.get("model_kwargs")
+    if isinstance(nested, Mapping):
+        own["model_kwargs"], token = without_token(nested)
+        if token is not None:
+            own.setdefault("token", token)
+    found = [own.pop(name) for name in _TOKENS if isinstance(own.get(name), str)]
+    return own, next(iter(found), None)
 
 
 def backend_for(model_id: str, options: Mapping[str, Any]) -> str:

@@ -59,16 +59,16 @@ def parse_call(
     """
     try:
         written = load_json(text, strict=False)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return InvalidToolCall(text, f"This is not JSON: {error}.", id=call_id)
-    if not isinstance(written, dict) or "name" not in written:
+    if not isinstance(written, dict) or not isinstance(written.get("name"), str):
         return InvalidToolCall(text, 'A call is {"name": ..., "arguments": {...}}.', id=call_id)
     name, arguments = written["name"], written.get("arguments", {})
     if isinstance(arguments, str):
         arguments = _loaded(arguments)
     shown = json.dumps(arguments, ensure_ascii=False)
     known = {tool.name: tool for tool in tools}
-    if not isinstance(name, str) or name not in known:
+    if name not in known:
         problem = f"There is no tool {name!r}: the tools are {', '.join(known)}."
         return InvalidToolCall(shown, problem, str(name), call_id)
     if not isinstance(arguments, dict):
@@ -290,5 +290,5 @@ def _is_json(text: str) -> bool:
 def _loaded(text: str) -> Any:
     try:
         return load_json(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

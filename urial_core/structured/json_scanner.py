@@ -59,7 +59,10 @@ class JsonValue:
         if self.complete:
             return text
         start = len(self.text)
-        self.text += text if self.text else text.lstrip(_WHITESPACE)
+        whole, self.text = self.text, ""  # else each piece would copy the text so far
+        whole += text if start else text.lstrip(_WHITESPACE)
+        self.text = whole
+        del whole
         if start == 0 and self.text[:1] not in ("", "{", "[", '"'):
             self._open.append("")  # a number or a word: nothing closes it
         for at in range(start, len(self.text)):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.formats import format_checker
 from urial_core.structured.json_schema import map_subschemas
+from urial_core.structured.patterns import KEYWORDS, is_readable
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -64,19 +65,22 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
     from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable
 
-    validator, repaired = _validator(schema), deepcopy(value)
+    validator = _validator(schema)
     try:
+        repaired = deepcopy(value)
         for error in validator.iter_errors(value) if repair else ():
             if error.validator == "type":
                 repaired = _with_type(repaired, error)
         mismatch = best_match(validator.iter_errors(repaired))
-    except RecursionError as error:
-        raise UnsupportedSchemaError(
-            "The value or its schema is nested too deep, or the schema refers to itself alone."
-        ) from error
     except Unresolvable as error:
         raise UnsupportedSchemaError(
             f"The schema refers to {error.ref!r}, which is not in it."
+        ) from error
+    except RecursionError:
+        return value, "It is nested too deeply, or its schema refers to itself alone."
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, re.error) as error:
+        raise UnsupportedSchemaError(
+            f"No value can be validated against the schema: {error}."
         ) from error
     if mismatch is None:
         return repaired, ""
@@ -102,6 +106,8 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
         loaded = load_json(text, strict=not repair)
     except ValueError as error:
         return text, f"This is not JSON: {error}."
+    except RecursionError:
+        return text, "It is nested too deeply."
     value, mismatch = match_schema(loaded, schema, repair=repair)
     if value == loaded and type(value) is type(loaded) and (not repair or _is_strict_json(text)):
         return text, mismatch
@@ -110,9 +116,10 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator:
-    from jsonschema import FormatChecker, SchemaError
+    from jsonschema import FormatChecker, SchemaError, validators
     from jsonschema.validators import Draft4Validator, Draft202012Validator, validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     try:
         loaded = json.loads(schema)
@@ -125,9 +132,19 @@ def _validator(schema: str) -> Validator:
         raise UnsupportedSchemaError(f"The schema is not JSON: {error}.") from error
     except SchemaError as error:
         raise UnsupportedSchemaError(f"The schema is not valid: {error.message}.") from error
-    # An empty registry: nothing is fetched.
-    return kind(
-        _with_readable_patterns(loaded), registry=Registry(), format_checker=format_checker()
+    except (
+        TypeError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        re.error,
+        Unresolvable,
+    ) as error:
+        raise UnsupportedSchemaError(f"The schema is not valid: {error!r}.") from error
+    return validators.extend(kind, KEYWORDS)(
+        _with_readable_patterns(loaded),
+        registry=Registry(),  # an empty one: nothing is fetched
+        format_checker=format_checker(),
     )
 
 
@@ -148,27 +165,19 @@ def _has_boolean_bounds(schema: Any) -> bool:
 
 
 def _with_readable_patterns(schema: Any) -> Any:
-    """Return a schema without the patterns that Python cannot read."""
+    """Return a schema without the patterns that cannot be read."""
     if not isinstance(schema, dict):
         return schema
     new = map_subschemas(schema, _with_readable_patterns)
-    if isinstance(pattern := new.get("pattern"), str) and not _is_readable(pattern):
+    if isinstance(pattern := new.get("pattern"), str) and not is_readable(pattern):
         del new["pattern"]
     named = new.get("patternProperties")
-    if isinstance(named, dict) and not all(map(_is_readable, named)):
+    if isinstance(named, dict) and not all(map(is_readable, named)):
         raise UnsupportedSchemaError(
             f"Of the schema's patternProperties {', '.join(map(repr, named))}, one is no regular "
-            "expression that Python can read: write it differently."
+            "expression that can be read: write it differently."
         )
     return new
-
-
-def _is_readable(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True
 
 
 def _with_type(value: Any, error: ValidationError) -> Any:
@@ -190,7 +199,7 @@ def _converted(value: Any, kind: str) -> Any:
         return None
     try:
         loaded = load_json(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
     if isinstance(loaded, float) and kind == "integer" and loaded.is_integer():
         return int(loaded)

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from urial_core.backends.completions_server.payload import GENERIC, Dialect
+from urial_core.backends.completions_server.shape import checked
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -21,7 +22,7 @@ from urial_core.completion import (
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.text_reply import decode_completion
 from urial_core.decoding.turn_decoder import TurnDecoder
-from urial_core.errors import ConversationError, GenerationError, ServerError
+from urial_core.errors import ConversationError, GenerationError, ServerError, shown
 from urial_core.replies import Reply, ReplyEnd
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_closing import rest_of
@@ -59,17 +60,14 @@ def completions_of(
 
     Servers report one sum as usage: with several prompts, the usage of each is unknown.
     """
-    choices = response.get("choices") if isinstance(response, Mapping) else None
-    if (
-        not isinstance(choices, Sequence)
-        or len(choices) != len(requests)
-        or not all(isinstance(choice, Mapping) for choice in choices)
-    ):
+    response = checked(response)
+    choices = response.get("choices") or []
+    if len(choices) != len(requests):
         raise GenerationError(
             f"The server's response to {len(requests)} prompts has no list of as many choices: "
-            f"{str(response)[:200]!r}. Is base_url that of an OpenAI-style completions API?"
+            f"{shown(response)}. Is base_url that of an OpenAI-style completions API?"
         )
-    in_order = sorted(choices, key=lambda choice: choice.get("index", 0))
+    in_order = sorted(choices, key=lambda choice: choice.get("index") or 0)
     usage = usage_of(response) if len(requests) == 1 else None
     completions = []
     for choice, request in zip(in_order, requests, strict=True):
@@ -109,8 +107,10 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
             "use ChatUrial, UrialLLM or UrialChat, which send them."
         )
     if not isinstance(response, Mapping):
-        raise GenerationError(f"The server's response is {response!r} instead of a JSON object.")
-    response = _without_none(response)
+        raise GenerationError(
+            f"The server's response is {shown(response)} instead of a JSON object."
+        )
+    response = checked({name: part for name, part in response.items() if part is not None})
     _raise_refusal(response)
     completion = completion_of(response, request, dialect)
     if request.response_format is None:
@@ -154,8 +154,7 @@ class StreamReader:
         Raises:
             GenerationError: The server gave up.
         """
-        if not isinstance(event, Mapping):
-            raise GenerationError(f"The server sent {event!r} in a stream of objects.", self.text)
+        event = checked(event, self.text)
         if reported := _error_of(event):
             _, reason = reported
             raise GenerationError(
@@ -247,6 +246,7 @@ def _logprobs_of(given: Mapping[str, Any] | None, alternatives: int) -> tuple[To
         tokens = [
             (*pair(item), list(map(pair, item.get("top_logprobs") or ())))
             for item in given["content"]
+            if item["logprob"] is not None
         ]
     else:
         names, values = given.get("tokens") or (), given.get("token_logprobs") or ()
@@ -268,12 +268,6 @@ def _best(top: list[tuple[str, float | None]], count: int) -> tuple[tuple[str, f
     return tuple(sorted(known, key=lambda pair: -pair[1])[:count])
 
 
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(member) for key, member in value.items() if member is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
-
-
 def _raise_refusal(response: Mapping[str, Any]) -> None:
     """Raise what servers send in place of choices: an error, in one of two shapes."""
     if not (reported := _error_of(response)):
@@ -293,5 +287,5 @@ def _error_of(event: Mapping[str, Any]) -> tuple[int | None, str] | None:
         return None
     details = error if isinstance(error, Mapping) else {"message": error}
     code = str(details.get("code"))
-    message = str(details.get("message") or error)
+    message = str(details.get("message") or shown(error))
     return int(code) if code.isdecimal() else None, message

@@ -210,7 +210,7 @@ class LlamaCppModel(CompletionModel):
                     options["n_ctx"] = default_window(self._path, options["n_parallel"])
                 server = PrivateServer(self._path, **options)
                 self._finalizer = finalize(self, server.close)
-                self._client = CompletionsServerModel(
+                client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,
                     uds=server.uds,
@@ -218,7 +218,11 @@ class LlamaCppModel(CompletionModel):
                     timeout=_TIMEOUT,
                     max_retries=0,
                 )
-                self._client.server()
+                self._finalizer.detach()
+                # A server that still writes to someone would not end.
+                self._finalizer = finalize(self, partial(_close, client, server))
+                client.server()
+                self._client = client
             return self._client
 
     def _ready(self, requests: Sequence[CompletionRequest]) -> CompletionsServerModel:
@@ -226,3 +230,8 @@ class LlamaCppModel(CompletionModel):
         for prefix in {request.prompt[: request.prefix_length] for request in requests}:
             self.warm(prefix)
         return self._loaded()
+
+
+def _close(client: CompletionsServerModel, server: PrivateServer) -> None:
+    client.disconnect()
+    server.close()

@@ -7,13 +7,13 @@ import shutil
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from urial_core.backends.gguf_file import check_gguf
+from urial_core.backends.temporary_folder import TemporaryFolder
 from urial_core.backends.transformers.grouped_attention import use_grouped_attention
 from urial_core.backends.transformers.source import Source
 from urial_core.cache_folder import cache_folder
@@ -113,6 +113,8 @@ def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
         ) from error
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), repr(error))
+        if source.token:
+            reason = reason.replace(source.token, "***")
         raise ModelLoadError(
             f"Could not load the {part} of {source.model_id!r}: {reason} (It must be the hub id, "
             "local folder or .gguf file of a causal language model.)"
@@ -168,12 +170,12 @@ def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(mkdtemp(dir=folder.parent))
+    unfinished = TemporaryFolder(folder.parent)
     try:
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
+        model.save_pretrained(unfinished.path)
+        tokenizer.save_pretrained(unfinished.path)
         if not folder.is_dir():  # another process may have been faster
-            unfinished.rename(folder)
+            unfinished.path.rename(folder)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.remove()
     return folder
