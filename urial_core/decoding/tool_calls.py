@@ -245,10 +245,10 @@ class _CallDecoder:
 
     def _cut_call(self) -> InvalidToolCall:
         start, _ = self.value.members.get("arguments", (0, None))
-        return InvalidToolCall(self.value.text[start:], _CUT, self._name(), self._id)
+        return InvalidToolCall(self.value.text[start:], _CUT, self._name(self._tools), self._id)
 
     def _live_deltas(self) -> list[ToolCallDelta]:
-        name = self._name()
+        name = self._name(self._live)
         start, end = self.value.members.get("arguments", (0, None))
         if name is None or not start or self.value.text[start] != "{":
             return []
@@ -260,12 +260,12 @@ class _CallDecoder:
         self._sent += len(arguments)
         return [ToolCallDelta(self.number, self._id, name if first else "", arguments)]
 
-    def _name(self) -> str | None:
+    def _name(self, tools: Sequence[Tool]) -> str | None:
         start, end = self.value.members.get("name", (0, None))
         if end is None:
             return None
         written = self.value.text[start:end]
-        return next((tool.name for tool in self._live if quoted(tool.name) == written), None)
+        return next((tool.name for tool in tools if quoted(tool.name) == written), None)
 
 
 def _moved(schema: Any, place: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.prompts.escaping import encodable
 
 __all__ = [
     "NAMED",
@@ -55,7 +56,7 @@ def schema_text(schema: Any) -> str:
             "to $defs, and refer to them."
         )
     try:
-        return json.dumps(schema, ensure_ascii=False)
+        return encodable(json.dumps(schema, ensure_ascii=False))
     except (TypeError, ValueError) as error:
         raise UnsupportedSchemaError(
             f"The JSON schema cannot be written as JSON: {error}. Pass values that JSON has."

@@ -128,6 +128,7 @@ def _validator(schema: str) -> Validator:
         if _has_boolean_bounds(loaded):
             kind = Draft4Validator
         kind.check_schema(loaded, format_checker=any_format)
+        _check_patterns(loaded)
     except ValueError as error:
         raise UnsupportedSchemaError(f"The schema is not JSON: {error}.") from error
     except SchemaError as error:
@@ -142,7 +143,7 @@ def _validator(schema: str) -> Validator:
     ) as error:
         raise UnsupportedSchemaError(f"The schema is not valid: {error!r}.") from error
     return validators.extend(kind, KEYWORDS)(
-        _with_readable_patterns(loaded),
+        loaded,
         registry=Registry(),  # an empty one: nothing is fetched
         format_checker=format_checker(),
     )
@@ -164,20 +165,17 @@ def _has_boolean_bounds(schema: Any) -> bool:
     return found
 
 
-def _with_readable_patterns(schema: Any) -> Any:
-    """Return a schema without the patterns that cannot be read."""
+def _check_patterns(schema: Any) -> Any:
+    """Raise if a pattern of a schema cannot be read; return the schema."""
     if not isinstance(schema, dict):
         return schema
-    new = map_subschemas(schema, _with_readable_patterns)
-    if isinstance(pattern := new.get("pattern"), str) and not is_readable(pattern):
-        del new["pattern"]
-    named = new.get("patternProperties")
-    if isinstance(named, dict) and not all(map(is_readable, named)):
-        raise UnsupportedSchemaError(
-            f"Of the schema's patternProperties {', '.join(map(repr, named))}, one is no regular "
-            "expression that can be read: write it differently."
-        )
-    return new
+    named = schema.get("patternProperties")
+    for pattern in (schema.get("pattern", ""), *(named if isinstance(named, dict) else ())):
+        if not is_readable(pattern):
+            raise UnsupportedSchemaError(
+                f"The schema's pattern {pattern!r} is no regular expression: write it differently."
+            )
+    return map_subschemas(schema, _check_patterns)
 
 
 def _with_type(value: Any, error: ValidationError) -> Any:

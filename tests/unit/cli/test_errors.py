@@ -44,7 +44,7 @@ def test_errors_are_one_line(run_urial: RunUrial, loaded: list[Any]) -> None:
     """Exit with 1 and one line for an unknown prompt, before any model is loaded."""
     result = run_urial("chat", "--demo", "--prompt", "nope")
     assert result.exit_code == 1
-    assert result.stderr.startswith("urial: No prompt 'nope'")
+    assert result.stderr.startswith("urial: There is no prompt file nope")
     assert result.stderr.count("\n") == 1
     assert loaded == []
 

@@ -53,7 +53,7 @@ def test_for_ollama(run_urial: RunUrial) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--prompt", "nope"], "No prompt 'nope'"),
+        (["--prompt", "nope"], "There is no prompt file nope"),
         (["--format", "modelfile"], "A Modelfile needs --model"),
         (["--output", "/nowhere/at/all"], "Cannot write /nowhere/at/all"),
     ],

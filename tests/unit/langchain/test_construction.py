@@ -96,7 +96,7 @@ def test_a_prompt_is_a_name_a_file_or_an_object(tmp_path: Path) -> None:
     file.write_text((folder / "short.toml").read_text("utf-8"), "utf-8")
     pages = {
         chat_of(prompt=prompt).urial.prompt.prefix
-        for prompt in ("short", file, str(file), load_prompt("short"))
+        for prompt in ("short", file, load_prompt("short"))
     }
     assert len(pages) == 1
     with pytest.raises(UnknownPromptError):

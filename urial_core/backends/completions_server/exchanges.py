@@ -362,8 +362,8 @@ def _look_up(
         return None
     usage = usage_of(response)
     cached = usage.cached_tokens if usage else None  # of one of the prompts
-    known = None if cached is None else min(cached, len(prompt))
-    usage = Usage(len(prompt), len(prefixes), known)
+    cached = None if cached is None else min(cached, len(prompt))
+    usage = Usage(len(prompt), len(prefixes), cached)
     return [sum(found[step] for step in option) for option in steps], usage
 
 
