@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pytest
 from backend_tests import BackendTests
 from llama_index.core.llms import LLM
@@ -15,10 +13,9 @@ from urial_core.backends.transformers import TransformersModel
 
 
 @pytest.mark.model
+@pytest.mark.matrix
 class TestLlamaCpp(BackendTests):
     """llama.cpp in this process, greedy, in short answers; tools and objects get longer ones."""
-
-    quick_endpoints: ClassVar[set[str]] = {"astream_chat"}
 
     @pytest.fixture
     def llm(self, llama: LlamaCppModel) -> LLM:

@@ -72,6 +72,7 @@ def test_a_conversation_reuses_what_was_read_before(chat: ChatUrial) -> None:
         history_messages_key="past",
         history_factory_config=[],
     )
+    chat.invoke("Hello")  # reads the prompt prefix
     read = list[int]()
     for question in QUESTIONS:
         usage = remembering.invoke({"input": question}).usage_metadata

@@ -23,6 +23,7 @@ from urial_core.structured.json_validation import match_schema
 
 pytestmark = pytest.mark.model
 
+SLOW_FORMATS = ("uri", "uuid4", "duration")
 QUESTION = "What do bees do all day?"
 
 
@@ -156,18 +157,21 @@ def test_json_is_constrained_to_its_schema(chat: UrialChat) -> None:
     assert reply.text == json.dumps(value, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("written", ["uri", "uuid1", "uuid4", "ipvanyaddress", "duration"])
+@pytest.mark.parametrize(
+    "written",
+    ["uuid1", "ipvanyaddress", *(pytest.param(f, marks=pytest.mark.matrix) for f in SLOW_FORMATS)],
+)
 def test_formats_are_enforced(llama: LlamaCppModel, written: str) -> None:
     """A format never switches the grammar off: the reply is a string of that format."""
     schema = JsonSchema.of({"type": "string", "format": written})
     chat = UrialChat(llama, load_prompt("default"))
-    parameters = GenerationParameters(max_tokens=60)
+    parameters = GenerationParameters(max_tokens=400)
     request = chat.request([Message("user", "Name one.")], parameters, response_format=schema)
     assert match_schema(json.loads(answered(chat, request).text), schema.text)[1] == ""
 
 
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     options=st.lists(

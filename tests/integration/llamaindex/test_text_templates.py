@@ -70,7 +70,7 @@ QUICK = ("triplets", "sql")
 """What the default run asks, once."""
 
 
-@pytest.mark.parametrize("preset", ["default", "rag"])
+@pytest.mark.parametrize("preset", ["default", pytest.param("rag", marks=pytest.mark.matrix)])
 @pytest.mark.parametrize(
     "question",
     [
