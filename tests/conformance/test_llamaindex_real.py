@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from backend_tests import BackendTests
 from llama_index.core.llms import LLM
@@ -35,6 +37,8 @@ class TestLlamaCpp(BackendTests):
 @pytest.mark.matrix
 class TestTransformers(BackendTests):
     """transformers in this process in float32, greedy, in short answers."""
+
+    endpoints: ClassVar[set[str]] = {"chat", "astream_chat"}
 
     @pytest.fixture
     def llm(self, demo_model: TransformersModel) -> LLM:

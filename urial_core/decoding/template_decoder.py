@@ -97,6 +97,7 @@ class TemplateDecoder:
         self._leading = bool(stops.cue) and not written
         self._fenced = False  # whether the fence at the start was left out
         self._block = ""  # the fence of the code block we are in
+        self._opened_bare = False  # whether the last line opened that block, without a language
         self._head = ""  # the line that we are in, or its beginning
         self._length = 0  # characters of that line
         self._before = ("", 0)  # the last line with text: its last character, its length
@@ -251,6 +252,9 @@ class TemplateDecoder:
 
     def _end_line(self) -> None:
         fence = _FENCE.match(self._head)
+        if self._opened_bare and not self._head.strip():
+            self._block = ""  # a stray fence: code begins right below its own
+        self._opened_bare = bool(fence and not self._block and not fence[2].strip())
         if fence and not self._block:
             self._block = fence[1]
         elif fence and fence[1].startswith(self._block) and not fence[2].strip():

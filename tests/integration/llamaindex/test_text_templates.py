@@ -5,6 +5,7 @@ The model's answers may be wrong; what is held is that they end where the answer
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.evaluation import (
     AnswerRelevancyEvaluator,
-    CorrectnessEvaluator,
     FaithfulnessEvaluator,
     RelevancyEvaluator,
 )
@@ -66,6 +66,8 @@ TEMPLATES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"dialect": "sqlite", "schema": "Table room: name, seats"},
     ),
 }
+ASKED = int(os.environ.get("URIAL_TEST_QUESTIONS", "3"))
+"""How many questions the matrix asks with each; there are twelve."""
 QUICK = ("triplets", "sql")
 """What the default run asks, once."""
 
@@ -75,7 +77,7 @@ QUICK = ("triplets", "sql")
     "question",
     [
         pytest.param(question, marks=[pytest.mark.matrix] * bool(number))
-        for number, question in enumerate(QUESTIONS)
+        for number, question in enumerate(QUESTIONS[:ASKED])
     ],
 )
 def test_an_answer_over_documents(
@@ -93,7 +95,7 @@ def test_an_answer_over_documents(
     [
         pytest.param(name, question, marks=[pytest.mark.matrix] * (number > 0 or name not in QUICK))
         for name in TEMPLATES
-        for number, question in enumerate(QUESTIONS[:10])
+        for number, question in enumerate(QUESTIONS[:ASKED])
     ],
 )
 def test_a_template_is_not_continued(llama: LlamaCppModel, name: str, question: str) -> None:
@@ -107,10 +109,10 @@ def test_a_template_is_not_continued(llama: LlamaCppModel, name: str, question: 
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize("question", QUESTIONS[:10])
+@pytest.mark.parametrize("question", QUESTIONS[:ASKED])
 @pytest.mark.parametrize(
     "evaluator",
-    [FaithfulnessEvaluator, RelevancyEvaluator, AnswerRelevancyEvaluator, CorrectnessEvaluator],
+    [FaithfulnessEvaluator, RelevancyEvaluator, AnswerRelevancyEvaluator],
 )
 async def test_an_evaluation(llama: LlamaCppModel, evaluator: Any, question: str) -> None:
     """An evaluator's feedback is about the answer that it was given."""

@@ -27,12 +27,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 FORMATS = {
     name: PROMPT_FORMATS[name] for name in ("4 backticks", "3 backticks", "4 tildes", "none")
 }
-OTHER_FORMATS = [
-    pytest.param(name, marks=[pytest.mark.matrix] * (name != "4 backticks")) for name in FORMATS
-]
 HARMLESS = "x"
-SHARES = [3, pytest.param(1, marks=pytest.mark.matrix)]
-"""Of the corpus, one payload of so many is tried."""
+CORPORA = [
+    ("4 backticks", 3),
+    pytest.param("4 backticks", 1, marks=pytest.mark.matrix),
+    *(pytest.param(name, 3, marks=pytest.mark.matrix) for name in FORMATS if name != "4 backticks"),
+]
+"""The format, and of how many payloads one is tried."""
 
 
 def _trained(tokenizer: Any, **options: Any) -> Any:
@@ -115,8 +116,7 @@ def test_the_size_of_the_corpus(record_property: Callable[[str, object], None]) 
     assert len(PLACES) >= 18
 
 
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("format_name", OTHER_FORMATS)
+@pytest.mark.parametrize(("format_name", "share"), CORPORA)
 @pytest.mark.parametrize("place", PLACES)
 def test_characters(place: str, format_name: str, share: int) -> None:
     """A prompt's lines that begin with a delimiter are those of its own turns."""
@@ -128,8 +128,7 @@ def test_characters(place: str, format_name: str, share: int) -> None:
         prompt.encode()  # no lone surrogate is left
 
 
-@pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("format_name", OTHER_FORMATS)
+@pytest.mark.parametrize(("format_name", "share"), CORPORA)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", PLACES)
 def test_tokens(place: str, kind: str, format_name: str, share: int) -> None:

@@ -159,6 +159,7 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         (TRIPLETS, "(Bees, make, honey)", "\nText: Cats purr.\nTriplets:\n(Cats, do, purr)"),
         (TRIPLETS, "(Bees, make, honey)", "\n---------------------\n(Cats, do, purr)"),
         (SUB_QUESTIONS, '```json\n{"items": [1]}\n```', "\n\n# Example 3\n<Tools>"),
+        (SUB_QUESTIONS, "I have no idea.\n```", "\n\n# Example 3\n<Tools>"),
         (REFINE, "From nine to five.", "\n------------\nMore"),
         (REFINE, "From nine to five.", "\nThe original question is as follows: When?"),
         (GRADER, "It is right.\nGRADE: CORRECT", "\n\nQUESTION: What is 1 + 1?"),
