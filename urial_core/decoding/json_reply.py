@@ -141,6 +141,7 @@ class _JsonDecoder:
     def _take(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[TextDelta]:
         known = len(self._value.text)
         self._value.feed(text)
+        self._value.close_loop()
         if not (new := self._value.text[known:]):
             return []
         if self._emit_from and self._value.text[0] not in self._emit_from:

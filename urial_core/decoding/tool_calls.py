@@ -218,6 +218,7 @@ class _CallDecoder:
     def feed(self, text: str) -> tuple[list[ToolCallDelta], str]:
         """Take more text; return what is to be emitted now, and the text after the call."""
         rest = self.value.feed(text)
+        self.value.close_loop()
         return (self._live_deltas() if self._live else []), rest
 
     def end(self, *, cut: bool = False) -> tuple[list[ToolCallDelta], ToolCall | InvalidToolCall]:
