@@ -10,7 +10,7 @@ import nox
 nox.options.default_venv_backend = "uv"  # which resolves to the oldest versions as well
 
 EXTRAS = "-e.[cli,langchain,llamaindex,openai]"
-TOOLS = [
+TOOLS = [  # the extra `test` would install torch
     "hypothesis>=6.120",
     "jsonschema>=4.23",
     "pytest>=8.4",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 QUICK = {"swap_into_lcel"}
-"""The others run in the long matrix."""
+"""Run by default; the others run in the long matrix."""
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 

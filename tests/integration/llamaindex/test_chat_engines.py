@@ -95,7 +95,7 @@ def test_the_condensed_question_is_one_clean_line(index: VectorStoreIndex, llm: 
     assert "````" not in asked[0]
 
 
-def test_the_context_of_each_turn_keeps_the_page_computed(
+def test_the_context_of_each_turn_keeps_the_prefix_cached(
     index: VectorStoreIndex, llm: UrialLLM
 ) -> None:
     """Retrieved text changes every turn; it follows the constant prefix, which stays cached."""
