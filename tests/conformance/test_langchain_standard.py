@@ -58,7 +58,7 @@ class TestLlamaCpp(ChatUrialClaims):
     def _max_tokens(self, request: pytest.FixtureRequest) -> None:
         # Text may be cut anywhere; JSON needs room.
         needs_json = any(word in request.node.name for word in ("agent", "json", "struct", "tool"))
-        type(self).max_tokens = 160 if needs_json else 16
+        type(self).max_tokens = 400 if needs_json else 16
 
     @property
     def chat_model_params(self) -> dict[str, Any]:

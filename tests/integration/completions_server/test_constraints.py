@@ -30,7 +30,8 @@ SCHEMA = {
 @pytest.fixture
 def request_(chat: ChatUrial) -> CompletionRequest:
     """A question about Paris."""
-    return chat.urial.request([Message("user", "Describe Paris.")])
+    request = chat.urial.request([Message("user", "Describe Paris.")])
+    return replace(request, parameters=replace(request.parameters, max_tokens=64))
 
 
 @pytest.mark.parametrize(
