@@ -37,6 +37,7 @@ from urial_core import (
 )
 from urial_core.backends.in_process import BACKENDS, InProcessModel, model_in_process
 from urial_core.demo import demo_model_file
+from urial_core.prompts.loading import preset_or_file
 
 QUESTIONS = Path(__file__).with_name("questions.toml")
 MAX_TOKENS = 300
@@ -334,7 +335,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="also print the replies")
     arguments = parser.parse_args()
 
-    prompt = load_prompt(arguments.prompt)
+    prompt = load_prompt(preset_or_file(arguments.prompt))
     separator = arguments.text_separator.encode().decode("unicode_escape")
     one = PromptFormat(
         fence=prompt.format.fence if arguments.fence is None else arguments.fence,

@@ -37,6 +37,7 @@ from urial_core import (
 )
 from urial_core.backends.in_process import BACKENDS, model_in_process
 from urial_core.demo import demo_model_file
+from urial_core.prompts.loading import preset_or_file
 
 REQUESTS = Path(__file__).with_name("tool_requests.toml")
 GREEDY = GenerationParameters(max_tokens=100, temperature=0.0)
@@ -157,7 +158,7 @@ def ranking_accuracy(decisions: Sequence[Decision]) -> float:
 
 def prompt_of(arguments: argparse.Namespace) -> Prompt:
     """Return the prompt with the variations of the command line."""
-    prompt = load_prompt(arguments.prompt)
+    prompt = load_prompt(preset_or_file(arguments.prompt))
     tool_examples = prompt.tool_examples
     if arguments.order:
         places = [int(number) - 1 for number in arguments.order.split(",")]

@@ -3,7 +3,7 @@
     python examples/behind_a_server.py                                    # llama.cpp, demo model
     python examples/behind_a_server.py --server http://127.0.0.1:8000/v1  # vLLM, or any other
 
-Needs ``pip install "urial-chat[langchain,llamaindex,openai]"``, and without ``--server`` also
+Needs ``pip install -e ".[langchain,llamaindex,openai]"``, and without ``--server`` also
 ``[demo]``.
 """
 

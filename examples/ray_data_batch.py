@@ -11,7 +11,7 @@ sends only the missing rows.
     python examples/ray_data_batch.py --questions my.jsonl --folder answers \
         --server http://127.0.0.1:8000/v1 --in-flight 64
 
-Needs ``pip install "urial-chat[ray]"``, and without ``--server`` also ``[demo,llamacpp]``.
+Needs ``pip install -e ".[ray]"``, and without ``--server`` also ``[demo,llamacpp]``.
 """
 
 import argparse

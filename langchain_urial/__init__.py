@@ -4,7 +4,11 @@ Importing this package loads neither torch nor transformers: they are imported w
 process is first used.
 """
 
-from langchain_urial.chat_models import ChatUrial, register
-from urial_core import __version__
+from urial_core.errors import MissingDependencyError
+
+MissingDependencyError.check("langchain_urial", "langchain", "langchain_core")
+
+from langchain_urial.chat_models import ChatUrial, register  # noqa: E402
+from urial_core import __version__  # noqa: E402
 
 __all__ = ["ChatUrial", "__version__", "register"]

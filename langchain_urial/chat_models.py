@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -41,7 +41,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     """A base (untuned) LLM as a chat model, by in-context learning alone (URIAL).
 
     Setup:
-        ``pip install "urial-chat[langchain,transformers]"``
+        ``pip install -e ".[langchain,transformers]"`` in a copy of the repository
 
     Instantiate:
         .. code-block:: python
@@ -84,7 +84,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
 
     Response metadata:
         ``finish_reason`` ("stop", "length" or "tool_calls"), ``end_reason`` ("delimiter",
-        "end_of_text", "stop_string", "length" or "tool_calls"), ``model_name``,
+        "end_of_text", "stop_string", "template", "length" or "tool_calls"), ``model_name``,
         ``model_provider``, ``logprobs`` if asked for, ``truncated_messages`` (how many) if the
         conversation was truncated, ``validation_error`` if the reply does not match its
         ``response_format``.
@@ -107,10 +107,21 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     max_retries: int | None = None
     """Of ``from_endpoint``; elsewhere without effect: set it on ``llm``, which makes the calls."""
 
+    _fixed: ClassVar[frozenset[str]] = frozenset({"timeout", "max_retries"})
+    _of_the_model: ClassVar[frozenset[str]] = frozenset(
+        {"llm", "backend_options", "api_key", "custom_get_token_ids"}
+    )
+
     @model_validator(mode="after")
     def _set_urial_version(self) -> Self:
         self._add_version("urial-chat", __version__)
         return self
+
+    def _change(self, update: Mapping[str, Any]) -> None:
+        is_derived = self.profile == self._resolve_model_profile()
+        super()._change(update)
+        if is_derived and "profile" not in update:
+            self.profile = self._resolve_model_profile()
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Set the settings, and find or wrap the model anew."""
@@ -300,6 +311,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             "prompt_digest": self._prompt.digest,
             "overflow": self.overflow,
             "prefill": self.prefill,
+            "stop_at_template": self.stop_at_template,
             "context_window": self.context_window,
             "parameters": repr(self._call({}).parameters),
         }

@@ -25,6 +25,7 @@ from urial_core import (
 from urial_core.call import response_metadata
 from urial_core.composing import ReplyRequest
 from urial_core.errors import ContextOverflowError
+from urial_core.structured.json_scanner import JsonState, next_state
 
 __all__ = [
     "PROVIDER",
@@ -49,7 +50,7 @@ def langchain_errors() -> Generator[None]:
         yield
     except ContextOverflowError as error:
         raise ChatContextOverflowError(
-            error.window, error.prompt_tokens, error.max_tokens, error.parts
+            error.window, error.prompt_tokens, error.max_tokens, error.parts, error.advice
         ) from error
 
 
@@ -101,7 +102,9 @@ def event_chunk(
             info = _response_metadata(event, request, model_name)
             message = AIMessageChunk(
                 content="",
-                tool_call_chunks=[_invalid_chunk(call) for call in event.invalid_tool_calls],
+                tool_call_chunks=[
+                    chunk for call in event.invalid_tool_calls for chunk in _invalid_chunks(call)
+                ],
                 response_metadata=info,
                 usage_metadata=_usage(event.usage),
                 chunk_position="last",
@@ -109,16 +112,28 @@ def event_chunk(
     return ChatGenerationChunk(message=message, generation_info=info)
 
 
-def _invalid_chunk(call: InvalidToolCall) -> ToolCallChunk:
-    """Make the chunk that LangChain reads as the same call again, valid or not.
+def _invalid_chunks(call: InvalidToolCall) -> list[ToolCallChunk]:
+    """Make the chunks that have LangChain read a call as the same again, valid or not.
 
     LangChain completes arguments that are not JSON by guessing, and might so make a call after
-    all. It never takes a string for arguments.
+    all. It never takes a string for arguments, nor what has a bracket too many.
     """
     valid = call.attempt
-    return tool_call_chunk(
-        name=call.name, args=valid.arguments if valid else json.dumps(call.text), id=call.id
-    )
+    if call.index is None:
+        args = valid.arguments if valid else json.dumps(call.text)
+        return [tool_call_chunk(name=call.name, args=args, id=call.id)]
+    if valid:
+        return []  # it was emitted
+    return [tool_call_chunk(args=_invalidating(call.text), index=call.index)]
+
+
+def _invalidating(arguments: str) -> str:
+    """Return what makes a beginning of an object invalid: a list's end where none is open."""
+    state: JsonState = "structure"
+    for character in arguments:
+        state = next_state(state, character)
+    quote = {"escape": '\\"', "string": '"'}.get(state, "")
+    return quote + "]" * (1 + arguments.count("["))
 
 
 def _response_metadata(end: ReplyEnd, request: ReplyRequest, model_name: str) -> dict[str, Any]:
@@ -129,12 +144,14 @@ def _response_metadata(end: ReplyEnd, request: ReplyRequest, model_name: str) ->
 def _usage(usage: Usage | None) -> UsageMetadata | None:
     if usage is None:
         return None
-    return UsageMetadata(
+    metadata = UsageMetadata(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        input_token_details=InputTokenDetails(cache_read=usage.cached_tokens),
     )
+    if usage.cached_tokens is not None:
+        metadata["input_token_details"] = InputTokenDetails(cache_read=usage.cached_tokens)
+    return metadata
 
 
 def _logprobs(logprobs: Sequence[TokenLogprob]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -20,19 +20,22 @@ from langchain_core.output_parsers import (
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableMap, RunnablePassthrough
 from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
+from urial_core.structured.pydantic_schema import schema_of_type
 
 __all__ = ["Method", "SchemaLike", "ToolCallingChatModel", "openai_format"]
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 """How a reply is made to match a schema."""
 
-SchemaLike = Mapping[str, Any] | type
-"""A pydantic class (v2 or v1), a TypedDict, a JSON schema, or a function as OpenAI writes it."""
+SchemaLike = Any
+"""A pydantic class (v2 or v1), a TypedDict, a JSON schema, a function as OpenAI writes it, or a
+type such as ``list[Person]`` or ``A | B``."""
 
 _FORMATS = ("json_schema", "json_object", "text")
 _FUNCTION_KEYS = ("function", "parameters", "input_schema", "toolSpec")
@@ -88,8 +91,9 @@ class ToolCallingChatModel(BaseChatModel, ABC):
 
         Args:
             schema: A pydantic class (v2 or v1): replies are its objects. A TypedDict, a JSON
-                schema, or a function as OpenAI writes it: they are dicts. None, with "json_mode":
-                any JSON object.
+                schema, or a function as OpenAI writes it: they are dicts. A type such as
+                ``list[Person]`` or ``A | B``: its values, not with "function_calling". None, with
+                "json_mode": any JSON object.
             method: "json_schema" and "json_mode": the reply's text matches the schema;
                 "function_calling": the arguments of a tool call do.
             include_raw: Whether to return a dict of "raw" (the message), "parsed" and
@@ -104,7 +108,13 @@ class ToolCallingChatModel(BaseChatModel, ABC):
             raise ParameterError(f"method is {method!r}: use one of {', '.join(get_args(Method))}.")
         if schema is None and method != "json_mode":
             raise ParameterError(f"method={method!r} needs a schema.")
-        traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        if _is_type(schema) and method == "function_calling":
+            raise ParameterError(
+                f"{schema!r} is no function's arguments: use method='json_schema', or a class that "
+                "has a field of this type."
+            )
+        shown = _json_schema(schema) if _is_type(schema) else schema
+        traced = {"kwargs": {"method": method, "strict": strict}, "schema": shown}
         target: Any = schema
         is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
         parser: BaseOutputParser[Any]
@@ -126,9 +136,12 @@ class ToolCallingChatModel(BaseChatModel, ABC):
         else:
             wanted = {"type": "json_object"} if schema is None else openai_format(schema)
             llm = self.bind(response_format=wanted, ls_structured_output_format=traced, **kwargs)
-            parser = (
-                PydanticOutputParser(pydantic_object=target) if is_class else JsonOutputParser()
-            )
+            if _is_type(schema):
+                parser = _TypeParser(kind=schema)
+            elif is_class:
+                parser = PydanticOutputParser(pydantic_object=target)
+            else:
+                parser = JsonOutputParser()
         checked = RunnableGenerator(_check_stream, _acheck_stream) | parser
         if not include_raw:
             return llm | checked
@@ -159,20 +172,43 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
 
 def _json_schema(schema: SchemaLike) -> dict[str, Any]:
     """Convert a schema to JSON schema, with its references."""
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        return schema.model_json_schema()
+    if _is_type(schema) or (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        try:
+            return schema_of_type(schema)
+        except PydanticUserError as error:
+            raise ParameterError(f"{schema!r} has no JSON schema: {error.message}") from error
     if isinstance(schema, Mapping) and not any(key in schema for key in _FUNCTION_KEYS):
         return dict(schema)
     try:
-        return convert_to_json_schema(schema)  # type: ignore[arg-type] # it takes TypedDicts too
+        return convert_to_json_schema(schema)
     except (ValueError, TypeError) as error:
         raise ParameterError(f"{schema!r} is not a schema: {error}") from error
+
+
+def _is_type(schema: Any) -> bool:
+    """Return whether this is a type with parameters or a union, rather than a class or a schema."""
+    return get_origin(schema) is not None
+
+
+class _TypeParser(BaseOutputParser[Any]):
+    """Parses JSON as a value of a type."""
+
+    kind: Any
+
+    def parse(self, text: str) -> Any:
+        """Return the value."""
+        try:
+            return TypeAdapter(self.kind).validate_json(text)
+        except ValidationError as error:
+            raise OutputParserException(
+                f"The reply does not match {self.kind}: {error}", llm_output=text
+            ) from error
 
 
 def _check_stream(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
     text = ""
     for message in messages:
-        text += message.text
+        text += _written(message)
         _check(message, text)
         yield message
 
@@ -180,9 +216,16 @@ def _check_stream(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
 async def _acheck_stream(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
     text = ""
     async for message in messages:
-        text += message.text
+        text += _written(message)
         _check(message, text)
         yield message
+
+
+def _written(message: AIMessage) -> str:
+    """Return the text of a message, or the arguments of the call it makes."""
+    if isinstance(message, AIMessageChunk):
+        return message.text + "".join(chunk["args"] or "" for chunk in message.tool_call_chunks)
+    return message.text + "".join(call["args"] or "" for call in message.invalid_tool_calls)
 
 
 def _check(message: AIMessage, text: str) -> None:

@@ -52,6 +52,8 @@ def openai_choice(
     Raises:
         ParameterError: The choice is unknown, or names an unknown tool.
     """
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        return dict(choice)
     names = [str(tool["function"].get("name")) for tool in tools]
     wanted = _wanted(choice)
     if wanted is None:

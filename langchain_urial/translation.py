@@ -15,8 +15,9 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from langchain_urial.content import CALL_BLOCKS, block_text
 from urial_core import Message
-from urial_core.errors import ConversationError, UnsupportedContentError
+from urial_core.errors import ConversationError
 from urial_core.messages import Role
 from urial_core.openai_tools import parse_call
 from urial_core.tools import ToolCall
@@ -32,10 +33,6 @@ _ROLES: dict[str, Role] = {
     "tool": "tool",
     "user": "user",
 }
-_CALL_BLOCKS = ("tool_use", "tool_call", "function_call", "invalid_tool_call")
-"""Types of blocks that hold a call, at Anthropic, LangChain and OpenAI."""
-_SILENT_BLOCKS = (*_CALL_BLOCKS, "thinking", "reasoning", "redacted_thinking", "tool_call_chunk")
-"""Types of blocks that hold no text of the conversation."""
 
 
 def core_messages(messages: Sequence[BaseMessage]) -> list[Message]:
@@ -54,21 +51,22 @@ def _parts(message: BaseMessage) -> Iterator[Message]:
     match message:
         case ToolMessage():
             failed = message.status == "error"
-            text = _text(message.content, message.type)
+            text = block_text(message.content, message.type)
             yield Message("tool", text, message.name, (), message.tool_call_id, failed)
         case FunctionMessage():
-            yield Message("tool", _text(message.content, message.type), message.name)
+            yield Message("tool", block_text(message.content, message.type), message.name)
         case AIMessage():
             calls = tuple(_calls(message))
-            yield Message(role, _text(message.content, message.type), tool_calls=calls)
+            yield Message(role, block_text(message.content, "ai"), message.name, calls)
         case _:
             yield from _with_tool_results(message, role)
 
 
 def _with_tool_results(message: BaseMessage, role: Role) -> Iterator[Message]:
     """Yield a message that may hold tool results among its text, as Anthropic's do."""
+    speaker = {"assistant": "ai", "tool": "tool"}.get(role, message.type)
     if isinstance(message.content, str):
-        yield Message(role, message.content)
+        yield Message(role, message.content, message.name)
         return
     texts = list[str | dict[Any, Any]]()
     for block in message.content:
@@ -76,16 +74,16 @@ def _with_tool_results(message: BaseMessage, role: Role) -> Iterator[Message]:
             texts.append(block)
             continue
         if texts:
-            yield Message(role, _text(texts, message.type))
+            yield Message(role, block_text(texts, speaker), message.name)
             texts = []
         yield Message(
             "tool",
-            _text(block.get("content") or "", "tool_result"),
+            block_text(block.get("content") or "", "tool_result"),
             tool_call_id=block.get("tool_use_id"),
             failed=bool(block.get("is_error")),
         )
     if texts or not message.content:
-        yield Message(role, _text(texts, message.type))
+        yield Message(role, block_text(texts, speaker), message.name)
 
 
 def _role(message: BaseMessage) -> Role:
@@ -106,23 +104,6 @@ def _role(message: BaseMessage) -> Role:
     )
 
 
-def _text(content: str | Sequence[str | dict[Any, Any]], kind: str) -> str:
-    if isinstance(content, str):
-        return content
-    parts = []
-    for block in content:
-        if isinstance(block, str):
-            parts.append(block)
-        elif block.get("type") == "text":
-            parts.append(str(block.get("text", "")))
-        elif block.get("type") not in _SILENT_BLOCKS:
-            raise UnsupportedContentError(
-                f"A {kind} message holds a block of type {block.get('type')!r}: base "
-                "models read text only. Describe it in words, or remove the block."
-            )
-    return "\n".join(parts)
-
-
 def _calls(message: AIMessage) -> Iterator[ToolCall]:
     """Yield the calls of a message, each once, wherever it holds them."""
     known = set[str | None]()
@@ -130,7 +111,7 @@ def _calls(message: AIMessage) -> Iterator[ToolCall]:
         known.add(call["id"])
         yield parse_call(call["name"], call["args"], call["id"] or "")
     for block in message.content if not isinstance(message.content, str) else ():
-        if isinstance(block, dict) and block.get("type") in _CALL_BLOCKS:
+        if isinstance(block, dict) and block.get("type") in CALL_BLOCKS:
             id_ = block.get("call_id") or block.get("id")
             if id_ not in known:
                 arguments = (block.get(key) for key in ("input", "args", "arguments"))

@@ -4,7 +4,11 @@ Importing this package loads neither torch nor transformers nor LangChain: they 
 model that needs them is first used.
 """
 
-from llamaindex_urial.llm import UrialLLM
-from urial_core import __version__
+from urial_core.errors import MissingDependencyError
+
+MissingDependencyError.check("llamaindex_urial", "llamaindex", "llama_index.core")
+
+from llamaindex_urial.llm import UrialLLM  # noqa: E402
+from urial_core import __version__  # noqa: E402
 
 __all__ = ["UrialLLM", "__version__"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -24,12 +25,13 @@ from pydantic import ConfigDict, PrivateAttr
 from llamaindex_urial.closing import aclosable, closable
 from llamaindex_urial.responses import Responses, chat_response, completion_response
 from llamaindex_urial.structured import StructuredPredictionLLM
-from llamaindex_urial.translation import core_messages, template_stops
+from llamaindex_urial.translation import core_messages
 from llamaindex_urial.window import Window, num_output, warn_if_too_small
 from llamaindex_urial.wrapping import wrap
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.chat_settings import ChatSettings
 from urial_core.errors import UnsupportedModelError
+from urial_core.prompts.prompt import Prompt
 
 __all__ = ["UrialLLM"]
 
@@ -37,7 +39,7 @@ __all__ = ["UrialLLM"]
 class UrialLLM(ChatSettings, StructuredPredictionLLM):
     """A base (untuned) LLM as a LlamaIndex LLM, by in-context learning alone (URIAL).
 
-    Set-up: ``pip install "urial-chat[llamaindex,transformers]"``
+    Set-up: ``pip install -e ".[llamaindex,transformers]"`` in a copy of the repository
 
     Example:
         .. code-block:: python
@@ -70,8 +72,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex plans with: the window is what the prompt prefix leaves of it."""
-        return self._metadata(self._window.room)
+        """What LlamaIndex plans with: the window is what the prompt prefix leaves of it.
+
+        Window and output are given in tokens of LlamaIndex's tokenizer (``Settings.tokenizer``).
+        """
+        return self._metadata(self._window.room, self._window.ratio)
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
@@ -99,11 +104,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
         Nothing is loaded for it: before the first use, the window is an estimate, or left out.
         """
-        room = self._window.known_room
-        unknown = {"context_window", "num_output"} if room is None else set[str]()
+        room, ratio = self._window.known_room, self._window.known_ratio
+        unknown = {"context_window", "num_output"} if room is None or ratio is None else set[str]()
         return {
             "class_name": self.class_name(),
-            **self._metadata(room or 0).model_dump(exclude=unknown),
+            **self._metadata(room or 0, ratio or 1).model_dump(exclude=unknown),
             "model": self.model_name,
             "temperature": self._call({}).parameters.resolved().temperature,
         }
@@ -177,10 +182,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
         responses = await asyncio.to_thread(self._completion_responses, prompt, formatted, kwargs)
         return responses.astream()
 
-    def _metadata(self, room: int) -> LLMMetadata:
+    def _metadata(self, room: int, ratio: float) -> LLMMetadata:
+        reply = num_output(room, self._call({}).parameters.max_tokens)
         return LLMMetadata(
-            context_window=room,
-            num_output=num_output(room, self._call({}).parameters.max_tokens),
+            context_window=int(room / ratio),
+            num_output=ceil(reply / ratio),
             is_chat_model=True,
             is_function_calling_model=self.is_function_calling_model,
             model_name=str(self.model_name),
@@ -190,8 +196,8 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
     def _wrap(self, llm: Any) -> WrappedModel:
         return wrap(llm)
 
-    def _set_up(self) -> None:
-        super()._set_up()
+    def _set_up(self, wrapped: WrappedModel | None = None, prompt: Prompt | None = None) -> None:
+        super()._set_up(wrapped, prompt)
         self._window = Window(self._wrapped.model, self._prompt, self.context_window)
         warn_if_too_small(self._window, self._prompt, self._call({}).parameters.max_tokens)
 
@@ -200,7 +206,7 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
     ) -> Responses[ChatResponse]:
         """Make a call and the request for its conversation: a server may be asked meanwhile."""
         call = self._call(kwargs)
-        request = call.request(core_messages(messages), template_stops(messages))
+        request = call.request(core_messages(messages))
         return Responses(call, request, chat_response)
 
     def _completion_responses(
@@ -212,5 +218,5 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
             request = call.chat.plain_request(prompt, call.parameters)
         else:
             messages = [ChatMessage(role=MessageRole.USER, content=prompt)]
-            request = call.request(core_messages(messages), template_stops(messages))
+            request = call.request(core_messages(messages))
         return Responses(call, request, completion_response)

@@ -94,6 +94,8 @@ class Responses(Generic[_Response]):
         for call in end.invalid_tool_calls:
             if call.attempt is not None:
                 self._calls[known.get(call.id, len(self._calls))] = call.attempt
+            elif call.id in known:
+                del self._calls[known[call.id]]
         return self._response(delta, logprobs, _raw(end, self._request, self._call.model_name))
 
     def _response(
@@ -158,13 +160,9 @@ def _raw(end: ReplyEnd, request: ReplyRequest, model_name: str) -> dict[str, Any
             "prompt_tokens": end.usage.input_tokens,
             "completion_tokens": end.usage.output_tokens,
             "total_tokens": end.usage.input_tokens + end.usage.output_tokens,
-            "prompt_tokens_details": {"cached_tokens": end.usage.cached_tokens},
         }
-    if end.invalid_tool_calls:
-        raw["invalid_tool_calls"] = [
-            {"id": call.id, "name": call.name, "text": call.text, "error": call.error}
-            for call in end.invalid_tool_calls
-        ]
+        if end.usage.cached_tokens is not None:
+            raw["usage"]["prompt_tokens_details"] = {"cached_tokens": end.usage.cached_tokens}
     return raw
 
 

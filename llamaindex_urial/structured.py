@@ -19,9 +19,11 @@ from llama_index.core.program.utils import process_streaming_objects
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import Model, PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from llamaindex_urial.tools import ToolCallingLLM
+from urial_core.errors import GenerationError
+from urial_core.structured.pydantic_schema import schema_of_type
 
 __all__ = ["StructuredPredictionLLM"]
 
@@ -38,11 +40,14 @@ class StructuredPredictionLLM(ToolCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Model:
-        """Answer with an object of a pydantic class.
+        """Answer with an object of a pydantic class, or of a type such as ``list[Person]``.
 
         Raises:
-            UnsupportedSchemaError: The class's schema uses something that cannot be enforced.
+            UnsupportedSchemaError: No value can match the schema.
             ValidationError: The model's output does not match the class.
+            GenerationError: ``max_tokens`` ran out before the object was complete (the error's
+                ``text`` is what there is of it); or it matches the class, but not its schema, or
+                it reached a limit.
         """
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
             found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
@@ -122,9 +127,12 @@ class _Partials:
     def take(self, response: ChatResponse) -> Any:
         """Return the object so far; None while the text is not enough for one."""
         if not response.message.content:
+            _raise_if_cut(response)
             return None
         if response.raw is not None:  # the last of the stream: all of it must be valid
-            return self._output_cls.model_validate_json(response.message.content)
+            return _validated(self._output_cls, response)
+        if not isinstance(self._output_cls, type):
+            return None  # such as a list: it comes as a whole
         try:
             found = process_streaming_objects(response, self._output_cls, cur_objects=self._last)
         except ValueError:
@@ -137,7 +145,8 @@ def _format_arguments(
     output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Return the keyword arguments of ``chat`` for an answer of a class."""
-    written = {"name": output_cls.__name__, "schema": output_cls.model_json_schema()}
+    name = getattr(output_cls, "__name__", "output")
+    written = {"name": name, "schema": schema_of_type(output_cls)}
     return {
         **(llm_kwargs or {}),
         "response_format": {"type": "json_schema", "json_schema": written},
@@ -146,9 +155,29 @@ def _format_arguments(
 
 def _parsed(output_cls: type[Model], response: ChatResponse) -> Model:
     """Return the object in a response, and report it to LlamaIndex's handlers."""
-    output: Model = output_cls.model_validate_json(response.message.content or "")
+    output = _validated(output_cls, response)
     dispatcher.event(LLMStructuredPredictEndEvent(output=output))
     return output
+
+
+def _validated(output_cls: type[Model], response: ChatResponse) -> Model:
+    """Return the object in a response that matches its schema as it was given."""
+    _raise_if_cut(response)
+    text = response.message.content or ""
+    found = TypeAdapter(output_cls).validate_json(text)
+    if response.raw and (error := response.raw.get("validation_error")):
+        raise GenerationError(f"The reply does not match the schema: {error}", text)
+    return found
+
+
+def _raise_if_cut(response: ChatResponse) -> None:
+    """Raise if a response, of which this is the last of a stream, reached ``max_tokens``."""
+    if response.raw is not None and response.raw["finish_reason"] == "length":
+        raise GenerationError(
+            "max_tokens ran out before the object was complete: raise max_tokens. What there is "
+            "of it is in this error's `text`.",
+            response.message.content or "",
+        )
 
 
 def _dispatch_start(

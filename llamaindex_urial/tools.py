@@ -36,6 +36,9 @@ class ToolCallingLLM(FunctionCallingLLM):
     ) -> list[ToolSelection]:
         """Return the calls in a response, or what there is of them so far.
 
+        Invalid calls are left out, such as one that ``max_tokens`` cut: ``response.raw`` holds
+        them as ``invalid_tool_calls``.
+
         Raises:
             ValueError: There are none and ``error_on_no_tool_call`` is set.
         """
@@ -49,7 +52,11 @@ class ToolCallingLLM(FunctionCallingLLM):
             if isinstance(block, ToolCallBlock)
         ]
         if not found and error_on_no_tool_call:
-            raise ValueError("Expected at least one tool call, but the response holds none.")
+            invalid = (response.raw or {}).get("invalid_tool_calls") or ()
+            reasons = "".join(f" An invalid call: {call['error']}" for call in invalid)
+            raise ValueError(
+                f"Expected at least one tool call, but the response holds none.{reasons}"
+            )
         return found
 
     def _prepare_chat_with_tools(

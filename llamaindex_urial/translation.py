@@ -1,29 +1,34 @@
-"""Translation: LlamaIndex's messages to the core's, and the stop strings they need."""
+"""Translation: LlamaIndex's messages to the core's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from io import IOBase
+from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.llms.types import (
+    AudioBlock,
     CachePoint,
     ChatMessage,
     CitableBlock,
     CitationBlock,
+    DocumentBlock,
+    ImageBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
+    VideoBlock,
 )
 
 from urial_core import Message, ToolCall
-from urial_core.errors import UnsupportedContentError
+from urial_core.content import Attachment, content_text, from_base64, from_data_url
 from urial_core.messages import Role
 from urial_core.openai_tools import parse_call
-from urial_core.tools import new_call_id
 
-__all__ = ["core_messages", "template_stops"]
+__all__ = ["core_messages"]
 
 _ROLES: dict[MessageRole, Role] = {
     MessageRole.SYSTEM: "system",
@@ -35,14 +40,13 @@ _ROLES: dict[MessageRole, Role] = {
     MessageRole.TOOL: "tool",
     MessageRole.FUNCTION: "tool",
 }
-_SILENT_BLOCKS = (ThinkingBlock, CachePoint)
+_SILENT_BLOCKS = (ThinkingBlock, CachePoint, ToolCallBlock)
 """Types of blocks that hold no text of the conversation."""
+_UNTITLED = "input_document"
+"""The title that LlamaIndex gives to a document without one."""
 
 _ESCAPED_SCHEMA = re.compile(r"(schema to follow:\n)(\{\{.*\}\})(\n)", re.DOTALL)
 """A schema as ``PydanticOutputParser.format`` writes it, for a template that is never filled in."""
-
-_QUESTION = re.compile(r"^Query:.*\nAnswer:\s*\Z", re.DOTALL | re.MULTILINE)
-"""How the question answering templates end (``llama_index.core.prompts.chat_prompts``)."""
 
 
 def core_messages(messages: Sequence[ChatMessage]) -> list[Message]:
@@ -54,58 +58,69 @@ def core_messages(messages: Sequence[ChatMessage]) -> list[Message]:
     return [_message(message) for message in messages]
 
 
-def template_stops(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
-    """Return the stop strings that LlamaIndex's own templates need, and that it does not send.
-
-    The templates were written for completion models too, with labels in the text. A base model
-    continues with those labels: it asks the next question, or invents what a tool observed.
-    """
-    stops = list[str]()
-    if any(
-        "Action Input:" in text and "Observation:" in text
-        for message in messages
-        if message.role == MessageRole.SYSTEM and (text := message.content)
-    ):
-        stops.append("\nObservation:")  # the ReAct agent's own header
-    if messages and _QUESTION.search(messages[-1].content or ""):
-        stops.append("\nQuery:")
-    return tuple(stops)
-
-
 def _message(message: ChatMessage) -> Message:
     role = _ROLES[message.role]
     additional = message.additional_kwargs
     calls = tuple(_block_calls(message.blocks)) or tuple(_older_calls(additional.get("tool_calls")))
     is_tool = role == "tool"
+    parts = _parts(message.blocks)
+    text = content_text(parts, message.role.value, is_result=is_tool, between="\n")
     return Message(
         role,
-        _unescaped_schema("\n".join(_texts(message.blocks, message.role))),
-        name=_text_or_none(additional.get("name")) if is_tool else None,
+        _unescaped_schema(text),
+        name=_text_or_none(additional.get("name")),
         tool_calls=calls if role == "assistant" else (),
         tool_call_id=_text_or_none(additional.get("tool_call_id")) if is_tool else None,
     )
 
 
-def _texts(blocks: Sequence[Any], role: MessageRole) -> Iterable[str]:
+def _parts(blocks: Sequence[Any]) -> Iterable[str | Attachment]:
     for block in blocks:
         match block:
             case TextBlock():
                 yield block.text
             case CitableBlock():
-                yield from _texts(block.content, role)
+                yield from _parts(block.content)
             case CitationBlock():
-                yield from _texts([block.cited_content], role)
-            case _ if not isinstance(block, (*_SILENT_BLOCKS, ToolCallBlock)):
-                raise UnsupportedContentError(
-                    f"A {role.value} message holds a {type(block).__name__}: base models read text "
-                    "only. Describe it in words, or remove the block."
-                )
+                yield from _parts([block.cited_content])
+            case DocumentBlock():
+                title = "" if block.title in (None, _UNTITLED) else str(block.title)
+                yield _attachment(block, block.data, block.document_mimetype, title)
+            case ImageBlock():
+                yield _attachment(block, block.image, block.image_mimetype or "image")
+            case AudioBlock():
+                yield _attachment(block, block.audio, f"audio/{block.format or 'x-unknown'}")
+            case VideoBlock():
+                yield _attachment(block, block.video, block.video_mimetype or "video")
+            case _ if not isinstance(block, _SILENT_BLOCKS):
+                yield Attachment(f"a {type(block).__name__}")
+
+
+def _attachment(
+    block: DocumentBlock | ImageBlock | AudioBlock | VideoBlock,
+    held: bytes | IOBase | None,
+    mime_type: str | None,
+    title: str = "",
+) -> Attachment:
+    """Read what a block holds: LlamaIndex keeps bytes as base64."""
+    url, data = str(block.url or ""), None
+    if url.startswith("data:"):
+        of_url, data = from_data_url(url)
+        mime_type, url = mime_type or of_url, ""
+    elif isinstance(held, IOBase):
+        held.seek(0)
+        data = held.read()
+    elif held:
+        data = from_base64(held.decode("ascii", "replace"))
+    elif block.path:
+        data = Path(block.path).read_bytes()
+    return Attachment(f"a {type(block).__name__}", data, mime_type or "", title, url)
 
 
 def _block_calls(blocks: Sequence[Any]) -> Iterable[ToolCall]:
     for block in blocks:
         if isinstance(block, ToolCallBlock):
-            call_id = block.tool_call_id or new_call_id()
+            call_id = block.tool_call_id or block.tool_name  # as LlamaIndex's agents refer to it
             yield parse_call(block.tool_name, block.tool_kwargs, call_id)
 
 
@@ -113,8 +128,9 @@ def _older_calls(calls: Any) -> Iterable[ToolCall]:
     """Yield calls as integrations kept them before ``ToolCallBlock``: as OpenAI's objects."""
     for call in calls or ():
         function = _get(call, "function") or call
-        call_id = _get(call, "id") or new_call_id()
-        yield parse_call(_get(function, "name"), _get(function, "arguments"), str(call_id))
+        call_id = _get(call, "id") or _get(function, "name") or ""
+        arguments = _get(function, "arguments") or _get(function, "input")  # Anthropic's
+        yield parse_call(_get(function, "name"), arguments, str(call_id))
 
 
 def _get(item: Any, name: str) -> Any:

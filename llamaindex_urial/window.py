@@ -7,6 +7,7 @@ import warnings
 
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 
+from llamaindex_urial.token_ratio import TokenRatio, global_tokenizer_is_set
 from urial_core import CompletionModel, Prompt
 from urial_core.completion import estimate_tokens
 from urial_core.parameters import DEFAULT_MAX_TOKENS
@@ -39,6 +40,7 @@ class Window:
         self._scaffold = _scaffold(prompt)
         self._stated = stated
         self._exact: int | None = None
+        self._ratio = TokenRatio(model)
 
     @property
     def room(self) -> int:
@@ -65,6 +67,16 @@ class Window:
             return self._exact
         window = self._stated or self._model.known_context_window
         return max(window - estimate_tokens(self._scaffold), 0) if window else None
+
+    @property
+    def ratio(self) -> float:
+        """The model's tokens for each that LlamaIndex counts; an estimate where ``room`` is one."""
+        return self._ratio.estimate if _in_event_loop() else self._ratio.counted
+
+    @property
+    def known_ratio(self) -> float | None:
+        """As ``ratio``, without loading anything; None if LlamaIndex has no tokenizer yet."""
+        return self._ratio.estimate if global_tokenizer_is_set() else None
 
 
 def num_output(room: int, max_tokens: int | None) -> int:

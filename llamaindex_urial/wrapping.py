@@ -13,7 +13,7 @@ from llamaindex_urial.completion_llm import CompletionLLM, OllamaModel
 from urial_core.backends.llama_cpp_python import LlamaModel
 from urial_core.backends.wrapping import WrappedModel, find_class, wrap_transformers
 from urial_core.completion import is_completion_model
-from urial_core.errors import MissingDependencyError, UnsupportedModelError
+from urial_core.errors import MissingDependencyError, UnsupportedModelError, install_hint
 
 __all__ = ["wrap"]
 
@@ -48,7 +48,7 @@ def _wrap_langchain(llm: object) -> WrappedModel:
         from langchain_urial.wrapping import wrap as wrap_langchain
     except ImportError as error:
         raise MissingDependencyError(
-            "Wrapping a LangChain LLM needs langchain-core: pip install 'urial-chat[langchain]'"
+            f"Wrapping a LangChain LLM needs langchain-core: {install_hint('langchain')}"
         ) from error
     return wrap_langchain(llm)
 

@@ -29,6 +29,7 @@ class Call:
         model_name: The model's name for metadata.
         tools: What the reply may call, and whether it must.
         response_format: The JSON schema that a reply in text must match.
+        stop_at_template: Whether a reply ends where it would continue the message's template.
     """
 
     chat: UrialChat
@@ -37,20 +38,17 @@ class Call:
     model_name: str
     tools: ToolUse | None = None
     response_format: JsonSchema | None = None
+    stop_at_template: bool = True
 
-    def request(self, messages: Sequence[Message], stop: Sequence[str] = ()) -> ReplyRequest:
-        """Compose the request for a conversation.
-
-        Args:
-            messages: The conversation.
-            stop: Stop strings beside those of the parameters.
-        """
+    def request(self, messages: Sequence[Message]) -> ReplyRequest:
+        """Compose the request for a conversation."""
         return self.chat.request(
             messages,
-            self.parameters.replace(stop=(*self.parameters.stop, *stop)),
+            self.parameters,
             prefill=self.prefill,
             tools=self.tools,
             response_format=self.response_format,
+            stop_at_template=self.stop_at_template,
         )
 
     def requests(self, messages: Sequence[Message]) -> list[ReplyRequest]:
@@ -65,13 +63,20 @@ def response_metadata(end: ReplyEnd, request: ReplyRequest) -> dict[str, Any]:
     """Return what is known about a whole reply, without its tokens and calls.
 
     ``finish_reason`` and ``end_reason`` are always there; ``stop_sequence``,
-    ``truncated_messages`` (how many) and ``validation_error`` where they apply.
+    ``truncated_messages`` (how many), ``validation_error``, ``invalid_tool_calls`` and ``attempts``
+    (of more than one) where they apply.
     """
+    invalid = [
+        {"id": call.id, "name": call.name, "text": call.text, "error": call.error}
+        for call in end.invalid_tool_calls
+    ]
     metadata = {
         "finish_reason": end.finish_reason,
         "end_reason": end.reason,
         "stop_sequence": end.stop,
         "truncated_messages": len(request.truncated) or None,
         "validation_error": end.validation_error or None,
+        "invalid_tool_calls": invalid or None,
+        "attempts": end.attempts if end.attempts > 1 else None,
     }
     return {name: value for name, value in metadata.items() if value is not None}

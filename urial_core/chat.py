@@ -21,6 +21,7 @@ from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Prompt
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.grammar import grammar_schema
 from urial_core.structured.json_validation import check_schema
 from urial_core.tools import ToolUse
 
@@ -52,6 +53,7 @@ class UrialChat:
         prefill: bool = False,
         tools: ToolUse | None = None,
         response_format: JsonSchema | None = None,
+        stop_at_template: bool = True,
     ) -> ReplyRequest:
         """Compose the request for a conversation; see ``urial_core.compose``.
 
@@ -59,16 +61,17 @@ class UrialChat:
         event loop, call this in another thread (``asyncio.to_thread``).
 
         Raises:
-            UnsupportedSchemaError: A schema, of a tool or of the answer, is invalid, or one that
-                the model should enforce and cannot.
+            UnsupportedSchemaError: A schema, of a tool or of the answer, is invalid, or no value
+                can match it.
         """
+        limits = (parameters or GenerationParameters()).value_limits
         for schema in [tool.parameters for tool in tools.tools] if tools else []:
             check_schema(schema)
         if tools and tools.callable:
-            self.model.features.enforces(call_schema(tuple(tools.callable)))
+            call_schema(tuple(tools.callable), limits)
         if response_format is not None:
             check_schema(response_format.text)
-            self.model.features.enforces(response_format.with_additional_properties_forbidden())
+            grammar_schema(response_format, limits)
         return compose(
             self.prompt,
             messages,
@@ -78,6 +81,7 @@ class UrialChat:
             prefill=prefill,
             tools=tools,
             response_format=response_format,
+            stop_at_template=stop_at_template,
         )
 
     def plain_request(

@@ -5,35 +5,56 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from urial_core.backends.completions_server import CompletionsServerModel
-from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model
+from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model, without_token
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
+from urial_core.call_arguments import IGNORED_ARGUMENTS, RENAMED_ARGUMENTS, accepted_arguments
 from urial_core.chat import UrialChat
 from urial_core.completion import CompletionModel
 from urial_core.composing import Overflow
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import parse_response_format, parse_tools
-from urial_core.parameters import SAMPLING, GenerationParameters
+from urial_core.parameters import LIMITS, SAMPLING, GenerationParameters
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
 
 __all__ = ["ChatSettings"]
 
-_FIELDS = (*SAMPLING, "n", "stop", "prefill", "logprobs", "top_logprobs")
+_FIELDS = (
+    *SAMPLING,
+    *LIMITS,
+    *("n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs"),
+)
 """Fields whose value a call may override, where the class has them."""
-_ARGUMENTS = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "model")
+_ARGUMENTS = (
+    *("tools", "tool_choice", "parallel_tool_calls", "allowed_tools"),
+    *("response_format", "model"),
+)
 """What only a call is given."""
 
 
 class ChatSettings(BaseModel):
-    """The settings of a chat model: a base class beside the framework's own."""
+    """The settings of a chat model: a base class beside the framework's own.
+
+    They may be changed: an assignment and ``model_copy(update=...)`` check the value as the
+    constructor does, and it applies from the next call on.
+    """
 
     model_config = ConfigDict(
         arbitrary_types_allowed=True, populate_by_name=True, extra="forbid", protected_namespaces=()
@@ -52,11 +73,11 @@ class ChatSettings(BaseModel):
     """Without ``llm``: ``backend`` and the backend's options; see ``from_model_id``."""
 
     prompt: str | Path | Prompt = "default"
-    """A preset's name, a prompt file, or a ``urial_core.Prompt``."""
+    """A preset's name, the ``Path`` of a prompt file, or a ``urial_core.Prompt``."""
 
     overflow: Overflow = "error"
     """What to do with a conversation too long for the window: "error", or "truncate" to drop its
-    oldest turns."""
+    oldest exchanges, then to cut the middle out of texts that are too long by themselves."""
 
     prefill: bool = False
     """Whether a final assistant message is the beginning of the reply, to be continued."""
@@ -88,6 +109,16 @@ class ChatSettings(BaseModel):
     seed: int | None = None
     """Makes sampling repeatable."""
 
+    max_string_length: int | None = None
+    """Most characters of a string in JSON, where the schema does not say; a value that reaches the
+    limit is invalid. Default: 4000."""
+
+    max_items: int | None = None
+    """Most items of a list in JSON, where the schema does not say. Default: 100."""
+
+    max_digits: int | None = None
+    """Most digits of an integer in JSON, where the schema does not say. Default: 17."""
+
     logprobs: bool = False
     """Whether to report log-probabilities."""
 
@@ -97,26 +128,111 @@ class ChatSettings(BaseModel):
     stop: list[str] | None = None
     """Strings at which every reply ends, beside those of the call."""
 
+    stop_at_template: bool = True
+    """Whether a reply ends where it would continue the message's own text template: its next
+    label, ruler or example."""
+
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
 
     _wrapped: WrappedModel = PrivateAttr()
     _prompt: Prompt = PrivateAttr()
 
+    _fixed: ClassVar[frozenset[str]] = frozenset()
+    """Fields that the model was made with and that cannot change later."""
+    _of_the_model: ClassVar[frozenset[str]] = frozenset({"llm", "backend_options", "api_key"})
+    """Fields with which the model is wrapped anew."""
+
     @model_validator(mode="before")
     @classmethod
     def _collect_backend_options(cls, values: Any) -> Any:
-        """Accept the backend's options among the fields, as ``init_chat_model`` passes them."""
-        if not isinstance(values, dict) or not (found := BACKEND_OPTIONS & values.keys()):
+        """Accept the backend's options among the fields, as ``init_chat_model`` passes them.
+
+        What other chat models take and this one has no use for is left out with a warning.
+        """
+        if not isinstance(values, dict):
+            return values
+        values = accepted_arguments(values, cls._field_names() | BACKEND_OPTIONS)
+        if not (found := BACKEND_OPTIONS & values.keys()):
             return values
         options = {name: values[name] for name in found}
         rest = {name: value for name, value in values.items() if name not in found}
         return {**rest, "backend_options": {**(values.get("backend_options") or {}), **options}}
 
+    @field_validator("model_name", mode="before")
+    @classmethod
+    def _write_paths(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, os.PathLike) else value
+
+    @classmethod
+    def _field_names(cls) -> set[str]:
+        aliases = {field.alias for field in cls.model_fields.values() if field.alias}
+        return cls.model_fields.keys() | aliases
+
     def model_post_init(self, context: Any, /) -> None:
         """Load the prompt and wrap the model."""
         super().model_post_init(context)
         self._set_up()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a setting as ``model_copy(update=...)`` does.
+
+        Raises:
+            ParameterError: The value is invalid, or the setting cannot change any more.
+        """
+        if "_wrapped" not in (self.__pydantic_private__ or {}) or name not in self._own_fields():
+            super().__setattr__(name, value)
+            return
+        changed = self.model_copy(update={name: value})
+        self.__dict__.update(changed.__dict__)
+        self.__pydantic_fields_set__.update(changed.__pydantic_fields_set__)
+        object.__setattr__(self, "__pydantic_private__", changed.__pydantic_private__)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with the same model, and with some settings changed.
+
+        Args:
+            update: Values by the names of fields, checked as the constructor checks them.
+            deep: Whether to copy mutable values as well, other than the model.
+
+        Raises:
+            ParameterError: A value is invalid, there is no such field, or it cannot change.
+        """
+        copied = super().model_copy(deep=deep)
+        if update:
+            copied._change(update)  # noqa: SLF001 - of the same class
+        return copied
+
+    def _change(self, update: Mapping[str, Any]) -> None:
+        names = {field.alias: name for name, field in type(self).model_fields.items()}
+        changes = {names.get(name, name): value for name, value in update.items()}
+        if options := {name: changes.pop(name) for name in BACKEND_OPTIONS & changes.keys()}:
+            changes["backend_options"] = {**self.backend_options, **options}
+        if unknown := changes.keys() - type(self).model_fields.keys():
+            raise ParameterError(f"{type(self).__name__} has no field {', '.join(unknown)}.")
+        fixed = self._fixed | ({"api_key"} if self.llm is not None else set[str]())
+        for name in fixed & changes.keys():
+            if changes[name] != getattr(self, name):
+                raise ParameterError(
+                    f"{name} cannot change: the model given as llm was made with its own. Set it "
+                    f"there, or make another {type(self).__name__}."
+                )
+        for name, value in changes.items():
+            self.__pydantic_validator__.validate_assignment(self, name, value)
+        if "llm" in changes and "model_name" not in changes:
+            self.__pydantic_fields_set__.discard("model_name")  # it is the new model's
+        renewing = self._of_the_model | ({"model_name"} if self.llm is None else set[str]())
+        self._set_up(
+            wrapped=None if renewing & changes.keys() else self._wrapped,
+            prompt=None if "prompt" in changes else self._prompt,
+        )
+
+    @classmethod
+    def _own_fields(cls) -> AbstractSet[str]:
+        """Return the fields of this class that are not the framework's own."""
+        bases = [base for base in cls.__mro__ if issubclass(base, ChatSettings)]
+        declared = {name for base in bases for name in vars(base).get("__annotations__", ())}
+        return cls.model_fields.keys() & (declared | cls._of_the_model)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Copy everything but the model."""
@@ -151,10 +267,10 @@ class ChatSettings(BaseModel):
                 of transformers is given; anything else runs on transformers.
             **kwargs: Fields of this class; the backend's options may be among them too.
         """
-        known = cls.model_fields.keys() | {field.alias for field in cls.model_fields.values()}
+        known = cls._field_names() | IGNORED_ARGUMENTS | RENAMED_ARGUMENTS.keys()
         options = dict(backend_options or {})
         options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
-        if isinstance(model_id, (str, Path)):
+        if isinstance(model_id, (str, os.PathLike)):
             return cls(model_name=str(model_id), backend_options=options, **kwargs)
         return cls(llm=TransformersModel(model_id, tokenizer, **options), **kwargs)
 
@@ -212,16 +328,21 @@ class ChatSettings(BaseModel):
     def _wrap(self, llm: Any) -> WrappedModel:
         """Make a completion model of what was given as ``llm``."""
 
-    def _set_up(self) -> None:
-        """Load the prompt, wrap the model, and check the parameters before the first call."""
-        self._prompt = load_prompt(self.prompt)
-        self._wrapped = self._wrapped_model()
+    def _set_up(self, wrapped: WrappedModel | None = None, prompt: Prompt | None = None) -> None:
+        """Load the prompt, wrap the model, and check the parameters before the first call.
+
+        Args:
+            wrapped: The model, where it is known.
+            prompt: The prompt, where it is known.
+        """
+        self._prompt = prompt or load_prompt(self.prompt)
+        self._wrapped = wrapped or self._wrapped_model()
         self._call({})
 
     def _wrapped_model(self) -> WrappedModel:
-        if isinstance(token := self.backend_options.get("token"), str):  # options are shown
-            self.api_key = SecretStr(token)
-            self.backend_options = {k: v for k, v in self.backend_options.items() if k != "token"}
+        options, token = without_token(self.backend_options)
+        if token is not None:  # options are shown
+            self.__dict__.update(api_key=SecretStr(token), backend_options=options)
         if self.llm is not None and self.backend_options:
             raise ParameterError(
                 f"{', '.join(self.backend_options)}: options of a model that "
@@ -231,7 +352,7 @@ class ChatSettings(BaseModel):
         if self.llm is not None:
             wrapped = self._wrap(self.llm)
             if "model_name" not in self.model_fields_set or not self.model_name:
-                self.model_name = wrapped.model.name  # and not $URIAL_MODEL
+                self.__dict__["model_name"] = wrapped.model.name  # and not $URIAL_MODEL
             return wrapped
         if self.model_name:
             return WrappedModel(shared_model(self.model_name, self.backend_settings))
@@ -248,7 +369,8 @@ class ChatSettings(BaseModel):
 
         Args:
             kwargs: What the call was given, as the OpenAI API names it; None means unset. Names
-                that are unknown here are passed on where the model takes arguments.
+                that are unknown here are passed on where the model takes arguments; else those
+                that do not change the reply's meaning are left out with a warning.
 
         Raises:
             ParameterError: A value is invalid, or its name unknown.
@@ -258,6 +380,8 @@ class ChatSettings(BaseModel):
         own = [name for name in _FIELDS if name in type(self).model_fields] + [*_ARGUMENTS]
         name = str(given.get("model", self.model_name))
         model = self._wrapped.model if name == self.model_name else self._model_named(name)
+        takes_arguments = given.keys() - own and model.features.with_arguments is not None
+        given = accepted_arguments(given, given if takes_arguments else own)
         if extra := {name: value for name, value in given.items() if name not in own}:
             with_arguments = model.features.with_arguments
             if with_arguments is None:
@@ -274,8 +398,10 @@ class ChatSettings(BaseModel):
                 given.get("tools"),
                 given.get("tool_choice"),
                 parallel=given.get("parallel_tool_calls"),
+                allowed=given.get("allowed_tools"),
             ),
             parse_response_format(given.get("response_format")),
+            bool(given.get("stop_at_template", self.stop_at_template)),
         )
 
     def _model_named(self, name: str) -> CompletionModel:
@@ -302,7 +428,7 @@ class ChatSettings(BaseModel):
         stops = (given.get("stop"), self.stop, own.pop("stop", None))
         top = value("top_logprobs")
         return GenerationParameters(**own).replace(
-            **{name: value(name) for name in (*SAMPLING, "n")},
+            **{name: value(name) for name in (*SAMPLING, *LIMITS, "n")},
             stop=tuple(
                 text for stop in stops for text in ([stop] if isinstance(stop, str) else stop or ())
             ),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import getattr_static
+from itertools import chain
+from math import isfinite
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
+from urial_core.errors import UnsupportedSchemaError
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.prompts.template_stops import TemplateStops
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 
 __all__ = [
@@ -22,10 +26,13 @@ __all__ = [
     "Usage",
     "estimate_tokens",
     "is_completion_model",
+    "joined",
 ]
 
 _ASCII_PER_TOKEN = 3
 """ASCII characters per token: a careful guess, since common tokenizers take four or more."""
+
+_VERY_UNLIKELY = -9999.0
 
 Tokenizer = Callable[[str], list[int]]
 """Encodes a text as token ids, the begin-of-text token included where the model has one."""
@@ -46,6 +53,9 @@ class CompletionRequest:
         format: How the prompt is written: an engine that decodes the completion token by token
             can stop exactly where the turn ends. None for a plain text, which has no turns.
         prefill: What the prompt already holds of the reply.
+        template: What ends the reply where it continues the template of the message that it
+            answers. It counts at line starts outside code blocks, so it cannot be sent to an
+            engine as stop strings; ``urial_core.decoding`` applies it.
     """
 
     prompt: str
@@ -55,6 +65,7 @@ class CompletionRequest:
     constraint: Constraint | None = None
     format: PromptFormat | None = None
     prefill: str = ""
+    template: TemplateStops | None = None
 
     @property
     def max_tokens(self) -> int:
@@ -70,26 +81,27 @@ class Usage:
     Attributes:
         input_tokens: Tokens of the prompt.
         output_tokens: Tokens generated, the delimiter's included.
-        cached_tokens: Of the input tokens, those found in the prefix cache.
+        cached_tokens: Of the input tokens, those found in the prefix cache; None if unknown.
     """
 
     input_tokens: int
     output_tokens: int
-    cached_tokens: int = 0
+    cached_tokens: int | None = None
 
     @classmethod
-    def of(cls, read: object, written: object, cached: object = 0) -> Usage | None:
+    def of(cls, read: object, written: object, cached: object = None) -> Usage | None:
         """Return the counts that an engine reports; None unless it reports prompt and reply."""
         if isinstance(read, int) and isinstance(written, int):
-            return cls(read, written, cached if isinstance(cached, int) else 0)
+            return cls(read, written, cached if isinstance(cached, int) else None)
         return None
 
     def __add__(self, other: Usage) -> Usage:
-        """Add up both."""
+        """Add up both; what one of them does not know, the sum does not know either."""
+        cached = (self.cached_tokens, other.cached_tokens)
         return Usage(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
+            None if None in cached else sum(filter(None, cached)),
         )
 
 
@@ -99,13 +111,19 @@ class TokenLogprob:
 
     Attributes:
         token: The token's text.
-        logprob: Its log-probability.
+        logprob: Its log-probability. -9999.0, as in the OpenAI API, stands for minus infinity,
+            which JSON cannot hold.
         top: The most probable tokens at this position with theirs, best first, if asked for.
     """
 
     token: str
     logprob: float
     top: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "logprob", _finite(self.logprob))
+        top = tuple((token, _finite(logprob)) for token, logprob in self.top)
+        object.__setattr__(self, "top", top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +134,8 @@ class CompletionChunk:
         text: The text; may be empty.
         finish: On the last chunk, why the engine ended: "length" for the limit; anything else, such
             as "stop", for an end of the text.
+        closing: On the last chunk, the end of the text that the engine added to complete JSON that
+            the limit cut. The reply leaves it out: it is nothing that the model wrote.
         usage: Tokens so far, if the engine counts them. The latest one is the completion's.
         logprobs: Of the tokens in this piece, if asked for.
     """
@@ -124,6 +144,7 @@ class CompletionChunk:
     finish: str | None = None
     usage: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    closing: str = ""
 
 
 Completion = CompletionChunk
@@ -158,16 +179,14 @@ class ModelFeatures:
     with_model: Callable[[str], CompletionModel] | None = None
 
     def enforces(self, constraint: Constraint) -> bool:
-        """Return whether completions are guaranteed to match a constraint.
-
-        Raises:
-            UnsupportedSchemaError: JSON schemas are enforced, but this one uses something that
-                cannot be; the message names it.
-        """
+        """Return whether completions are guaranteed to match a constraint."""
         if isinstance(constraint, Choice):
             return self.enforces_choices
-        if self.enforces_json and self.check_schema is not None:
-            self.check_schema(constraint)
+        try:
+            if self.enforces_json and self.check_schema is not None:
+                self.check_schema(constraint)
+        except UnsupportedSchemaError:
+            return False
         return self.enforces_json
 
 
@@ -229,6 +248,21 @@ class CompletionModel(Protocol):
 
     def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """Complete a prompt piece by piece without blocking the event loop."""
+
+
+def joined(chunks: Sequence[CompletionChunk]) -> Completion:
+    """Join the chunks of one completion; its usage and finish are those of the last."""
+    return replace(
+        chunks[-1],
+        text="".join(chunk.text for chunk in chunks),
+        closing="".join(chunk.closing for chunk in chunks),
+        logprobs=tuple(chain.from_iterable(chunk.logprobs for chunk in chunks)),
+    )
+
+
+def _finite(logprob: float) -> float:
+    """Return a log-probability that JSON can hold; NaN counts as very unlikely, too."""
+    return logprob if isfinite(logprob) else _VERY_UNLIKELY
 
 
 def is_completion_model(value: object) -> TypeGuard[CompletionModel]:

@@ -13,17 +13,22 @@ from urial_core.completion import CompletionRequest
 from urial_core.errors import ContextOverflowError, ConversationError, ParameterError
 from urial_core.messages import Message
 from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
-from urial_core.prompts.escaping import escape
+from urial_core.prompts.escaping import encodable, escape
 from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.prompts.turns import (
     Turn,
+    author_turn,
     group_turns,
     write_response_format,
     write_tools,
     write_turns,
 )
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
+from urial_core.structured.grammar import grammar_schema
 from urial_core.tools import Tool, ToolUse, call_start
+from urial_core.truncation import truncate
 
 __all__ = [
     "MIN_REPLY_TOKENS",
@@ -36,8 +41,17 @@ __all__ = [
 ]
 
 Overflow = Literal["error", "truncate"]
-"""What to do with a conversation too long for the context window: refuse it, or drop its oldest
-exchanges (a user's message and all that answers it)."""
+"""What to do with a conversation too long for the context window: refuse it, or leave out its
+oldest exchanges, then the middle of texts that are too long (``urial_core.truncation``)."""
+
+_ADVICE = (
+    "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as 'short'), or "
+    "pass overflow='truncate' to drop the oldest exchanges and cut texts that are too long."
+)
+_ADVICE_WHEN_TRUNCATED = (
+    "All that can be left out is left out already: lower max_tokens, choose a shorter prompt (such "
+    "as 'short'), pass fewer tools, or use a model with a larger window."
+)
 
 MIN_REPLY_TOKENS = 64
 """The least room a reply must have where no ``max_tokens`` is set, in tokens."""
@@ -60,7 +74,7 @@ class ReplyRequest(CompletionRequest):
         response_format: The JSON schema that a reply in text must match.
         content_free_prompt: The same prompt with a query without content, to calibrate the choice
             between answer and call (contextual calibration, Zhao et al. 2021).
-        truncated: Messages left out because the context window is too small.
+        truncated: Messages left out, or cut, because the context window is too small.
     """
 
     tools: ToolUse | None = None
@@ -86,6 +100,7 @@ def compose(
     prefill: bool = False,
     tools: ToolUse | None = None,
     response_format: JsonSchema | None = None,
+    stop_at_template: bool = True,
 ) -> ReplyRequest:
     """Compose the request for a conversation.
 
@@ -96,16 +111,19 @@ def compose(
         budget: The model's context window and token count; None if unknown, and nothing is checked
             then.
         overflow: What to do when prompt and reply do not fit: "error", or "truncate" to drop the
-            oldest exchanges. Instruction, examples, system messages, tools and the last query
-            always stay, and no call loses its result.
+            oldest exchanges, then to cut the middle out of texts that are too long by themselves.
+            Instruction, examples and tools always stay, and no call loses its result.
         prefill: Whether a final assistant message is the beginning of the reply, to be continued.
+            Otherwise it is another's, such as another agent's, and the reply is a turn of its own.
         tools: What the reply may call; None for no tools.
         response_format: The JSON schema that a reply in text must match.
+        stop_at_template: Whether the reply ends where it would continue a text template in the
+            last user message (``urial_core.prompts.template_stops``).
 
     Raises:
-        ConversationError: There is nothing to answer: no text, an assistant message last without
-            ``prefill``, or one with ``prefill`` where a call must come.
-        ContextOverflowError: It does not fit, or not even its last exchange does.
+        ConversationError: There is nothing to answer, since no message has any text; or there is a
+            ``prefill`` where a call must come.
+        ContextOverflowError: It does not fit, or not even its last exchange does, cut short.
         ParameterError: A parameter is invalid.
     """
     if overflow not in get_args(Overflow):
@@ -120,38 +138,33 @@ def compose(
     prefix = prompt.prefix_with_tools if tools else prompt.prefix
     tool_list = write_tools(tools.tools, prompt_format) if tools else ""
     ending = _ending(prompt, parameters, reply_start, tools, response_format)
-    written = [turn.written(prompt_format) for turn in turns]
 
-    def text(kept: Sequence[int]) -> str:
-        return prefix + tool_list + "".join(written[index] for index in kept) + ending.text
+    def text(kept: Sequence[Turn]) -> str:
+        written = "".join(turn.written(prompt_format) for turn in kept)
+        return prefix + tool_list + written + ending.text
 
-    kept = list(range(len(turns)))
+    kept: Sequence[Turn] = turns
     max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:
-        exchanges = _droppable_exchanges(turns) if overflow == "truncate" else []
-        while True:
-            tokens = budget.count(text(kept) + ending.reserve)
-            max_tokens = _reply_tokens(parameters.max_tokens, budget.window - tokens)
-            excess = tokens + max_tokens - budget.window
-            if excess <= 0:
-                break
-            if not exchanges:
-                parts = {f"prompt {prompt.name!r}": prefix}
-                parts |= {"tools": tool_list} if tool_list else {}
-                parts |= {f"{turns[i].name} {turns[i].number}": written[i] for i in kept}
-                raise ContextOverflowError(
-                    budget.window,
-                    tokens,
-                    max_tokens,
-                    [(name, budget.count(part)) for name, part in parts.items()],
-                )
-            while exchanges and excess > 0:
-                exchange = exchanges.pop(0)
-                excess -= budget.count("".join(written[index] for index in exchange))
-                kept = [index for index in kept if index not in exchange]
+        kept, tokens, max_tokens = _fitted(
+            turns,
+            lambda kept: text(kept) + ending.reserve,
+            budget,
+            parameters.max_tokens,
+            overflow,
+            prompt_format=prompt_format,
+        )
+        if tokens + max_tokens > budget.window:
+            parts = {f"prompt {prompt.name!r}": prefix}
+            parts |= {"tools": tool_list} if tool_list else {}
+            parts |= {f"{turn.name} {turn.number}": turn.written(prompt_format) for turn in kept}
+            advice = _ADVICE if overflow == "error" else _ADVICE_WHEN_TRUNCATED
+            counts = [(name, budget.count(part)) for name, part in parts.items()]
+            raise ContextOverflowError(budget.window, tokens, max_tokens, counts, advice)
 
     content_free_query = prompt.tool_examples.content_free_query if ending.decides else ""
-    truncated = [turns[index].messages for index in range(len(turns)) if index not in kept]
+    whole = {id(turn) for turn in kept}
+    truncated = [turn.messages for turn in turns if id(turn) not in whole]
     return ReplyRequest(
         prompt=text(kept),
         prefix_length=len(prefix),
@@ -170,6 +183,7 @@ def compose(
             if content_free_query
             else ""
         ),
+        template=_template_of(prompt, turns) if stop_at_template else None,
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -191,13 +205,15 @@ def compose_plain(
     Raises:
         ContextOverflowError: It does not fit.
     """
+    text = encodable(text)
     parameters = parameters or GenerationParameters()
     max_tokens = _reply_tokens(parameters.max_tokens, None)
     if budget is not None:
         tokens = budget.count(text)
         max_tokens = _reply_tokens(parameters.max_tokens, budget.window - tokens)
         if tokens + max_tokens > budget.window:
-            raise ContextOverflowError(budget.window, tokens, max_tokens, [("text", tokens)])
+            parts, advice = [("text", tokens)], "Shorten the text, or lower max_tokens."
+            raise ContextOverflowError(budget.window, tokens, max_tokens, parts, advice)
     return ReplyRequest(
         prompt=text,
         prefix_length=0,
@@ -241,7 +257,7 @@ def _ending(
     if not tools or not tools.callable or prefill:
         constraint = None
         if response_format and not prefill:  # the rest of a prefill is no whole value
-            constraint = response_format.with_additional_properties_forbidden()
+            constraint = grammar_schema(response_format, parameters.value_limits).schema
         text = rule + answer + escape(prefill, prompt_format)
         return _Ending(text, (*prompt_format.stop, *parameters.stop), constraint)
     # A rule about answers would bias the choice: it is written once an answer was chosen.
@@ -255,30 +271,54 @@ def _ending(
 
 def _take_prefill(turns: list[Turn], *, prefill: bool, must_call: bool) -> str:
     """Take the last turn off if it is the beginning of the reply; return its text."""
-    if turns[-1].kind not in ("assistant", "call"):
+    last = turns[-1]
+    if not prefill or last.messages[-1].role != "assistant":
         return ""
-    if not prefill:
-        raise ConversationError(
-            "The conversation ends with an assistant message. Add a user message, or pass "
-            "prefill=True to have that message continued."
-        )
-    if turns[-1].kind == "call" or must_call:
+    if last.kind != "assistant" or must_call:
         raise ConversationError(
             "A reply that is or must be a tool call cannot be continued: leave out prefill=True, "
             "and let a tool's result follow each call."
         )
-    return turns.pop().text
+    turns.pop()
+    if last.author:
+        turns.append(author_turn(last.author, last.number))
+    return last.text
 
 
-def _droppable_exchanges(turns: Sequence[Turn]) -> list[list[int]]:
-    """Return all exchanges but the last, oldest first, as indices of turns without system ones."""
-    exchanges: list[list[int]] = [[]]
-    for index, turn in enumerate(turns):
-        if turn.kind == "user" and exchanges[-1]:
-            exchanges.append([])
-        if turn.kind != "system":
-            exchanges[-1].append(index)
-    return exchanges[:-1]
+def _fitted(
+    turns: Sequence[Turn],
+    write: Callable[[Sequence[Turn]], str],
+    budget: TokenBudget,
+    max_tokens: int | None,
+    overflow: Overflow,
+    *,
+    prompt_format: PromptFormat,
+) -> tuple[Sequence[Turn], int, int]:
+    """Return the turns to write, and the tokens of their prompt and of the reply."""
+
+    def measured(kept: Sequence[Turn]) -> tuple[int, int]:
+        tokens = budget.count(write(kept))
+        return tokens, _reply_tokens(max_tokens, budget.window - tokens)
+
+    tokens, reply = measured(turns)
+    if overflow == "truncate" and tokens + reply > budget.window:
+        turns = truncate(
+            turns,
+            lambda kept: sum(measured(kept)) - budget.window,
+            lambda turn: budget.count(turn.written(prompt_format)),
+        )
+        tokens, reply = measured(turns)
+    return turns, tokens, reply
+
+
+def _template_of(prompt: Prompt, turns: Sequence[Turn]) -> TemplateStops | None:
+    """Return the stops of the text template that the reply answers, if it is one."""
+    asked = [turn.text for turn in turns if turn.kind == "user"]
+    return template_stops(
+        asked[-1] if asked else "",
+        [turn.text for turn in turns if turn.kind == "system"],
+        [example.query for example in prompt.examples],
+    )
 
 
 def _reply_tokens(max_tokens: int | None, room: int | None) -> int:

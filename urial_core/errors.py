@@ -38,6 +38,8 @@ __all__ = [
     "UnsupportedModelError",
     "UnsupportedSchemaError",
     "UrialError",
+    "install_hint",
+    "shown",
 ]
 
 
@@ -79,22 +81,28 @@ class ContextOverflowError(UrialError):
         prompt_tokens: Tokens of the prompt.
         max_tokens: Tokens asked for the reply.
         parts: The prompt's parts with their tokens, largest first.
+        advice: What to do, where it was found.
     """
 
     def __init__(
-        self, window: int, prompt_tokens: int, max_tokens: int, parts: Sequence[tuple[str, int]]
+        self,
+        window: int,
+        prompt_tokens: int,
+        max_tokens: int,
+        parts: Sequence[tuple[str, int]],
+        advice: str = "Shorten the conversation, or lower max_tokens.",
     ) -> None:
         self.window = window
         self.prompt_tokens = prompt_tokens
         self.max_tokens = max_tokens
         self.parts = tuple(sorted(parts, key=lambda part: -part[1]))
+        self.advice = advice
         largest = ", ".join(f"{name} {tokens}" for name, tokens in self.parts[:3])
         super().__init__(
             f"The prompt needs {prompt_tokens} tokens and the reply {max_tokens}, together "
-            f"{prompt_tokens + max_tokens}, but the model's context window is {window}. "
-            f"{f'Largest parts: {largest}. ' if largest else ''}"
-            "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as "
-            "'short'), or pass overflow='truncate' to drop the oldest exchanges."
+            f"{prompt_tokens + max_tokens}, but the model's context window is {window} (its own, "
+            "or what context_window= sets, or n_ctx= of llama.cpp). "
+            f"{f'Largest parts: {largest}. ' if largest else ''}{advice}"
         )
 
 
@@ -108,8 +116,20 @@ class MissingDependencyError(ModelError, ImportError):
     @classmethod
     def check(cls, purpose: str, extra: str, *packages: str) -> None:
         """Raise unless packages are installed, with the extra of this project that brings them."""
-        if missing := [package for package in packages if find_spec(package) is None]:
-            raise cls(f"{purpose} needs {', '.join(missing)}: pip install 'urial-chat[{extra}]'")
+        if missing := [package for package in packages if not _is_installed(package)]:
+            raise cls(f"{purpose} needs {', '.join(missing)}: {install_hint(extra)}")
+
+
+def install_hint(*extras: str) -> str:
+    """Return how to install extras of this project, which no package index has."""
+    return f'in a copy of this project\'s repository, pip install -e ".[{",".join(extras)}]"'
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False
 
 
 class ModelLoadError(ModelError):
@@ -146,3 +166,12 @@ class GenerationError(ModelError):
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
         self.text = text
+
+
+def shown(value: object) -> str:
+    """Return a value as an error's message shows it: on one line, and not endlessly."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -20,7 +20,8 @@ class Message:
     Attributes:
         role: Who speaks.
         text: The text. Other kinds of content are refused.
-        name: For a tool's result, the tool's name. It is not written for other roles.
+        name: For a tool's result, the tool's name. For other roles the author's: it tells
+            several agents or users apart.
         tool_calls: For an assistant's message, the calls that it asks for, after its text.
         tool_call_id: For a tool's result, the call it answers.
         failed: For a tool's result, whether the call failed.

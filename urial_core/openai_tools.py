@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from urial_core.errors import ParameterError
+from urial_core.errors import ParameterError, shown
 from urial_core.structured.constraints import JsonSchema
 from urial_core.tools import Tool, ToolCall, ToolUse
 
@@ -18,22 +18,32 @@ def parse_tools(
     choice: str | Mapping[str, Any] | None = None,
     *,
     parallel: bool | None = None,
+    allowed: Sequence[str | Mapping[str, Any]] | None = None,
 ) -> ToolUse | None:
     """Parse a request's ``tools``, ``tool_choice`` and ``parallel_tool_calls``.
 
     Args:
         tools: The tools.
-        choice: "auto" (default), "none", "required", a tool's name, or a dictionary that names one.
+        choice: "auto" (default), "none", "required", a tool's name, or a dictionary that names one
+            or lists those that may be called ("allowed_tools").
         parallel: Whether one reply may hold several calls. Default: yes.
+        allowed: The tools that may be called, by name or in a dictionary. Default: all.
 
     Returns:
         The tools and how to use them; None without tools.
 
     Raises:
-        ParameterError: A tool is not a function, two have the same name, or none has the name that
-            was chosen.
+        ParameterError: A tool is not a function, two have the same name, or none has a name that
+            was chosen or allowed.
     """
+    if tools is not None and (isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable)):
+        raise ParameterError(f"tools is {shown(tools)}: pass a list of tools.")
     known = tuple(map(_tool, tools or ()))
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        listed = choice.get("allowed_tools") or choice  # of chat completions, or of responses
+        allowed, choice = listed.get("tools"), listed.get("mode")
+    if allowed is not None:
+        known = _allowed(known, [one if isinstance(one, str) else _named(one) for one in allowed])
     if not known:
         return None
     wanted = choice if isinstance(choice, str) else _named(choice)
@@ -58,7 +68,7 @@ def parse_response_format(response_format: Mapping[str, Any] | None) -> JsonSche
         case {"type": "json_schema", "json_schema": {"schema": Mapping() as schema}}:
             return JsonSchema.of(schema)
     raise ParameterError(
-        f"response_format is {response_format!r}: use {{'type': 'json_schema', 'json_schema': "
+        f"response_format is {shown(response_format)}: use {{'type': 'json_schema', 'json_schema': "
         "{'schema': ...}} or {'type': 'json_object'}."
     )
 
@@ -75,25 +85,46 @@ def parse_call(name: str | None, arguments: object, call_id: str) -> ToolCall:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             arguments = {}
     values = arguments if isinstance(arguments, Mapping) else {}
     return ToolCall.of(name or "unknown", values, call_id)
 
 
-def _tool(tool: Mapping[str, Any]) -> Tool:
-    function = tool.get("function")
-    if not isinstance(function, Mapping) or not function.get("name"):
+def _tool(tool: Any) -> Tool:
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    parameters = function.get("parameters") if isinstance(function, Mapping) else None
+    if (
+        not isinstance(function, Mapping)
+        or not function.get("name")
+        or (parameters is not None and not isinstance(parameters, Mapping))
+    ):
         raise ParameterError(
-            f"The tool {tool!r} is not a function: pass {{'type': 'function', 'function': "
+            f"The tool {shown(tool)} is not a function: pass {{'type': 'function', 'function': "
             "{'name': ..., 'description': ..., 'parameters': ...}}."
         )
-    parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    return Tool.of(str(function["name"]), function.get("description") or "", parameters)
+    parameters = parameters or {"type": "object", "properties": {}}
+    return Tool.of(str(function["name"]), str(function.get("description") or ""), parameters)
 
 
-def _named(choice: Mapping[str, Any] | None) -> str:
+def _allowed(tools: Sequence[Tool], names: Sequence[str]) -> tuple[Tool, ...]:
+    """Return the tools with certain names."""
+    known = [tool.name for tool in tools]
+    if unknown := [name for name in names if name not in known]:
+        raise ParameterError(
+            f"{', '.join(unknown)} may be called, but the tools are {', '.join(known) or 'none'}."
+        )
+    return tuple(tool for tool in tools if tool.name in names)
+
+
+def _named(choice: Any) -> str:
     """Return the tool that a dictionary names, or its mode."""
     if choice is None:
         return "auto"
-    return str(choice.get("function", choice).get("name") or choice.get("type") or "auto")
+    function = choice.get("function", choice) if isinstance(choice, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise ParameterError(
+            f"tool_choice is {shown(choice)}: use 'auto', 'none', 'required', a tool's name, or "
+            "{'type': 'function', 'function': {'name': ...}}."
+        )
+    return str(function.get("name") or choice.get("type") or "auto")

@@ -8,8 +8,9 @@ from math import isfinite
 from typing import Any
 
 from urial_core.errors import ParameterError
+from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 
-__all__ = ["DEFAULT_MAX_TOKENS", "SAMPLING", "GenerationParameters"]
+__all__ = ["DEFAULT_MAX_TOKENS", "LIMITS", "SAMPLING", "GenerationParameters"]
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens that a reply may take where no limit is set; fewer if the window leaves fewer."""
@@ -36,6 +37,10 @@ class GenerationParameters:
         presence_penalty: Subtracted from a token's logit once if the reply holds it. Default 0.
         seed: Makes sampling repeatable. With ``n`` > 1, reply *i* uses ``seed + i``.
         stop: The reply ends before the first of these strings.
+        max_string_length: Most characters of a string in JSON, where the schema does not say: one
+            that reaches the limit is invalid, as for the next two. Default 4000.
+        max_items: Most items of an array in JSON. Default 100.
+        max_digits: Most digits of an integer in JSON, at most 17, the default.
         n: How many replies are wanted.
         logprobs: Report each token's log-probability, and those of this many alternatives.
     """
@@ -49,6 +54,9 @@ class GenerationParameters:
     presence_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    max_string_length: int | None = None
+    max_items: int | None = None
+    max_digits: int | None = None
     n: int = 1
     logprobs: int | None = None
 
@@ -61,6 +69,9 @@ class GenerationParameters:
         _check("frequency_penalty", self.frequency_penalty, float, -2, 2, optional=True)
         _check("presence_penalty", self.presence_penalty, float, -2, 2, optional=True)
         _check("seed", self.seed, int, None, None, optional=True)
+        _check("max_string_length", self.max_string_length, int, 1, None, optional=True)
+        _check("max_items", self.max_items, int, 1, None, optional=True)
+        _check("max_digits", self.max_digits, int, 1, DEFAULT_LIMITS.digits, optional=True)
         _check("n", self.n, int, 1, None)
         _check("logprobs", self.logprobs, int, 0, 20, optional=True)
         if self.top_p == 0:
@@ -94,6 +105,15 @@ class GenerationParameters:
         own = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
         return GenerationParameters(**{**_DEFAULTS, **own})
 
+    @property
+    def value_limits(self) -> ValueLimits:
+        """How long the values of JSON may get where the schema does not say."""
+        return ValueLimits(
+            self.max_string_length or DEFAULT_LIMITS.string_length,
+            self.max_items or DEFAULT_LIMITS.items,
+            self.max_digits or DEFAULT_LIMITS.digits,
+        )
+
     def under_names(self, names: Mapping[str, str]) -> dict[str, Any]:
         """Return the parameters that are set, under an engine's own names.
 
@@ -108,10 +128,13 @@ class GenerationParameters:
         }
 
 
+LIMITS = ("max_string_length", "max_items", "max_digits")
+"""Names of the parameters that limit the values of JSON."""
+
 SAMPLING = tuple(
     field.name
     for field in fields(GenerationParameters)
-    if field.name not in ("stop", "n", "logprobs")
+    if field.name not in ("stop", "n", "logprobs", *LIMITS)
 )
 """Names of the parameters by which an engine samples, ``max_tokens`` included."""
 

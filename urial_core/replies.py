@@ -13,9 +13,10 @@ __all__ = ["EndReason", "FinishReason", "Reply", "ReplyEnd", "TextDelta", "ToolC
 FinishReason = Literal["stop", "length", "tool_calls"]
 """Why a reply is over, in the words of the OpenAI API."""
 
-EndReason = Literal["delimiter", "end_of_text", "stop_string", "length", "tool_calls"]
+EndReason = Literal["delimiter", "end_of_text", "stop_string", "template", "length", "tool_calls"]
 """What exactly ended a reply: the delimiter, the model's end-of-text token, a stop sequence of the
-user's, ``max_tokens``, or the tool calls that it asks for."""
+user's, text that would continue the message's template, ``max_tokens``, or the tool calls that it
+asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class ReplyEnd:
         invalid_tool_calls: Calls that the model wrote and that are invalid.
         validation_error: What is wrong with an answer that does not match its response format;
             empty if it matches.
+        attempts: How often the reply was begun: twice if the first attempt was empty or invalid.
     """
 
     reason: EndReason
@@ -61,6 +63,7 @@ class ReplyEnd:
     usage: Usage | None = None
     invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
     validation_error: str = ""
+    attempts: int = 1
 
     @property
     def finish_reason(self) -> FinishReason:

@@ -14,6 +14,7 @@ from urial_core.completion import (
     CompletionRequest,
     ModelFeatures,
     Tokenizer,
+    joined,
 )
 
 __all__ = ["FakeModel"]
@@ -37,7 +38,7 @@ class FakeModel:
 
     def __init__(
         self,
-        *responses: Iterable[str | Exception],
+        *responses: Iterable[str | CompletionChunk | Exception],
         name: str = "fake",
         context_window: int | None = None,
         delay: float = 0.0,
@@ -46,8 +47,8 @@ class FakeModel:
         """Create the model.
 
         Args:
-            responses: For each request, the pieces of text to send; an exception among them is
-                raised in its place. Default: "Hello!".
+            responses: For each request, the pieces of text to send, or whole chunks; an exception
+                among them is raised in its place. Default: "Hello!".
             name: The model's name.
             context_window: Its context window, in words. Default: unknown.
             delay: Seconds to wait before each piece.
@@ -59,7 +60,7 @@ class FakeModel:
         self.requests = list[CompletionRequest]()
         self.chunks_sent = 0
         self.closed = 0
-        self._responses: list[list[str | Exception]] = [
+        self._responses: list[list[str | CompletionChunk | Exception]] = [
             [response] if isinstance(response, str) else list(response)
             for response in responses or ["Hello!"]
         ]
@@ -97,7 +98,7 @@ class FakeModel:
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Replay one response for each request."""
-        return [_joined(list(self.stream(request))) for request in requests]
+        return [joined(list(self.stream(request))) for request in requests]
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Replay the next response, piece by piece."""
@@ -113,7 +114,7 @@ class FakeModel:
         """Replay one response for each request; all wait out their delays together."""
 
         async def completed(request: CompletionRequest) -> Completion:
-            return _joined([chunk async for chunk in self.astream(request)])
+            return joined([chunk async for chunk in self.astream(request)])
 
         return list(await asyncio.gather(*map(completed, requests)))
 
@@ -127,16 +128,14 @@ class FakeModel:
         finally:
             self.closed += 1
 
-    def _next_response(self, request: CompletionRequest) -> list[str | Exception]:
+    def _next_response(self, request: CompletionRequest) -> list[str | CompletionChunk | Exception]:
         self.requests.append(request)
         return self._responses[(len(self.requests) - 1) % len(self._responses)]
 
-    def _chunk(self, piece: str | Exception, *, last: bool) -> CompletionChunk:
+    def _chunk(self, piece: str | CompletionChunk | Exception, *, last: bool) -> CompletionChunk:
         if isinstance(piece, Exception):
             raise piece
         self.chunks_sent += 1
+        if isinstance(piece, CompletionChunk):
+            return piece
         return CompletionChunk(piece, finish="stop" if last else None)
-
-
-def _joined(chunks: Sequence[CompletionChunk]) -> Completion:
-    return CompletionChunk("".join(chunk.text for chunk in chunks), finish="stop")

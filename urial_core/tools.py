@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from urial_core.errors import ParameterError
-from urial_core.structured.json_schema import compact
+from urial_core.errors import ConversationError, ParameterError
+from urial_core.structured.json_schema import compact, schema_text
 
 __all__ = [
     "InvalidToolCall",
@@ -60,7 +60,7 @@ class Tool:
     @classmethod
     def of(cls, name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
         """Return a tool whose schema is given as Python objects."""
-        return cls(name, description, json.dumps(parameters, ensure_ascii=False))
+        return cls(name, description, schema_text(parameters))
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -93,7 +93,13 @@ class ToolCall:
     @classmethod
     def of(cls, name: str, arguments: Mapping[str, Any], id: str) -> ToolCall:  # noqa: A002
         """Return a call whose arguments are given as Python objects."""
-        return cls(name, json.dumps(arguments, ensure_ascii=False, default=str), id)
+        try:
+            return cls(name, json.dumps(arguments, ensure_ascii=False, default=str), id)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConversationError(
+                f"The arguments of the call of {name!r} cannot be written as JSON ({error}): pass "
+                "values that JSON has."
+            ) from error
 
     @property
     def values(self) -> dict[str, Any]:
@@ -116,25 +122,29 @@ class InvalidToolCall:
         error: What is wrong with it.
         name: The tool's name, if it is known.
         id: What an answer to it may refer to.
+        exceeds_limits: Whether a limit of its values cut it (see ``GenerationParameters``).
+        index: Which of the reply's calls it is, if a stream has emitted it while it was written.
     """
 
     text: str
     error: str
     name: str | None = None
     id: str = field(default_factory=new_call_id)
+    exceeds_limits: bool = False
+    index: int | None = None
 
     @property
     def attempt(self) -> ToolCall | None:
-        """The call as it was written, if its arguments are a JSON object.
+        """The call as it was written, if its arguments are a JSON object, and whole.
 
         The frameworks' agents stop at an invalid call, but report a call of an unknown tool or
         with mismatching arguments to the model, and go on.
         """
         try:
             arguments = json.loads(self.text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return None
-        if self.name is None or not isinstance(arguments, dict):
+        if self.name is None or self.exceeds_limits or not isinstance(arguments, dict):
             return None
         return ToolCall(self.name, self.text, self.id)
 

@@ -1,4 +1,4 @@
-"""Shared by the conformance tests: imports from this folder, llama.cpp, and what is quick."""
+"""Shared by the conformance tests: imports from this folder, llama.cpp, and endpoints."""
 
 from __future__ import annotations
 
@@ -24,15 +24,12 @@ def llama() -> Generator[LlamaCppModel]:
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a class to its ``endpoints``; leave those beside ``quick_endpoints`` to the matrix."""
+    """Keep a class to its ``endpoints``."""
     kept, deselected = list[pytest.Item](), list[pytest.Item]()
     for item in items:
         callspec = getattr(item, "callspec", None)
         endpoint = str(callspec.params.get("endpoint", "")) if callspec is not None else ""
         wanted = getattr(getattr(item, "cls", None), "endpoints", None)
         (deselected if endpoint and wanted and endpoint not in wanted else kept).append(item)
-        quick = getattr(getattr(item, "cls", None), "quick_endpoints", None)
-        if endpoint and quick and endpoint not in quick:
-            item.add_marker(pytest.mark.matrix)
     items[:] = kept
     config.hook.pytest_deselected(items=deselected)

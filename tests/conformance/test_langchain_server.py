@@ -26,7 +26,7 @@ class TestServer(ChatUrialClaims):
     def chat_model_params(self) -> dict[str, Any]:
         # Named, the model is not asked for now; one of the suite's tests would record that.
         chat = ChatUrial.from_endpoint(self.server.base_url, NAMES[0], timeout=120.0)
-        return {"llm": chat.llm, "prompt": "short", "max_tokens": 100}
+        return {"llm": chat.llm, "prompt": "short", "max_tokens": self.reply_tokens}
 
     @property
     def model_override_value(self) -> str:

@@ -54,19 +54,13 @@ class TestLlamaCpp(ChatUrialClaims):
         yield
         del models
 
-    @pytest.fixture(autouse=True)
-    def _max_tokens(self, request: pytest.FixtureRequest) -> None:
-        # Text may be cut anywhere; JSON needs room.
-        needs_json = any(word in request.node.name for word in ("agent", "json", "struct", "tool"))
-        type(self).max_tokens = 64 if needs_json else 16
-
     @property
     def chat_model_params(self) -> dict[str, Any]:
         return {
             "model": str(demo_model_file()),
             "backend_options": self.backend_options,
             "prompt": "short",
-            "max_tokens": self.max_tokens,
+            "max_tokens": self.reply_tokens,
         }
 
     @property
@@ -90,7 +84,7 @@ class TestTransformers(ChatUrialClaims):
         return {
             "model": self.demo_model.name,
             "backend_options": {"dtype": "float32"},
-            "max_tokens": 100,
+            "max_tokens": self.reply_tokens,
         }
 
     @property

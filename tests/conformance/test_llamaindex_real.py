@@ -15,10 +15,9 @@ from urial_core.backends.transformers import TransformersModel
 
 
 @pytest.mark.model
+@pytest.mark.matrix
 class TestLlamaCpp(BackendTests):
     """llama.cpp in this process, greedy, in short answers; tools and objects get longer ones."""
-
-    quick_endpoints: ClassVar[set[str]] = {"astream_chat"}
 
     @pytest.fixture
     def llm(self, llama: LlamaCppModel) -> LLM:

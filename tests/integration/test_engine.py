@@ -147,6 +147,7 @@ def constrained(
     return replace(chat.request([Message("user", text)], parameters), constraint=constraint)
 
 
+@pytest.mark.matrix
 def test_unicode_is_copied(demo_model: TransformersModel) -> None:
     """The model copies characters of many bytes into a JSON string, as they are."""
     schema = {

@@ -58,6 +58,7 @@ def ask(chat: UrialChat, use: ToolUse, *messages: Message) -> Reply:
 
 
 @pytest.mark.parametrize("choice", ["auto", pytest.param("required", marks=pytest.mark.matrix)])
+@pytest.mark.matrix
 def test_a_number_is_copied(exact_chat: UrialChat, choice: str) -> None:
     """When asked to use a tool, the model calls it once, with the question's number."""
     use = ToolUse((DOUBLE,), choice=choice)  # type: ignore[arg-type]
@@ -85,6 +86,7 @@ def test_unicode_is_copied(chat: UrialChat, name: str) -> None:
     assert name in reply.tool_calls[0].arguments
 
 
+@pytest.mark.matrix
 def test_an_agent_s_turn(exact_chat: UrialChat) -> None:
     """A question gets a call, and the call's result an answer that uses it."""
     use, question = ToolUse((WEATHER,)), Message("user", "What is the weather in Lyon?")

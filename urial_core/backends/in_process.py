@@ -17,7 +17,15 @@ from urial_core.backends.llama_cpp import NEEDED_PACKAGES, LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import ParameterError
 
-__all__ = ["BACKENDS", "BACKEND_OPTIONS", "InProcessModel", "model_in_process", "shared_model"]
+__all__ = [
+    "BACKENDS",
+    "BACKEND_OPTIONS",
+    "InProcessModel",
+    "backend_for",
+    "model_in_process",
+    "shared_model",
+    "without_token",
+]
 
 InProcessModel = LlamaCppModel | TransformersModel
 """A model of either backend."""
@@ -32,6 +40,9 @@ BACKENDS = ("auto", *_OPTIONS)
 
 BACKEND_OPTIONS = frozenset({"backend"}.union(*_OPTIONS.values()))
 """Names of the options of a model that runs in this process."""
+
+_TOKENS = ("token", "use_auth_token")
+"""Names of a hub token among a model's options, and among its ``model_kwargs``."""
 
 _SHARED = WeakValueDictionary[str, InProcessModel]()
 _shared_lock = threading.Lock()
@@ -57,7 +68,7 @@ def model_in_process(model_id: str, options: Mapping[str, Any]) -> InProcessMode
     if backend not in BACKENDS:
         raise ParameterError(f"backend is {backend!r}: use one of {', '.join(BACKENDS)}.")
     if backend == "auto":
-        backend = _backend_for(model_id, own)
+        backend = backend_for(model_id, own)
     if backend == "llama.cpp":
         own.pop("token", None)  # for the hub, which has no part in a local file
     known = _OPTIONS[backend]
@@ -85,7 +96,20 @@ def shared_model(model_id: str, options: Mapping[str, Any]) -> InProcessModel:
         return model
 
 
-def _backend_for(model_id: str, options: Mapping[str, Any]) -> str:
+def without_token(options: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return a model's options without the hub token, and the token, from wherever it was."""
+    own = dict(options)
+    nested = own.get("model_kwargs")
+    if isinstance(nested, Mapping):
+        own["model_kwargs"], token = without_token(nested)
+        if token is not None:
+            own.setdefault("token", token)
+    found = [own.pop(name) for name in _TOKENS if isinstance(own.get(name), str)]
+    return own, next(iter(found), None)
+
+
+def backend_for(model_id: str, options: Mapping[str, Any]) -> str:
+    """Return the backend that "auto" stands for, with a model and options of a backend."""
     if not model_id.lower().endswith(".gguf"):
         return "transformers"
     given = options.keys() - {"token"}

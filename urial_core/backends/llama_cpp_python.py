@@ -21,6 +21,7 @@ from urial_core.completion import (
     Tokenizer,
 )
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.prompts.escaping import encodable
 from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["LlamaModel"]
@@ -97,7 +98,8 @@ class LlamaModel(SingleRequestModel):
         return LlamaModel(self._llama, **self._options, call={**self._call, **more})
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._llama.tokenize(text.encode(), add_bos=True, special=False))
+        encoded = encodable(text).encode()
+        return list(self._llama.tokenize(encoded, add_bos=True, special=False))
 
     def _arguments(self, request: CompletionRequest) -> dict[str, Any]:
         arguments = {**self._options["settings"], **request.parameters.under_names(_ARGUMENTS)}

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, get_args
 
+from urial_core.prompts.escaping import lookalikes, seen_headers
 from urial_core.prompts.prompt import Prompt
 from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat, TurnKind
 
@@ -39,7 +40,9 @@ def chat_template(prompt: Prompt, *, tools: bool = False, bos: bool = True) -> s
         "prefix": _literal(prompt.prefix, newline="\n"),
         "with_tools": str(tools).lower(),
         "tool_examples": _literal(tool_examples, newline="\n"),
-        "headers": _list(prompt_format.headers),
+        "lookalikes": f"[{', '.join(map(_list, lookalikes(prompt_format).items()))}]",
+        "seen_headers": _list(seen_headers(prompt_format)),
+        "delimiters": _list(filter(None, (*seen_headers(prompt_format), prompt_format.fence))),
         "turn_starts": _turn_starts(prompt_format),
         "turn_end": _literal(prompt_format.turn_end),
         "separator": _literal(prompt_format.separator),

@@ -6,6 +6,8 @@ import os
 import sys
 from importlib.util import find_spec
 
+from urial_core.errors import install_hint
+
 __all__ = ["main"]
 
 _ENVIRONMENT = {
@@ -23,7 +25,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     missing = [name for name in ("typer", "rich", "prompt_toolkit") if find_spec(name) is None]
     if missing:
-        sys.exit(f"urial: {', '.join(missing)} not installed: pip install 'urial-chat[cli]'")
+        sys.exit(f"urial: {', '.join(missing)} not installed: {install_hint('cli')}")
     from urial_core.cli.app import INTERRUPTED, app
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Generator
 from contextlib import closing
 from typing import Annotated, Literal
 
@@ -19,7 +20,7 @@ from urial_core.cli.terminal import chat_at_terminal, no_keyboard_echo, question
 from urial_core.composing import Overflow
 from urial_core.demo import DEMO_NOTICE
 from urial_core.parameters import GenerationParameters
-from urial_core.prompts.loading import load_prompt
+from urial_core.prompts.loading import load_prompt, preset_or_file
 
 __all__ = ["chat", "chat_in_pipe"]
 
@@ -61,6 +62,12 @@ def chat(
     device_map: Annotated[
         str | None, typer.Option(help="As in transformers. Default: the best single device.")
     ] = None,
+    context_window: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Prompt and answer, in tokens. Default: what model and memory allow."
+        ),
+    ] = None,
     overflow: Annotated[
         Overflow, typer.Option(help="Conversation too long: remove the oldest turns, or fail.")
     ] = "truncate",
@@ -85,15 +92,17 @@ def chat(
         "dtype": dtype if dtype != "auto" else None,
         "device_map": device_map,
         "trust_remote_code": trust_remote_code or None,
+        "context_window": context_window,
     }
     options = {name: value for name, value in options.items() if value is not None}
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console() if at_terminal else Console(stderr=True, quiet=not verbose)
-    chosen = load_prompt(prompt)
+    chosen = load_prompt(preset_or_file(prompt))
     parameters = GenerationParameters(max_tokens=max_tokens, temperature=temperature, seed=seed)
     with no_keyboard_echo():
         loaded, description = load_model(None if demo else model, options, console)
-        session = ChatSession(UrialChat(loaded, chosen, overflow), parameters, system)
+        core = UrialChat(loaded, chosen, overflow, context_window)
+        session = ChatSession(core, parameters, system)
         if at_terminal:
             with console.status("Reading the prompt"):
                 session.warm_up()
@@ -123,11 +132,10 @@ def chat_in_pipe(session: ChatSession, console: Console) -> None:
     Raises:
         UrialError: An answer failed; the remaining questions are not asked.
     """
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what the encoding cannot express is no error
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what the encoding cannot express is no error
     answered = False
-    for line in sys.stdin:
+    for line in _lines():
         text = line.rstrip("\r\n")
         if not text.strip():
             continue
@@ -141,6 +149,18 @@ def chat_in_pipe(session: ChatSession, console: Console) -> None:
             return
         else:
             sys.stderr.write(f"{preset_list() if result.kind == 'presets' else result.text}\n")
+
+
+def _lines() -> Generator[str]:
+    """Yield the lines of stdin, whatever their encoding is: UTF-8, or else Windows' cp1252."""
+    if not isinstance(sys.stdin, io.TextIOWrapper):
+        yield from sys.stdin
+        return
+    for line in sys.stdin.buffer:
+        try:
+            yield line.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            yield line.decode("cp1252", errors="replace")
 
 
 def _answer(session: ChatSession, question: str, console: Console) -> None:

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from urial_core.backends.in_process import InProcessModel, model_in_process
+from urial_core.backends.in_process import InProcessModel, backend_for, model_in_process
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.cache_folder import cache_folder
 from urial_core.demo import demo_model_file
@@ -35,7 +35,8 @@ def load_model(
 
     Args:
         model_id: A hub id, a local folder or a ``.gguf`` file; None for the demo model.
-        options: The backend and its options, as ``model_in_process`` takes them.
+        options: The backend and its options, as ``model_in_process`` takes them; and
+            ``context_window``, for which llama.cpp allocates memory.
         console: Where progress is shown.
 
     Raises:
@@ -44,6 +45,12 @@ def load_model(
         ParameterError: The dtype or an option is unknown.
     """
     source = str(_demo_file(console)) if model_id is None else model_id
+    options = dict(options)
+    window, backend = options.pop("context_window", None), options.get("backend", "auto")
+    if backend == "auto":
+        backend = backend_for(source, {k: v for k, v in options.items() if k != "backend"})
+    if window is not None and backend == "llama.cpp":
+        options["n_ctx"] = window
     model = model_in_process(source, options)
     local = Path(source).expanduser().exists()
     name = Path(source).name if local else model.name

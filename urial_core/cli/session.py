@@ -12,7 +12,7 @@ from typing import Literal
 from urial_core.chat import UrialChat
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
-from urial_core.prompts.loading import load_prompt
+from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.replies import ReplyEnd, TextDelta
 
 __all__ = ["SLASH_COMMANDS", "AnswerEnd", "ChatSession", "CommandResult"]
@@ -51,7 +51,7 @@ class AnswerEnd:
         written = 0
         if usage := self.reply.usage:
             cached = f", {usage.cached_tokens} cached" if usage.cached_tokens else ""
-            parts.append(f"{usage.input_tokens - usage.cached_tokens} tokens in{cached}")
+            parts.append(f"{usage.input_tokens - (usage.cached_tokens or 0)} tokens in{cached}")
             parts.append(f"{usage.output_tokens} out")
             written = usage.output_tokens - 1
         parts.append(f"first token {self.first_token_seconds:.2f} s")
@@ -60,7 +60,7 @@ class AnswerEnd:
             parts.append(f"{written / time:.0f} tokens/s")
         parts.append("stop" if self.reply.finish_reason == "stop" else "length limit")
         if self.truncated:
-            parts.append(f"{self.truncated} oldest messages removed")
+            parts.append(f"{self.truncated} messages truncated")
         return " · ".join(parts)
 
 
@@ -169,7 +169,7 @@ class ChatSession:
             case "/prompt" if not argument:
                 return CommandResult("", "presets")
             case "/prompt":
-                self.chat = replace(self.chat, prompt=load_prompt(argument))
+                self.chat = replace(self.chat, prompt=load_prompt(preset_or_file(argument)))
                 text = f"The prompt is now {self.chat.prompt.name!r}; the conversation continues."
                 return CommandResult(text)
             case "/show":

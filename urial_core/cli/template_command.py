@@ -10,8 +10,8 @@ import typer
 
 from urial_core.chat_template import chat_template, modelfile
 from urial_core.chat_template.jinja_template import begins_texts_with_bos
-from urial_core.errors import ParameterError
-from urial_core.prompts.loading import load_prompt
+from urial_core.errors import MissingDependencyError, ModelLoadError, ParameterError
+from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.prompts.prompt import Prompt
 
 __all__ = ["template"]
@@ -38,7 +38,7 @@ def template(
     ] = None,
 ) -> None:
     """Write a prompt as a chat template, and how to use it to stderr."""
-    chosen = load_prompt(prompt)
+    chosen = load_prompt(preset_or_file(prompt))
     if template_format == "modelfile":
         if model is None:
             raise ParameterError("A Modelfile needs --model: a name in Ollama, or a GGUF file.")
@@ -70,10 +70,14 @@ def _begins_with_bos(model: str | None) -> bool:
         return True
     if _is_gguf(model):
         return False  # llama.cpp adds the token itself, where the file says so
-    from urial_core.backends.transformers.loading import load_tokenizer
-    from urial_core.backends.transformers.source import Source
+    MissingDependencyError.check("Reading a model's tokenizer", "transformers", "transformers")
+    from transformers import AutoTokenizer  # which needs no torch
 
-    return begins_texts_with_bos(load_tokenizer(Source(model)))
+    try:
+        return begins_texts_with_bos(AutoTokenizer.from_pretrained(model))
+    except Exception as error:  # of many kinds
+        reason = next(iter(str(error).strip().splitlines()), repr(error))
+        raise ModelLoadError(f"Could not load the tokenizer of {model!r}: {reason}") from error
 
 
 def _is_gguf(model: str) -> bool:

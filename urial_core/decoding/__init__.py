@@ -1,6 +1,7 @@
 """Decoding: from a model's completions to the reply that the user gets, without any I/O.
 
 stream_decoders.py  echo, stop sequences, whitespace, headers: feed text, get text
+template_decoder.py where a reply continues a template, and headings that it invents
 turn_decoder.py     a turn's text up to its delimiter
 reply_decoder.py    these in a row, and why the reply ended
 steps.py            what a reply asks for (completions, token counts), and what it emits

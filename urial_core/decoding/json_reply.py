@@ -16,6 +16,7 @@ from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import EndReason, Reply, ReplyEnd, TextDelta
 from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.grammar import grammar_schema
 from urial_core.structured.json_scanner import JsonValue
 from urial_core.structured.json_validation import validate_json
 
@@ -36,23 +37,30 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     """
     schema = request.response_format
     assert schema is not None  # noqa: S101 - the caller looked
-    enforced = schema.with_additional_properties_forbidden()
-    first = _FIRST_CHARACTERS.get(schema.schema.get("type", ""), "")
+    limits = request.parameters.value_limits
+    grammar = grammar_schema(schema, limits)
+    kind = schema.schema.get("type")
+    first = _FIRST_CHARACTERS.get(kind, "") if isinstance(kind, str) else ""
     steps = Continuation(request, context.context_window)
     prefill = request.prefill
-    if not prefill and context.features.enforces(enforced):
-        value = _JsonDecoder(steps.format, emit_from=(first or _ANY_FIRST) if context.live else "")
-        reason = yield from _write(steps, value, enforced)
+    constraint = None
+    if not prefill and context.features.enforces(grammar.schema):
+        constraint, schema = grammar.schema, schema.with_limits(limits)
+        live = context.live and grammar.exact
+        value = _JsonDecoder(steps.format, emit_from=(first or _ANY_FIRST) if live else "")
+        reason = yield from _write(steps, value, constraint)
     else:
         steps.written += "" if prefill else first
         value = _JsonDecoder(steps.format, prefill or first)
         reason = yield from _write(steps, value, None)
     text, error = validate_json(value.text.strip(), schema.text, repair=not value.emitted)
-    if error and not prefill and not value.emitted and reason != "length":
-        _show_error(steps, value.text, error)
-        steps.written += first
-        value = _JsonDecoder(steps.format, first)
-        reason = yield from _write(steps, value, None)
+    may_retry = error and not prefill and not value.emitted and reason != "length"
+    if may_retry and (yield from steps.retries(_with_error(steps, value.text, error))):
+        if constraint is None or validate_json(value.text.strip(), constraint.text)[1]:
+            constraint = None  # it was not kept
+            steps.written += first
+        value = _JsonDecoder(steps.format, "" if constraint else first)
+        reason = yield from _write(steps, value, constraint)
         text, error = validate_json(value.text.strip(), schema.text)
     deltas = value.deltas
     if not value.emitted:
@@ -62,7 +70,7 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
         yield from deltas
     return Reply(
         _joined(deltas),
-        ReplyEnd(reason, usage=steps.usage, validation_error=error),
+        ReplyEnd(reason, usage=steps.usage, validation_error=error, attempts=steps.attempts),
         tuple(logprob for delta in deltas for logprob in delta.logprobs),
     )
 
@@ -133,6 +141,7 @@ class _JsonDecoder:
     def _take(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[TextDelta]:
         known = len(self._value.text)
         self._value.feed(text)
+        self._value.close_loop()
         if not (new := self._value.text[known:]):
             return []
         if self._emit_from and self._value.text[0] not in self._emit_from:
@@ -144,16 +153,16 @@ class _JsonDecoder:
         return [delta] if self.emitted else []
 
 
-def _show_error(steps: Continuation, value: str, error: str) -> None:
-    """Add to the prompt what is wrong with the value, and open another answer."""
+def _with_error(steps: Continuation, value: str, error: str) -> str:
+    """Return the prompt's continuation by what is wrong with the value, and another answer."""
     prompt_format = steps.format
-    steps.written += (
-        value.removeprefix(steps.written)
+    return (
+        steps.written
+        + escape(value, prompt_format).removeprefix(steps.written)
         + prompt_format.turn_end
         + prompt_format.turn("system", escape(error, prompt_format))
         + prompt_format.open_turn("assistant")
     )
-    steps.discard()
 
 
 def _joined(deltas: list[TextDelta]) -> str:

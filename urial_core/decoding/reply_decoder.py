@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from urial_core.completion import CompletionRequest
 from urial_core.decoding.stream_decoders import StopDecoder, WhitespaceTrimmer
+from urial_core.decoding.template_decoder import InventedHeadingDecoder, TemplateDecoder
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.prompts.prompt_format import PromptFormat
+from urial_core.prompts.template_stops import TemplateStops
 from urial_core.replies import EndReason
 
 __all__ = ["ReplyDecoder", "reply_decoder"]
@@ -15,7 +17,12 @@ __all__ = ["ReplyDecoder", "reply_decoder"]
 
 def reply_decoder(request: CompletionRequest) -> ReplyDecoder:
     """Return a fresh decoder for the completion of a request."""
-    return ReplyDecoder(request.format, stop=request.parameters.stop, prefill=request.prefill)
+    return ReplyDecoder(
+        request.format,
+        stop=request.parameters.stop,
+        prefill=request.prefill,
+        template=request.template,
+    )
 
 
 class ReplyDecoder:
@@ -29,7 +36,12 @@ class ReplyDecoder:
     """
 
     def __init__(
-        self, prompt_format: PromptFormat | None, *, stop: Sequence[str] = (), prefill: str = ""
+        self,
+        prompt_format: PromptFormat | None,
+        *,
+        stop: Sequence[str] = (),
+        prefill: str = "",
+        template: TemplateStops | None = None,
     ) -> None:
         """Start a reply.
 
@@ -38,17 +50,20 @@ class ReplyDecoder:
                 sequence ends and of which no whitespace is dropped.
             stop: Sequences at which the user wants the reply to end.
             prefill: What the prompt already holds of the reply.
+            template: What ends the reply where it continues the template of the message.
         """
         self.blank = prompt_format is not None and not prefill
+        self._heading = InventedHeadingDecoder(prompt_format, prefill) if prompt_format else None
         self._turn = TurnDecoder(prompt_format, prefill) if prompt_format else None
         self._stops = StopDecoder(stop)
+        self._template = TemplateDecoder(template, prefill) if template else None
         self._whitespace = WhitespaceTrimmer(keep_leading=bool(prefill)) if prompt_format else None
 
     def feed(self, text: str) -> str:
         """Take more of the completion; return what it adds to the reply, perhaps nothing."""
         if self.ended:
             return ""
-        return self._pass_on(self._turn.feed(text) if self._turn else text)
+        return self._pass_on(self._within_turn(text))
 
     def flush(self, *, cut: bool = False) -> str:
         """Return what was held back, now that the completion is over.
@@ -58,12 +73,20 @@ class ReplyDecoder:
         """
         if self.ended:
             return ""
-        return self._pass_on(self._turn.flush(cut=cut) if self._turn else "", last=True)
+        rest = ""
+        if self._heading and self._turn:
+            rest = self._turn.feed(self._heading.flush(cut=cut)) + self._turn.flush(cut=cut)
+        return self._pass_on(rest, last=True, cut=cut)
 
     @property
     def ended(self) -> bool:
         """Whether the reply is over and nothing more need be generated."""
-        return self._delimited or self._stops.matched is not None
+        return self._delimited or self._continues_template or self._stops.matched is not None
+
+    @property
+    def skipped(self) -> int:
+        """Characters left out before the text, whitespace aside: an echo of the cue, a fence."""
+        return self._template.skipped if self._template else 0
 
     @property
     def ended_blank(self) -> bool:
@@ -73,7 +96,7 @@ class ReplyDecoder:
     @property
     def stop(self) -> str | None:
         """The user's stop sequence that ended the reply, if one did."""
-        return self._stops.matched
+        return None if self._continues_template else self._stops.matched
 
     def end_reason(self, engine_finish: str | None) -> EndReason:
         """Return why the reply ended.
@@ -83,6 +106,8 @@ class ReplyDecoder:
         """
         if self.stop is not None:
             return "stop_string"
+        if self._continues_template:
+            return "template"
         if self._delimited:
             return "delimiter"
         return "length" if engine_finish == "length" else "end_of_text"
@@ -91,10 +116,23 @@ class ReplyDecoder:
     def _delimited(self) -> bool:
         return self._turn is not None and self._turn.ended
 
-    def _pass_on(self, text: str, *, last: bool = False) -> str:
+    @property
+    def _continues_template(self) -> bool:
+        return self._template is not None and self._template.ended
+
+    def _within_turn(self, text: str) -> str:
+        if self._heading is None or self._turn is None:
+            return text
+        return self._turn.feed(self._heading.feed(text))
+
+    def _pass_on(self, text: str, *, last: bool = False, cut: bool = False) -> str:
+        last = last or self._delimited
         text = self._stops.feed(text)
-        if last or self._delimited:
-            text += self._stops.flush()
+        text += self._stops.flush() if last else ""
+        if self._template:
+            text = self._template.feed(text)
+            if last or self._stops.matched is not None:
+                text += self._template.flush(cut=cut and self._stops.matched is None)
         if self._whitespace:
             text = self._whitespace.feed(text)
         self.blank = self.blank and not text

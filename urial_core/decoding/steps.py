@@ -13,7 +13,7 @@ and returns the ``Reply``. ``urial_core.chat`` drives it, sync or async, streame
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, TypeVar
@@ -34,7 +34,7 @@ __all__ = [
     "Signal",
     "Step",
     "Steps",
-    "add_usage",
+    "total_usage",
 ]
 
 _T = TypeVar("_T")
@@ -111,7 +111,7 @@ class CompletionReader:
         self._raw.append(chunk.text)
         self.finish = chunk.finish or self.finish
         self._usage = chunk.usage or self._usage
-        text = self._echo.feed(chunk.text)
+        text = self._echo.feed(chunk.text.removesuffix(chunk.closing))
         return chunk if text is chunk.text else replace(chunk, text=text)
 
     def end(self) -> Steps[Usage | None]:
@@ -134,8 +134,7 @@ class Continuation:
         request: The request that the reply began with.
         format: How its prompt is written.
         written: What was written after its prompt.
-        usage: Tokens of all steps. The prompt's count once: each step reads it again, but from the
-            prefix cache.
+        attempts: How often the reply was begun; more than once if a value or call was invalid.
     """
 
     def __init__(self, request: ReplyRequest, context_window: int | None) -> None:
@@ -143,13 +142,29 @@ class Continuation:
         self.request = request
         self.format: PromptFormat = request.format
         self.written = ""
-        self.usage: Usage | None = None
+        self.attempts = 1
+        self._usages = list[Usage | None]()
         self._context_window = context_window
         self._discarded = 0  # how many characters of `written` are a failed attempt
 
-    def discard(self) -> None:
-        """Regard what was written so far as no part of the reply."""
-        self._discarded = len(self.written)
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all steps; None if those of one are unknown."""
+        return total_usage(self._usages)
+
+    def retries(self, written: str) -> Steps[bool]:
+        """Begin another attempt after a text that shows what is wrong with the one before.
+
+        Returns:
+            Whether tokens are left for it; if not, nothing has changed.
+        """
+        before = (self.written, self._discarded)
+        self.written, self._discarded = written, len(written)
+        if (yield from self.tokens_left()) < 1:
+            self.written, self._discarded = before
+            return False
+        self.attempts += 1
+        return True
 
     def next_request(self, constraint: Constraint | None = None) -> Steps[CompletionRequest]:
         """Return the request that continues the prompt with structure rather than prose.
@@ -189,11 +204,16 @@ class Continuation:
 
     def end(self, reader: CompletionReader) -> Steps[None]:
         """End a step's completion and add its tokens to the usage."""
-        self.usage = add_usage(self.usage, (yield from reader.end()))
+        self._usages.append((yield from reader.end()))
 
 
-def add_usage(total: Usage | None, step: Usage | None) -> Usage | None:
-    """Add a further step's output tokens; the first step's input tokens are the reply's."""
-    if total is None or step is None:
-        return total or step
-    return total + Usage(0, step.output_tokens)
+def total_usage(steps: Sequence[Usage | None]) -> Usage | None:
+    """Add up the output tokens of a reply's steps; None if those of one are unknown.
+
+    The prompt's tokens are those of the first step: each step reads it again, but from the prefix
+    cache.
+    """
+    known = [usage for usage in steps if usage is not None]
+    if not known or len(known) < len(steps):
+        return None
+    return replace(known[0], output_tokens=sum(usage.output_tokens for usage in known))

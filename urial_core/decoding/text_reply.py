@@ -34,7 +34,8 @@ def text_reply(request: ReplyRequest) -> ReplySteps:
     retried = replace(request, parameters=parameters)
     retry = TextReply(retried)
     more = yield from _write(retry, retried)
-    return retry.reply(usage + more if usage and more else usage or more)
+    reply = retry.reply(usage + more if usage and more else None)
+    return replace(reply, end=replace(reply.end, attempts=2))
 
 
 def decode_completion(request: ReplyRequest, completion: Completion) -> Reply:
@@ -63,6 +64,7 @@ class TextReply:
         self._finish: str | None = None
         self._deltas = list[TextDelta]()
         self._logprobs = deque[TokenLogprob]()
+        self._skipped = 0  # characters whose tokens were left out
         self._owed = 0  # characters emitted whose tokens' log-probabilities were not yet
 
     @property
@@ -107,6 +109,8 @@ class TextReply:
 
         Leading whitespace is not part of the reply, nor are the tokens of its delimiter.
         """
+        while self._logprobs and self._skipped < self._decoder.skipped:
+            self._skipped += len(self._logprobs.popleft().token)
         taken = list[TokenLogprob]()
         self._owed += characters
         while self._logprobs and self._owed > 0:

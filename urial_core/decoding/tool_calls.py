@@ -12,23 +12,27 @@ from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import ToolCallDelta
 from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.grammar import grammar_schema
 from urial_core.structured.json_scanner import JsonValue
-from urial_core.structured.json_schema import forbid_additional_properties
-from urial_core.structured.json_validation import match_schema
+from urial_core.structured.json_schema import map_subschemas
+from urial_core.structured.json_validation import load_json, match_schema
+from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quoted
 
 __all__ = ["CallsDecoder", "call_schema", "parse_call"]
 
-_DEFINITIONS = ("$defs", "definitions")
+_CUT = "max_tokens ran out before the call was complete: raise max_tokens."
 
 
 @lru_cache(maxsize=256)
-def call_schema(tools: tuple[Tool, ...]) -> JsonSchema:
-    """Return the schema of a call of one of the tools."""
+def call_schema(tools: tuple[Tool, ...], limits: ValueLimits = DEFAULT_LIMITS) -> JsonSchema:
+    """Return the schema that a grammar enforces of a call of one of the tools."""
     branches, definitions = list[dict[str, Any]](), dict[str, Any]()
     for number, tool in enumerate(tools):
-        arguments = _with_own_definitions(forbid_additional_properties(tool.schema), number)
-        definitions |= arguments.pop("$defs", {})
+        arguments: Any = grammar_schema(JsonSchema(tool.parameters), limits).schema.schema
+        if '"$ref"' in tool.parameters:  # what it refers to must stay in one place with it
+            definitions[str(number)] = _moved(arguments, f"#/$defs/{number}")
+            arguments = {"$ref": f"#/$defs/{number}"}
         properties = {"name": {"const": tool.name}, "arguments": arguments}
         branches.append(
             {
@@ -42,27 +46,42 @@ def call_schema(tools: tuple[Tool, ...]) -> JsonSchema:
     return JsonSchema.of({**schema, "$defs": definitions} if definitions else schema)
 
 
-def parse_call(text: str, tools: Sequence[Tool], call_id: str) -> ToolCall | InvalidToolCall:
-    """Return the call that a model wrote, or what is wrong with it."""
+def parse_call(
+    text: str, tools: Sequence[Tool], call_id: str, limits: ValueLimits | None = None
+) -> ToolCall | InvalidToolCall:
+    """Return the call that a model wrote, or what is wrong with it.
+
+    Args:
+        text: What it wrote.
+        tools: What may be called.
+        call_id: The call's id.
+        limits: How long values may get, where a grammar cut them; None for no limits.
+    """
     try:
-        written = json.loads(text, strict=False)
-    except ValueError as error:
+        written = load_json(text, strict=False)
+    except (ValueError, RecursionError) as error:
         return InvalidToolCall(text, f"This is not JSON: {error}.", id=call_id)
-    if not isinstance(written, dict) or "name" not in written:
+    if not isinstance(written, dict) or not isinstance(written.get("name"), str):
         return InvalidToolCall(text, 'A call is {"name": ..., "arguments": {...}}.', id=call_id)
     name, arguments = written["name"], written.get("arguments", {})
+    if isinstance(arguments, str):
+        arguments = _loaded(arguments)
+    shown = json.dumps(arguments, ensure_ascii=False)
     known = {tool.name: tool for tool in tools}
     if name not in known:
         problem = f"There is no tool {name!r}: the tools are {', '.join(known)}."
-        return InvalidToolCall(text, problem, str(name), call_id)
-    if isinstance(arguments, str):
-        arguments = _loaded(arguments)
+        return InvalidToolCall(shown, problem, str(name), call_id)
     if not isinstance(arguments, dict):
-        return InvalidToolCall(text, "The arguments must be a JSON object.", name, call_id)
-    arguments, mismatch = match_schema(arguments, known[name].parameters)
+        return InvalidToolCall(shown, "The arguments must be a JSON object.", name, call_id)
+    schema = JsonSchema(known[name].parameters)
+    arguments, mismatch = match_schema(arguments, schema.text)
     if mismatch:
         shown = json.dumps(arguments, ensure_ascii=False)
         return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)
+    _, excess = match_schema(arguments, schema.with_limits(limits).text) if limits else ("", "")
+    if excess:
+        problem = f"The arguments reached a limit of JSON values: {excess}."
+        return InvalidToolCall(shown, problem, name, call_id, exceeds_limits=True)
     return ToolCall.of(name, arguments, call_id)
 
 
@@ -84,8 +103,9 @@ class CallsDecoder:
         calls: list[ToolCall],
         *,
         written: str = "",
-        live: bool = False,
+        live: Sequence[Tool] = (),
         several: bool = True,
+        limits: ValueLimits | None = None,
     ) -> None:
         """Start a turn.
 
@@ -94,8 +114,10 @@ class CallsDecoder:
             tools: What may be called.
             calls: The reply's calls so far; valid ones are added.
             written: What the prompt already holds of the first call.
-            live: Whether to emit the first call's arguments while they are written, unvalidated.
+            live: Tools of which the first call's arguments are emitted while they are written,
+                unvalidated.
             several: Whether the turn may hold several calls.
+            limits: How long the values may get that a grammar cut; None without a grammar.
         """
         self.calls = calls
         self.invalid: InvalidToolCall | None = None
@@ -104,8 +126,9 @@ class CallsDecoder:
         self._ended = False
         self._tools = tools
         self._several = several
+        self._limits = limits
         self._turn = TurnDecoder(prompt_format, written)
-        self._call = _CallDecoder(tools, len(calls), written=written, live=live)
+        self._call = _CallDecoder(tools, len(calls), written=written, live=live, limits=limits)
 
     @property
     def ended(self) -> bool:
@@ -122,12 +145,17 @@ class CallsDecoder:
         self.has_text = True
         return self._take(self._turn.feed(text))
 
-    def flush(self) -> list[ToolCallDelta]:
-        """Return what is to be emitted, now that the completion is over."""
-        deltas = self._take(self._turn.flush())
+    def flush(self, *, cut: bool = False) -> list[ToolCallDelta]:
+        """Return what is to be emitted, now that the completion is over.
+
+        Args:
+            cut: Whether it was cut at ``max_tokens``.
+        """
+        deltas = self._take(self._turn.flush(cut=cut))
         call = self._call
         if self.invalid is None and not call.value.complete and (call.value.text or not self.calls):
-            deltas += self._end_call()
+            deltas += self._end_call(cut=cut)
+            self._ended = True
         return deltas
 
     def _take(self, text: str) -> list[ToolCallDelta]:
@@ -145,9 +173,9 @@ class CallsDecoder:
             self._ended |= self.invalid is not None or not self._several
         return deltas
 
-    def _end_call(self) -> Sequence[ToolCallDelta]:
+    def _end_call(self, *, cut: bool = False) -> Sequence[ToolCallDelta]:
         """Add the call that was read to the others, or note what is wrong with it."""
-        deltas, call = self._call.end()
+        deltas, call = self._call.end(cut=cut)
         if isinstance(call, InvalidToolCall):
             self.invalid, self.invalid_text = call, self._call.value.text
         elif any((call.name, call.arguments) == (one.name, one.arguments) for one in self.calls):
@@ -155,7 +183,7 @@ class CallsDecoder:
             return ()
         else:
             self.calls.append(call)
-            self._call = _CallDecoder(self._tools, len(self.calls))
+            self._call = _CallDecoder(self._tools, len(self.calls), limits=self._limits)
         return deltas
 
 
@@ -169,12 +197,19 @@ class _CallDecoder:
     """
 
     def __init__(
-        self, tools: Sequence[Tool], number: int, *, written: str = "", live: bool = False
+        self,
+        tools: Sequence[Tool],
+        number: int,
+        *,
+        written: str = "",
+        live: Sequence[Tool] = (),
+        limits: ValueLimits | None = None,
     ) -> None:
         self.emitted = False
         self.number = number
         self._tools = tools
         self._live = live
+        self._limits = limits
         self._id = new_call_id()
         self.value = JsonValue()
         self.value.feed(written)
@@ -183,20 +218,38 @@ class _CallDecoder:
     def feed(self, text: str) -> tuple[list[ToolCallDelta], str]:
         """Take more text; return what is to be emitted now, and the text after the call."""
         rest = self.value.feed(text)
+        self.value.close_loop()
         return (self._live_deltas() if self._live else []), rest
 
-    def end(self) -> tuple[list[ToolCallDelta], ToolCall | InvalidToolCall]:
-        """Return what is left to be emitted, and the call."""
-        call = parse_call(self.value.text, self._tools, self._id)
+    def end(self, *, cut: bool = False) -> tuple[list[ToolCallDelta], ToolCall | InvalidToolCall]:
+        """Return what is left to be emitted, and the call.
+
+        Args:
+            cut: Whether the completion was cut at ``max_tokens`` before the call ended.
+        """
+        if cut and not self._close():
+            call: ToolCall | InvalidToolCall = self._cut_call()
+        else:
+            call = parse_call(self.value.text, self._tools, self._id, self._limits)
         if isinstance(call, InvalidToolCall):
-            return [], call
+            return [], replace(call, index=self.number if self.emitted else None)
         if self.emitted:
             start, end = self.value.members["arguments"]
             return [], replace(call, arguments=self.value.text[start:end])
         return [ToolCallDelta(self.number, call.id, call.name, call.arguments)], call
 
+    def _close(self) -> bool:
+        """Close a call of which only the last brace is missing; return whether it is whole then."""
+        if "arguments" in self.value.members and _is_json(self.value.text + "}"):
+            self.value.feed("}")
+        return self.value.complete
+
+    def _cut_call(self) -> InvalidToolCall:
+        start, _ = self.value.members.get("arguments", (0, None))
+        return InvalidToolCall(self.value.text[start:], _CUT, self._name(self._tools), self._id)
+
     def _live_deltas(self) -> list[ToolCallDelta]:
-        name = self._name()
+        name = self._name(self._live)
         start, end = self.value.members.get("arguments", (0, None))
         if name is None or not start or self.value.text[start] != "{":
             return []
@@ -208,43 +261,35 @@ class _CallDecoder:
         self._sent += len(arguments)
         return [ToolCallDelta(self.number, self._id, name if first else "", arguments)]
 
-    def _name(self) -> str | None:
+    def _name(self, tools: Sequence[Tool]) -> str | None:
         start, end = self.value.members.get("name", (0, None))
         if end is None:
             return None
         written = self.value.text[start:end]
-        return next((tool.name for tool in self._tools if quoted(tool.name) == written), None)
+        return next((tool.name for tool in tools if quoted(tool.name) == written), None)
 
 
-def _with_own_definitions(schema: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return a schema whose definitions have names that no other tool's have."""
-    own = {
-        f"#/{key}/{name}": f"{number}.{name}"
-        for key in _DEFINITIONS
-        for name in schema.get(key, ())
-    }
+def _moved(schema: Any, place: str) -> Any:
+    """Return a schema that stands at a place of another, with its own references following it."""
+    if not isinstance(schema, dict):
+        return schema
+    moved = map_subschemas(schema, lambda child: _moved(child, place))
+    moved.pop("$id", None)  # references are relative to it
+    if (reference := moved.get("$ref", "")) == "#" or reference.startswith("#/"):
+        moved["$ref"] = place + reference[1:]
+    return moved
 
-    def renamed(part: Any) -> Any:
-        if isinstance(part, list):
-            return [renamed(item) for item in part]
-        if not isinstance(part, dict):
-            return part
-        return {
-            key: f"#/$defs/{own[value]}" if key == "$ref" and value in own else renamed(value)
-            for key, value in part.items()
-        }
 
-    defined = {
-        f"{number}.{name}": renamed(definition)
-        for key in _DEFINITIONS
-        for name, definition in schema.get(key, {}).items()
-    }
-    rest = {key: renamed(value) for key, value in schema.items() if key not in _DEFINITIONS}
-    return {**rest, "$defs": defined} if defined else rest
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return load_json(text)
+    except (ValueError, RecursionError):
         return text

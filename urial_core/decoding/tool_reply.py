@@ -22,7 +22,7 @@ from urial_core.decoding.steps import (
     ReplyContext,
     ReplySteps,
     Steps,
-    add_usage,
+    total_usage,
 )
 from urial_core.decoding.stream_decoders import HeaderDecoder
 from urial_core.decoding.text_reply import TextReply, text_reply
@@ -30,7 +30,9 @@ from urial_core.decoding.tool_calls import CallsDecoder, call_schema
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.turns import result_text, write_response_format
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
-from urial_core.structured.constraints import Choice
+from urial_core.structured.constraints import Choice, JsonSchema
+from urial_core.structured.grammar import grammar_schema
+from urial_core.structured.json_validation import validate_json
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_start
 
 __all__ = ["tool_reply"]
@@ -54,12 +56,12 @@ class _ToolReply:
         self._features = context.features
         self._use: ToolUse = request.tools
         self._tools: tuple[Tool, ...] = tuple(self._use.callable)
+        self._limits = request.parameters.value_limits
         self._steps = Continuation(request, context.context_window)
         self._format = self._steps.format
         self._calls = list[ToolCall]()
         self._invalid = list[InvalidToolCall]()
         self._cut = False
-        self._retried = False
 
     def run(self) -> ReplySteps:
         """Write the whole reply."""
@@ -151,6 +153,7 @@ class _ToolReply:
             yield from answer.flush(reader.finish)
             if not answer.is_blank:
                 return answer.reply(self._steps.usage)
+            self._steps.attempts += 1
         return (yield from self._write_answer())
 
     def _finish_calls(self, reader: CompletionReader, calls: CallsDecoder) -> ReplySteps:
@@ -176,12 +179,13 @@ class _ToolReply:
             prompt=self._request.prompt + turns,
             stop=(*prompt_format.stop, *parameters.stop),
             parameters=replace(parameters, max_tokens=max(tokens_left, 1)),
-            constraint=schema.with_additional_properties_forbidden() if schema else None,
+            constraint=grammar_schema(schema, parameters.value_limits).schema if schema else None,
             tools=None,
         )
         reply = yield from json_reply(request, self._context) if schema else text_reply(request)
-        usage = add_usage(self._steps.usage, reply.end.usage)
-        return replace(reply, end=replace(reply.end, usage=usage))
+        usage = total_usage([self._steps.usage, reply.end.usage])
+        attempts = self._steps.attempts - 1 + reply.end.attempts
+        return replace(reply, end=replace(reply.end, usage=usage, attempts=attempts))
 
     # Calls
 
@@ -198,7 +202,7 @@ class _ToolReply:
 
     def _write_calls(self) -> Steps[None]:
         """Have calls written in their turn, which is open."""
-        schema = call_schema(self._tools)
+        schema = call_schema(self._tools, self._limits)
         if not self._features.enforces(schema):
             yield from self._write_calls_unconstrained(self._tools, several=self._use.parallel)
             return
@@ -209,11 +213,21 @@ class _ToolReply:
                 self._format,
                 self._tools,
                 self._calls,
-                live=self._context.live and number == 0,
+                live=self._exact_tools if self._context.live and number == 0 else (),
                 several=False,
+                limits=self._limits,
             )
             yield from self._read_calls((yield from self._steps.next_request(schema)), decoder)
             goes_on = len(self._calls) > number and (yield from self._choose_another())
+
+    @property
+    def _exact_tools(self) -> Sequence[Tool]:
+        """The tools whose schemas a grammar enforces as a whole."""
+        return [
+            tool
+            for tool in self._tools
+            if grammar_schema(JsonSchema(tool.parameters), self._limits).exact
+        ]
 
     def _choose_another(self) -> Steps[bool]:
         """Let the model choose whether another call follows the last one."""
@@ -224,7 +238,7 @@ class _ToolReply:
             return False
         if not self._features.enforces(choice):
             return False
-        self._steps.written = self._calls_start + self._call_lines
+        self._steps.written = self._calls_start + escape(self._call_lines, self._format)
         request = yield from self._steps.next_request(choice)
         if (yield from self._choose(request, choice)) != another:
             return False
@@ -247,37 +261,50 @@ class _ToolReply:
 
     def _end_calls(self, reader: CompletionReader, decoder: CallsDecoder) -> Steps[None]:
         """Take what is left of the calls; retry an invalid one."""
-        yield from decoder.flush()
+        cut = reader.finish == "length"
+        yield from decoder.flush(cut=cut)
+        self._cut = cut and (decoder.invalid is not None or not decoder.ended)
         if decoder.invalid is None:
             return
-        self._cut = reader.finish == "length"
-        if self._retried or self._cut or decoder.emitted:
+        if cut or decoder.emitted or not (yield from self._retries(decoder)):
             self._invalid.append(decoder.invalid)
-        else:
-            yield from self._retry(decoder.invalid, decoder.invalid_text)
-
-    def _retry(self, invalid: InvalidToolCall, text: str) -> Steps[None]:
-        """Show the model what is wrong with a call, as its result, and have it written again."""
-        self._retried = True
-        prompt_format = self._format
-        lines = "\n".join(filter(None, (self._call_lines, text)))
-        error = result_text(invalid.name, invalid.error, failed=True)
-        self._steps.written = (
-            self._calls_start
-            + escape(lines, prompt_format)
-            + prompt_format.turn_end
-            + prompt_format.turn("tool", escape(error, prompt_format))
-            + prompt_format.open_turn("call")
+            return
+        named = tuple(tool for tool in self._tools if tool.name == decoder.invalid.name)
+        schema = call_schema(named or self._tools, self._limits)
+        if (
+            not self._features.enforces(schema)
+            or validate_json(decoder.invalid_text, schema.text)[1]
+        ):
+            yield from self._write_calls_unconstrained(named or self._tools, several=False)
+            return
+        again = CallsDecoder(
+            self._format, self._tools, self._calls, several=False, limits=self._limits
         )
-        self._steps.discard()
-        named = [tool for tool in self._tools if tool.name == invalid.name]
-        yield from self._write_calls_unconstrained(named or self._tools, several=False)
+        yield from self._read_calls((yield from self._steps.next_request(schema)), again)
+
+    def _retries(self, decoder: CallsDecoder) -> Steps[bool]:
+        """Show the model what is wrong with a call, as its result, and open another, once."""
+        invalid, prompt_format = decoder.invalid, self._format
+        if self._steps.attempts > 1 or invalid is None:
+            return False
+        lines = "\n".join(filter(None, (self._call_lines, decoder.invalid_text)))
+        error = result_text(invalid.name, invalid.error, failed=True)
+        return (
+            yield from self._steps.retries(
+                self._calls_start
+                + escape(lines, prompt_format)
+                + prompt_format.turn_end
+                + prompt_format.turn("tool", escape(error, prompt_format))
+                + prompt_format.open_turn("call")
+            )
+        )
 
     def _calls_reply(self) -> Reply:
         end = ReplyEnd(
             "length" if self._cut else "tool_calls",
             usage=self._steps.usage,
             invalid_tool_calls=tuple(self._invalid),
+            attempts=self._steps.attempts,
         )
         return Reply("", end, tool_calls=tuple(self._calls))
 

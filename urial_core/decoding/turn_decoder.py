@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from urial_core.prompts.escaping import begins_delimiter
 from urial_core.prompts.prompt_format import LINE_BREAKS, LONGEST_FENCE, PromptFormat
 
 __all__ = ["TurnDecoder"]
@@ -11,6 +12,8 @@ __all__ = ["TurnDecoder"]
 _BREAK = re.compile(f"[{LINE_BREAKS}]")
 _BLANKS_AFTER = 8
 """Spaces that may follow a header or a bare fence on its line."""
+_LONGEST_START = 128
+"""Characters of an escaped line that are held back at most to see whether it is one."""
 
 
 class TurnDecoder:
@@ -130,12 +133,13 @@ class TurnDecoder:
         while end < len(data) and data[end] == "\\":
             end += 1
         out.append(self._release_fence() + data[at : end - 1])
-        for target in (*self._frame.headers, self._frame.fence):
-            if target and data.startswith(target, end):
-                return self._text(data, end, end + len(target), out)
-            if target and target.startswith(data[end : end + len(target)]):
-                self._held = data[end - 1 :]
-                return len(data)
+        start = data[end : end + _LONGEST_START]
+        escaped = begins_delimiter(start, self._frame)
+        if escaped:
+            return self._text(data, end, end, out)
+        if escaped is None and len(start) < _LONGEST_START:
+            self._held = data[end - 1 :]
+            return len(data)
         return self._text(data, end - 1, end, out)
 
     def _fence_line(self, data: str, at: int, out: list[str]) -> int | None:

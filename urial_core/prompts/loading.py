@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 
 from urial_core.errors import PromptError, UnknownPromptError
 from urial_core.prompts.original_file import parse_original
@@ -16,6 +17,7 @@ __all__ = [
     "parse_original",
     "parse_toml",
     "preset_names",
+    "preset_or_file",
 ]
 
 MAX_PROMPT_BYTES = 256 * 1024
@@ -33,9 +35,11 @@ def preset_names() -> list[str]:
 def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
     """Load a prompt.
 
+    Text names a preset and nothing else, so that a name from outside cannot have a file read.
+
     Args:
-        source: A preset's name, the path of a prompt file (``.toml``: this project's format;
-            anything else: the original URIAL repository's), or a prompt, which is returned as is.
+        source: A preset's name; the ``Path`` of a prompt file (``.toml``: this project's format;
+            anything else: the original URIAL repository's); or a prompt, which is returned as is.
 
     Raises:
         UnknownPromptError: Neither a preset nor a file.
@@ -43,14 +47,17 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
     """
     if isinstance(source, Prompt):
         return source
-    if isinstance(source, str) and source in preset_names():
+    presets = ", ".join(preset_names())
+    if not isinstance(source, Path):
+        if source not in preset_names():
+            raise UnknownPromptError(
+                f"No prompt is named {shorten(repr(source), 80)}: the presets are {presets}. To "
+                "read a file, pass its path as pathlib.Path(...)."
+            )
         return parse_toml((_DATA / f"{source}.toml").read_text("utf-8"), f"preset {source!r}")
-    path = Path(source)
+    path = source
     if not _is_file(path):
-        raise UnknownPromptError(
-            f"No prompt {str(source)!r}: there is no such file, and the presets are "
-            f"{', '.join(preset_names())}."
-        )
+        raise UnknownPromptError(f"There is no prompt file {path}. The presets are {presets}.")
     if path.stat().st_size > MAX_PROMPT_BYTES:
         raise PromptError(
             f"{path} is larger than {MAX_PROMPT_BYTES} bytes: no prompt is that long."
@@ -64,8 +71,13 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
     )
 
 
+def preset_or_file(source: str) -> str | Path:
+    """Return what a user typed as ``load_prompt`` takes it: a preset's name, else a file's path."""
+    return source if source in preset_names() else Path(source)
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a whole text, say, is too long for a name
+    except (OSError, ValueError):  # too long for a name, say, or with a NUL in it
         return False

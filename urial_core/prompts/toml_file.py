@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import Literal
 
@@ -14,6 +15,16 @@ from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples, default_tool_examples
 
 __all__ = ["parse_toml"]
+
+
+_NO_KEYS = re.compile(
+    r'"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)|"(?:\\.|[^"\\\n])*"?'
+    r"|'''.*?(?:'{3,5}|\Z)|'[^'\n]*'?|\#[^\n]*",
+    re.DOTALL,
+)
+"""Strings and comments."""
+_DEEP_KEY = re.compile(r"(?<![^\s.])[^\s.]++(?:[ \t]*+\.[ \t]*+[^\s.]*+){16}")
+"""A key of more parts than any prompt file has: ``tomllib`` takes quadratic time for it."""
 
 
 class _PromptFile(BaseModel):
@@ -40,6 +51,8 @@ def parse_toml(text: str, source: str) -> Prompt:
         PromptError: It is no TOML, a key is missing, unknown or of another type, or the texts
             would break the prompt's structure.
     """
+    if _DEEP_KEY.search(_NO_KEYS.sub("_", text)):
+        raise PromptError(f"{source} has a key of more than 16 parts: no prompt file has such.")
     try:
         # As JSON, whose arrays are tuples too in pydantic's strict mode.
         data = _PromptFile.model_validate_json(json.dumps(tomllib.loads(text), default=str))
@@ -49,5 +62,7 @@ def parse_toml(text: str, source: str) -> Prompt:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
         )
-        raise PromptError(f"{source} is not a prompt file: {faults}.") from error
+        raise PromptError(f"{source} is not a prompt file: {faults[:2000]}.") from error
+    except (ValueError, RecursionError) as error:  # numbers of many digits, lists in lists in lists
+        raise PromptError(f"{source} cannot be read: {error}.") from error
     return Prompt(**{name: value for name, value in data if name != "version"})

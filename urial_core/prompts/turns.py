@@ -10,10 +10,11 @@ from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt_format import PromptFormat, TurnKind
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_schema import compact
-from urial_core.tools import Tool
+from urial_core.tools import Tool, ToolCall
 
 __all__ = [
     "Turn",
+    "author_turn",
     "group_turns",
     "result_text",
     "write_response_format",
@@ -31,12 +32,14 @@ class Turn:
         messages: The messages that it is written for.
         text: Their text.
         number: The first one's position in the conversation, from 1.
+        author: Who of several in this role wrote it; empty if unnamed.
     """
 
     kind: TurnKind
     messages: tuple[Message, ...]
     text: str
     number: int
+    author: str = ""
 
     @property
     def name(self) -> str:
@@ -44,32 +47,60 @@ class Turn:
         return {"call": "tool call", "tool": "tool result"}.get(self.kind, f"{self.kind} message")
 
     def written(self, prompt_format: PromptFormat) -> str:
-        """Return the turn as the prompt holds it, escaped so that it cannot forge another."""
-        return prompt_format.turn(self.kind, escape(self.text, prompt_format))
+        """Return the turn as the prompt holds it, escaped so that it cannot forge another.
+
+        Its author is named in a turn before it. Within the turn, a model would begin its own reply
+        with a name too, and a text could pass for another author's.
+        """
+        author = author_turn(self.author, self.number).written(prompt_format) if self.author else ""
+        return author + prompt_format.turn(self.kind, escape(self.text, prompt_format))
 
 
 def group_turns(messages: Sequence[Message]) -> list[Turn]:
     """Group a conversation into turns.
 
-    Consecutive messages of one role share a turn, with a blank line between them; calls share one
-    too, a line each; tool results stay apart. Messages without text are left out, tool results
-    excepted. System messages stay where they are, since rules may change in mid-conversation.
+    Consecutive messages of one author in one role share a turn, with a blank line between them;
+    the calls of a message share one too, a line each. Their results follow in the order of the
+    calls, each in a turn of its own, wherever the conversation holds them; a call without a result
+    is marked. Messages without text are left out, tool results excepted. System messages stay where
+    they are, since rules may change in mid-conversation.
     """
     turns = list[Turn]()
     called = dict[str, str]()
-    for number, message in enumerate(messages, 1):
+    result_of = _results(messages)
+    placed = set(result_of.values())
+    for index, message in enumerate(messages):
         if message.role == "tool":
-            name = message.name or called.get(message.tool_call_id or "")
-            text = result_text(name, message.text, failed=message.failed)
-            turns.append(Turn("tool", (message,), text, number))
+            if index not in placed:
+                name = message.name or called.get(message.tool_call_id or "")
+                turns.append(_result_turn(message, name, index))
             continue
         if message.text.strip():
-            _add(turns, Turn(message.role, (message,), message.text, number), "\n\n")
+            author = message.name or ""
+            _add(turns, Turn(message.role, (message,), message.text, index + 1, author))
         if message.tool_calls:
             called |= {call.id: call.name for call in message.tool_calls}
             lines = "\n".join(call.line for call in message.tool_calls)
-            _add(turns, Turn("call", (message,), lines, number), "\n")
+            turns.append(Turn("call", (message,), lines, index + 1))
+        for position, call in enumerate(message.tool_calls):
+            if (found := result_of.get((index, position))) is not None:
+                result = messages[found]
+                name = result.name or (call.name if result.tool_call_id else None)
+                turns.append(_result_turn(result, name, found))
+            else:
+                text = f"{call.name} (no result yet)"
+                turns.append(Turn("tool", (message,), text, index + 1))
     return turns
+
+
+def author_turn(author: str, number: int) -> Turn:
+    """Return the turn that names the author of what follows.
+
+    Args:
+        author: The name.
+        number: The position of what follows in the conversation, from 1.
+    """
+    return Turn("system", (), f"From: {author}", number)
 
 
 def write_turns(messages: Sequence[Message], prompt_format: PromptFormat) -> str:
@@ -98,10 +129,46 @@ def result_text(name: str | None, text: str, *, failed: bool) -> str:
     return f"{head}\n{text}" if head else text
 
 
-def _add(turns: list[Turn], new: Turn, between: str) -> None:
+def _result_turn(message: Message, name: str | None, index: int) -> Turn:
+    text = result_text(name, message.text, failed=message.failed)
+    return Turn("tool", (message,), text, index + 1)
+
+
+def _results(messages: Sequence[Message]) -> dict[tuple[int, int], int]:
+    """Find each call's result: by its id, or without one by its place.
+
+    Ids may be used again. So a result belongs to the latest message with a call that it may answer
+    and that has no result yet, and there to the first such call.
+
+    Returns:
+        The results' indices, by the indices of the calls' messages and of the calls in these.
+    """
+    found = dict[tuple[int, int], int]()
+    without_result = list[tuple[int, int]]()
+    for index, message in enumerate(messages):
+        if message.role != "tool":
+            without_result += [(index, position) for position in range(len(message.tool_calls))]
+            continue
+        matches = [
+            place
+            for place in without_result
+            if _may_answer(message, messages[place[0]].tool_calls[place[1]])
+        ]
+        if matches:
+            latest = next(place for place in matches if place[0] == matches[-1][0])
+            without_result.remove(latest)
+            found[latest] = index
+    return found
+
+
+def _may_answer(result: Message, call: ToolCall) -> bool:
+    return not result.tool_call_id or result.tool_call_id == call.id
+
+
+def _add(turns: list[Turn], new: Turn) -> None:
     last = turns[-1] if turns else None
-    if last and last.kind == new.kind:
-        text = f"{last.text}{between}{new.text}"
-        turns[-1] = Turn(new.kind, (*last.messages, *new.messages), text, last.number)
+    if last and (last.kind, last.author) == (new.kind, new.author):
+        text = f"{last.text}\n\n{new.text}"
+        turns[-1] = Turn(new.kind, (*last.messages, *new.messages), text, last.number, new.author)
     else:
         turns.append(new)

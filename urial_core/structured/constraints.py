@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from urial_core.errors import ParameterError
-from urial_core.structured.json_schema import forbid_additional_properties
+from urial_core.structured.json_schema import forbid_additional_properties, schema_text
+from urial_core.structured.value_limits import ValueLimits, limit_values
 
 __all__ = ["Choice", "Constraint", "JsonSchema"]
 
@@ -60,7 +61,7 @@ class JsonSchema:
     @classmethod
     def of(cls, schema: Mapping[str, Any]) -> JsonSchema:
         """Make one of a schema as Python objects; the order of keys is kept."""
-        return cls(json.dumps(schema, ensure_ascii=False))
+        return cls(schema_text(schema))
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -74,6 +75,10 @@ class JsonSchema:
         Small models make up additional ones where a schema allows them, as it does by default.
         """
         return JsonSchema.of(forbid_additional_properties(self.schema))
+
+    def with_limits(self, limits: ValueLimits) -> JsonSchema:
+        """Return the schema whose values have bounds, where it sets none."""
+        return JsonSchema.of(limit_values(self.schema, limits))
 
 
 Constraint = Choice | JsonSchema

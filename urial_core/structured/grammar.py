@@ -1,53 +1,85 @@
 """Translate JSON schemas into llguidance grammars for constrained decoding.
 
-A schema is rewritten into an equivalent one that llguidance supports: a ``format`` that it does not
-know is left out, as JSON Schema allows; so is ``uniqueItems: false``; and ``oneOf`` of different
-literals becomes ``anyOf``. llguidance is optional, and imported when it is used.
+``grammar_schema`` makes the schema that a grammar enforces of the one that values must match: what
+the grammar cannot express is loosened, and values get limits. llguidance is optional, and imported
+when it is used.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_schema import NAMED, SUBSCHEMAS, map_subschemas
+from urial_core.structured.rewriting import equivalent, loosened
+from urial_core.structured.value_limits import ValueLimits, limit_values
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
-__all__ = ["check_schema", "grammar_of", "lark_grammar_of"]
+__all__ = ["GrammarSchema", "check_schema", "grammar_of", "grammar_schema", "lark_grammar_of"]
 
 _STYLE: JsonCompileOptions = {
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
 }
-_FORMATS = frozenset(
-    ("date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid")
-)
-"""The formats that llguidance enforces."""
-_SHARED = ("$defs", "definitions")
+_DECIMALS = 1e-9
+"""The step of numbers: with fewer decimals, they end. It is the finest that llguidance takes."""
+_INVALID = ("Unsatisfiable schema", "Pointer ", "Resource ", "Invalid type")
+"""How llguidance's messages about schemas that no value matches begin; others are its limits."""
+_SHARED = frozenset(("$defs", "definitions"))
 """Keywords that hold the schemas to which others refer."""
 
 
-def check_schema(schema: JsonSchema) -> None:
-    """Raise unless a schema can be enforced.
+@dataclass(frozen=True, slots=True)
+class GrammarSchema:
+    """What a grammar enforces of a schema.
+
+    Attributes:
+        schema: The schema to enforce.
+        exact: Whether each value that matches it also matches the schema that it was made of. A
+            value that does not hold to that is retried, so it cannot be emitted while it is
+            written.
+    """
+
+    schema: JsonSchema
+    exact: bool
+
+
+@lru_cache(maxsize=256)
+def grammar_schema(schema: JsonSchema, limits: ValueLimits | None = None) -> GrammarSchema:
+    """Return what a grammar enforces of a schema; undeclared properties are forbidden.
+
+    Args:
+        schema: The schema that values must match.
+        limits: How long values may get where the schema does not say; None for no limits.
 
     Raises:
-        UnsupportedSchemaError: It cannot be enforced; the message says what and where.
+        UnsupportedSchemaError: No value can match it.
     """
-    plain = _plain(schema)
-    problem = _problem(plain)
-    if problem is not None:
-        shared = {name: plain[name] for name in _SHARED if name in plain}
-        place, problem = _placed(plain, "#", problem, shared)
-        raise UnsupportedSchemaError(
-            f"The model cannot be constrained to this JSON schema: at {place}, {problem}. "
-            "Change the schema there, or validate the value afterwards."
-        )
+    loaded = _loaded(schema.with_additional_properties_forbidden())
+    plain, exact = _enforceable(loaded)
+    if limits is not None:
+        limited = limit_values(plain, limits.for_grammar)
+        plain = limited if _problem(limited) is None else plain
+    return GrammarSchema(JsonSchema.of(plain), exact)
+
+
+def check_schema(schema: JsonSchema) -> None:
+    """Raise if no value can match a schema.
+
+    Raises:
+        UnsupportedSchemaError: It contradicts itself or refers to what is not in it; the message
+            says what and where.
+    """
+    _enforceable(_loaded(schema))
 
 
 def grammar_of(schema: JsonSchema) -> str:
@@ -63,25 +95,14 @@ def lark_grammar_of(schema: JsonSchema) -> str:
 
 
 def _problem(schema: Any) -> str | None:
-    """Return what llguidance cannot enforce of a schema, in a shortened form of its message."""
+    """Return what llguidance reports of a schema, on one line; None if it is not installed."""
+    if not isinstance(schema, dict) or find_spec("llguidance") is None:
+        return None
     from llguidance import LLMatcher
 
-    if not isinstance(schema, dict):
-        return None
     grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_STYLE)
     _, problems = LLMatcher.validate_grammar_with_warnings(grammar)
-    if not problems:
-        return None
-    problem = problems[0]
-    if problem.startswith("Unimplemented keys: "):
-        keys = json.loads(problem.partition(": ")[2])
-        return f"{', '.join(map(repr, keys))} cannot be enforced"
-    if problem.startswith("oneOf "):
-        return "the branches of oneOf may overlap (use anyOf, or give each its own literal)"
-    if problem.startswith("regex parse error"):
-        reason = problem.rpartition("error: ")[2].splitlines()[0]
-        return f"the pattern {schema.get('pattern')!r}: {reason}"
-    return problem.splitlines()[0]
+    return problems[0].splitlines()[0] if problems else None
 
 
 def _placed(schema: Any, place: str, problem: str, shared: dict[str, Any]) -> tuple[str, str]:
@@ -107,38 +128,66 @@ def _children(schema: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(schema: JsonSchema) -> dict[str, Any]:
+    plain, _ = _enforceable(_loaded(schema))
+    ending = _with_decimals(plain)
+    return dict(ending if _problem(ending) is None else plain)
+
+
+def _loaded(schema: JsonSchema) -> dict[str, Any]:
     try:
         loaded = json.loads(schema.text)
     except ValueError as error:
         raise UnsupportedSchemaError(f"The JSON schema is not JSON: {error}") from error
     if not isinstance(loaded, dict):
         raise UnsupportedSchemaError(f"The JSON schema is {schema.text!r}: pass an object.")
-    return dict(_rewritten(loaded))
+    return loaded
 
 
-def _rewritten(schema: Any) -> Any:
-    """Return an equivalent schema that llguidance supports."""
+def _enforceable(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return a schema that a grammar can enforce, and whether it is not looser."""
+    plain, exact = equivalent(schema)
+    if find_spec("llguidance") is None:
+        looser = loosened(plain)
+        return looser, exact and looser == plain
+    if _problem(plain) is None:
+        return plain, exact
+    plain = loosened(plain)
+    if (problem := _problem(plain)) is not None:
+        _refuse_if_invalid(plain, problem)
+    blank: dict[str, Any] = {
+        key: {name: {} for name in plain[key]} for key in _SHARED & plain.keys()
+    }
+    return _without_problems(plain, blank), False
+
+
+def _refuse_if_invalid(schema: dict[str, Any], problem: str) -> None:
+    shared = {name: schema[name] for name in _SHARED if name in schema}
+    place, problem = _placed(schema, "#", problem, shared)
+    only_forbids = "/patternProperties/" in place  # names that match, and nothing else
+    if problem.startswith(_INVALID) and not only_forbids:
+        raise UnsupportedSchemaError(
+            f"No value can match this JSON schema: at {place}, {problem}. Change the schema there."
+        )
+
+
+def _without_problems(schema: Any, shared: dict[str, Any]) -> Any:
+    """Return a schema without the keywords that llguidance reports, from the inside out."""
+    if not isinstance(schema, dict) or _problem({**shared, **schema}) is None:
+        return schema
+    looser = map_subschemas(schema, lambda child: _without_problems(child, shared))
+    for keyword in [key for key in looser if key not in ("type", *_SHARED)]:
+        if _problem({**shared, **looser}) is None:
+            return looser
+        del looser[keyword]
+    return looser if _problem({**shared, **looser}) is None else {}
+
+
+def _with_decimals(schema: Any) -> Any:
+    """Return a schema whose numbers have so few decimals that they end."""
     if not isinstance(schema, dict):
         return schema
-    new = map_subschemas(schema, _rewritten)
-    if new.get("format") not in _FORMATS:
-        new.pop("format", None)
-    if new.get("uniqueItems") is False:
-        del new["uniqueItems"]
-    if "anyOf" not in new and _all_different(new.get("oneOf")):
-        new["anyOf"] = new.pop("oneOf")
+    new = map_subschemas(schema, _with_decimals)
+    types = new.get("type")
+    if "number" in ([types] if isinstance(types, str) else types or ()):
+        new.setdefault("multipleOf", _DECIMALS)
     return new
-
-
-def _all_different(branches: Any) -> bool:
-    """Return whether branches are literals, no two of them equal."""
-    if not isinstance(branches, list):
-        return False
-    values = list[Any]()
-    for branch in branches:
-        if not isinstance(branch, dict) or not ("const" in branch or "enum" in branch):
-            return False
-        values += branch["enum"] if "enum" in branch else [branch["const"]]
-    if not all(isinstance(value, str | bool | int | None) for value in values):
-        return False
-    return len({(type(value), value) for value in values}) == len(values)

@@ -22,6 +22,9 @@ _AFTER_STRUCTURE: dict[str, JsonState] = {
     **dict.fromkeys("{}[],:" + _WHITESPACE, "structure"),
 }
 _AFTER_STRING: dict[str, JsonState] = {'"': "structure", "\\": "escape"}
+_LOOP = 160
+"""Characters of repetition, from which on a string is taken for a loop; rulers are shorter."""
+_LONGEST_PERIOD = _LOOP // 5
 _NORMALISED = {",": ", ", ":": ": ", **dict.fromkeys(_WHITESPACE, "")}
 
 
@@ -54,12 +57,33 @@ class JsonValue:
         self._last_string = ""
         self._member: str | None = None  # the member of the outermost object whose value we are in
 
+    def close_loop(self) -> None:
+        """End the value if the string that we are in does nothing but repeat itself.
+
+        Small models do that until `max_tokens`. What is still missing is left out.
+        """
+        if not self._loops():
+            return
+        while self._state in _IN_STRING:  # a quote may follow a backslash
+            self.feed('"')
+        self.feed("".join(reversed(self._open)))
+
+    def _loops(self) -> bool:
+        if self._state not in _IN_STRING:
+            return False
+        tail = self.text[max(self._string_start + 1, len(self.text) - _LOOP) :]
+        periods = range(1, _LONGEST_PERIOD + 1) if len(tail) == _LOOP else ()
+        return any(tail[period:] == tail[:-period] for period in periods)
+
     def feed(self, text: str) -> str:
         """Take more text; return what follows the value's end."""
         if self.complete:
             return text
         start = len(self.text)
-        self.text += text if self.text else text.lstrip(_WHITESPACE)
+        whole, self.text = self.text, ""  # else each piece would copy the text so far
+        whole += text if start else text.lstrip(_WHITESPACE)
+        self.text = whole
+        del whole
         if start == 0 and self.text[:1] not in ("", "{", "[", '"'):
             self._open.append("")  # a number or a word: nothing closes it
         for at in range(start, len(self.text)):

@@ -6,7 +6,17 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["NAMED", "SUBSCHEMAS", "compact", "forbid_additional_properties", "map_subschemas"]
+from urial_core.errors import UnsupportedSchemaError
+from urial_core.prompts.escaping import encodable
+
+__all__ = [
+    "NAMED",
+    "SUBSCHEMAS",
+    "compact",
+    "forbid_additional_properties",
+    "map_subschemas",
+    "schema_text",
+]
 
 NAMED = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
 """Keywords that hold schemas by name."""
@@ -19,6 +29,38 @@ SUBSCHEMAS = (
 _BRANCHES = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$ref")
 _ABOUT_OTHERS = {"additionalProperties", "patternProperties", "unevaluatedProperties"}
 """Keywords by which a schema decides on additional properties itself."""
+
+
+_MAX_DEPTH = 64
+"""Objects and lists within each other that a schema may have: recursion must end somewhere."""
+
+
+def schema_text(schema: Any) -> str:
+    """Return a schema as JSON text.
+
+    Raises:
+        UnsupportedSchemaError: JSON cannot express it, or it is nested too deeply.
+    """
+    level, depth = [schema], 0
+    while level and depth <= _MAX_DEPTH:
+        parts = [part for part in level if isinstance(part, (Mapping, list, tuple))]
+        level = [
+            child
+            for part in {id(part): part for part in parts}.values()
+            for child in (part.values() if isinstance(part, Mapping) else part)
+        ]
+        depth += 1
+    if level:
+        raise UnsupportedSchemaError(
+            f"The JSON schema has more than {_MAX_DEPTH} levels, or holds itself: move parts of it "
+            "to $defs, and refer to them."
+        )
+    try:
+        return encodable(json.dumps(schema, ensure_ascii=False))
+    except (TypeError, ValueError) as error:
+        raise UnsupportedSchemaError(
+            f"The JSON schema cannot be written as JSON: {error}. Pass values that JSON has."
+        ) from error
 
 
 def compact(schema: Any) -> str:
@@ -53,7 +95,8 @@ def _forbidding(schema: Any) -> Any:
         return changed
     # Branches describe the same object, and do not see the properties declared here.
     branches = {key: schema[key] for key in _BRANCHES if key in schema}
-    undeclared = set(schema.get("required", ())) - set(schema["properties"])
+    required = schema.get("required")
+    undeclared = [name for name in required or () if name not in schema["properties"]]
     if branches or undeclared or _ABOUT_OTHERS & set(schema):
         return {**changed, **branches}
     return {**changed, "additionalProperties": False}

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from functools import lru_cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from urial_core.errors import UnsupportedSchemaError
+from urial_core.structured.formats import format_checker
+from urial_core.structured.json_schema import map_subschemas
+from urial_core.structured.patterns import KEYWORDS, is_readable
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-__all__ = ["check_schema", "match_schema", "validate_json"]
+__all__ = ["check_schema", "load_json", "match_schema", "validate_json"]
 
 _KINDS: dict[type, tuple[str, ...]] = {
     bool: ("boolean",),
@@ -23,15 +28,26 @@ _KINDS: dict[type, tuple[str, ...]] = {
     list: ("array",),
 }
 """The types of JSON schema that a Python value has."""
+_MAX_SHOWN = 300
+"""Characters of an error's message: the model is shown it too."""
 
 
 def check_schema(schema: str) -> None:
     """Raise if values cannot be validated against a schema, given as JSON text.
 
     Raises:
-        UnsupportedSchemaError: It is not a valid JSON schema.
+        UnsupportedSchemaError: It is not a valid JSON schema, or refers to what is not in it.
     """
     _validator(schema)
+
+
+def load_json(text: str, *, strict: bool = True) -> Any:
+    """Load JSON whose numbers are finite: Python reads ``NaN``, ``Infinity`` and ``1e999`` too.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    return json.loads(text, strict=strict, parse_constant=_finite, parse_float=_finite)
 
 
 def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, str]:
@@ -49,8 +65,9 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
     from jsonschema.exceptions import best_match
     from referencing.exceptions import Unresolvable
 
-    validator, repaired = _validator(schema), deepcopy(value)
+    validator = _validator(schema)
     try:
+        repaired = deepcopy(value)
         for error in validator.iter_errors(value) if repair else ():
             if error.validator == "type":
                 repaired = _with_type(repaired, error)
@@ -59,10 +76,18 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
         raise UnsupportedSchemaError(
             f"The schema refers to {error.ref!r}, which is not in it."
         ) from error
+    except RecursionError:
+        return value, "It is nested too deeply, or its schema refers to itself alone."
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, re.error) as error:
+        raise UnsupportedSchemaError(
+            f"No value can be validated against the schema: {error}."
+        ) from error
     if mismatch is None:
         return repaired, ""
-    path = ".".join(map(str, mismatch.absolute_path))
-    return value, f"{path}: {mismatch.message}" if path else mismatch.message
+    path, message = ".".join(map(str, mismatch.absolute_path)), mismatch.message
+    if len(message) > _MAX_SHOWN:
+        message = f"{message[: _MAX_SHOWN // 2]} ... {message[-_MAX_SHOWN // 2 :]}"
+    return value, f"{path}: {message}" if path else message
 
 
 def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, str]:
@@ -78,9 +103,11 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
         The value as JSON text, and what is wrong with it; empty if it matches.
     """
     try:
-        loaded = json.loads(text, strict=not repair, parse_constant=_refuse)
+        loaded = load_json(text, strict=not repair)
     except ValueError as error:
         return text, f"This is not JSON: {error}."
+    except RecursionError:
+        return text, "It is nested too deeply."
     value, mismatch = match_schema(loaded, schema, repair=repair)
     if value == loaded and type(value) is type(loaded) and (not repair or _is_strict_json(text)):
         return text, mismatch
@@ -89,19 +116,66 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Validator:
-    from jsonschema import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
+    from jsonschema import FormatChecker, SchemaError, validators
+    from jsonschema.validators import Draft4Validator, Draft202012Validator, validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     try:
         loaded = json.loads(schema)
         kind = validator_for(loaded, default=Draft202012Validator)
-        kind.check_schema(loaded)
+        any_format = FormatChecker(formats=())  # Python cannot read every pattern
+        if _has_boolean_bounds(loaded):
+            kind = Draft4Validator
+        kind.check_schema(loaded, format_checker=any_format)
+        _check_patterns(loaded)
     except ValueError as error:
         raise UnsupportedSchemaError(f"The schema is not JSON: {error}.") from error
     except SchemaError as error:
         raise UnsupportedSchemaError(f"The schema is not valid: {error.message}.") from error
-    return kind(loaded, registry=Registry())  # an empty one: nothing is fetched
+    except (
+        TypeError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        re.error,
+        Unresolvable,
+    ) as error:
+        raise UnsupportedSchemaError(f"The schema is not valid: {error!r}.") from error
+    return validators.extend(kind, KEYWORDS)(
+        loaded,
+        registry=Registry(),  # an empty one: nothing is fetched
+        format_checker=format_checker(),
+    )
+
+
+def _has_boolean_bounds(schema: Any) -> bool:
+    """Return whether a schema, or one within it, has the boolean bounds of draft 4."""
+    if not isinstance(schema, dict):
+        return False
+    bounds = (schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum"))
+    found = any(isinstance(bound, bool) for bound in bounds)
+
+    def look(child: Any) -> Any:
+        nonlocal found
+        found = found or _has_boolean_bounds(child)
+        return child
+
+    map_subschemas(schema, look)
+    return found
+
+
+def _check_patterns(schema: Any) -> Any:
+    """Raise if a pattern of a schema cannot be read; return the schema."""
+    if not isinstance(schema, dict):
+        return schema
+    named = schema.get("patternProperties")
+    for pattern in (schema.get("pattern", ""), *(named if isinstance(named, dict) else ())):
+        if not is_readable(pattern):
+            raise UnsupportedSchemaError(
+                f"The schema's pattern {pattern!r} is no regular expression: write it differently."
+            )
+    return map_subschemas(schema, _check_patterns)
 
 
 def _with_type(value: Any, error: ValidationError) -> Any:
@@ -122,8 +196,8 @@ def _converted(value: Any, kind: str) -> Any:
     if not isinstance(value, str):
         return None
     try:
-        loaded = json.loads(value)
-    except ValueError:
+        loaded = load_json(value)
+    except (ValueError, RecursionError):
         return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
     if isinstance(loaded, float) and kind == "integer" and loaded.is_integer():
         return int(loaded)
@@ -149,6 +223,9 @@ def _is_strict_json(text: str) -> bool:
     return True
 
 
-def _refuse(constant: str) -> None:
-    """Refuse ``NaN`` and infinities, which Python would read and which are not JSON."""
-    raise ValueError(f"{constant} is no number")
+def _finite(number: str) -> float:
+    """Return a number; refuse what is none in JSON, or too large."""
+    value = float(number)
+    if not isfinite(value):
+        raise ValueError(f"{number} is no number")
+    return value

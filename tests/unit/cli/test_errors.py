@@ -14,6 +14,7 @@ import pytest
 from typer.testing import Result
 
 from urial_core import __version__, preset_names
+from urial_core.errors import install_hint
 
 RunUrial = Callable[..., Result]
 FAKE_URIAL = [sys.executable, str(Path(__file__).parent / "fake_urial.py"), "chat", "--demo"]
@@ -43,7 +44,7 @@ def test_errors_are_one_line(run_urial: RunUrial, loaded: list[Any]) -> None:
     """Exit with 1 and one line for an unknown prompt, before any model is loaded."""
     result = run_urial("chat", "--demo", "--prompt", "nope")
     assert result.exit_code == 1
-    assert result.stderr.startswith("urial: No prompt 'nope'")
+    assert result.stderr.startswith("urial: There is no prompt file nope")
     assert result.stderr.count("\n") == 1
     assert loaded == []
 
@@ -62,7 +63,7 @@ def test_missing_packages_are_named() -> None:
         "import sys; sys.modules['rich'] = None\nfrom urial_core.cli.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr == "urial: rich not installed: pip install 'urial-chat[cli]'\n"
+    assert done.stderr == f"urial: rich not installed: {install_hint('cli')}\n"
     assert (done.stdout, done.returncode) == ("", 1)
 
 

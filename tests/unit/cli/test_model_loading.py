@@ -102,3 +102,18 @@ def test_spinner_for_local_models(tmp_path: Path) -> None:
     assert description.startswith(tmp_path.name)
     assert f"Loading {tmp_path.name}" in shown(screen)
     assert os.environ["TQDM_DISABLE"] == "1"
+
+
+@pytest.mark.needs("xllamacpp")
+@pytest.mark.parametrize(("window", "n_ctx"), [(None, None), (2048, 2048)])
+def test_the_window_is_set_where_memory_is_allocated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, window: int | None, n_ctx: int | None
+) -> None:
+    """llama.cpp allocates memory for the window that is asked for; transformers as it goes."""
+    monkeypatch.setattr(LlamaCppModel, "load", lambda _: None)
+    options = {} if window is None else {"context_window": window}
+    model, _ = load_model(str(tmp_path / "a.gguf"), options, console())
+    assert model.cache_key["n_ctx"] == str(n_ctx)
+    model, _ = load_model("some/model", options, console())
+    assert isinstance(model, FakeModel)
+    assert model.options == {}

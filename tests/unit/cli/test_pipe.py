@@ -49,12 +49,29 @@ def test_verbose_reports_on_stderr(run_urial: RunUrial) -> None:
         assert part in " ".join(result.stderr.split())
 
 
-def test_invalid_utf8(run_urial: RunUrial) -> None:
-    """Replace bytes that are not UTF-8."""
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (b"caf\xe9?\n", "caf\xe9?"),
+        (b"\x93Hi\x94\n", "\N{LEFT DOUBLE QUOTATION MARK}Hi"),
+        (b"\xef\xbb\xbfcaf\xc3\xa9?\r\n", "\ncaf\xe9?"),
+        (b"a\x81\xff?\n", "a\ufffd\xff?"),
+    ],
+)
+def test_any_encoding_is_read(run_urial: RunUrial, sent: bytes, read: str) -> None:
+    """A line that is not UTF-8 is read as cp1252; bytes that this lacks are replaced."""
     model = FakeModel("Fine.")
-    result = run_urial("chat", "--demo", stdin=b"caf\xe9?\n", model=model)
+    result = run_urial("chat", "--demo", stdin=sent, model=model)
     assert (result.stdout, result.exit_code) == ("Fine.\n", 0)
-    assert "caf\ufffd?" in model.requests[0].prompt
+    assert read in model.requests[0].prompt
+
+
+def test_the_window_is_an_option(run_urial: RunUrial) -> None:
+    """``--context-window`` limits prompt and answer; the error names the field that does."""
+    arguments = ("chat", "--demo", "--overflow", "error", "--context-window", "70")
+    result = run_urial(*arguments, stdin="Hi\n", model=FakeModel("One."))
+    assert result.exit_code == 1
+    assert "context window is 70 (its own, or what context_window= sets" in result.stderr
 
 
 def test_failure_is_one_line(run_urial: RunUrial) -> None:

@@ -90,7 +90,7 @@ def test_overflow(overflow: Overflow) -> None:
         end = list(session.ask("two " * 12))[-1]
         assert isinstance(end, AnswerEnd)
         assert end.truncated == 2
-        assert end.summary().endswith("2 oldest messages removed")
+        assert end.summary().endswith("2 messages truncated")
         assert len(session.messages) == 4
 
 

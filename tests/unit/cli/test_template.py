@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +53,7 @@ def test_for_ollama(run_urial: RunUrial) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--prompt", "nope"], "No prompt 'nope'"),
+        (["--prompt", "nope"], "There is no prompt file nope"),
         (["--format", "modelfile"], "A Modelfile needs --model"),
         (["--output", "/nowhere/at/all"], "Cannot write /nowhere/at/all"),
     ],
@@ -61,3 +63,15 @@ def test_errors_are_one_line(arguments: list[str], part: str, run_urial: RunUria
     result = run_urial("template", *arguments)
     assert result.stderr.startswith(f"urial: {part}")
     assert (result.stderr.count("\n"), result.exit_code, result.stdout) == (1, 1, "")
+
+
+def test_torch_is_not_needed() -> None:
+    """A template is written where torch is not installed."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from urial_core.cli.__main__ import main\n"
+        "sys.argv = ['urial', 'template']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "add_generation_prompt" in done.stdout

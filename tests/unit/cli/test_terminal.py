@@ -91,7 +91,7 @@ def test_errors_do_not_end_the_chat() -> None:
     model = FakeModel([GenerationError("It\nbroke [bold].")], "Fine.")
     shown, _ = talk(model, "One?", "/prompt nope", "Two?")
     assert "It broke [bold]." in shown
-    assert "No prompt 'nope'" in shown
+    assert "There is no prompt file nope" in shown
     assert "Fine." in shown
 
 

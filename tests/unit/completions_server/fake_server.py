@@ -23,6 +23,7 @@ from urial_core.structured.constraints import Constraint
 
 WINDOW = 4096
 BEGIN = 2
+END_OF_TEXT = 3
 KINDS = ("vllm", "llama.cpp", "generic")
 WAYS = ("complete", "acomplete", "stream", "astream")
 PROMPT = Prompt(name="tests", instruction="Answer.")
@@ -115,6 +116,7 @@ class FakeServer:
         self.overrides = dict[str, Any]()
         self.vocabulary = list[str]()
         self.tokenizes = kind != "generic"
+        self.adds_end = False  # whether the tokenizer adds an end-of-text token, too
 
     def model(self, **options: Any) -> CompletionsServerModel:
         """Return a model of this server."""
@@ -162,7 +164,8 @@ class FakeServer:
         begins = body.get("add_special", body.get("add_special_tokens"))
         words = re.findall(r"\s*\S+|\s+$", text)
         self.vocabulary += [word for word in dict.fromkeys(words) if word not in self.vocabulary]
-        return [BEGIN] * begins + [10 + self.vocabulary.index(word) for word in words]
+        ids = [10 + self.vocabulary.index(word) for word in words]
+        return [BEGIN] * begins + ids + [END_OF_TEXT] * (begins and self.adds_end)
 
     def text_of(self, prompt: str | list[int]) -> str:
         """Return the text of a prompt, which may be token ids."""

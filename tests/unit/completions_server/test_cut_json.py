@@ -38,7 +38,7 @@ VALID = [
     (
         CALL,
         (
-            '{"name": "order", "arguments": {"größe": -1.5e3, "note": "お茶 \\"\\n\\\\", '
+            '{"name": "order", "arguments": {"größe": -1500.25, "note": "お茶 \\"\\n\\\\", '
             '"day": "2024-02-29", "lines": ["teapot", "tea"], "paid": null}}'
         ),
     ),
@@ -66,11 +66,10 @@ def test_a_complete_value_stays_as_it_is() -> None:
     [
         ({"type": "object"}, "Well, "),
         ({"type": "integer"}, '"'),
-        ({"type": "string", "pattern": "(?=x)"}, '"'),
     ],
 )
 def test_an_invalid_prefix_is_not_closed(schema: dict[str, Any], text: str) -> None:
-    """Text that the schema does not allow, or an unsupported schema, is left alone."""
+    """Text that the schema does not allow is left alone."""
     assert rest_of(text, JsonSchema.of(schema)) == ""
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+from dataclasses import asdict
 
 import httpx
 import pytest
 from fake_server import (
     BEGIN,
+    END_OF_TEXT,
     KINDS,
     PROMPT,
     WAYS,
@@ -70,6 +72,18 @@ def test_tokens_are_counted_by_the_server(kind: str) -> None:
     assert bodies[1]["content" if kind == "llama.cpp" else "prompt"] == "one two three"
 
 
+def test_an_end_of_text_token_does_not_end_the_prompt() -> None:
+    """Where llama.cpp's tokenizer adds one to each text, prompts go without it."""
+    fake_server = FakeServer("llama.cpp")
+    fake_server.adds_end = True
+    model = fake_server.model()
+    assert (model.count_tokens(""), model.count_tokens("one two three")) == (1, 4)
+    model.complete([request_for("Hi")])
+    [body] = fake_server.completions
+    assert body["prompt"][0] == BEGIN
+    assert END_OF_TEXT not in body["prompt"]
+
+
 def test_a_chat_model_requests_only_a_missing_name() -> None:
     """With a model name, nothing is sent before the first call; without, the name is requested."""
     fake_server = FakeServer("vllm")
@@ -107,7 +121,7 @@ def test_from_endpoint_sets_up_the_server() -> None:
     shown = (repr(chat), str(chat.asdict()), chat._get_llm_string(), repr(chat.llm))
     assert [text for text in shown if "sk-secret" in text] == []
     again = pickle.loads(pickle.dumps(chat))  # noqa: S301 - just made
-    assert again.llm._connection == connection
+    assert asdict(again.llm._connection) == asdict(connection)
 
 
 def test_without_a_tokenizer_counts_are_estimates() -> None:
@@ -236,7 +250,7 @@ def test_models_can_be_copied_and_pickled() -> None:
     for copied in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):  # noqa: S301
         assert copied is not model
         assert copied.cache_key == model.cache_key
-        assert copied._connection == model._connection
+        assert asdict(copied._connection) == asdict(model._connection)
 
 
 def test_cache_keys_distinguish_models() -> None:
@@ -251,18 +265,18 @@ def test_cache_keys_distinguish_models() -> None:
 def test_the_sdk_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it, the error says what to install."""
     monkeypatch.setattr("urial_core.errors.find_spec", lambda _: None)
-    with pytest.raises(MissingDependencyError, match=r"urial-chat\[openai\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[openai\]"):
         CompletionsServerModel("http://server.test")
 
 
 async def test_each_event_loop_has_connections_of_its_own() -> None:
     """A model serves one event loop after another, as ``asyncio.run`` makes them."""
     model = CompletionsServerModel("http://server.test", "m")
-    one = model._connection._async().client
-    assert model._connection._async().client is one
+    one = model._connection._async().openai
+    assert model._connection._async().openai is one
 
     async def other() -> object:
-        return model._connection._async().client
+        return model._connection._async().openai
 
     assert await asyncio.to_thread(lambda: asyncio.run(other())) is not one
     assert isinstance(one._client, httpx.AsyncClient)

@@ -25,7 +25,6 @@ from langchain_core.exceptions import ContextOverflowError as LangChainOverflowE
 from langchain_urial import ChatUrial
 from urial_core.errors import (
     ContextOverflowError,
-    ConversationError,
     GenerationError,
     ServerError,
     ServerUnreachableError,
@@ -92,6 +91,12 @@ CUT: dict[str, list[bytes | Exception]] = {
     "the network fails": [httpx.ReadError("reset")],
     "the server reports an error": [event({"error": {"message": "out of memory", "code": 500}})],
     "an event of another type": [event([1, 2])],
+    "an error, as vLLM writes one": [event({"object": "error", "message": "no", "code": 500})],
+    "an error, marked as the end": [event({"object": "error", "message": "no"}), DONE],
+    "an error of another shape, marked as the end": [event({"error": "no"}), DONE],
+    "an error by its type, marked as the end": [event({"type": "error", "message": "no"}), DONE],
+    "a detail, marked as the end": [event({"detail": "no"}), DONE],
+    "a filter": [piece("", "content_filter"), DONE],
 }
 
 
@@ -272,11 +277,13 @@ async def test_a_response_of_html_is_an_error(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_lone_surrogate_is_an_error(way: str) -> None:
-    """A lone surrogate in a message is an error that shows it."""
-    model = FakeServer("generic").model()
-    with pytest.raises(ConversationError, match="ud83d"):
-        await chunks_from(model, way, request_for("Hi \ud83d"))
+async def test_a_lone_surrogate_is_replaced(way: str) -> None:
+    """Half a character cannot be sent: the replacement character is."""
+    server = FakeServer("generic")
+    if "stream" in way:
+        server.answer = lambda _: Pieces([piece("Hello", "stop"), DONE])
+    await chunks_from(server.model(), way, request_for("Hi \ud83d"))
+    assert "Hi \ufffd" in server.completions[0]["prompt"]
 
 
 async def test_invalid_json_is_an_error() -> None:

@@ -206,5 +206,5 @@ async def test_an_agent_does_not_wait_for_token_counts() -> None:
     assert server.blocking_paths == []
     estimate = llm.metadata.context_window
     counted = await asyncio.to_thread(lambda: llm.metadata.context_window)
-    assert 0 < estimate < counted < 4096
+    assert 0 < estimate < counted
     assert llm.metadata.context_window == counted

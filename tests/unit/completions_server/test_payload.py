@@ -182,7 +182,7 @@ async def test_llama_cpp_is_sent_token_ids(way: str, constraint: Choice | None) 
     [prompt] = set(prompts)
     assert (len(prompt), prompt[0]) == (count, BEGIN)
     bodies = [request.body for request in fake_server.received if request.path == "/tokenize"]
-    assert [body["content"] for body in bodies] == ["a", request.prompt]
+    assert [body["content"] for body in bodies] == ["", request.prompt]
     assert not any(body["parse_special"] for body in bodies)
 
 

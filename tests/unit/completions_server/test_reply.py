@@ -22,7 +22,7 @@ from urial_core import (
     UrialChat,
     compose,
 )
-from urial_core.backends.completions_server import DIALECTS, VLLM, reply_of
+from urial_core.backends.completions_server import DIALECTS, VLLM, Dialect, reply_of
 from urial_core.composing import ReplyRequest
 
 MESSAGES = [Message("system", "Be brief."), Message("user", "Hi")]
@@ -163,10 +163,12 @@ def test_invalid_json_is_an_error_with_the_text(written: str, finish: str, messa
     assert caught.value.text == written.strip()
 
 
-def test_cut_json_is_closed_where_it_was_constrained() -> None:
-    """As with any such server, missing members get the smallest valid value."""
-    reply = reply_of(responded('{"a": ', "length"), request(response_format=SCHEMA), VLLM)
-    assert json.loads(reply.text) == {"a": 0}
+@pytest.mark.parametrize("dialect", DIALECTS.values())
+def test_cut_json_is_an_error(dialect: Dialect) -> None:
+    """Its missing members never become the smallest valid values."""
+    with pytest.raises(GenerationError, match="cut at max_tokens") as caught:
+        reply_of(responded('{"a": ', "length"), request(response_format=SCHEMA), dialect)
+    assert caught.value.text == '{"a":'
 
 
 def test_json_continues_a_prefill() -> None:

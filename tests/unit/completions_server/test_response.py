@@ -197,18 +197,19 @@ def test_only_equal_settings_share_a_request() -> None:
 )
 def test_a_response_of_another_shape_is_an_error(response: Any) -> None:
     """The error shows the response; it never counts as an empty reply."""
-    with pytest.raises(GenerationError, match="list of as many choices"):
+    with pytest.raises(GenerationError, match=r"list of as many choices|The server sent .*"):
         completion_of(response, request_for())
 
 
 def test_other_finish_reasons_are_stop() -> None:
     """Every reason except length is a stop, in the protocol's two words."""
-    for given_, expected in (("eos", "stop"), (None, "stop"), ("content_filter", "stop")):
-        assert completion_of(whole("a", given_), request_for()).finish == expected
-    assert completion_of(whole("a", "length"), request_for()).finish == "length"
+    for given_ in ("eos", None, "stop_sequence"):
+        assert completion_of(whole("a", given_), request_for()).finish == "stop"
+    for given_ in ("length", "max_tokens", "model_length"):
+        assert completion_of(whole("a", given_), request_for()).finish == "length"
 
 
-@pytest.mark.parametrize("reason", ["abort", "error"])
+@pytest.mark.parametrize("reason", ["abort", "error", "content_filter"])
 def test_a_failure_reason_is_an_error(reason: str) -> None:
     """A server's own reason for giving up does not end a complete reply."""
     with pytest.raises(GenerationError, match=reason):
@@ -259,3 +260,52 @@ def test_unconstrained_text_is_not_rewritten() -> None:
     request = request_for(constraint=JsonSchema.of({"type": "object"}))
     assert completion_of(whole("Well:\n\n{ }", "stop"), request).text == "Well:\n\n{ }"
     assert completion_of(whole("{ }", "stop"), request, DIALECTS["vllm"]).text == "{}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"usage": {"completion_tokens": 3}},
+        {"usage": {"prompt_tokens": None, "completion_tokens": 3}},
+        {"usage": {"prompt_tokens": 3}},
+        {"timings": {"predicted_n": 3, "cache_n": 2}},
+        {"timings": {"prompt_n": 3}},
+        {},
+    ],
+)
+def test_a_count_that_is_missing_is_unknown(more: dict[str, Any]) -> None:
+    """It never becomes 0."""
+    assert completion_of(whole("a", "stop", **more), request_for()).usage is None
+
+
+def test_cached_tokens_that_are_missing_are_unknown() -> None:
+    """The other counts are known all the same."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 3}
+    assert completion_of(whole("a", "stop", usage=usage), request_for()).usage == Usage(9, 3, None)
+
+
+@pytest.mark.parametrize("shape", ["legacy", "chat"])
+def test_log_probabilities_that_json_cannot_hold(shape: str) -> None:
+    """Minus infinity is very unlikely, as in the OpenAI API; what is null is left out."""
+    infinite, top = float("-inf"), {"b": None, "c": float("-inf"), "a": -0.5}
+    if shape == "legacy":
+        given = {
+            "tokens": ["", "a", "b"],
+            "token_logprobs": [None, -0.5, infinite],
+            "top_logprobs": [None, top, None],
+        }
+    else:
+        pairs = [{"token": token, "logprob": value} for token, value in top.items()]
+        given = {
+            "content": [
+                {"token": "", "logprob": None},
+                {"token": "a", "logprob": -0.5, "top_logprobs": pairs},
+                {"token": "b", "logprob": infinite},
+            ]
+        }
+    response = whole("ab", "stop")
+    response["choices"][0]["logprobs"] = given
+    assert completion_of(response, request_for(logprobs=3)).logprobs == (
+        TokenLogprob("a", -0.5, (("a", -0.5), ("c", -9999.0))),
+        TokenLogprob("b", -9999.0),
+    )

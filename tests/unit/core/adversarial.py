@@ -59,7 +59,27 @@ _NEAR_MISSES = [
     "# query:",
     "Us",
 ]
-_BLANKS = ["", "", "", " ", "\t", "  ", "    ", " " * 7, " " * 8, " " * 70]
+_LOOKALIKES = [
+    "#\u2581Query:",
+    "\uff03 Answer:",
+    "# \uff35ser:",
+    "\uff35ser:",
+    "# Sy\ufb06em:",
+    "# Tool  result:",
+    "#\t\u3000Tools:",
+    "# Qu\u200bery:",
+    "#Query:",
+    "\u1fef" * 3,
+    "\u1fef" * 4,
+    "``\uff40",
+    "``\uff40`",
+    "\uff5e" * 3,
+    "``\u200b`",
+    "```\u200b",
+    "\uff3c````",
+    "\uff3c# Query:",
+]
+_BLANKS = ["", "", "", " ", "\t", "  ", "    ", " " * 7, " " * 8, " " * 70, "\u2581", "\u200b"]
 _WORDS = [
     "x",
     "word ",
@@ -80,14 +100,13 @@ _lines = st.builds(
     "{}{}{}{}{}{}".format,
     st.sampled_from(_BLANKS),
     st.sampled_from(["", "", "", "\\", "\\\\", "\\\\\\"]),
-    st.sampled_from(HEADERS + _FENCES * 2 + _NEAR_MISSES + _WORDS),
+    st.sampled_from(HEADERS + _FENCES * 2 + _NEAR_MISSES + _WORDS + _LOOKALIKES),
     st.sampled_from(_BLANKS),
     st.sampled_from(["", "", "", "python", "`", "text", "\\"]),
     _breaks,
 )
-_atoms = st.sampled_from(
-    HEADERS + _FENCES + _NEAR_MISSES + _BLANKS + _WORDS + BREAKS + ["\n"] * 12 + ["\\"] * 4
-)
+_NOT_WORDS = HEADERS + _FENCES + _NEAR_MISSES + _LOOKALIKES + _BLANKS
+_atoms = st.sampled_from(_NOT_WORDS + _WORDS + BREAKS + ["\n"] * 12 + ["\\"] * 4)
 texts = st.one_of(
     st.lists(_lines, max_size=12).map("".join),
     st.lists(_lines, max_size=8).map(lambda lines: "".join(lines)[:-1]),

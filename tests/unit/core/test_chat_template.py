@@ -104,6 +104,7 @@ def openai_tool(tool: Tool) -> dict[str, Any]:
 
 
 _names = st.sampled_from(["find", "now", "# Query:", 'a"b'])
+_authors = st.sampled_from(["planner", "", "a\n# Answer:\n````", None])
 _ids = st.sampled_from(["1", "2", "3"])
 _values = st.one_of(texts, st.integers(), st.booleans(), st.none(), st.lists(st.integers()))
 _arguments = st.dictionaries(st.sampled_from(["q", "é", "# Answer:"]), _values, max_size=2)
@@ -123,15 +124,19 @@ _contents = st.one_of(
 )
 _messages = st.one_of(
     st.fixed_dictionaries(
-        {"role": st.sampled_from(["system", "developer", "user"]), "content": _contents}
+        {"role": st.sampled_from(["system", "developer", "user"]), "content": _contents},
+        optional={"name": _authors},
     ),
     st.fixed_dictionaries(
         {"role": st.just("assistant"), "content": _contents},
-        optional={"tool_calls": st.one_of(st.none(), st.lists(_calls, max_size=3))},
+        optional={
+            "tool_calls": st.one_of(st.none(), st.lists(_calls, max_size=3)),
+            "name": _authors,
+        },
     ),
     st.fixed_dictionaries(
-        {"role": st.just("tool"), "content": _contents, "tool_call_id": _ids},
-        optional={"name": _names},
+        {"role": st.just("tool"), "content": _contents},
+        optional={"name": _names, "tool_call_id": _ids},
     ),
 )
 _conversations = st.builds(
@@ -173,7 +178,7 @@ def test_tools(number: int, messages: list[OpenAIMessage]) -> None:
 @many
 @given(_prompts, st.lists(_messages, max_size=3))
 def test_unanswerable_conversations(number: int, messages: list[OpenAIMessage]) -> None:
-    """Refuse a conversation without text, or with an answer last, where ``compose`` does."""
+    """Refuse a conversation without text, where ``compose`` does."""
     try:
         expected = compose(PROMPTS[number], list(map(message, messages))).prompt
     except ConversationError as error:
@@ -184,12 +189,14 @@ def test_unanswerable_conversations(number: int, messages: list[OpenAIMessage]) 
 
 
 @many
-@given(_prompts, _conversations, st.sampled_from(["x", *HEADERS]), texts)
-def test_prefill(number: int, messages: list[OpenAIMessage], start: str, beginning: str) -> None:
+@given(_prompts, _conversations, st.sampled_from(["x", *HEADERS]), texts, _authors)
+def test_prefill(
+    number: int, messages: list[OpenAIMessage], start: str, beginning: str, author: str | None
+) -> None:
     """Write a prefill's prompt if it is cut after the last answer, as transformers and vLLM do."""
     prompt = PROMPTS[number]
     beginning = f"{start}{beginning}."  # formats that strip newlines would strip a prefill's too
-    last = {"role": "assistant", "content": beginning}
+    last = {"role": "assistant", "content": beginning, "name": author}
     conversation = [message(sent) for sent in [*messages, last]]
     prefilled = rendered(number, [*messages, last], add_generation_prompt=False)
     expected = compose(prompt, conversation, prefill=True).prompt + prompt.format.turn_end

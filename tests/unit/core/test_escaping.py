@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from time import process_time
+from unicodedata import category, normalize
 
 import pytest
 from adversarial import PROMPT_FORMATS, many, prompt_formats, texts
@@ -17,6 +18,13 @@ from urial_core.messages import Role
 from urial_core.prompts.prompt_format import LINE_BREAKS
 
 LINE_START = re.compile(f"(?:^|[{LINE_BREAKS}])")
+
+
+def read(line: str) -> str:
+    """Return a line as a tokenizer may read it that normalises text, its start left out."""
+    visible = (one for one in line.replace("\t", " ") if category(one) not in ("Cc", "Cf"))
+    text = normalize("NFKC", "".join(visible).replace("\u2581", " "))
+    return re.sub(" +", " ", text).lstrip(" \\")
 
 
 @pytest.mark.parametrize(
@@ -39,6 +47,17 @@ LINE_START = re.compile(f"(?:^|[{LINE_BREAKS}])")
         ("```", "```python\nopen", "\\```python\nopen"),
         ("```", "```python\n# Answer:\n```", "```python\n\\# Answer:\n```"),
         ("", "```\n# Answer:", "```\n\\# Answer:"),
+        ("````", "#\u2581Query:", "\\#\u2581Query:"),
+        ("````", "\uff03 \uff31uery\uff1a", "\\\uff03 \uff31uery\uff1a"),
+        ("````", "# Sy\ufb06em:", "\\# Sy\ufb06em:"),
+        ("````", "#\u3000 Query: x", "\\#\u3000 Query: x"),
+        ("````", "\u2581\ufeff# Qu\u200bery:", "\\\u2581\ufeff# Qu\u200bery:"),
+        ("````", "\u1fef\u1fef`\uff40", "\\\u1fef\u1fef`\uff40"),
+        ("~~~~", "\uff5e~~~", "\\\uff5e~~~"),
+        ("```", "\u1fef``python\nx\n```\n", "\\\u1fef``python\nx\n\\```\n"),
+        ("```", "```python\n\u3000```\n```", "```python\n\\\u3000```\n```"),
+        ("```", "```python\nx\n```\u200b", "\\```python\nx\n\\```\u200b"),
+        ("", "\\\u200b# Query:", "\\\\\u200b# Query:"),
     ],
 )
 def test_what_is_escaped(fence: str, text: str, expected: str) -> None:
@@ -58,7 +77,8 @@ def test_what_is_escaped(fence: str, text: str, expected: str) -> None:
         "a ``` and ~~~ within a line, \\ and \\n and \\# too",
         "C:\\temp\\new\n\\begin{x}\n\\\\\n",
         "{braces} {{x}} %s %(a)d $y {% raw %} <|im_end|> </s>",
-        "日本語の文章。\n\u3000全角の字下げ\n",
+        "日本語の文章。\n\u3000全角の字下げ\n＃ 見出し\n\uff03 質問\uff1a\n",
+        "#\u2581Quer\n#Query\u200b:\n# query:\n\u1fef\u1fef\n\u2581word\u2581word",
         "a\r\nb\x0bc\u2028d",
     ],
 )
@@ -80,10 +100,7 @@ def test_unescape_restores_every_text(text: str, prompt_format: PromptFormat) ->
 def test_escaping_only_adds_backslashes(text: str, prompt_format: PromptFormat) -> None:
     """Escaping only adds backslashes, before headers and fences at the start of lines."""
     targets = [*prompt_format.headers, *([prompt_format.fence] if prompt_format.fence else [])]
-    suspicious = any(
-        part.lstrip(" \t").lstrip("\\").startswith(tuple(targets))
-        for part in LINE_START.split(text)
-    )
+    suspicious = any(read(part).startswith(tuple(targets)) for part in LINE_START.split(text))
     changed = escape(text, prompt_format)
     assert suspicious or changed == text
     assert len(changed) - len(text) == changed.count("\\") - text.count("\\")
@@ -143,7 +160,31 @@ def test_a_conversation_has_exactly_its_own_headers(
 @pytest.mark.parametrize("prompt_format", PROMPT_FORMATS.values(), ids=PROMPT_FORMATS)
 @pytest.mark.parametrize(
     "unit",
-    ["\n", "\\", " ", "`", "~", "`\n", "```\n", " ```x\n", "# Query:\n", "\\\\ # Query:", "#\n"],
+    [
+        *(
+            "\n",
+            "\\",
+            " ",
+            "`",
+            "~",
+            "`\n",
+            "```\n",
+            " ```x\n",
+            "# Query:\n",
+            "\\\\ # Query:",
+            "#\n",
+        ),
+        *(
+            "\u200b",
+            "\u200b\\",
+            "\u2581",
+            "#\u2581",
+            "#\u0315\u0327",
+            "\u1fef",
+            "\uff03\n",
+            "#\x01 ",
+        ),
+    ],
 )
 def test_linear_time(prompt_format: PromptFormat, unit: str) -> None:
     """Escaping and unescaping take time in proportion to the text, even an adversarial one."""
@@ -155,6 +196,24 @@ def test_linear_time(prompt_format: PromptFormat, unit: str) -> None:
         times.append(process_time() - start)
     short, long = times
     assert long < 30 * max(short, 0.002)
+
+
+@many
+@given(st.text(st.characters(exclude_categories=("Cs",))), prompt_formats)
+def test_unescape_restores_all_of_unicode(text: str, prompt_format: PromptFormat) -> None:
+    """Texts of any characters are restored, too."""
+    assert unescape(escape(text, prompt_format), prompt_format) == text
+
+
+@many
+@given(st.lists(st.sampled_from([*"ab\n#`", "\ud83d", "\ude00", "\udfff"])).map("".join))
+def test_half_characters_are_replaced(text: str) -> None:
+    """Lone surrogates, which no tokenizer encodes, become U+FFFD; pairs become their character."""
+    changed = escape(text, PromptFormat())
+    changed.encode()
+    assert unescape(changed, PromptFormat()) == text.encode("utf-16", "surrogatepass").decode(
+        "utf-16", "replace"
+    )
 
 
 def test_escaping_keeps_neighbouring_lines() -> None:

@@ -24,6 +24,8 @@ from urial_core import (
     UrialChat,
 )
 from urial_core.completion import ModelFeatures
+from urial_core.structured.grammar import grammar_schema
+from urial_core.structured.value_limits import DEFAULT_LIMITS
 from urial_core.testing import FakeModel
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
@@ -102,7 +104,7 @@ def test_a_constrained_value_is_streamed() -> None:
     texts = [event.text for event in chat.stream(request) if isinstance(event, TextDelta)]
     assert texts == ['{"n"', ": 4", "}"]
     assert model.chunks_sent == 3
-    assert model.requests[0].constraint == SCHEMA.with_additional_properties_forbidden()
+    assert model.requests[0].constraint == grammar_schema(SCHEMA, DEFAULT_LIMITS).schema
 
 
 UNENFORCED = {
@@ -149,7 +151,7 @@ def test_an_invalid_whole_value_is_repaired_or_retried(case: str, second: str) -
     assert reply.text == "{" + second
     assert reply.end.validation_error == ("" if "n" in second else "'n' is a required property")
     assert [request.constraint for request in model.requests] == [
-        SCHEMA.with_additional_properties_forbidden(),
+        grammar_schema(SCHEMA, DEFAULT_LIMITS).schema,
         None,
     ]
 
@@ -175,7 +177,7 @@ def test_prose_instead_of_json_is_retried(schema: JsonSchema) -> None:
 class CutOff(FakeModel):
     """Fake whose completions all reach ``max_tokens``."""
 
-    def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
+    def _chunk(self, piece: Any, *, last: bool) -> Any:
         return replace(super()._chunk(piece, last=last), finish="length" if last else None)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Any]:

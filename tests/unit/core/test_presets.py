@@ -18,7 +18,7 @@ from urial_core import (
     load_prompt,
     preset_names,
 )
-from urial_core.prompts.loading import MAX_PROMPT_BYTES
+from urial_core.prompts.loading import MAX_PROMPT_BYTES, preset_or_file
 
 EXAMPLES_OF = {
     "default": 3,
@@ -115,11 +115,32 @@ def test_a_prompt_is_returned_unchanged() -> None:
 
 
 @pytest.mark.parametrize("source", ["defualt", "", "no/such.toml", "DEFAULT", "a\0b"])
-def test_an_unknown_name_is_refused(source: str) -> None:
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_unknown_name_is_refused(source: str, kind: type[str | Path]) -> None:
     """A source that is neither a preset nor a file is an error that lists the presets."""
     with pytest.raises(UnknownPromptError) as caught:
-        load_prompt(source)
+        load_prompt(kind(source))
     assert all(name in str(caught.value) for name in preset_names())
+
+
+def test_text_never_reads_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A str that is a file's path reads nothing: the error says how to read a file."""
+    path = tmp_path / "own.toml"
+    path.write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    for source in (str(path), "own.toml", "./own.toml", "/etc/hostname"):
+        with pytest.raises(UnknownPromptError, match=r"pass its path as pathlib\.Path\("):
+            load_prompt(source)
+    assert load_prompt(Path("own.toml")).name == "small"
+
+
+@pytest.mark.parametrize("name", ["short", "own.toml"])
+def test_what_a_user_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """On the command line, a preset's name is the preset; anything else is a file's path."""
+    (tmp_path / name).write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    expected = {"short": "short", "own.toml": "small"}
+    assert load_prompt(preset_or_file(name)).name == expected[name]
 
 
 def test_a_text_is_not_a_source() -> None:
@@ -134,12 +155,11 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
         load_prompt(tmp_path)
 
 
-@pytest.mark.parametrize("as_text", [True, False])
-def test_all_keys_of_a_file_are_loaded(tmp_path: Path, as_text: bool) -> None:
-    """Every key of a file sets its attribute, whether the path is a str or a Path."""
+def test_all_keys_of_a_file_are_loaded(tmp_path: Path) -> None:
+    """Every key of a file sets its attribute."""
     path = tmp_path / "full.toml"
     path.write_bytes(FULL.encode())
-    assert load_prompt(str(path) if as_text else path) == Prompt(
+    assert load_prompt(path) == Prompt(
         name="full",
         description="All keys.",
         language="de",

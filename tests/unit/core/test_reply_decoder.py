@@ -135,13 +135,12 @@ def decode_naively(raw: str, prompt_format: PromptFormat) -> tuple[str, bool]:
     kept: list[str] = []
     headers = "|".join(map(re.escape, prompt_format.headers))
     fence = re.escape(prompt_format.fence)
-    targets = "|".join([headers, *([fence] if fence else [])])
     for line in re.findall(f"[^{LINE_BREAKS}]*[{LINE_BREAKS}]|[^{LINE_BREAKS}]+$", raw):
         if re.fullmatch(f"(?:{headers})[ \t]{{0,7}}[{LINE_BREAKS}]?", line):
             return "".join(kept).strip(), True
         if fence and re.match(fence, line):
             return "".join(kept).strip(), True
-        kept.append(re.sub(rf"^([ \t]*\\*)\\({targets})", r"\1\2", line))
+        kept.append(unescape(line, prompt_format))
     return "".join(kept).strip(), False
 
 

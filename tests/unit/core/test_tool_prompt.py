@@ -32,6 +32,8 @@ from urial_core import (
 )
 from urial_core.composing import TokenBudget
 from urial_core.prompts.tool_examples import ToolExamples
+from urial_core.structured.grammar import grammar_schema
+from urial_core.structured.value_limits import DEFAULT_LIMITS
 
 PROMPT = Prompt(name="tiny", instruction="Be kind.")
 WEATHER = Tool.of("get_weather", "The weather.", {"properties": {"city": {"type": "string"}}})
@@ -122,7 +124,9 @@ def test_the_choice_between_answer_and_call() -> None:
         ),
         (
             [CALLED, replace(RESULT, tool_call_id="unknown", failed=True, text="")],
-            CALL_TURN + "\n# Tool result:\n````\nerror\n\n````\n",
+            CALL_TURN
+            + "\n# Tool result:\n````\nget_weather (no result yet)\n````\n"
+            + "\n# Tool result:\n````\nerror\n\n````\n",
         ),
         (
             [
@@ -132,8 +136,8 @@ def test_the_choice_between_answer_and_call() -> None:
             ],
             CALL_TURN.removesuffix("````\n")
             + '{"name": "f", "arguments": {}}\n````\n'
-            + "\n# Tool result:\n````\nf\nYes\n````\n"
-            + "\n# Tool result:\n````\nget_weather\nYes\n````\n",
+            + "\n# Tool result:\n````\nget_weather\nYes\n````\n"
+            + "\n# Tool result:\n````\nf\nYes\n````\n",
         ),
     ],
 )
@@ -238,7 +242,7 @@ def test_the_response_format_is_in_the_prompt() -> None:
     """The response format is a system turn after the last message, and constrains the answer."""
     schema = JsonSchema.of({"title": "T", "type": "object"})
     request = compose(PROMPT, [QUERY], response_format=schema)
-    assert request.constraint == schema
+    assert request.constraint == grammar_schema(schema, DEFAULT_LIMITS).schema
     rule = 'Answer with JSON only, in the form of this JSON schema: {"type": "object"}'
     end = f"\n# System:\n````\n{rule}\n````\n\n# Answer:\n````\n"
     assert request.prompt.endswith(end)

@@ -505,7 +505,7 @@ def test_no_calibration_without_scores() -> None:
 class CutOff(FakeModel):
     """Fake whose completions all reach ``max_tokens``."""
 
-    def _chunk(self, piece: str | Exception, *, last: bool) -> Any:
+    def _chunk(self, piece: Any, *, last: bool) -> Any:
         return replace(super()._chunk(piece, last=last), finish="length" if last else None)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Any]:
@@ -514,9 +514,10 @@ class CutOff(FakeModel):
 
 def test_a_call_cut_off_is_invalid() -> None:
     """A call cut off at ``max_tokens`` is invalid and not retried; the end reason is "length"."""
+    expected = ("", [], ["get_weather"], "length")
     chat = UrialChat(CutOff(f'{CALL}{{"name": "get_weather", "argu'), PROMPT)
     for _ in range(2):
-        assert summary_of(chat.reply([request_of(chat, ONE)])[0]) == ("", [], [None], "length")
+        assert summary_of(chat.reply([request_of(chat, ONE)])[0]) == expected
     assert len(chat.model.requests) == 2  # type: ignore[attr-defined]
 
 
@@ -556,12 +557,12 @@ def test_the_response_format_follows_the_decision() -> None:
 
 
 @pytest.mark.parametrize("more", [{"use": ONE}, {"use": None, "response_format": JsonSchema("{}")}])
-def test_a_schema_that_cannot_be_enforced_is_refused(more: dict[str, Any]) -> None:
-    """A schema that the model cannot enforce is refused before the model is called."""
+def test_a_schema_that_cannot_be_enforced_is_only_validated(more: dict[str, Any]) -> None:
+    """A schema that the model cannot enforce does not constrain it: the value is validated."""
     chat = UrialChat(Strict(), PROMPT)
-    with pytest.raises(UnsupportedSchemaError, match="oneOf"):
-        request_of(chat, **more)
-    assert not chat.model.requests  # type: ignore[attr-defined]
+    chat.reply([request_of(chat, **more)])
+    constraints = [sent.constraint for sent in chat.model.requests]  # type: ignore[attr-defined]
+    assert not any(isinstance(constraint, JsonSchema) for constraint in constraints)
 
 
 def test_a_batch_of_different_steps() -> None:

@@ -111,8 +111,15 @@ def make_engine(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize `plain_architecture` (attends over plain keys and values) and `architecture`."""
-    if "plain_architecture" in metafunc.fixturenames:
-        metafunc.parametrize("plain_architecture", PLAIN)
-    if "architecture" in metafunc.fixturenames:
-        metafunc.parametrize("architecture", [*PLAIN, *STATEFUL])
+    """Parametrize `plain_architecture` (attends over plain keys and values) and `architecture`.
+
+    Windows in some layers are the harder case of windows in all, which are left to the matrix.
+    """
+    for name, architectures in {
+        "plain_architecture": [*PLAIN],
+        "architecture": [*PLAIN, *STATEFUL],
+    }.items():
+        if name in metafunc.fixturenames:
+            marks = {"mistral with a window": pytest.mark.matrix}
+            parameters = [pytest.param(one, marks=marks.get(one, ())) for one in architectures]
+            metafunc.parametrize(name, parameters)

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
 from urial_core.completion import CompletionRequest
-from urial_core.errors import ParameterError, UnsupportedSchemaError
+from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import Choice, JsonSchema
 
 MakeEngine = Callable[..., TransformersModel]
@@ -116,7 +116,8 @@ def test_forced_tokens_are_read_together(plain_architecture: str, make_engine: M
         assert together.usage == one_by_one.usage
         assert together_passes < passes
         assert one_by_one.usage
-        assert len(one_by_one.logprobs) == one_by_one.usage.output_tokens
+        all_reported = len(one_by_one.logprobs) == one_by_one.usage.output_tokens
+        assert all_reported is (one_by_one.closing == "")
 
 
 def test_forced_tokens_of_a_batch_are_read_together(make_engine: MakeEngine) -> None:
@@ -195,14 +196,33 @@ def test_a_stream_adds_up_to_the_completion(make_engine: MakeEngine) -> None:
     assert [chunk.finish is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
 
 
-def test_invalid_requests_are_refused_before_the_model_runs(make_engine: MakeEngine) -> None:
-    """Too few tokens for any matching value, or an unsupported schema, is refused at once."""
+def test_a_value_that_cannot_fit_is_cut_at_once(make_engine: MakeEngine) -> None:
+    """It fails no other request of the batch."""
+    engine = make_engine()
+    requests = [ask(engine, PERSON, max_tokens=4), ask(engine, PERSON)]
+    cut, whole = engine.complete(requests)
+    assert (cut.text, cut.finish) == ("", "length")
+    assert whole.text == engine.complete(requests[1:])[0].text
+
+
+def test_what_closes_a_value_is_marked(make_engine: MakeEngine) -> None:
+    """It is the end of the text, and its tokens have no log-probabilities."""
+    engine = make_engine()
+    schema = {"type": "array", "items": {"type": "string", "minLength": 9}, "minItems": 9}
+    completion = engine.complete([ask(engine, schema, max_tokens=120, logprobs=0)])[0]
+    assert completion.finish == "length"
+    assert completion.closing
+    assert completion.text.endswith(completion.closing)
+    assert completion.usage
+    assert 0 < len(completion.logprobs) < completion.usage.output_tokens
+
+
+def test_a_schema_of_no_value_is_refused_before_the_model_runs(make_engine: MakeEngine) -> None:
+    """It is refused at once."""
     engine = make_engine()
     engine._loaded.register_forward_pre_hook(lambda *_: pytest.fail("the model ran"))
-    with pytest.raises(ParameterError, match="max_tokens is 4"):
-        engine.complete([ask(engine, PERSON, max_tokens=4)])
-    with pytest.raises(UnsupportedSchemaError, match="uniqueItems"):
-        engine.complete([ask(engine, {"type": "array", "uniqueItems": True})])
+    with pytest.raises(UnsupportedSchemaError, match="No value can match"):
+        engine.complete([ask(engine, {"type": "array", "minItems": 2, "maxItems": 1})])
 
 
 def test_without_llguidance(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:

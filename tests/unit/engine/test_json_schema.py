@@ -9,7 +9,8 @@ import pytest
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.grammar import check_schema
+from urial_core.structured.formats import FORMAT_PATTERNS
+from urial_core.structured.grammar import GrammarSchema, check_schema, grammar_schema
 
 STRING = {"type": "string"}
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
@@ -35,30 +36,44 @@ ENFORCED: dict[str, dict[str, Any]] = {
     "a property named as a keyword": {"type": "object", "properties": {"not": STRING}},
     "repeats allowed": {"type": "array", "uniqueItems": False},
 }
-REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
-    "unique items": ({"type": "array", "uniqueItems": True}, "#", "'uniqueItems'"),
-    "not": (
-        {"properties": {"a": {"anyOf": [STRING, {"not": {}}]}}},
-        "#/properties/a/anyOf/1",
-        "'not'",
-    ),
-    "condition": ({"items": {"if": {}, "then": {}}}, "#/items", "'if', 'then'"),
+LOOSENED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "unique items": ({"type": "array", "uniqueItems": True}, {"type": "array"}),
+    "not": ({"anyOf": [STRING, {"not": {}}]}, {"anyOf": [STRING, {}]}),
+    "condition": ({"items": {"if": {}, "then": {}}}, {"items": {}}),
     "in a definition": (
-        {"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"contains": {}}}},
-        "#/$defs/b",
-        "'contains'",
+        {"type": "array", "items": {"$ref": "#/$defs/b"}, "$defs": {"b": {"contains": {}}}},
+        {"type": "array", "items": {"$ref": "#/$defs/b"}, "$defs": {"b": {}}},
     ),
-    "overlapping branches": ({"oneOf": [STRING, {"type": "string", "minLength": 3}]}, "#", "oneOf"),
-    "equal literals": ({"oneOf": [{"const": 1}, {"const": 1}]}, "#", "oneOf"),
+    "overlapping branches": (
+        {"oneOf": [STRING, {"type": "string", "minLength": 3}]},
+        {"anyOf": [STRING, {"type": "string", "minLength": 3}]},
+    ),
+    "equal literals": ({"oneOf": [{"const": 1}, {"const": 1}]}, {"anyOf": [{"const": 1}] * 2}),
+    "names of properties": ({"propertyNames": {"pattern": "^a"}}, {}),
     "look-around": (
-        {"type": "array", "items": {"type": "string", "pattern": "(?=a)"}},
-        "#/items",
-        r"'\(\?=a\)': look-around",
+        {"type": "string", "pattern": r"^(?=.*[)\)])(a(?!b(c))|\bd)$"},
+        {"type": "string", "pattern": "^(a|d)$"},
     ),
+    "back-reference": ({"type": "string", "pattern": r"(a)\1"}, STRING),
+    "look-around in a key": ({"patternProperties": {"^(?!x)": STRING}}, {}),
+    "part of a whole": ({"allOf": [STRING, {"not": {}}]}, {"allOf": [STRING, {}]}),
+    "web address": (
+        {"type": "string", "format": "uri"},
+        {"type": "string", "pattern": FORMAT_PATTERNS["uri"]},
+    ),
+}
+"""Schemas, and what a grammar enforces of them."""
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "missing definition": ({"$ref": "#/$defs/b"}, "#", "'/\\$defs/b' does not exist"),
     "another document": ({"$ref": "https://example.com/a"}, "#", "https://example.com/a"),
     "nothing matches": ({"enum": []}, "#", "empty"),
     "no such type": ({"prefixItems": [{"type": "text"}]}, "#/prefixItems/0", "text"),
+    "contradiction": (
+        {"uniqueItems": True, "items": {"type": "integer"}, "type": "array", "minItems": 2}
+        | {"maxItems": 1},
+        "#",
+        "minItems",
+    ),
 }
 
 
@@ -68,9 +83,23 @@ def test_enforced(name: str) -> None:
     assert TransformersModel("no/such-model").features.enforces(JsonSchema.of(ENFORCED[name]))
 
 
+@pytest.mark.parametrize("name", ENFORCED)
+def test_enforced_as_a_whole(name: str) -> None:
+    """What matches the grammar's schema matches these, so they are streamed."""
+    assert grammar_schema(JsonSchema.of(ENFORCED[name])).exact
+
+
+@pytest.mark.parametrize("name", LOOSENED)
+def test_loosened(name: str) -> None:
+    """What a grammar cannot express is dropped, and nothing else; the schema is not refused."""
+    schema, looser = LOOSENED[name]
+    assert grammar_schema(JsonSchema.of(schema)) == GrammarSchema(JsonSchema.of(looser), False)
+    assert TransformersModel("no/such-model").features.enforces(JsonSchema.of(schema))
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
-    """A schema that cannot be enforced is refused; the message names the innermost place."""
+    """A schema that no value can match is refused; the message names the innermost place."""
     schema, place, what = REFUSED[name]
     with pytest.raises(UnsupportedSchemaError, match=what) as caught:
         check_schema(JsonSchema.of(schema))

@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 
 from urial_core.backends.transformers.json_grammar import JsonGrammars, JsonText
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.errors import ParameterError
 from urial_core.structured.constraints import JsonSchema
 
 VOCABULARY = 608  # a few more than the tokenizer has, as many models
@@ -102,11 +101,11 @@ def test_random_schemas(
     grammars: JsonGrammars,
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    """For any schema and any logits, the text matches within ``max_tokens``, or is refused."""
+    """For any schema and any logits, the text matches within ``max_tokens``, or is cut at once."""
     schema = data.draw(schemas())
-    try:
-        text = grammars.text(JsonSchema.of(schema), max_tokens)
-    except ParameterError:
+    text = grammars.text(JsonSchema.of(schema), max_tokens)
+    if text.finish == "length":
+        assert not text.pending
         return
     tokens, _ = written(text, at_random(seed))
     assert len(tokens) <= max_tokens
@@ -153,11 +152,10 @@ def test_an_endless_string_is_closed(
 
 
 def test_too_few_tokens(grammars: JsonGrammars) -> None:
-    """Fewer tokens than the shortest value needs are refused before anything is written."""
+    """With fewer tokens than the shortest value needs, nothing is written, and it is cut."""
     schema = JsonSchema.of({"type": "object", "properties": {"a": {}}, "required": ["a"]})
-    with pytest.raises(ParameterError, match="max_tokens is 3"):
-        grammars.text(schema, 3)
-    assert grammars.text(schema, 12)
+    assert written(grammars.text(schema, 3), at_random(0)) == ([], "length")
+    assert grammars.text(schema, 12).finish is None
 
 
 def test_style(grammars: JsonGrammars, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from urial_core import (
     UrialChat,
     load_prompt,
 )
-from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.transformers import TransformersModel, loading
 from urial_core.backends.transformers.loading import default_device, resolve_dtype
 
 
@@ -93,3 +94,31 @@ def test_dtypes() -> None:
     for invalid in ("int8", "nonsense", 3):
         with pytest.raises(ParameterError, match="dtype"):
             resolve_dtype(invalid, cpu)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("damage", ["cut weights", "no configuration"])
+def test_a_damaged_conversion_is_made_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """It is not blamed on the GGUF file."""
+    file, conversion = tmp_path / "m.gguf", tmp_path / "conversion"
+    file.write_bytes(b"GGUF")
+    made = list[int]()
+
+    def convert(*_: Any) -> Path:
+        if not conversion.is_dir():
+            shutil.copytree(folder, conversion)
+            made.append(1)
+        return conversion
+
+    monkeypatch.setattr(loading, "converted_gguf", convert)
+    monkeypatch.setattr(loading, "_folder_of", lambda *_: conversion)
+    convert()
+    if damage == "cut weights":
+        (conversion / "model.safetensors").write_bytes(b"cut")
+    else:
+        (conversion / "config.json").unlink()
+    model = TransformersModel(file, dtype="float32")
+    model.load()
+    assert len(made) == 2
+    assert model.dtype == "float32"

@@ -43,7 +43,7 @@ def test_without_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_process, "find_spec", lambda name: None if name == "xllamacpp" else name)
     assert isinstance(model_in_process("model.gguf", {}), TransformersModel)
     monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "xllamacpp" else name)
-    with pytest.raises(MissingDependencyError, match=r"urial-chat\[llamacpp\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[llamacpp\]"):
         model_in_process("model.gguf", {"backend": "llama.cpp"})
 
 

@@ -9,7 +9,7 @@ from fake_models import END, PROMPT, EchoModel, PlainLLM, StreamingLLM, chat_of
 from langchain_core.messages import AIMessageChunk
 
 from langchain_urial import ChatUrial
-from urial_core.errors import ConversationError, ParameterError, UnsupportedModelError
+from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.testing import FakeModel
 
 
@@ -103,14 +103,14 @@ def test_another_model_can_be_named_where_there_can_be_one() -> None:
 
 
 def test_a_final_ai_message_is_continued_only_when_asked() -> None:
-    """With ``prefill`` the prompt ends with the message's text; without, it is an error."""
+    """With ``prefill`` the prompt ends with the message's text; without, a new turn follows."""
     chat = chat_of("me.")
     turns = [("human", "Who is it?"), ("ai", "It is ")]
-    with pytest.raises(ConversationError, match="prefill=True"):
-        chat.invoke(turns)
+    chat.invoke(turns)
+    assert chat.llm.requests[-1].prompt.endswith("It is \n````\n\n# Answer:\n````\n")
     assert chat.invoke(turns, prefill=True).content == "me."
     assert chat.model_copy(update={"prefill": True}).invoke(turns).content == "me."
-    assert [request.prompt[-6:] for request in chat.llm.requests] == ["It is "] * 2
+    assert [request.prompt[-6:] for request in chat.llm.requests[1:]] == ["It is "] * 2
 
 
 async def test_several_replies_have_seeds_of_their_own() -> None:
@@ -154,3 +154,24 @@ def test_a_stream_of_an_empty_answer_still_ends_properly() -> None:
     whole = sum(chunks[1:], chunks[0])
     assert isinstance(whole, AIMessageChunk)
     assert (whole.content, whole.response_metadata["finish_reason"]) == ("", "stop")
+
+
+def test_what_other_chat_models_take_in_a_call_is_accepted() -> None:
+    """Provider keys are ignored, other names understood, and tools limited to those allowed."""
+    chat = chat_of("Fine.")
+    reply = chat.invoke(
+        "Hi",
+        reasoning_effort="low",
+        stream_options={"include_usage": True},
+        parallel_tool_calls=True,
+        response_format={"type": "text"},
+        max_completion_tokens=9,
+    )
+    assert reply.text == "Fine."
+    assert chat.llm.requests[0].parameters.max_tokens == 9
+    tools = [{"name": name, "description": name, "parameters": {}} for name in ("add", "now")]
+    bound = chat.bind_tools(tools, allowed_tools=["now"], tool_choice="none")
+    bound.invoke("Hi")
+    prompt = chat.llm.requests[-1].prompt
+    assert '{"name": "now", "description": "now"' in prompt
+    assert '{"name": "add", "description": "add"' not in prompt

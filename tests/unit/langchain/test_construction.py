@@ -96,7 +96,7 @@ def test_a_prompt_is_a_name_a_file_or_an_object(tmp_path: Path) -> None:
     file.write_text((folder / "short.toml").read_text("utf-8"), "utf-8")
     pages = {
         chat_of(prompt=prompt).urial.prompt.prefix
-        for prompt in ("short", file, str(file), load_prompt("short"))
+        for prompt in ("short", file, load_prompt("short"))
     }
     assert len(pages) == 1
     with pytest.raises(UnknownPromptError):
@@ -258,3 +258,16 @@ def test_a_loaded_model_needs_its_tokenizer() -> None:
     """A loaded model without its tokenizer is refused."""
     with pytest.raises(UnsupportedModelError, match="not a transformers model"):
         ChatUrial.from_model_id(object())
+
+
+@pytest.mark.needs("torch")
+def test_a_path_is_a_model(tmp_path: Path) -> None:
+    """``model`` may be a ``Path``, as in ``from_model_id``."""
+    assert ChatUrial(model=tmp_path).model_name == str(tmp_path)  # type: ignore[arg-type]
+
+
+def test_what_other_chat_models_take_is_accepted() -> None:
+    """Names of other integrations are understood; what has no effect is a warning."""
+    with pytest.warns(UserWarning, match="stream_usage, verbosity: without effect"):
+        chat = chat_of(max_completion_tokens=7, stream_usage=True, verbosity="low")
+    assert chat.max_tokens == 7

@@ -51,7 +51,8 @@ def test_sampling_is_passed_on(server: StubServer) -> None:
 
 def test_typed_answers_are_constrained_to_their_schema(server: StubServer) -> None:
     """The schema is sent to the server as its ``grammar``."""
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    schema = {"type": "object", "properties": {"a": digit}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"name": "A", "schema": schema}}
     server.answer = lambda _: json.dumps([{"generated_text": '{"a": 1}'}]).encode()
     grammar = sent(server, response_format=form)["grammar"]

@@ -64,3 +64,18 @@ def test_the_adapter_loads_transformers_only_where_langchain_itself_does() -> No
     """What transformers costs at import is LangChain's own doing, if anyone's."""
     of_langchain = loaded_by("import langchain_core.language_models", "transformers")
     assert loaded_by("import langchain_urial", "transformers") == of_langchain
+
+
+def test_a_missing_framework_is_an_error_with_the_way_to_install_it() -> None:
+    """The error is the project's own, and an ``ImportError``."""
+    code = (
+        "import sys; sys.modules['langchain_core'] = None\n"
+        "from urial_core.errors import MissingDependencyError, install_hint\n"
+        "try:\n"
+        "    import langchain_urial\n"
+        "except MissingDependencyError as error:\n"
+        "    assert install_hint('langchain') in str(error)\n"
+        "else:\n"
+        "    raise AssertionError\n"
+    )
+    assert loaded_by(code, "langchain_urial") == []

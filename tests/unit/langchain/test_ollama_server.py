@@ -155,7 +155,8 @@ async def test_a_batch_is_answered_in_order(server: StubServer) -> None:
 @pytest.mark.parametrize("way", WAYS)
 async def test_typed_answers_are_constrained_to_their_schema(server: StubServer, way: str) -> None:
     """The schema is sent to the server as ``format``; the answer is validated anyway."""
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    schema = {"type": "object", "properties": {"a": digit}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"name": "A", "schema": schema}}
     server.answer = lambda _: [
         json.dumps({"model": "m", "response": '{"a": 1}', "done": False}).encode() + b"\n",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 
 import pytest
 from fake_models import END, JUNK, PROMPT, EchoModel, ReportingModel, chat_of
@@ -18,7 +19,8 @@ from pydantic import BaseModel
 from langchain_urial import ChatUrial
 from urial_core import CompletionChunk
 from urial_core.completion import ModelFeatures
-from urial_core.errors import UnsupportedSchemaError
+from urial_core.errors import ParameterError, UnsupportedSchemaError
+from urial_core.structured.constraints import JsonSchema
 from urial_core.testing import FakeModel
 
 ADD = '{"name": "add", "arguments": {"a": 127, "b": 12}}'
@@ -247,6 +249,46 @@ def test_typed_output_comes_as_objects() -> None:
     assert raw["parsed"] == Fruit(name="fig", colours=["green", "blue"])
     grown = list(chat.with_structured_output(Fruit.model_json_schema()).stream("A fruit?"))
     assert grown[-1] == {"name": "fig", "colours": ["green", "blue"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (list[Fruit], '[{"name": "fig", "colours": []}]', [Fruit(name="fig", colours=[])]),
+        (Fruit | None, "null", None),
+        (Fruit | int, '{"name": "fig", "colours": []}', Fruit(name="fig", colours=[])),
+        (set[str], '["a", "b"]', {"a", "b"}),
+        (Literal["yes", "no"], '"no"', "no"),
+    ],
+)
+def test_typed_output_may_be_of_any_type(kind: Any, text: str, value: object) -> None:
+    """Lists and unions are types too; a value that does not match is an error."""
+    features = ModelFeatures(enforces_choices=True, enforces_json=True)
+    chat = ChatUrial(llm=FakeModel(text, features=features), prompt=PROMPT)
+    assert chat.with_structured_output(kind).invoke("What?") == value
+    wrong = ChatUrial(llm=FakeModel("[1, 1]", "[1, 1]", features=features), prompt=PROMPT)
+    with pytest.raises(OutputParserException):
+        wrong.with_structured_output(kind).invoke("What?")
+    with pytest.raises(ParameterError, match="method='json_schema'"):
+        chat.with_structured_output(kind, method="function_calling")
+
+
+def test_a_decimal_is_written_as_a_number() -> None:
+    """Pydantic reads texts as well, but a model would write any; limits are fields."""
+
+    class Price(BaseModel):
+        price: Decimal
+        notes: list[str]
+
+    features = ModelFeatures(enforces_choices=True, enforces_json=True)
+    model = FakeModel('{"price": 2.5, "notes": []}', features=features)
+    chat = ChatUrial(llm=model, prompt=PROMPT, max_items=5)
+    assert chat.with_structured_output(Price).invoke("?") == Price(price=Decimal("2.5"), notes=[])
+    [request] = model.requests
+    assert isinstance(request.constraint, JsonSchema)
+    properties = request.constraint.schema["properties"]
+    assert properties["price"]["type"] == "number"
+    assert properties["notes"]["maxItems"] == 6
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream"])

@@ -19,7 +19,6 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call
 
 from langchain_urial.translation import core_messages
 from urial_core import Message, ToolCall
-from urial_core.errors import UnsupportedContentError
 
 ADD = tool_call(name="add", args={"a": 1}, id="1")
 CALL = ToolCall("add", '{"a": 1}', "1")
@@ -140,12 +139,3 @@ def test_anthropics_results_stand_in_human_messages() -> None:
     assert core_messages([HumanMessage([{"type": "tool_result", "tool_use_id": "1"}])]) == [
         Message("tool", "", tool_call_id="1")
     ]
-
-
-def test_a_picture_from_a_tool_is_refused() -> None:
-    """What a tool returns must be text too; the error says where it was found."""
-    picture = {"type": "image", "url": "data:,"}
-    with pytest.raises(UnsupportedContentError, match="tool message holds a block of type 'image'"):
-        core_messages([ToolMessage([picture], tool_call_id="1")])
-    with pytest.raises(UnsupportedContentError, match=r"tool_result message.*'image'"):
-        core_messages([HumanMessage([{"type": "tool_result", "content": [picture]}])])

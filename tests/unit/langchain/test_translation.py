@@ -51,7 +51,8 @@ def merged(chat: ChatUrial, **kwargs: Any) -> tuple[list[AIMessageChunk], AIMess
     ("message", "expected"),
     [
         (SystemMessage("Rule"), Message("system", "Rule")),
-        (HumanMessage("Hi", name="ann"), Message("user", "Hi")),
+        (HumanMessage("Hi", name="ann"), Message("user", "Hi", name="ann")),
+        (AIMessage("Yes", name="planner"), Message("assistant", "Yes", name="planner")),
         (AIMessage("Yes"), Message("assistant", "Yes")),
         (AIMessageChunk(content="Yes"), Message("assistant", "Yes")),
         (
@@ -63,7 +64,7 @@ def merged(chat: ChatUrial, **kwargs: Any) -> tuple[list[AIMessageChunk], AIMess
         (ChatMessage("Rule", role="Developer"), Message("system", "Rule")),
         (ChatMessage("Hi", role="user"), Message("user", "Hi")),
         (ChatMessage("Yes", role="assistant"), Message("assistant", "Yes")),
-        (HumanMessage(["One", "two"]), Message("user", "One\ntwo")),
+        (HumanMessage(["One", "two"]), Message("user", "Onetwo")),
         (HumanMessage([{"type": "text", "text": "One"}]), Message("user", "One")),
         (
             AIMessage([{"type": "reasoning", "reasoning": "Hm"}, {"type": "text", "text": "Yes"}]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import ceil
 
 import pytest
 from fake_llms import PROMPT, WAYS, AsyncLLM, PlainLLM, ask
@@ -29,7 +30,7 @@ def test_its_own_settings_are_kept_until_others_are_set() -> None:
     """The owner's limit is kept; the call's takes precedence, on a copy of the LLM."""
     llm = PlainLLM()
     urial = UrialLLM(llm=llm, prompt=PROMPT)
-    assert urial.metadata.num_output == 7
+    assert urial.metadata.num_output == ceil(7 / urial._window.ratio)  # in LlamaIndex's tokens
     urial.complete("Hi")
     urial.complete("Hi", max_tokens=3)
     assert [seen[3] for seen in llm._seen] == [7, 3]

@@ -80,3 +80,18 @@ def test_it_works_without_langchain() -> None:
         "assert UrialLLM(llm=FakeModel(['Hi!'])).complete('Hello').text == 'Hi!'\n"
     )
     assert loaded_by(code, "langchain_core", "langchain_urial") == []
+
+
+def test_a_missing_framework_is_an_error_with_the_way_to_install_it() -> None:
+    """The error is the project's own, and an ``ImportError``."""
+    code = (
+        "import sys; sys.modules['llama_index'] = None\n"
+        "from urial_core.errors import MissingDependencyError, install_hint\n"
+        "try:\n"
+        "    import llamaindex_urial\n"
+        "except MissingDependencyError as error:\n"
+        "    assert install_hint('llamaindex') in str(error)\n"
+        "else:\n"
+        "    raise AssertionError\n"
+    )
+    assert loaded_by(code, "llamaindex_urial") == []

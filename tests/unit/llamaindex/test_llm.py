@@ -49,9 +49,11 @@ def test_a_prompt_is_one_query() -> None:
     assert plain == "Hello"
 
 
+@pytest.mark.usefixtures("default_tokenizer")
 def test_the_window_is_what_the_prompt_prefix_leaves() -> None:
     """LlamaIndex plans with the window less the prefix; a reply has its share of the rest."""
     llm = llm_of(window=4000)
+    llm.use_tokenizer()
     prefix = llm.prefix_tokens
     assert 4000 - prefix - 40 < llm.metadata.context_window < 4000 - prefix
     assert llm.metadata.num_output == llm.metadata.context_window // 4
@@ -199,3 +201,12 @@ def test_a_chat_model_is_refused_by_name() -> None:
             UrialLLM(llm=chat)
     with pytest.raises(UnsupportedModelError, match="int is not a completion LLM"):
         UrialLLM(llm=5)
+
+
+def test_what_other_llms_take_is_accepted() -> None:
+    """Provider keys are ignored in the constructor and in a call, and other names understood."""
+    model = FakeModel(["Fine."])
+    llm = UrialLLM(llm=model, reasoning_effort="low", max_new_tokens=8)  # type: ignore[call-arg]
+    assert llm.max_tokens == 8
+    llm.chat([ChatMessage(content="Hi")], service_tier="flex", max_completion_tokens=9)
+    assert model.requests[0].parameters.max_tokens == 9

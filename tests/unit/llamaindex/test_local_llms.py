@@ -87,9 +87,9 @@ def test_llama_cpp_constrains_typed_answers_to_their_schema(
     llama_cpp.LlamaGrammar = LlamaGrammar
     monkeypatch.setitem(sys.modules, "llama_cpp", llama_cpp)
     llm = LlamaCPP()
-    form = {"type": "json_schema", "json_schema": {"schema": {"type": "integer"}}}
+    form = {"type": "json_schema", "json_schema": {"schema": {"enum": ["a", "b"]}}}
     list(UrialLLM(llm=llm, prompt=PROMPT).stream_complete("Hi", response_format=form))
-    assert seen[0] == '{"type": "integer"}'
+    assert seen[0] == '{"enum": ["a", "b"]}'
     assert llm._model.calls[0]["grammar"] == "a grammar"
 
 

@@ -203,7 +203,8 @@ def test_a_chat_endpoint_is_refused(kind: str, server: StubServer) -> None:
 @pytest.mark.parametrize("kind", ["Ollama"])
 def test_ollama_holds_typed_answers_to_their_schema(kind: str, server: StubServer) -> None:
     """The schema is sent to the server as ``format``; the answer is validated anyway."""
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    schema = {"type": "object", "properties": {"a": digit}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"schema": schema}}
     server.answer = lambda _: json.dumps({"response": '{"a": 1}', "done": True}).encode()
     response = urial_of(kind, server).complete("Hi", response_format=form)
@@ -230,7 +231,8 @@ def test_llamafile_tells_its_end_and_its_tokens(kind: str, way: str, server: Stu
 @pytest.mark.parametrize("kind", ["Llamafile"])
 def test_llamafile_holds_typed_answers_to_their_schema(kind: str, server: StubServer) -> None:
     """The schema is sent to the server as it is."""
-    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    digit = {"type": "integer", "minimum": 0, "maximum": 9}
+    schema = {"type": "object", "properties": {"a": digit}, "required": ["a"]}
     form = {"type": "json_schema", "json_schema": {"schema": schema}}
     server.answer = lambda _: json.dumps({"content": '{"a": 1}', "stop": True}).encode()
     assert urial_of(kind, server).complete("Hi", response_format=form).text == '{"a": 1}'

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.base.llms.types import (
+    AudioBlock,
     CachePoint,
     ChatMessage,
     CitableBlock,
+    DocumentBlock,
     ImageBlock,
     MessageRole,
     TextBlock,
     ThinkingBlock,
     ToolCallBlock,
+    VideoBlock,
 )
 from llama_index.core.output_parsers import PydanticOutputParser
 from pydantic import BaseModel
@@ -69,6 +73,54 @@ def test_content_other_than_text_is_refused() -> None:
     message = message_of("user", TextBlock(text="What is this?"), ImageBlock(image=b"png"))
     with pytest.raises(UnsupportedContentError, match="a ImageBlock: base models read text only"):
         core_messages([message])
+
+
+def test_documents_that_are_text_are_read(tmp_path: Path) -> None:
+    """A document is a paragraph under its title: from its data, a file or a ``data:`` URL."""
+    (tmp_path / "a.md").write_text("# Bees", encoding="utf-8")
+    message = message_of(
+        "user",
+        TextBlock(text="Q?"),
+        DocumentBlock(data=b"x;1", document_mimetype="text/csv", title="Table"),
+        DocumentBlock(path=tmp_path / "a.md"),
+        DocumentBlock(url="data:text/plain,a%20b"),
+        CitableBlock(title="t", source="s", content=[DocumentBlock(data=b"cited")]),
+    )
+    expected = "Q?\n\nTable:\nx;1\n\n# Bees\n\na b\n\ncited"
+    assert core_messages([message]) == [Message("user", expected)]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        ImageBlock(image=b"png"),
+        AudioBlock(audio=b"wav", format="wav"),
+        VideoBlock(video=b"mp4"),
+        DocumentBlock(data=b"%PDF\x00\x01", document_mimetype="application/pdf"),
+        DocumentBlock(data=bytes(9)),
+        DocumentBlock(url="https://a.b/c.txt"),
+    ],
+)
+def test_a_tools_result_describes_what_is_no_text(block: Any) -> None:
+    """A binary is an error in a message, and a line of text in a tool's result."""
+    with pytest.raises(UnsupportedContentError, match="read text only"):
+        core_messages([message_of("user", block)])
+    [result] = core_messages([message_of("tool", TextBlock(text="7"), block, tool_call_id="1")])
+    assert result.text.startswith("7\n\n[")
+    assert result.text.endswith(": this model reads text only]")
+
+
+def test_authors_are_kept() -> None:
+    """The name that other LLMs read from ``additional_kwargs`` is the message's author."""
+    message = message_of("assistant", TextBlock(text="A plan."), name="planner")
+    assert core_messages([message]) == [Message("assistant", "A plan.", name="planner")]
+
+
+def test_a_call_without_an_id_is_answered_by_its_tools_name() -> None:
+    """LlamaIndex's agents refer to such a call by the tool's name."""
+    block = ToolCallBlock(tool_name="weather", tool_kwargs={})
+    [message] = core_messages([message_of("assistant", block)])
+    assert message.tool_calls == (ToolCall("weather", "{}", "weather"),)
 
 
 @pytest.mark.parametrize("arguments", [{"city": "東京"}, '{"city": "東京"}'])

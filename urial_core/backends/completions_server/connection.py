@@ -7,18 +7,25 @@ before any of a response has come, so no text can come twice.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
-from weakref import WeakKeyDictionary, finalize
+from typing import Any, TypeVar
+from weakref import WeakSet, finalize
 
 import httpx
 from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 
-from urial_core.backends.completions_server.errors import SDK_ERRORS, is_missing_path, translated
+from urial_core.backends.completions_server.clients import EventLoopClient, OpenSockets
+from urial_core.backends.completions_server.errors import (
+    SDK_ERRORS,
+    is_missing_path,
+    translated,
+    without_secrets,
+)
 from urial_core.backends.completions_server.exchanges import COMPLETIONS, Exchange, HttpRequest
 from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import CompletionChunk
@@ -34,14 +41,16 @@ _SDK_DEFAULTS: Any = {
 }
 
 
-@dataclass(kw_only=True, repr=False)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Connection:
     """One server's clients: one for all threads, and one for each event loop.
 
+    A forked process gets clients of its own: its parent's connections are still its parent's.
     ``CompletionsServerModel`` describes the fields.
     """
 
     base_url: str
+    login: str | None
     api_key: str | None
     extra_body: Mapping[str, Any]
     timeout: float | None
@@ -60,10 +69,28 @@ class Connection:
         # What the environment sets for OpenAI is not for other servers.
         omitted = ["OpenAI-Organization", "OpenAI-Project"]
         omitted += [] if self.api_key else ["Authorization"]
-        self._request_options = {"headers": {name: Omit() for name in omitted}}
+        headers: dict[str, Any] = {name: Omit() for name in omitted}
+        if self.login:
+            headers["Authorization"] = self.login
+        self._request_options = {"headers": headers}
+        self.reset()
+        _CONNECTIONS.add(self)
+
+    def reset(self) -> None:
+        """Start without clients, as in a process that was just forked."""
         self._client: OpenAI | None = None
-        self._async_clients = WeakKeyDictionary[asyncio.AbstractEventLoop, _AsyncClient]()
+        self._sockets: OpenSockets | None = None
+        self._async_clients = dict[asyncio.AbstractEventLoop, EventLoopClient]()
         self._lock = threading.Lock()
+        self._once_lock = threading.Lock()
+
+    def disconnect(self) -> None:
+        """Close all connections; streams in progress break off."""
+        with self._lock:
+            for client in self._async_clients.values():
+                client.close_sockets()
+            if self._sockets is not None:
+                self._sockets.close()
 
     def run(self, exchange: Exchange[_T]) -> _T:
         """Run an exchange to its end and return its result.
@@ -128,7 +155,7 @@ class Connection:
         """As ``stream``, without blocking the event loop."""
         request = HttpRequest(body)
         with self._errors(request):
-            client = self._async().client
+            client = self._async().openai
             events = await self._call(client, request, stream=True, stream_cls=_AsyncEvents)
         async with events:
             with self._errors(request, reader):
@@ -137,6 +164,11 @@ class Connection:
                         yield chunk
                 last = reader.close(done=events.done)
         yield last
+
+    @property
+    def thread_lock(self) -> threading.Lock:
+        """The lock for what this process's threads should do only once."""
+        return self._once_lock
 
     @property
     def loop_lock(self) -> asyncio.Lock:
@@ -149,7 +181,7 @@ class Connection:
 
     async def _asend(self, request: HttpRequest) -> Any:
         with self._errors(request):
-            return await self._call(self._async().client, request)
+            return await self._call(self._async().openai, request)
 
     def _call(self, client: Any, request: HttpRequest, **options: Any) -> Any:
         """Send a request; with the async client, return an awaitable of the response."""
@@ -175,7 +207,8 @@ class Connection:
             if not (request.optional and is_missing_path(error)):
                 text = None if reader is None else reader.text
                 body = self._body_of(request)
-                raise translated(error, self.base_url, self.api_key, body, text) from error
+                failure = translated(error, self.base_url, self.api_key, body, text)
+                raise failure from without_secrets(error, self.api_key)
 
     def _sync(self) -> OpenAI:
         """Return the client for threads.
@@ -187,32 +220,42 @@ class Connection:
                 transport = httpx.HTTPTransport(uds=self.uds) if self.uds else None
                 own = self.http_client or httpx.Client(**_SDK_DEFAULTS, transport=transport)
                 if self.http_client is None:
+                    self._sockets = OpenSockets(own)
                     finalize(self, own.close)
                 self._client = OpenAI(**self._client_options, http_client=own)
             return self._client
 
-    def _async(self) -> _AsyncClient:
+    def _async(self) -> EventLoopClient:
         """Return the running event loop's client: connections belong to the loop that opened them.
 
         The SDK's own HTTP client would close itself in another loop than its connections'.
         """
         loop = asyncio.get_running_loop()
         with self._lock:
-            if loop not in self._async_clients:
+            client = self._async_clients.get(loop)
+            if client is None or client.closed:
+                for old in [old for old in self._async_clients if old.is_closed()]:
+                    self._async_clients.pop(old).close_sockets()
                 transport = httpx.AsyncHTTPTransport(uds=self.uds) if self.uds else None
                 own = self.http_async_client or httpx.AsyncClient(
                     **_SDK_DEFAULTS, transport=transport
                 )
-                client = AsyncOpenAI(**self._client_options, http_client=own)
-                self._async_clients[loop] = _AsyncClient(client, asyncio.Lock())
-            return self._async_clients[loop]
+                openai = AsyncOpenAI(**self._client_options, http_client=own)
+                client = EventLoopClient(openai, own if self.http_async_client is None else None)
+                self._async_clients[loop] = client
+            return client
 
 
-class _AsyncClient(NamedTuple):
-    """What belongs to one event loop."""
+_CONNECTIONS = WeakSet[Connection]()
 
-    client: AsyncOpenAI
-    lock: asyncio.Lock
+
+def _reset_all() -> None:
+    for connection in _CONNECTIONS:
+        connection.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_all)
 
 
 class _Events(Stream[object]):
@@ -224,6 +267,8 @@ class _Events(Stream[object]):
         for event in super()._iter_events():
             self.done = self.done or event.data.startswith("[DONE]")
             yield event
+            if self.done:  # some versions of the SDK would wait for the server to disconnect
+                return
 
 
 class _AsyncEvents(AsyncStream[object]):
@@ -235,3 +280,5 @@ class _AsyncEvents(AsyncStream[object]):
         async for event in super()._iter_events():
             self.done = self.done or event.data.startswith("[DONE]")
             yield event
+            if self.done:  # some versions of the SDK would wait for the server to disconnect
+                return

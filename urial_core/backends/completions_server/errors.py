@@ -19,14 +19,20 @@ from urial_core.errors import (
     UrialError,
 )
 
-__all__ = ["SDK_ERRORS", "is_missing_path", "translated"]
+__all__ = ["SDK_ERRORS", "is_missing_path", "translated", "without_secrets"]
 
-SDK_ERRORS = (openai.OpenAIError, httpx.HTTPError, httpx.StreamError, ValueError)
-"""What the SDK raises: its own errors, its transport's, and those of parsing JSON."""
+SDK_ERRORS = (
+    *(openai.OpenAIError, httpx.HTTPError, httpx.StreamError, httpx.InvalidURL),
+    *(ValueError, TypeError, RecursionError),
+)
+"""What the SDK raises: its own errors, its transport's, and those of bodies and of parsing JSON."""
+
+_LONGEST_MESSAGE = 2000
+"""Characters that are read of a server's message."""
 
 _OVERFLOW_TYPES = ("exceed_context_size_error", "context_length_exceeded")
-_WINDOW = re.compile(r"context length (?:is|of) (?:only )?(\d+)")
-_PROMPT_TOKENS = re.compile(r"(\d+) (?:input|prompt) tokens|\((\d+) in (?:the|your) ")
+_WINDOW = re.compile(r"context length (?:is|of) (?:only )?(\d{1,18})")
+_PROMPT_TOKENS = re.compile(r"\b(\d{1,18}) (?:input|prompt) tokens|\((\d{1,18}) in (?:the|your) ")
 _CONSTRAINT_FIELDS = ("structured_outputs", "json_schema", "grammar")
 
 
@@ -34,7 +40,7 @@ def is_missing_path(error: Exception) -> bool:
     """Return whether an error means that the server lacks the requested path."""
     if isinstance(error, openai.APIStatusError):
         return error.status_code in (400, 404, 405, 422, 501)
-    return isinstance(error, ValueError)
+    return isinstance(error, (ValueError, RecursionError))
 
 
 def translated(
@@ -49,7 +55,7 @@ def translated(
         body: The body that was sent.
         text: The text so far, if the error came in the middle of a stream.
     """
-    reason = _hidden(str(error), secret)
+    reason = _hidden(str(error), secret)[:_LONGEST_MESSAGE]
     if text is not None:
         timed_out = isinstance(error, httpx.TimeoutException)
         problem = "sent nothing more in time" if timed_out else "broke off"
@@ -73,8 +79,9 @@ def translated(
             )
         case openai.APIConnectionError():
             return ServerUnreachableError(
-                f"There is no connection to {url}: {error.__cause__ or error}. Is the server "
-                "running, and is base_url right?"
+                f"There is no connection to {url}: "
+                f"{_hidden(str(error.__cause__ or error), secret)}. Is the server running, and is "
+                "base_url right?"
             )
         case openai.APIStatusError():
             return _status_error(error, url, secret, body)
@@ -90,7 +97,8 @@ def _status_error(
     error: openai.APIStatusError, url: str, secret: str | None, body: Mapping[str, Any]
 ) -> UrialError:
     details = error.body if isinstance(error.body, Mapping) else {}
-    message = _hidden(str(details.get("message") or error.message), secret).rstrip(".")
+    message = str(details.get("message") or error.message)[:_LONGEST_MESSAGE]
+    message = _hidden(message, secret).rstrip(".")
     status = error.status_code
     if status == 400 and (overflow := _overflow(details, message, body)):
         return overflow
@@ -118,16 +126,37 @@ def _overflow(
     if not typed and not (window and (prompt or details.get("param") == "input_tokens")):
         return None
     return ContextOverflowError(
-        details.get("n_ctx") or _number(window),
-        details.get("n_prompt_tokens") or _number(prompt),
+        _number(details.get("n_ctx"), window),
+        _number(details.get("n_prompt_tokens"), prompt),
         body.get("max_tokens", 0),
         (),
     )
 
 
-def _number(found: re.Match[str] | None) -> int:
+def _number(given: object, found: re.Match[str] | None) -> int:
+    """Return a number of tokens: the one given, or the one found in a message; else 0."""
+    if isinstance(given, int):
+        return given
     return int(next(group for group in found.groups() if group)) if found else 0
 
 
 def _hidden(text: str, secret: str | None) -> str:
     return text.replace(secret, "***") if secret else text
+
+
+def without_secrets(error: BaseException, secret: str | None) -> BaseException:
+    """Return an error that a traceback may show, with all that it was raised from.
+
+    A server's message may repeat the key; so may the HTTP client's about a header.
+    """
+    seen = set[int]()
+    part: BaseException | None = error
+    while part is not None and id(part) not in seen:
+        seen.add(id(part))
+        if secret and secret in repr(part.args) + str(part) + repr(vars(part)):
+            part.args = (_hidden(str(part), secret),)
+            for name in ("message", "body"):
+                if hasattr(part, name):
+                    setattr(part, name, _hidden(str(getattr(part, name)), secret))
+        part = part.__cause__ or part.__context__
+    return error

@@ -21,9 +21,11 @@ from urial_core.backends.completions_server.payload import (
     completion_payload,
 )
 from urial_core.backends.completions_server.response import completions_of, usage_of
+from urial_core.backends.completions_server.shape import checked
 from urial_core.completion import Completion, CompletionRequest, TokenLogprob, Usage
-from urial_core.decoding.steps import add_usage
-from urial_core.errors import UnsupportedModelError
+from urial_core.decoding.steps import total_usage
+from urial_core.errors import ServerError, UnsupportedModelError, shown
+from urial_core.prompts.escaping import encodable
 from urial_core.prompts.prompt import Prompt
 from urial_core.structured.constraints import Choice
 
@@ -85,6 +87,7 @@ class Server:
         root: The URL in front of the API's ``/v1``.
         window: The context window in tokens, prompt and reply together; None if not reported.
         tokenizes: Whether it offers its tokenizer.
+        added_at_end: How many tokens its tokenizer adds after a text, which a prompt must not have.
         slots: llama.cpp's number of concurrent requests, each with a prefix cache of its own; 0
             for other servers.
         cache: What it has computed that stays the same, such as a text's tokens; see ``_once``.
@@ -95,6 +98,7 @@ class Server:
     root: str
     window: int | None = None
     tokenizes: bool = False
+    added_at_end: int = 0
     slots: int = 0
     cache: OrderedDict[Hashable, Any] = field(
         default_factory=OrderedDict, repr=False, compare=False
@@ -117,7 +121,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     entries = [
         entry
         for entry in (models if isinstance(models, list) else ())
-        if isinstance(entry, Mapping) and entry.get("id")
+        if isinstance(entry, Mapping) and isinstance(entry.get("id"), str) and entry["id"]
     ]
     owner = entries[0].get("owned_by") if entries else None
     if dialect is None and owner == "vllm":
@@ -133,17 +137,22 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     if dialect.slots:
         settings = _mapping(props.get("default_generation_settings"))
         window = settings.get("n_ctx") or _mapping(entry.get("meta")).get("n_ctx")
+    slots = props.get("total_slots")
     tokenized = None
+    # An empty text's tokens are those added to each: one before it, and one after it at most.
+    text = "" if dialect.tokenizes_as_text else "a"
     if dialect.tokenize is not None:
-        body = {"model": entry["id"], **dialect.tokenize("a", True)}
+        body = {"model": entry["id"], **dialect.tokenize(text, True)}
         tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=True)
+    added = _mapping(tokenized).get("tokens")
     return Server(
         dialect=dialect,
         model=entry["id"],
         root=root,
         window=window if isinstance(window, int) and window > 0 else None,
         tokenizes="tokens" in _mapping(tokenized),
-        slots=props.get("total_slots") or 0,
+        added_at_end=max(len(added) - 1, 0) if isinstance(added, list) and not text else 0,
+        slots=slots if isinstance(slots, int) else 0,
     )
 
 
@@ -238,7 +247,8 @@ def _entry_of(
             not list; llama.cpp would answer to any name.
     """
     for entry in entries:
-        if model in (entry["id"], *(entry.get("aliases") or ())):
+        aliases = entry.get("aliases")
+        if model in (entry["id"], *(aliases if isinstance(aliases, list) else ())):
             return {**entry, "id": model}
     if model is None and entries and (strict or len(entries) == 1):
         return entries[0]
@@ -258,9 +268,15 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 def _tokenize(text: str, server: Server, *, begin: bool) -> Exchange[list[int]]:
     if server.dialect.tokenize is None:
         raise UnsupportedModelError(f"The server at {server.root} offers no tokenizer.")
-    body = {"model": server.model, **server.dialect.tokenize(text, begin)}
+    body = {"model": server.model, **server.dialect.tokenize(encodable(text), begin)}
     response = yield HttpRequest(body, f"{server.root}/tokenize")
-    return list(response["tokens"])
+    ids = _mapping(response).get("tokens")
+    if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
+        raise ServerError(
+            f"The server at {server.root} answered {shown(response)} to a request for a "
+            "text's tokens: it must be {'tokens': [...]}. Read the server's log."
+        )
+    return ids[: len(ids) - server.added_at_end] if begin else ids
 
 
 def _complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[list[Completion]]:
@@ -295,7 +311,7 @@ def _force(
     llama.cpp reports each token's log-probability before the constraint.
     """
     scores = list[float]()
-    usage: Usage | None = None
+    usages = list[Usage | None]()
     for option in options:
         forced = replace(_greedy(request, option, logprobs=0), constraint=Choice((option,)))
         [completion] = yield from _complete([forced], server)
@@ -303,8 +319,8 @@ def _force(
         if score is None:
             return None
         scores.append(score)
-        usage = add_usage(usage, completion.usage)
-    return scores, usage
+        usages.append(completion.usage)
+    return scores, total_usage(usages)
 
 
 def _look_up(
@@ -334,18 +350,20 @@ def _look_up(
         "logprob_token_ids": tokens,
         "return_tokens_as_token_ids": True,
     }
-    response = yield HttpRequest(body)
+    response = checked((yield HttpRequest(body)))
     found = dict[tuple[tuple[int, ...], str], float]()  # by prefix and the token that follows it
-    for choice in response.get("choices", ()) if isinstance(response, Mapping) else ():
-        [logprobs] = (choice.get("logprobs") or {}).get("top_logprobs") or [{}]
-        prefix = prefixes[choice["index"]]
-        found |= {(prefix, token): logprob for token, logprob in logprobs.items()}
+    for choice in response.get("choices") or ():
+        first, *_ = (choice.get("logprobs") or {}).get("top_logprobs") or [None]
+        if (index := choice.get("index")) in range(len(prefixes)):
+            known = {token: value for token, value in (first or {}).items() if value is not None}
+            found |= {(prefixes[index], token): value for token, value in known.items()}
     steps = [[(ids[:size], f"token_id:{ids[size]}") for size in range(len(ids))] for ids in encoded]
     if any(step not in found for option in steps for step in option):
         return None
     usage = usage_of(response)
-    cached = usage.cached_tokens if usage else 0  # of one of the prompts
-    usage = Usage(len(prompt), len(prefixes), min(cached, len(prompt)))
+    cached = usage.cached_tokens if usage else None  # of one of the prompts
+    cached = None if cached is None else min(cached, len(prompt))
+    usage = Usage(len(prompt), len(prefixes), cached)
     return [sum(found[step] for step in option) for option in steps], usage
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from urial_core.backends.completions_server import exchanges
 from urial_core.backends.completions_server.exchanges import Exchange, Server
@@ -79,8 +79,7 @@ class CompletionsServerModel(CompletionModel):
         from urial_core.backends.completions_server.connection import Connection
 
         connection: dict[str, Any] = {
-            "base_url": _api_url(base_url),
-            "api_key": api_key,
+            "api_key": _header_value(api_key),
             "extra_body": dict(extra_body or {}),
             "timeout": timeout,
             "max_retries": max_retries,
@@ -88,20 +87,24 @@ class CompletionsServerModel(CompletionModel):
             "http_async_client": http_async_client,
             "uds": uds,
         }
-        self._arguments = {**connection, "dialect": dialect, "context_window": context_window}
+        self._url, login = _api_url(base_url)
+        self._arguments = {
+            "base_url": base_url,
+            **connection,
+            "dialect": dialect,
+            "context_window": context_window,
+        }
         self._model = model
         if isinstance(dialect, str) and dialect not in DIALECTS:
             raise ParameterError(f"dialect is {dialect!r}: use one of {', '.join(DIALECTS)}.")
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self._window = context_window
-        self._connection = Connection(**connection)
+        self._connection = Connection(base_url=self._url, login=login, **connection)
         self._server: Server | None = None
         self._siblings = dict[str, CompletionsServerModel]()
-        self._discovery_lock = threading.Lock()
 
     def __repr__(self) -> str:
-        url = _without_login(self._arguments["base_url"])
-        return f"{type(self).__name__}({url!r}, model={self._model!r})"
+        return f"{type(self).__name__}({self._url!r}, model={self._model!r})"
 
     def __reduce__(self) -> tuple[Callable[[], CompletionsServerModel], tuple[()]]:
         """Pickle the constructor's arguments, the API key among them."""
@@ -117,7 +120,7 @@ class CompletionsServerModel(CompletionModel):
         """The server's URL, the model's name and the extra fields."""
         return {
             "backend": "completions server",
-            "base_url": _without_login(self._arguments["base_url"]),
+            "base_url": self._url,
             "model": self._model,
             "extra_body": repr(sorted(self._arguments["extra_body"].items())),
             "uds": self._arguments["uds"],
@@ -140,7 +143,7 @@ class CompletionsServerModel(CompletionModel):
 
     def server(self) -> Server:
         """Return what the server is; it is asked once."""
-        with self._discovery_lock:
+        with self._connection.thread_lock:
             if self._server is None:
                 self._server = self._connection.run(self._discovery())
             return self._server
@@ -173,6 +176,10 @@ class CompletionsServerModel(CompletionModel):
             schedules_requests=not dialect.prompt_lists,
             with_model=self.with_model,
         )
+
+    def disconnect(self) -> None:
+        """Close all connections to the server; replies in progress break off."""
+        self._connection.disconnect()
 
     def warm(self, prompt: Prompt | str) -> None:
         """Compute the prompt prefix now, so that the first request finds it in the prefix cache.
@@ -218,7 +225,7 @@ class CompletionsServerModel(CompletionModel):
                 yield chunk
 
     def _discovery(self) -> Exchange[Server]:
-        return exchanges.discover(self._arguments["base_url"], self._model, self._dialect)
+        return exchanges.discover(self._url, self._model, self._dialect)
 
     def _encode(self, text: str) -> list[int]:
         return self._connection.run(exchanges.encode(text, self.server()))
@@ -249,21 +256,44 @@ def _in_order(groups: Iterable[Mapping[int, Completion]]) -> list[Completion]:
     return [completions[index] for index in sorted(completions)]
 
 
-def _api_url(base_url: str) -> str:
-    """Return the URL of a server's API, with ``/v1`` added to a URL without a path.
+def _api_url(base_url: str) -> tuple[str, str | None]:
+    """Return the URL of a server's API, and the login in it as a header's value.
+
+    ``/v1`` is added to a URL without a path. The login goes out of the URL, which errors show.
 
     Raises:
         ParameterError: It is not an HTTP URL.
     """
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    valid = False
+    with suppress(ValueError):  # of an unclosed bracket or an impossible port
+        parts = urlsplit(base_url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    if not valid or not base_url.isprintable() or " " in base_url:
         raise ParameterError(
-            f"base_url is {base_url!r}: give a URL, as in http://127.0.0.1:8000/v1"
+            f"base_url is {_without_login(base_url)!r}: give a URL, as in http://127.0.0.1:8000/v1"
         )
-    return base_url.rstrip("/") if parts.path.strip("/") else base_url.rstrip("/") + "/v1"
+    login, _, place = parts.netloc.rpartition("@")
+    path = parts.path.rstrip("/") or "/v1"
+    url = urlunsplit(parts._replace(netloc=place, path=path))
+    return url, f"Basic {b64encode(unquote(login).encode()).decode()}" if login else None
 
 
 def _without_login(url: str) -> str:
-    """Return the URL without user name and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    """Return what may be shown of a URL, which need not be well formed."""
+    scheme, separator, rest = str(url).rpartition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+def _header_value(key: Any) -> str | None:
+    """Return a key without the whitespace around it, such as a file's last newline.
+
+    Raises:
+        ParameterError: An HTTP header cannot hold it; the message does not show it.
+    """
+    key = key.strip() if isinstance(key, str) else key
+    if key and not (isinstance(key, str) and key.isascii() and key.isprintable()):
+        raise ParameterError(
+            "api_key holds a character that no HTTP header can hold, such as a line break, or is "
+            "no text: pass the server's key as it was issued."
+        )
+    return str(key) if key else None

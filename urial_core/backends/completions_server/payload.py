@@ -16,6 +16,7 @@ from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError
 from urial_core.messages import Message
 from urial_core.structured.constraints import Choice, JsonSchema
+from urial_core.structured.json_schema import map_subschemas
 
 __all__ = [
     "DIALECTS",
@@ -27,6 +28,8 @@ __all__ = [
     "completion_payload",
 ]
 
+_MAX_REPETITIONS = 1000
+"""Most characters of a string that a llama.cpp grammar is to count: it refuses 2000."""
 _OPENAI = {
     name: name for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
 }
@@ -119,7 +122,7 @@ LLAMA_CPP = Dialect(
     penalizes_recent_only=True,
     streaming={"timings_per_token": True},  # without it, usage comes only with the last event
     min_logprobs=1,
-    json_schema=lambda constraint: {"json_schema": constraint.schema},
+    json_schema=lambda constraint: {"json_schema": _for_gbnf(constraint.schema)},
     choice=lambda constraint: {"grammar": _gbnf_of(constraint)},
     tokenize=lambda text, begin: {"content": text, "add_special": begin, "parse_special": False},
     tokenizes_as_text=True,
@@ -212,6 +215,19 @@ def _constraint_fields(request: CompletionRequest, dialect: Dialect) -> dict[str
         case JsonSchema() as schema if dialect.json_schema:
             return dialect.json_schema(schema)
     return {}
+
+
+def _for_gbnf(schema: Any) -> Any:
+    """Return a schema without what llama.cpp refuses to translate into its grammars."""
+    if not isinstance(schema, dict):
+        return schema
+    new = map_subschemas(schema, _for_gbnf)
+    pattern = str(new.get("pattern", "^$"))
+    if not (pattern.startswith("^") and pattern.endswith("$")) or "(?" in pattern:
+        del new["pattern"]
+    if new.get("maxLength", 0) > _MAX_REPETITIONS:
+        del new["maxLength"]
+    return new
 
 
 def _gbnf_of(choice: Choice) -> str:

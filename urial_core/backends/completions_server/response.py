@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from urial_core.backends.completions_server.payload import GENERIC, Dialect
+from urial_core.backends.completions_server.shape import checked
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -21,7 +22,7 @@ from urial_core.completion import (
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.text_reply import decode_completion
 from urial_core.decoding.turn_decoder import TurnDecoder
-from urial_core.errors import ConversationError, GenerationError, ServerError
+from urial_core.errors import ConversationError, GenerationError, ServerError, shown
 from urial_core.replies import Reply, ReplyEnd
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_closing import rest_of
@@ -30,8 +31,10 @@ from urial_core.structured.json_validation import validate_json
 
 __all__ = ["StreamReader", "completion_of", "completions_of", "reply_of", "usage_of"]
 
-_FAILURES = ("abort", "error")
+_FAILURES = ("abort", "error", "content_filter")
 """Finish reasons of a completion that the server gave up."""
+_LIMITS = ("length", "max_tokens", "model_length")
+"""Finish reasons of a completion that reached ``max_tokens`` or the window's end."""
 
 
 def completion_of(
@@ -57,17 +60,14 @@ def completions_of(
 
     Servers report one sum as usage: with several prompts, the usage of each is unknown.
     """
-    choices = response.get("choices") if isinstance(response, Mapping) else None
-    if (
-        not isinstance(choices, Sequence)
-        or len(choices) != len(requests)
-        or not all(isinstance(choice, Mapping) for choice in choices)
-    ):
+    response = checked(response)
+    choices = response.get("choices") or []
+    if len(choices) != len(requests):
         raise GenerationError(
             f"The server's response to {len(requests)} prompts has no list of as many choices: "
-            f"{str(response)[:200]!r}. Is base_url that of an OpenAI-style completions API?"
+            f"{shown(response)}. Is base_url that of an OpenAI-style completions API?"
         )
-    in_order = sorted(choices, key=lambda choice: choice.get("index", 0))
+    in_order = sorted(choices, key=lambda choice: choice.get("index") or 0)
     usage = usage_of(response) if len(requests) == 1 else None
     completions = []
     for choice, request in zip(in_order, requests, strict=True):
@@ -107,18 +107,21 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
             "use ChatUrial, UrialLLM or UrialChat, which send them."
         )
     if not isinstance(response, Mapping):
-        raise GenerationError(f"The server's response is {response!r} instead of a JSON object.")
-    response = _without_none(response)
+        raise GenerationError(
+            f"The server's response is {shown(response)} instead of a JSON object."
+        )
+    response = checked({name: part for name, part in response.items() if part is not None})
     _raise_refusal(response)
     completion = completion_of(response, request, dialect)
     if request.response_format is None:
         return decode_completion(request, completion)
     assert request.format is not None  # noqa: S101 - plain texts have no response format
     turn, value = TurnDecoder(request.format, request.prefill), JsonValue()
-    value.feed(request.prefill + turn.feed(completion.text) + turn.flush())
+    written = completion.text.removesuffix(completion.closing)
+    value.feed(request.prefill + turn.feed(written) + turn.flush())
     text, invalid = validate_json(value.text.strip(), request.response_format.text)
-    if not value.complete and invalid:
-        cut = completion.finish == "length"
+    cut = completion.finish == "length"
+    if not value.complete and (invalid or cut):
         reason = "It was cut at max_tokens: raise it." if cut else invalid
         raise GenerationError(f"The reply is not complete JSON. {reason}", text)
     if invalid:
@@ -151,8 +154,12 @@ class StreamReader:
         Raises:
             GenerationError: The server gave up.
         """
-        if not isinstance(event, Mapping):
-            raise GenerationError(f"The server sent {event!r} in a stream of objects.", self.text)
+        event = checked(event, self.text)
+        if reported := _error_of(event):
+            _, reason = reported
+            raise GenerationError(
+                f"The server failed in the middle of the reply: {reason}", self.text
+            )
         self._usage = usage_of(event) or self._usage
         if not event.get("choices"):
             return None
@@ -169,7 +176,7 @@ class StreamReader:
         self.text += text
         chunk = CompletionChunk(
             text,
-            finish=None if reason is None else "length" if reason == "length" else "stop",
+            finish=None if reason is None else "length" if reason in _LIMITS else "stop",
             usage=self._usage,
             logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
         )
@@ -190,7 +197,8 @@ class StreamReader:
         if self._last is not None:
             cut = self._last.finish == "length"
             rest = rest_of(self.text, self._schema) if self._schema and cut else ""
-            return replace(self._last, text=self._last.text + rest, usage=self._usage)
+            last = replace(self._last, text=self._last.text + rest, closing=rest)
+            return replace(last, usage=self._usage)
         if done:
             return CompletionChunk("", finish="stop", usage=self._usage)
         raise GenerationError(
@@ -204,17 +212,12 @@ class StreamReader:
 def usage_of(event: Mapping[str, Any]) -> Usage | None:
     """Return the token counts in a response or a stream's event, if it has any."""
     if usage := event.get("usage"):
-        details = usage.get("prompt_tokens_details") or {}
-        return Usage(
-            usage.get("prompt_tokens") or 0,
-            usage.get("completion_tokens") or 0,
-            details.get("cached_tokens") or 0,
-        )
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        return Usage.of(usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
     if timings := event.get("timings"):  # llama.cpp, before the last event
-        cached = timings.get("cache_n") or 0
-        return Usage(
-            cached + (timings.get("prompt_n") or 0), timings.get("predicted_n") or 0, cached
-        )
+        cached, read = timings.get("cache_n"), timings.get("prompt_n")
+        prompt = read + (cached or 0) if isinstance(read, int) else None
+        return Usage.of(prompt, timings.get("predicted_n"), cached)
     return None
 
 
@@ -243,6 +246,7 @@ def _logprobs_of(given: Mapping[str, Any] | None, alternatives: int) -> tuple[To
         tokens = [
             (*pair(item), list(map(pair, item.get("top_logprobs") or ())))
             for item in given["content"]
+            if item["logprob"] is not None
         ]
     else:
         names, values = given.get("tokens") or (), given.get("token_logprobs") or ()
@@ -250,29 +254,38 @@ def _logprobs_of(given: Mapping[str, Any] | None, alternatives: int) -> tuple[To
         tokens = [
             (name, value, list((top or {}).items()))
             for name, value, top in zip(names, values, tops, strict=False)
-            if value is not None
         ]
     return tuple(
-        TokenLogprob(name, value, tuple(sorted(top, key=lambda pair: -pair[1])[:alternatives]))
+        TokenLogprob(name, value, _best(top, alternatives))
         for name, value, top in tokens
+        if value is not None
     )
 
 
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(member) for key, member in value.items() if member is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list) else value
+def _best(top: list[tuple[str, float | None]], count: int) -> tuple[tuple[str, float], ...]:
+    """Return the most probable of some tokens, without those that the server knows nothing of."""
+    known = [(token, value) for token, value in top if value is not None]
+    return tuple(sorted(known, key=lambda pair: -pair[1])[:count])
 
 
 def _raise_refusal(response: Mapping[str, Any]) -> None:
     """Raise what servers send in place of choices: an error, in one of two shapes."""
-    error = response.get("error")
-    if not error and response.get("object") == "error":
-        error = response
-    if not error or response.get("choices"):
+    if not (reported := _error_of(response)):
         return
+    status, reason = reported
+    answered = f"answered {status}" if status else "refused the request"
+    raise ServerError(f"The server {answered}: {reason}", status)
+
+
+def _error_of(event: Mapping[str, Any]) -> tuple[int | None, str] | None:
+    """Return the status and the message of an error that came in place of choices."""
+    if event.get("choices"):
+        return None
+    is_error = "error" in (event.get("object"), event.get("type"))
+    error = event.get("error") or (event if is_error else event.get("detail"))
+    if not error:
+        return None
     details = error if isinstance(error, Mapping) else {"message": error}
     code = str(details.get("code"))
-    status = int(code) if code.isdecimal() else None
-    answered = f"answered {status}" if status else "refused the request"
-    raise ServerError(f"The server {answered}: {details.get('message') or error}", status)
+    message = str(details.get("message") or shown(error))
+    return int(code) if code.isdecimal() else None, message

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import finalize
 
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
+from urial_core.backends.llama_cpp.default_window import default_window
 from urial_core.backends.llama_cpp.private_server import PrivateServer, available_cores
 from urial_core.completion import (
     Completion,
@@ -56,7 +57,7 @@ class LlamaCppModel(CompletionModel):
         self,
         model: str | Path,
         *,
-        n_ctx: int = 4096,
+        n_ctx: int | None = None,
         n_parallel: int = 4,
         n_threads: int | None = None,
         n_gpu_layers: int | None = None,
@@ -68,7 +69,8 @@ class LlamaCppModel(CompletionModel):
             model: A ``.gguf`` file of a base model.
             n_ctx: The context window of one request in tokens, prompt and reply together; at most
                 the one that the model was trained for is used. Memory is allocated for
-                ``n_parallel`` of them.
+                ``n_parallel`` of them. Default: what the model was trained for, at most 32,768, and
+                halved, down to 4,096, until that memory is an eighth of what is available.
             n_parallel: The number of concurrent replies.
             n_threads: The number of compute threads. Default: one for each core.
             n_gpu_layers: The number of layers on the GPU, where llama.cpp was built for one.
@@ -91,7 +93,7 @@ class LlamaCppModel(CompletionModel):
             "n_gpu_layers": n_gpu_layers,
             "params": dict(params or {}),
         }
-        if min(n_ctx, n_parallel, self.n_threads) < 1:
+        if min(1 if n_ctx is None else n_ctx, n_parallel, self.n_threads) < 1:
             raise ParameterError(
                 f"n_ctx is {n_ctx}, n_parallel {n_parallel} and n_threads {self.n_threads}: give "
                 "at least 1 each."
@@ -203,9 +205,12 @@ class LlamaCppModel(CompletionModel):
     def _loaded(self) -> CompletionsServerModel:
         with self._lock:
             if self._client is None:
-                server = PrivateServer(self._path, **{**self._options, "n_threads": self.n_threads})
+                options = {**self._options, "n_threads": self.n_threads}
+                if options["n_ctx"] is None:
+                    options["n_ctx"] = default_window(self._path, options["n_parallel"])
+                server = PrivateServer(self._path, **options)
                 self._finalizer = finalize(self, server.close)
-                self._client = CompletionsServerModel(
+                client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,
                     uds=server.uds,
@@ -213,7 +218,11 @@ class LlamaCppModel(CompletionModel):
                     timeout=_TIMEOUT,
                     max_retries=0,
                 )
-                self._client.server()
+                self._finalizer.detach()
+                # A server that still writes to someone would not end.
+                self._finalizer = finalize(self, partial(_close, client, server))
+                client.server()
+                self._client = client
             return self._client
 
     def _ready(self, requests: Sequence[CompletionRequest]) -> CompletionsServerModel:
@@ -221,3 +230,8 @@ class LlamaCppModel(CompletionModel):
         for prefix in {request.prompt[: request.prefix_length] for request in requests}:
             self.warm(prefix)
         return self._loaded()
+
+
+def _close(client: CompletionsServerModel, server: PrivateServer) -> None:
+    client.disconnect()
+    server.close()

@@ -7,23 +7,24 @@ this user can open (on Windows: at a free port of the loopback address), and req
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
-import shutil
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir
 from typing import Any
 
+from urial_core.backends.gguf_file import check_gguf
+from urial_core.backends.temporary_folder import TemporaryFolder
 from urial_core.errors import ModelLoadError, ParameterError
 
 __all__ = ["PrivateServer", "available_cores"]
 
 _HTTP_THREADS = 80
 """Each open request holds one. With fewer than the client's, counting tokens would be queued."""
-_GGUF = b"GGUF"
 
 
 class PrivateServer:
@@ -45,11 +46,13 @@ class PrivateServer:
             ModelLoadError: There is no such file, or llama.cpp cannot load it.
             ParameterError: llama.cpp has no such parameter, or not of that type.
         """
-        _check_file(path)
+        check_gguf(path)
         self.key = secrets.token_hex(16)
-        self._folder = mkdtemp(prefix="urial-")  # only this user can open it
+        self._folder = TemporaryFolder(Path(gettempdir()))  # only this user can open it
+        self._process = os.getpid()
         has_sockets = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
-        self.uds = f"{self._folder}/llama.sock" if has_sockets else None
+        self.uds = f"{self._folder.path}/llama.sock" if has_sockets else None
+        self._server: Any = None
         try:
             import xllamacpp
 
@@ -69,7 +72,7 @@ class PrivateServer:
                 _set(common, name, value)
             common.hostnames, common.port = [self.uds or "127.0.0.1"], 0
             common.api_keys, common.ui = [self.key], False
-            common.slot_save_path = f"{self._folder}/"
+            common.slot_save_path = f"{self._folder.path}/"
             common.endpoint_slots = common.endpoint_props = common.endpoint_metrics = True
             common.n_threads_http = _HTTP_THREADS
             self._server = xllamacpp.Server(common)
@@ -90,9 +93,16 @@ class PrivateServer:
         self.base_url = f"{address}/v1"
 
     def close(self) -> None:
-        """Stop serving and free the memory; replies in progress break off."""
+        """Stop serving and free the memory; clients must have disconnected.
+
+        In a forked process, do nothing: the server is its parent's.
+        """
+        if os.getpid() != self._process:
+            # Its threads are not in this process, so freeing it would wait for them for ever.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._server))
+            return
         self._server = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def available_cores() -> int:
@@ -109,14 +119,3 @@ def _set(params: Any, name: str, value: Any) -> None:
         setattr(params, name, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ParameterError(f"llama.cpp does not accept {name}={value!r}: {error}") from error
-
-
-def _check_file(path: str) -> None:
-    """Raise with the reason if a file cannot be a model; llama.cpp reports no reason."""
-    try:
-        with Path(path).open("rb") as file:
-            magic = file.read(len(_GGUF))
-    except OSError as error:
-        raise ModelLoadError(f"Cannot read the model {path}: {error.strerror}.") from error
-    if magic != _GGUF:
-        raise ModelLoadError(f"{path} is not a GGUF file: it begins with {magic!r}.")

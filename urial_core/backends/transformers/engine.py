@@ -68,6 +68,8 @@ class Engine:
         self._config = config = model.config.get_text_config(decoder=True)
         self._tokenization = tokenization
         tokenization.add_end_of_text(getattr(model.generation_config, "eos_token_id", None))
+        unknown = tokenization.unknown(config.vocab_size)
+        self._unknown = torch.tensor(unknown, dtype=torch.long, device=model.device)
         self._json_grammars = lru_cache(1)(lambda: JsonGrammars(tokenization, config.vocab_size))
         self._prefix_ids = lru_cache(8)(lambda text: tuple(tokenization.encode(text)))
         self._caches = KVCache(config).is_plain
@@ -247,4 +249,4 @@ class Engine:
         )
         cache.length += ids.shape[1]
         logits: torch.Tensor = output.logits[:, -last:].float()  # half precision is slow to search
-        return logits
+        return logits.index_fill(-1, self._unknown, -torch.inf) if len(self._unknown) else logits

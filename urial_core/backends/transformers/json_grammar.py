@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from urial_core.backends.transformers.tokenization import Tokenization
-from urial_core.errors import GenerationError, ParameterError, UnsupportedSchemaError
+from urial_core.errors import GenerationError, UnsupportedSchemaError
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.grammar import check_schema, grammar_of
 from urial_core.structured.json_closing import Closer, Closing
@@ -53,9 +53,10 @@ class JsonGrammars:
     def text(self, schema: JsonSchema, max_tokens: int) -> JsonText:
         """Begin a text of at most ``max_tokens`` that matches a schema.
 
+        If none that matches seems to be so short, it is over at once, with finish "length".
+
         Raises:
             UnsupportedSchemaError: The schema cannot be enforced.
-            ParameterError: No text that matches the schema seems to be so short.
         """
         matcher = self._compiled(schema)
         if matcher.is_error():
@@ -69,32 +70,29 @@ class JsonText:
 
     Attributes:
         pending: Tokens that must be written next, before another is chosen.
+        cut: Whether it was closed for lack of tokens: what is pending then closes it.
     """
 
     def __init__(self, matcher: Any, closer: Closer, max_tokens: int) -> None:
         closing = closer.find(matcher, "structure", max_tokens)
-        if closing is None:
-            raise ParameterError(
-                f"max_tokens is {max_tokens}, too few for the shortest JSON that matches the "
-                "schema (if any does): raise it or simplify the schema."
-            )
         self.pending = deque[int]()
-        self._cut = False
+        self.cut = closing is None
         self._closer = closer
-        self._closing = closing
+        self._closing = closing or ()
         self._matcher = matcher
         self._tokens_left = max_tokens
         self._state: JsonState = "structure"
-        self._advance(matcher, ())
+        if not self.cut:
+            self._advance(matcher, ())
 
     @property
     def finish(self) -> str | None:
         """Why it is over: "stop", or "length" if it was closed for lack of tokens; None if not."""
         if self.pending:
             return None
-        if self._matcher.is_stopped() and not self._cut:
+        if self._matcher.is_stopped() and not self.cut:
             return "stop"
-        return "length" if self._cut or self._tokens_left == 0 else None
+        return "length" if self.cut or self._tokens_left == 0 else None
 
     @property
     def may_end(self) -> bool:
@@ -122,7 +120,7 @@ class JsonText:
         if closing is None:
             closing = self._closer.find(matcher, state, left)
         if closing is None:
-            self._cut = True
+            self.cut = True
             self.pending.extend(self._closing)
             return
         self.pending.extend(written)

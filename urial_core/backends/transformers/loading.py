@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from urial_core.backends.gguf_file import check_gguf
+from urial_core.backends.temporary_folder import TemporaryFolder
 from urial_core.backends.transformers.grouped_attention import use_grouped_attention
 from urial_core.backends.transformers.source import Source
 from urial_core.cache_folder import cache_folder
@@ -95,13 +96,15 @@ def load_model(source: Source) -> Any:
 
 def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
     """Load a part of a model; raise one error for the many of missing and broken files."""
+    options = {
+        "revision": source.revision,
+        "token": source.token,
+        "trust_remote_code": source.trust_remote_code,
+    }
     try:
-        return load(
-            _folder_or_id(source),
-            revision=source.revision,
-            token=source.token,
-            trust_remote_code=source.trust_remote_code,
-        )
+        if not source.model_id.lower().endswith(".gguf"):
+            return load(source.model_id, **options)
+        return _load_gguf(load, source, options)
     except UrialError:
         raise
     except ImportError as error:
@@ -110,17 +113,39 @@ def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
         ) from error
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), repr(error))
+        if source.token:
+            reason = reason.replace(source.token, "***")
         raise ModelLoadError(
             f"Could not load the {part} of {source.model_id!r}: {reason} (It must be the hub id, "
             "local folder or .gguf file of a causal language model.)"
         ) from error
 
 
-def _folder_or_id(source: Source) -> str:
-    if not source.model_id.lower().endswith(".gguf"):
-        return source.model_id
+def _load_gguf(load: Callable[..., Any], source: Source, options: Mapping[str, Any]) -> Any:
+    """Load a part of a GGUF file's conversion; make a conversion that is damaged again."""
+    path = Path(source.model_id).expanduser()
     dtype = resolve_dtype(source.dtype, default_device())
-    return str(converted_gguf(Path(source.model_id).expanduser(), dtype))
+    existed = _folder_of(path, dtype).is_dir()
+    folder = converted_gguf(path, dtype)
+    try:
+        return load(str(folder), **options)
+    except (ImportError, MemoryError, UrialError):
+        raise
+    except Exception as error:
+        if not existed or isinstance(error, torch.OutOfMemoryError):
+            raise
+        logger.warning("The conversion %s cannot be loaded (%s): making it again.", folder, error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return load(str(converted_gguf(path, dtype)), **options)
+
+
+def _folder_of(path: Path, dtype: torch.dtype) -> Path:
+    """Return the folder of a GGUF file's conversion, which may not exist."""
+    if not path.is_file():
+        raise ModelLoadError(f"There is no file {path}.")
+    status = path.stat()
+    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{dtype}"
+    return cache_folder() / "models" / f"{path.stem}-{sha256(key.encode()).hexdigest()[:12]}"
 
 
 def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
@@ -129,16 +154,13 @@ def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     The folder is in the cache folder, named by the file's path, size and time and by the dtype.
 
     Raises:
-        ModelLoadError: There is no such file.
+        ModelLoadError: There is no such file, or it is damaged.
         MissingDependencyError: The ``gguf`` package is not installed.
     """
-    if not path.is_file():
-        raise ModelLoadError(f"There is no file {path}.")
-    status = path.stat()
-    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|{dtype}"
-    folder = cache_folder() / "models" / f"{path.stem}-{sha256(key.encode()).hexdigest()[:12]}"
+    folder = _folder_of(path, dtype)
     if folder.is_dir():
         return folder
+    check_gguf(path)
     MissingDependencyError.check("Reading a GGUF file", "gguf", "gguf")
     logger.info("Converting %s for transformers, once; this takes about a minute.", path)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
@@ -148,12 +170,12 @@ def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(mkdtemp(dir=folder.parent))
+    unfinished = TemporaryFolder(folder.parent)
     try:
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
+        model.save_pretrained(unfinished.path)
+        tokenizer.save_pretrained(unfinished.path)
         if not folder.is_dir():  # another process may have been faster
-            unfinished.rename(folder)
+            unfinished.path.rename(folder)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.remove()
     return folder

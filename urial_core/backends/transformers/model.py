@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from urial_core.backends.transformers.source import Source, context_window_of
-from urial_core.completion import Completion, CompletionChunk, CompletionRequest, ModelFeatures
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionRequest,
+    ModelFeatures,
+    joined,
+)
 from urial_core.errors import GenerationError, MissingDependencyError, ParameterError, UrialError
 from urial_core.structured.grammar import check_schema
 
@@ -23,6 +31,10 @@ if TYPE_CHECKING:
     from urial_core.backends.transformers.tokenization import Tokenization
 
 __all__ = ["TransformersModel"]
+
+_T = TypeVar("_T")
+_SECRET_KWARGS = ("token", "use_auth_token")
+"""Names under which ``model_kwargs`` may hold the hub token."""
 
 
 class TransformersModel:
@@ -84,9 +96,13 @@ class TransformersModel:
         self._max_batch_size = max_batch_size
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="urial-engine")
+        self._worker_process: int | None = None  # that of its thread
         self._engine: Engine | None = None
         self._config: Any = None
         self._tokens: Tokenization | None = None
+        model_kwargs = dict(model_kwargs or {})
+        for name in _SECRET_KWARGS:
+            token = model_kwargs.pop(name, None) or token
         if isinstance(model, (str, Path)):
             self._loaded: Any = None
             self._source = Source(
@@ -98,7 +114,7 @@ class TransformersModel:
                 revision=revision,
                 token=token,
                 trust_remote_code=trust_remote_code,
-                model_kwargs=dict(model_kwargs or {}),
+                model_kwargs=model_kwargs,
             )
         else:
             from urial_core.backends.transformers.tokenization import Tokenization
@@ -138,12 +154,12 @@ class TransformersModel:
     @property
     def dtype(self) -> str:
         """The number format in use, such as "bfloat16"; loads the model."""
-        model = self._worker.submit(self._ready_engine).result().model
+        model = self._submit(self._ready_engine).result().model
         return str(model.dtype).removeprefix("torch.")
 
     def load(self) -> None:
         """Load the model now rather than at the first request."""
-        self._worker.submit(self._ready_engine).result()
+        self._submit(self._ready_engine).result()
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
@@ -201,11 +217,29 @@ class TransformersModel:
         On exit, the worker closes the generator after the current step; nobody waits for it.
         """
         steps = self._generate(requests)
+        _running.add(steps)
         try:
-            yield lambda: self._worker.submit(next, steps, None)
+            yield lambda: self._submit(next, steps, None)
         finally:
-            with suppress(RuntimeError):  # at the interpreter's exit, no jobs are taken any more
-                self._worker.submit(steps.close)
+            # At the interpreter's exit, and in a forked process, no jobs are taken.
+            with suppress(RuntimeError, GenerationError):
+                self._submit(steps.close)
+
+    def _submit(self, job: Callable[..., _T], *arguments: Any) -> Future[_T]:
+        """Have the worker run a job.
+
+        Raises:
+            GenerationError: The worker is a thread of the process that this one was forked from.
+        """
+        process = os.getpid()
+        if self._worker_process not in (None, process):
+            raise GenerationError(
+                f"{self.name} was in use before this process was forked, and its thread and "
+                "torch's are not in this one. Load the model after the fork, or start processes "
+                "with multiprocessing's 'spawn'."
+            )
+        self._worker_process = process
+        return self._worker.submit(job, *arguments)
 
     def _generate(self, requests: Sequence[CompletionRequest]) -> Generator[Step]:
         """Yield the engine's steps; only the worker may run it."""
@@ -237,16 +271,24 @@ class TransformersModel:
             return self._tokens
 
 
+_running = WeakSet[Generator[Any]]()
+"""Requests in progress, all models' together."""
+
+
+@atexit.register
+def _cancel_running() -> None:
+    """Close what is left at the interpreter's exit: torch aborts if its tensors go any later.
+
+    The workers have ended by then.
+    """
+    for steps in list(_running):
+        with suppress(Exception):
+            steps.close()
+
+
 def _completions(requests: Sequence[CompletionRequest], steps: list[Step]) -> list[Completion]:
     """Join each request's chunks; the last holds its finish and usage."""
     chunks = [list[CompletionChunk]() for _ in requests]
     for number, chunk in chain.from_iterable(steps):
         chunks[number].append(chunk)
-    return [
-        replace(
-            own[-1],
-            text="".join(chunk.text for chunk in own),
-            logprobs=tuple(chain.from_iterable(chunk.logprobs for chunk in own)),
-        )
-        for own in chunks
-    ]
+    return [joined(own) for own in chunks]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from urial_core.backends.transformers.json_grammar import JsonText
@@ -112,19 +114,22 @@ class JsonSequence(ReplySequence):
     def step(self, logits: torch.Tensor) -> CompletionChunk:
         """Choose the next token and append those that are forced after it; return their text.
 
-        Where log-probabilities are requested, forced tokens are returned one by one as well.
+        Where log-probabilities are requested, forced tokens are returned one by one as well, but
+        for those that close a text which was cut: these have none.
         """
         text = ""
         logprobs = tuple[TokenLogprob, ...]()
-        if not self._text.pending:
+        if not self._text.pending and not self._text.cut:
             self._choose_allowed(logits)
+        cut = self._text.cut
         while self._text.pending and not logprobs:
             token = self._text.pending.popleft()
             self.written.append(token)
             text += self._decode(token)
-            logprobs = self._sampler.logprobs(logits, token, self._tokenization.decode)
+            if not cut:
+                logprobs = self._sampler.logprobs(logits, token, self._tokenization.decode)
         self.finish = self.finish or self._text.finish
-        return self._chunk(text, logprobs)
+        return replace(self._chunk(text, logprobs), closing=text if cut else "")
 
     def _choose_allowed(self, logits: torch.Tensor) -> None:
         """Choose a token that the schema allows, or end a complete value."""

@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers.decoders import DecodeStream
 
 from urial_core.errors import UnsupportedModelError
+from urial_core.prompts.escaping import encodable
 
 __all__ = ["Tokenization", "common_prefix"]
 
@@ -45,6 +46,10 @@ class Tokenization:
         self.end_of_text = set[int]()
         self.add_end_of_text(tokenizer.eos_token_id)
         self.size = len(tokenizer)
+        text: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+        whole: list[int] = tokenizer("a")["input_ids"]
+        ends = (at for at in range(len(text), len(whole)) if whole[at - len(text) : at] == text)
+        self._added_at_end = len(whole) - next(ends, len(whole))
 
     def add_end_of_text(self, declared: int | list[int] | None) -> None:
         """Add the end-of-text tokens that a configuration declares."""
@@ -55,12 +60,23 @@ class Tokenization:
         """Encode a prompt, with the begin-of-text token where the model wants one.
 
         Text that spells a special token, such as ``</s>``, stays text: a user must not be able to
-        write one.
+        write one. An end-of-text token that the tokenizer adds is left out: the text goes on.
         """
         with self._lock:
-            return list(
-                self._tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
-            )
+            encoded = self._tokenizer(encodable(text), split_special_tokens=True, verbose=False)
+        ids: list[int] = encoded["input_ids"]
+        return ids[: len(ids) - self._added_at_end]
+
+    def unknown(self, vocab_size: int) -> list[int]:
+        """Return the ids below a model's vocabulary size that the tokenizer has no token for.
+
+        Many models have more logits than tokens, so that their matrices have round sizes.
+        """
+        if vocab_size <= self.size:
+            return []
+        with self._lock:
+            known = set(self._tokenizer.get_vocab().values())
+        return [token for token in range(vocab_size) if token not in known]
 
     def serialized(self) -> str:
         """Return the tokenizer as JSON of ``tokenizers``, without padding and truncation."""

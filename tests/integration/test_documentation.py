@@ -1,0 +1,144 @@
+"""Test that the code of README and docs runs, as a reader would run it.
+
+The Python blocks of a page are one program, from top to bottom. ``<!-- not run: reason -->`` before
+a block leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+QUICK = {"prompts", "prompt_formats"}
+"""The pages whose Python blocks run by default; the others run in the long matrix."""
+
+OWN_COMMAND = re.compile(
+    r"^(?:printf [^|\n]+\| )?urial (?!.*--model (?!(?:\./)?model\.gguf)).*", re.MULTILINE
+)
+"""A line that runs this project's command, and needs no other model than the demo model."""
+
+BASH = shutil.which("bash") or ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code on a page."""
+
+    language: str
+    line: int
+    code: str
+    not_run: str
+
+
+def blocks_of(page: Path, *languages: str) -> list[Block]:
+    """Return a page's blocks of code in some languages, with the reason if one is not run."""
+    found = re.finditer(
+        r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n+)?"
+        r"(?P<fence>```+)(?P<language>\w+)[^\n]*\n(?P<code>.*?)^(?P=fence)$",
+        text := page.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    return [
+        Block(m["language"], text.count("\n", 0, m.start("code")), m["code"], m["why"] or "")
+        for m in found
+        if m["language"] in languages
+    ]
+
+
+def program_of(page: Path) -> str:
+    """Return the Python blocks of a page that run, each in the line where the page has it."""
+    program = ""
+    for block in blocks_of(page, "python"):
+        if not block.not_run:
+            program += "\n" * (block.line - program.count("\n")) + block.code
+    return program
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder that has the demo model as ``model.gguf``."""
+    from urial_core.demo import demo_model_file
+
+    (folder / "model.gguf").symlink_to(demo_model_file())
+    environment = {name: value for name, value in os.environ.items() if name != "URIAL_MODEL"}
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(ROOT), "PYTHON": sys.executable},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.mark.model
+@pytest.mark.needs("langchain", "llama_index", "xllamacpp")
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.matrix] * (page.stem not in QUICK), id=page.stem)
+        for page in PAGES
+        if program_of(page)
+    ],
+)
+def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
+    """The blocks of a page run from top to bottom, and so do the tests among them."""
+    program = program_of(page)
+    (tmp_path / f"{page.stem}.py").write_text(program, encoding="utf-8")
+    command = [sys.executable, f"{page.stem}.py"]
+    if re.search(r"^(async )?def test_|^class Test", program, re.MULTILINE):
+        command[1:1] = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = run(command, tmp_path)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+def own_commands(page: Path) -> list[str]:
+    """Return the lines of a page's shell blocks that run this project's command."""
+    blocks = [block for block in blocks_of(page, "sh") if not block.not_run]
+    return [found[0] for block in blocks for found in OWN_COMMAND.finditer(block.code)]
+
+
+SHELL_BLOCKS = [
+    pytest.param(block, id=f"{page.stem}:{block.line}")
+    for page in PAGES
+    for block in blocks_of(page, "sh")
+]
+
+
+@pytest.mark.skipif(not BASH, reason="needs bash")
+@pytest.mark.parametrize("block", SHELL_BLOCKS)
+def test_shell_blocks_are_well_formed(block: Block) -> None:
+    """A shell block is syntax that bash accepts."""
+    done = subprocess.run(
+        [BASH, "-n"], input=block.code, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.model
+@pytest.mark.needs("xllamacpp")
+@pytest.mark.matrix
+@pytest.mark.skipif(not BASH, reason="needs bash")
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.stem) for page in PAGES if own_commands(page)]
+)
+def test_own_commands_run(page: Path, tmp_path: Path) -> None:
+    """The command ``urial`` runs as printed, with the demo model as ``model.gguf``."""
+    script = [
+        "set -e -o pipefail",
+        'urial() { "$PYTHON" -m urial_core.cli "$@"; }',
+        *own_commands(page),
+    ]
+    done = run([BASH, "-c", "\n".join(script)], tmp_path)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]

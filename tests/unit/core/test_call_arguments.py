@@ -1,0 +1,76 @@
+"""Arguments of other chat models: renamed, ignored with a warning, or known."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from urial_core import ParameterError, call_arguments
+from urial_core.call_arguments import IGNORED_ARGUMENTS, accepted_arguments
+from urial_core.openai_tools import parse_tools
+
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("add", "sub", "now")]
+
+
+@pytest.fixture(autouse=True)
+def warned(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Forget what was warned of."""
+    names = set[str]()
+    monkeypatch.setattr(call_arguments, "_warned", names)
+    return names
+
+
+def test_what_has_no_effect_is_left_out_with_one_warning() -> None:
+    """A warning lists the names, and none comes for them again."""
+    given = {"service_tier": "flex", "user": "ann", "seed": 1, "temprature": 1}
+    with pytest.warns(UserWarning, match="service_tier, user: without effect"):
+        assert accepted_arguments(given, ["seed"]) == {"seed": 1, "temprature": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert accepted_arguments(given, ["seed"]) == {"seed": 1, "temprature": 1}
+
+
+def test_what_changes_the_meaning_is_not_ignored() -> None:
+    """Arguments that decide what is answered are used or refused, never dropped."""
+    deciding = {"logit_bias", "functions", "function_call", "previous_response_id", "min_tokens"}
+    assert not deciding & IGNORED_ARGUMENTS
+
+
+def test_other_names_are_understood() -> None:
+    """A known name takes precedence over another name of it."""
+    assert accepted_arguments({"max_completion_tokens": 5}, []) == {"max_tokens": 5}
+    both = {"max_completion_tokens": 5, "max_tokens": 7}
+    assert accepted_arguments(both, ["max_tokens"]) == {"max_tokens": 7}
+    assert accepted_arguments({"stop_sequences": ["x"]}, ["stop_sequences"]) == {
+        "stop_sequences": ["x"]
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"allowed": ["now", "add"]},
+        {"allowed": [TOOLS[0], {"type": "function", "name": "now"}]},
+        {"choice": {"type": "allowed_tools", "mode": "auto", "tools": [TOOLS[0], TOOLS[2]]}},
+        {
+            "choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": [TOOLS[0], TOOLS[2]]},
+            }
+        },
+    ],
+)
+def test_allowed_tools_leave_the_others_out(arguments: dict[str, Any]) -> None:
+    """Of the tools, those that may be called are listed, in their order."""
+    use = parse_tools(TOOLS, **arguments)
+    assert use is not None
+    assert [tool.name for tool in use.tools] == ["add", "now"]
+    assert use.choice == "auto"
+
+
+def test_an_unknown_tool_cannot_be_allowed() -> None:
+    """A name that no tool has is an error, and not a request without tools."""
+    with pytest.raises(ParameterError, match="mul may be called, but the tools are add, sub, now"):
+        parse_tools(TOOLS, allowed=["mul"])

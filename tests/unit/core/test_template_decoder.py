@@ -1,0 +1,334 @@
+"""A reply ends where it would run on into the message's template, however it is split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from adversarial import cut, many, sizes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from urial_core import (
+    GenerationParameters,
+    Message,
+    PromptFormat,
+    ReplyDecoder,
+    UrialChat,
+    load_prompt,
+)
+from urial_core.prompts.template_stops import TemplateStops, template_stops
+from urial_core.testing import FakeModel
+
+RAG = """\
+Context information is below.
+---------------------
+file_name: hours.md
+
+Opening hours: nine to five
+Question: is this a document's own?
+---------------------
+Given the context information and not prior knowledge, answer the query.
+Query: When does it open?
+Answer: """
+REACT = """\
+Use the following format:
+
+Question: the input question you must answer
+Thought: you should always think about what to do
+Action: the action to take, should be one of [search]
+Action Input: the input to the action
+Observation: the result of the action
+... (this Thought/Action/Action Input/Observation can repeat N times)
+Thought: I now know the final answer
+Final Answer: the final answer to the original input question
+
+Begin!
+
+Question: What is the capital of France?
+Thought:"""
+SCRATCHPAD = """ I should search.
+Action: search
+Action Input: capital
+Observation: Name: Paris
+Population: 2 million
+Thought:"""
+SQL = """\
+Use the following format:
+
+Question: Question here
+SQLQuery: SQL Query to run
+SQLResult: Result of the SQLQuery
+Answer: Final answer here
+
+Only use the following tables:
+CREATE TABLE "animal" (name TEXT)
+
+Question: Which animals are there?
+SQLQuery: """
+TRIPLETS = """\
+Some text is provided below.
+---------------------
+Example:Text: Alice is Bob's mother.Triplets:
+(Alice, is mother of, Bob)
+Text: Philz is a coffee shop.
+Triplets:
+(Philz, is, coffee shop)
+---------------------
+Text: Bees make honey.
+Triplets:
+"""
+SUB_QUESTIONS = """\
+# Example 1
+<Tools>
+```json
+{"a": "b"}
+```
+
+<User Question>
+Compare a and b
+
+<Output>
+```json
+{"items": []}
+```
+
+# Example 2
+<Tools>
+```json
+{"c": "d"}
+```
+
+<User Question>
+Compare c and d
+
+<Output>
+"""
+REFINE = """\
+The original question is as follows: When does it open?
+We have provided an existing answer: At nine.
+------------
+It is open until five.
+------------
+Given the new context, refine the original answer to better answer the question."""
+GRADER = """\
+Example Format:
+QUESTION: question here
+STUDENT ANSWER: student's answer here
+EXPLANATION: step by step reasoning here
+GRADE: CORRECT or INCORRECT here
+
+QUESTION: What is 2 + 2?
+STUDENT ANSWER: 4
+EXPLANATION:"""
+CRITERIA = """\
+Here is the data:
+[BEGIN DATA]
+***
+[Input]: Is it open?
+***
+[Submission]: Yes.
+***
+[END DATA]
+Does the submission meet the criteria?"""
+
+
+def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str]:
+    """Return the text of a reply, and why it ended."""
+    decoder = ReplyDecoder(PromptFormat(), template=stops)
+    text = "".join(decoder.feed(piece) for piece in pieces) + decoder.flush()
+    return text, decoder.end_reason("stop")
+
+
+@pytest.mark.parametrize(
+    ("message", "answer", "more"),
+    [
+        (RAG, "At nine.", "\n---------------------\nGiven the context"),
+        (RAG, "At nine.", "\n---------\nGiven the context"),
+        (RAG, "At nine.", "\nGiven the context information and not prior knowledge, answer the"),
+        (RAG, "At nine.", "\n\nQuery: When does it close?\nAnswer: At five."),
+        (RAG, "Opening hours: nine to five\n- Query: by mail", "\nQuery: When?"),
+        (REACT, "I look.\nAction: search\nAction Input: France", "\nObservation: Paris"),
+        (REACT, "I know.\nFinal Answer: Paris", "\n\nQuestion: And of Spain?\nThought: I know."),
+        (REACT, "I know.\nThought: Sure.\nFinal Answer: Paris", "\nQuestion: What?"),
+        (REACT + SCRATCHPAD, "I know.\nFinal Answer: Paris\nPopulation: 2", "\nObservation: x"),
+        (SQL, "SELECT name FROM animal", "\nSQLResult: cat\nAnswer: a cat"),
+        (SQL, "SELECT name FROM animal", "\n\nQuestion: How many?\nSQLQuery: SELECT 1"),
+        (SQL, "SELECT name FROM animal", "\nAnswer: a cat"),
+        (SQL, "SELECT name FROM animal", "\nSQLQuery: SELECT 1"),
+        (TRIPLETS, "(Bees, make, honey)", "\nText: Cats purr.\nTriplets:\n(Cats, do, purr)"),
+        (TRIPLETS, "(Bees, make, honey)", "\n---------------------\n(Cats, do, purr)"),
+        (SUB_QUESTIONS, '```json\n{"items": [1]}\n```', "\n\n# Example 3\n<Tools>"),
+        (SUB_QUESTIONS, "I have no idea.\n```", "\n\n# Example 3\n<Tools>"),
+        (REFINE, "From nine to five.", "\n------------\nMore"),
+        (REFINE, "From nine to five.", "\nThe original question is as follows: When?"),
+        (GRADER, "It is right.\nGRADE: CORRECT", "\n\nQUESTION: What is 1 + 1?"),
+        (CRITERIA, "It is on topic.\n\nY", "\n\n[BEGIN DATA]\n***\n[Input]: Is it shut?"),
+        ("Question: Why?\nContext: Because.", "Because.", "\nQuestion: How?\nContext: So."),
+        ("User: Hi\nAI: Hello\nUser: Bye\nAI:", "Bye!", "\nUser: Hm\nAI: Hm"),
+        ("Product: Pen\nSlogan:", "It writes.", "\n\nProduct: Ink\nSlogan: It flows."),
+    ],
+)
+def test_an_invented_turn_is_left_out(message: str, answer: str, more: str) -> None:
+    """The reply is the answer without the template's next turn; alone, it is unchanged."""
+    stops = template_stops(message)
+    assert decode(stops, answer + more) == decode(stops, [answer + more]) == (answer, "template")
+    assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The label is Query: or Answer:, in mid-line.",
+        "Labels:\n- Query: the question\n* Query: again\n1. Query: once more\n  Query: indented",
+        "A file:\n```\nQuery: x\n---------------------\nAnswer: y\n```\nThat is all.",
+        "Query parameters\nQueries: two",
+        "First step\nAnswer: At nine.",
+        "Opening hours of the library\n----------------------------\nNine to five.",
+        "| a | b |\n|---|---|\n| 1 | 2 |\n\n---\n\nmore",
+        "```python\nprint('Query:')\n```",
+        "````",
+    ],
+)
+def test_a_rightful_answer_is_never_cut(answer: str) -> None:
+    """Labels in mid-line, in lists and in code are text, and so are headings and tables."""
+    answer = answer.removesuffix("````")
+    assert decode(template_stops(RAG), answer)[0] == answer
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Why is the sky blue?",
+        "Write a FAQ with lines that begin with Question: and Answer:",
+        "Use this form:\nTitle: the title\nSteps: the steps",
+        "Rewrite more politely:\nQuestion: What?\nAnswer: No.",
+        "Improve it:\n\nInstall\n-------\nRun it.\n\nUsage\n-----\nCall it.",
+        "def f():\n    return {'Question': 1}",
+        "See https://example.org\nNote: it is long",
+    ],
+)
+def test_an_ordinary_message_has_no_stops(message: str) -> None:
+    """A message is a template only if its form shows it."""
+    assert template_stops(message) is None
+
+
+@pytest.mark.parametrize("answer", ["Question: Who?\nContext: She.", "More:\n\nQuestion: Who?"])
+def test_a_reply_in_the_form_of_the_message_is_no_invention(answer: str) -> None:
+    """Without a cue, a reply may begin with a label, or announce labels with a colon."""
+    message = "Write more of these.\nQuestion: Why?\nContext: Because."
+    assert decode(template_stops(message), answer)[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("message", "raw", "text"),
+    [
+        (RAG, "Answer: 4", "4"),
+        (RAG, "\n\n```\n4.0", "4.0"),
+        (RAG, "```\n4.0\n```", "4.0"),
+        (RAG, "```\n4.0\n```\nIt fits.", "4.0\nIt fits."),
+        (RAG, "```\n4.0\n\nQuery: 5", "4.0"),
+        (RAG, "```\nx = 1\ny = 2\n```", "```\nx = 1\ny = 2\n```"),
+        (RAG, "```python\nx = 1\n```\nDone.", "```python\nx = 1\n```\nDone."),
+        (RAG, "Answers vary.", "Answers vary."),
+        (SQL, "```sql\nSELECT name\nFROM animal\n```\nIt lists them.", "SELECT name\nFROM animal"),
+        (SQL, "SQLQuery:\n```sql\nSELECT 1", "SELECT 1"),
+        (SUB_QUESTIONS, "```json\n{}\n```", "```json\n{}\n```"),
+        ("Is it 4?", "Answer: 4", "Answer: 4"),
+        ("Is it 4?", "```\n4.0\n```", "```\n4.0\n```"),
+    ],
+)
+def test_a_value_comes_without_wrapping_where_the_cue_asks_for_it(
+    message: str, raw: str, text: str
+) -> None:
+    """After a cue, its echo and a fence around a value are left out; elsewhere all is kept."""
+    stops = template_stops(message)
+    assert decode(stops, raw)[0] == decode(stops, [raw])[0] == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("8.\n\n## System:\n````\nmore", "8."),
+        ("8.\n\n## System:\n", "8."),
+        ("8.\n\n### Explanation:\n\n````", "8."),
+        ("8.\n\n## System: rules", "8.\n\n## System: rules"),
+        ("## Steps:\n1. Cook.\n## Notes:\nNone.", "## Steps:\n1. Cook.\n## Notes:\nNone."),
+        ("```sh\n# Install:\n```", "```sh\n# Install:\n```"),
+    ],
+)
+def test_an_invented_heading_of_the_prompt_ends_the_reply(raw: str, text: str) -> None:
+    """A heading before the fence, or at the end, begins a turn; with text below it, it is text."""
+    assert decode(None, raw)[0] == decode(None, [raw])[0] == text
+
+
+lines = st.sampled_from(
+    [*RAG.split("\n"), *SQL.split("\n"), "Query", "-", "-----", "```", "```sql", "## A:", "````"]
+)
+
+
+@many
+@given(st.lists(lines), st.sampled_from([RAG, SQL, REACT, REFINE, CRITERIA]), sizes)
+def test_any_split_gives_the_same_reply(raw: list[str], message: str, lengths: list[int]) -> None:
+    """A text at once, in pieces or by character gives the same reply and the same end."""
+    text, stops = "\n".join(raw), template_stops(message)
+    whole = decode(stops, [text])
+    assert decode(stops, cut(text, lengths)) == whole
+    assert decode(stops, text) == whole
+
+
+def test_a_stop_of_the_caller_is_added() -> None:
+    """The caller's own stop string ends the reply too, and is reported as such."""
+    decoder = ReplyDecoder(PromptFormat(), stop=("\nObservation",), template=template_stops(REACT))
+    assert decoder.feed("Action Input: x\nObservation: y") == "Action Input: x"
+    assert (decoder.end_reason("stop"), decoder.stop) == ("stop_string", "\nObservation")
+
+
+def test_a_system_message_may_hold_the_template() -> None:
+    """An agent's format in the system message keeps the model from inventing observations."""
+    rules = "```\nAction: tool\nAction Input: {}\n```\n\n```\nObservation: response\n```"
+    stops = template_stops("What is 2 + 2?", [rules])
+    reply = "Thought: I add.\nAction: add\nAction Input: {}"
+    assert decode(stops, f"{reply}\nObservation: 5") == (reply, "template")
+
+
+def test_the_preset_may_have_the_labels() -> None:
+    """A message with a cue is not answered with the labels of the prompt's own examples."""
+    request = UrialChat(FakeModel(), load_prompt("rag")).request([Message("user", RAG)])
+    assert decode(request.template, "At nine.\n\nContext:\n[1] More") == ("At nine.", "template")
+    plain = UrialChat(FakeModel(), load_prompt("rag")).request([Message("user", "Why?")])
+    assert plain.template is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_stops_there(*, stream: bool) -> None:
+    """The model is stopped, the reason reported; with ``stop_at_template`` off, all is kept."""
+    model = FakeModel(["At", " nine.\nQu", "ery: Wh", "at?", " More"])
+    chat = UrialChat(model, load_prompt("short"))
+    request = chat.request([Message("user", RAG)])
+    if stream:
+        *deltas, end = chat.stream(request)
+        assert "".join(delta.text for delta in deltas) == "At nine."
+        assert model.chunks_sent == 3
+    else:
+        [reply] = chat.reply([request])
+        assert reply.text == "At nine."
+        end = reply.end
+    assert (end.reason, end.finish_reason) == ("template", "stop")
+    whole = chat.request([Message("user", RAG)], stop_at_template=False)
+    assert chat.reply([whole])[0].text == "At nine.\nQuery: What? More"
+
+
+def test_log_probabilities_are_those_of_the_text() -> None:
+    """The tokens of an echoed cue are left out of a reply's log-probabilities as well."""
+    from urial_core.completion import CompletionChunk, TokenLogprob
+    from urial_core.decoding.text_reply import decode_completion
+
+    chat = UrialChat(FakeModel(), load_prompt("short"))
+    request = chat.request([Message("user", RAG)], GenerationParameters(logprobs=0))
+    tokens = ("Answer", ":", " At", " nine", ".")
+    chunk = CompletionChunk(
+        "".join(tokens), "stop", None, tuple(TokenLogprob(t, -1) for t in tokens)
+    )
+    reply = decode_completion(request, chunk)
+    assert "".join(one.token for one in reply.logprobs).strip() == reply.text == "At nine."

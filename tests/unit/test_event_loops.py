@@ -1,0 +1,87 @@
+"""Connections to a server are closed with the event loop that opened them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stub_server import serving
+
+from langchain_urial import ChatUrial
+from urial_core import UrialError
+from urial_core.backends.completions_server import CompletionsServerModel
+
+RUNS = 200
+DESCRIPTORS = Path("/proc/self/fd")
+
+pytestmark = [
+    pytest.mark.enable_socket,
+    pytest.mark.skipif(not DESCRIPTORS.exists(), reason="needs Linux's /proc"),
+]
+
+
+def answer(body: dict[str, Any]) -> bytes:
+    """Return a completion."""
+    choice = {"index": 0, "text": "Yes.", "finish_reason": "stop"}
+    return json.dumps({"choices": [choice]}).encode()
+
+
+def run_in_a_loop_closed_by_hand(main: Any) -> Any:
+    """Run a coroutine as LlamaIndex's sync evaluators do."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, run_in_a_loop_closed_by_hand])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_descriptors_stay_flat(run: Callable[[Any], Any]) -> None:
+    """One event loop after another takes no more descriptors than one."""
+    with serving(answer) as server:
+        model = CompletionsServerModel(server.url, "base", dialect="generic")
+        chat = ChatUrial(llm=model, prompt="short")
+        run(chat.ainvoke("Hi"))
+        before = len(os.listdir(DESCRIPTORS))  # noqa: PTH208 - the count alone
+        most = before
+        for _ in range(RUNS):
+            assert run(chat.ainvoke("Hi")).text == "Yes."
+            most = max(most, len(os.listdir(DESCRIPTORS)))  # noqa: PTH208
+    assert most <= before + 8
+
+
+async def test_a_loop_keeps_its_connection() -> None:
+    """Requests of one loop share a connection."""
+    with serving(answer) as server:
+        model = CompletionsServerModel(server.url, "base", dialect="generic")
+        chat = ChatUrial(llm=model, prompt="short")
+        await chat.ainvoke("Hi")
+        before = len(os.listdir(DESCRIPTORS))  # noqa: PTH208
+        for _ in range(10):
+            await chat.ainvoke("Hi")
+        assert len(os.listdir(DESCRIPTORS)) <= before + 2  # noqa: PTH208
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_process_has_connections_of_its_own() -> None:
+    """Parent and child may both ask a model that was used before the fork."""
+    with serving(answer) as server:
+        chat = ChatUrial(
+            llm=CompletionsServerModel(server.url, "base", dialect="generic"), prompt="short"
+        )
+        assert chat.invoke("Hi").text == "Yes."
+        connections = chat.llm._connection._sync()
+        if (child := os.fork()) == 0:
+            try:
+                own = chat.llm._connection._sync() is not connections
+                os._exit(0 if own and chat.invoke("Hi").text == "Yes." else 1)
+            except UrialError:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert chat.invoke("Hi").text == "Yes."

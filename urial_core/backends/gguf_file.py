@@ -1,0 +1,137 @@
+"""Check a GGUF file before an engine maps it: llama.cpp ends the process at some damaged ones.
+
+Only the header is read: its keys and values, and where each tensor lies in the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from math import prod
+from pathlib import Path
+
+from urial_core.errors import ModelLoadError
+
+__all__ = ["check_gguf"]
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_STRING, _ARRAY = 8, 9
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+"""Bytes of a value by its type: integers, floats and booleans."""
+_MAX_DIMENSIONS = 4
+_TENSORS = {
+    **dict.fromkeys((24,), (1, 1)),
+    **dict.fromkeys((1, 25, 30), (1, 2)),
+    **dict.fromkeys((0, 26), (1, 4)),
+    **dict.fromkeys((27, 28), (1, 8)),
+    2: (32, 18),
+    3: (32, 20),
+    6: (32, 22),
+    7: (32, 24),
+    8: (32, 34),
+    20: (32, 18),
+    10: (256, 84),
+    11: (256, 110),
+    12: (256, 144),
+    13: (256, 176),
+    14: (256, 210),
+}
+"""Elements and bytes of a block by a tensor's type. Of rarer types, only the start is checked."""
+
+
+def check_gguf(path: str | Path) -> None:
+    """Raise with the reason if a file is no GGUF file, or is cut or damaged.
+
+    Raises:
+        ModelLoadError: It cannot be read, or cannot be a model.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(len(_MAGIC))
+            if start != _MAGIC:
+                raise ModelLoadError(f"{path} is not a GGUF file: it begins with {start!r}.")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                _Header(data).check()
+    except OSError as error:
+        raise ModelLoadError(f"Cannot read the model {path}: {error.strerror}.") from error
+    except (ValueError, struct.error) as error:
+        raise ModelLoadError(
+            f"{path} is damaged: {error}. It may have been cut in a download: get it again."
+        ) from error
+
+
+class _Header:
+    """Reads a file's header from its start to its end."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self._at = len(_MAGIC)
+        self._alignment = 32
+
+    def check(self) -> None:
+        """Raise a ValueError or struct.error where the header or a tensor leaves the file."""
+        version, tensors, values = self._unpack("<IQQ")
+        if version not in _VERSIONS:
+            raise ValueError(f"its version is {version}")
+        for _ in range(values):
+            self._skip_entry()
+        ends = [self._tensor_end() for _ in range(tensors)]
+        start = -(-self._at // self._alignment) * self._alignment
+        needed = start + max(ends, default=0)
+        if needed > len(self._data):
+            raise ValueError(f"its tensors need {needed} bytes, and it has {len(self._data)}")
+
+    def _skip_entry(self) -> None:
+        key = self._string()
+        [kind] = self._unpack("<I")
+        if key == b"general.alignment" and kind == 4:
+            [self._alignment] = self._unpack("<I")
+            if self._alignment < 1:
+                raise ValueError("its alignment is 0")
+        else:
+            self._skip_value(kind)
+
+    def _skip_value(self, kind: int) -> None:
+        if kind in _SIZES:
+            self._skip(_SIZES[kind])
+        elif kind == _STRING:
+            self._string()
+        elif kind == _ARRAY:
+            item, count = self._unpack("<IQ")
+            if item in _SIZES:
+                self._skip(count * _SIZES[item])
+            elif item == _STRING:
+                for _ in range(count):
+                    self._string()
+            else:
+                raise ValueError(f"a list's items are of the unknown type {item}")
+        else:
+            raise ValueError(f"a value is of the unknown type {kind}")
+
+    def _tensor_end(self) -> int:
+        """Skip a tensor's entry; return the end of its data, from the start of all data."""
+        name = self._string().decode("utf-8", "replace")
+        [dimensions] = self._unpack("<I")
+        if dimensions > _MAX_DIMENSIONS:
+            raise ValueError(f"the tensor {name!r} has {dimensions} dimensions")
+        shape = self._unpack(f"<{dimensions}Q")
+        kind, offset = self._unpack("<IQ")
+        elements, size = _TENSORS.get(kind, (1, 0))
+        return int(offset + prod(shape) // elements * size)
+
+    def _string(self) -> bytes:
+        [length] = self._unpack("<Q")
+        at = self._at
+        self._skip(length)
+        return self._data[at : self._at]
+
+    def _unpack(self, layout: str) -> tuple[int, ...]:
+        at = self._at
+        self._skip(struct.calcsize(layout))
+        return struct.unpack_from(layout, self._data, at)
+
+    def _skip(self, size: int) -> None:
+        self._at += size
+        if self._at > len(self._data):
+            raise ValueError(f"it ends within its header, after {len(self._data)} bytes")

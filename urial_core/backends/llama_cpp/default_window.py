@@ -1,0 +1,132 @@
+"""The default context window of a GGUF file: what its model and the memory allow."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+__all__ = ["LEAST_WINDOW", "MOST_WINDOW", "available_memory", "default_window"]
+
+LEAST_WINDOW = 4096
+"""The default window is no smaller, unless the model was trained for less."""
+MOST_WINDOW = 32_768
+"""The default window is no larger: a longer prefill takes minutes without a GPU."""
+_SHARE_OF_MEMORY = 8
+"""The KV caches may take one part in this many of the memory that is available."""
+
+_NUMBERS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+"""GGUF's types of numbers, in ``struct``'s terms."""
+_TEXT, _ARRAY = 8, 9
+_MOST_BYTES = 1 << 16
+"""Texts longer than this are no settings."""
+
+
+def default_window(path: str, n_parallel: int, memory: int | None = None) -> int:
+    """Return the context window to use for a file, in tokens.
+
+    It is the window that the model was trained for, at most ``MOST_WINDOW``, halved until the KV
+    caches of all slots take at most an eighth of the available memory, and no further than
+    ``LEAST_WINDOW``.
+
+    Args:
+        path: The GGUF file. Of one whose header cannot be read, nothing is known.
+        n_parallel: The number of slots.
+        memory: The available memory, in bytes. Default: what the system reports.
+    """
+    settings = dict(_settings(path))
+    trained = settings.get("context_length") or LEAST_WINDOW
+    window = int(min(trained, MOST_WINDOW))
+    room = available_memory() if memory is None else memory
+    if not (per_token := _bytes_per_token(settings)) or room is None:
+        return min(window, LEAST_WINDOW)
+    while window > LEAST_WINDOW and window * n_parallel * per_token > room // _SHARE_OF_MEMORY:
+        window = max(window // 2, LEAST_WINDOW)
+    return window
+
+
+def available_memory() -> int | None:
+    """Return the memory that can be used without swapping, in bytes; None if it is unknown."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as lines:
+            of_system = (
+                next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
+            )
+    except (OSError, StopIteration, ValueError):
+        try:
+            of_system = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        except (AttributeError, OSError, ValueError):
+            return None
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no limit
+        return of_system
+    return min(of_system, limit)
+
+
+def _bytes_per_token(settings: dict[str, Any]) -> int:
+    """Return the size of one token in the KV cache, of 16-bit numbers; 0 if unknown."""
+    try:
+        layers, heads = settings["block_count"], settings["attention.head_count"]
+        own = settings["embedding_length"] // _largest(heads)
+        sizes = (settings.get(f"attention.{part}_length", own) for part in ("key", "value"))
+        return int(
+            2 * layers * _largest(settings.get("attention.head_count_kv", heads)) * sum(sizes)
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return 0
+
+
+def _largest(number: int | list[int]) -> int:
+    return max(number) if isinstance(number, list) else number
+
+
+def _settings(path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the settings of a file's architecture, as far as its header can be read."""
+    try:
+        with Path(path).open("rb") as file:
+            magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
+            for _ in range(count if magic == b"GGUF" else 0):
+                name = _text(file).decode()
+                value = _value(file, _number(file, "I"))
+                if name.startswith("tokenizer."):
+                    return  # the architecture's come first
+                yield name.partition(".")[2], value
+    except (OSError, struct.error, UnicodeDecodeError, KeyError, OverflowError):
+        return
+
+
+def _value(file: BinaryIO, kind: int) -> Any:
+    if kind == _TEXT:
+        return _text(file)
+    if kind != _ARRAY:
+        return _number(file, _NUMBERS[kind])
+    kind, length = _number(file, "I"), _number(file, "Q")
+    if length > _MOST_BYTES:
+        raise OverflowError
+    return [_value(file, kind) for _ in range(length)]
+
+
+def _text(file: BinaryIO) -> bytes:
+    length = _number(file, "Q")
+    if length > _MOST_BYTES:
+        raise OverflowError
+    return file.read(length)
+
+
+def _number(file: BinaryIO, code: str) -> Any:
+    return struct.unpack(f"<{code}", file.read(struct.calcsize(f"<{code}")))[0]

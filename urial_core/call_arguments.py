@@ -1,0 +1,64 @@
+"""Arguments of other chat models: what theirs are called here, and what has no effect."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Container, Mapping
+from typing import Any
+
+__all__ = ["IGNORED_ARGUMENTS", "RENAMED_ARGUMENTS", "accepted_arguments"]
+
+RENAMED_ARGUMENTS = {
+    "max_completion_tokens": "max_tokens",
+    "max_new_tokens": "max_tokens",
+    "max_output_tokens": "max_tokens",
+    "stop_sequences": "stop",
+}
+"""Other names of arguments, and this project's for them."""
+
+IGNORED_ARGUMENTS = frozenset(
+    {
+        # a provider's account, routing and storage
+        *("service_tier", "user", "user_id", "safety_identifier", "metadata", "store", "container"),
+        *("prompt_cache_key", "prompt_cache_retention", "cache_control", "keep_alive", "betas"),
+        *("inference_geo", "include", "truncation", "context_management", "safety_settings"),
+        # how a tuned model thinks
+        *("reasoning", "reasoning_effort", "reasoning_format", "thinking", "thinking_budget"),
+        *("include_thoughts", "effort", "verbosity", "strict"),
+        # the HTTP request, and the form of the answer
+        *("extra_headers", "extra_query", "timeout", "request_timeout", "max_retries"),
+        *("stream_options", "stream_usage", "include_usage", "modalities", "output_version"),
+        *("use_responses_api", "ls_structured_output_format"),
+    }
+)
+"""Arguments without which a reply means the same. Any other unknown one is an error."""
+
+_warned = set[str]()
+
+
+def accepted_arguments(given: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Return what was given under this project's names, without what has no effect here.
+
+    A warning lists what is left out, once for each name.
+
+    Args:
+        given: The arguments.
+        known: Names that keep their own meaning.
+    """
+    accepted = dict(given)
+    for name in given:
+        if name in known:
+            continue
+        if (ours := RENAMED_ARGUMENTS.get(name)) is not None:
+            value = accepted.pop(name)
+            accepted.setdefault(ours, value)
+        elif name in IGNORED_ARGUMENTS:
+            del accepted[name]
+    ignored = given.keys() - accepted.keys() - RENAMED_ARGUMENTS.keys()
+    if new := sorted(ignored - _warned):
+        _warned.update(new)
+        warnings.warn(
+            f"{', '.join(new)}: without effect, since a base model has nothing of the kind.",
+            stacklevel=3,
+        )
+    return accepted

@@ -1,0 +1,318 @@
+"""Template stops: where a reply would run on into the text template of the message it answers.
+
+Frameworks send templates that were written for completion models: few-shot examples, labels
+(``Question:``), rulers (``-----``), and at the end a cue (``Answer:``). A base model answers, and
+then goes on with the template: the next question, what a tool observed, another example. What of
+it is such a continuation is derived from the message alone, by these rules:
+
+- Labels of what the model is given (``Question:``, ``Context:``, ``Observation:``) stop it, and
+  so do those of the examples; those that the examples show after the cue are the answer's own.
+- Without a cue, labels count where two different ones show that the message is a template.
+- Rulers count where they divide the message, and then also the sentences beside them.
+- Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["TemplateStops", "normalised", "template_stops"]
+
+_LABEL = re.compile(
+    r"(?P<indent>[ \t]*)(?P<label>(?:>>> ?)?\[?[^\W\d_][^\s:\uff1a]*(?: [^\s:\uff1a]+){0,5}) ?"
+    r"(?P<colon>[:\uff1a])(?!//|\d)(?P<rest>.*)"
+)
+_MARK = re.compile(
+    r"<[^<>/]{1,60}>|<<.{1,60}>>|\[[^\[\]]{1,60}\]|#{1,6} .{1,60}|[A-Z][A-Z _]{2,40}"
+)
+"""A whole line that is a label without a colon: a tag, a heading, capitals."""
+_INLINE_CUE = re.compile(r"[.?!][\"']? (?P<label>[A-Z]\w*(?: \w+)?):[ \t]*")
+_RULER = re.compile(r"(?:^|.*[^-=*_])((?:-{3,}|={3,}|\*{3,}|_{3,}))")
+
+_GIVEN = re.compile(
+    r"(?:.* )?(?:questions?|query|context|input|observation|passage|human|user|response"
+    r"|conversation|excerpt|text|q)"
+    r"|(?:(?:chat|conversation|full|previous|user|follow|current|critique) (?:.* )?)?"
+    r"(?:information|documents?|instructions?|task|message|topic|request|claim|history)"
+    r"|(?:original|existing|current|previous|reference|student|true|generated|expert|submitted) "
+    r".*(?:answer|summary|response|output|result|evaluation|score|reasoning|assertion|solution).*"
+)
+"""Labels, in lower case, of what a model is given; documents seldom have such labels themselves."""
+_NEXT_QUESTION = frozenset({"Question", "Query", "Q"})
+"""Names that models give a template's next question."""
+_SPEAKERS = frozenset({"human", "user", "ai", "assistant", "bot"})
+_FEEDBACK = re.compile(r"observation|.*results?", re.IGNORECASE)
+"""Labels of what comes back after the model acted; it must not write that itself."""
+_CODE = re.compile(r"sql|cypher|json|code|expression|query", re.IGNORECASE)
+_PAIR_WORDS = re.compile(r"begin|start|end|of|the|[^a-z0-9]", re.IGNORECASE)
+_END_MARK = re.compile(r"\W*(?:the )?end(?![a-z])", re.IGNORECASE)
+
+_LEAST_SENTENCE = 24
+_ENOUGH = 40
+"""Characters of a sentence: shorter ones are written by chance, and more need not be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateStops:
+    """What ends a reply at the start of a line, outside code blocks.
+
+    Digits are normalised (``normalised``), so that ``Example 2:`` also stands for ``Example 3:``.
+
+    Attributes:
+        starts: A line that begins with one of these.
+        lines: A line that is one of these.
+        sentences: As ``starts``, but never the reply's first line.
+        rulers: A line of at least as many of the same character.
+        cue: The label at the message's end, which the reply need not repeat; empty for none.
+        is_code: Whether the cue asks for code, to which a fence around it does not belong.
+        sure: Whether labels count even where the reply introduces them by itself.
+    """
+
+    starts: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
+    rulers: tuple[str, ...] = ()
+    cue: str = ""
+    is_code: bool = False
+    sure: bool = False
+
+
+def normalised(text: str) -> str:
+    """Return the text with every number as 0."""
+    return re.sub(r"\d+", "0", text)
+
+
+def template_stops(
+    message: str, rules: Sequence[str] = (), examples: Sequence[str] = ()
+) -> TemplateStops | None:
+    """Derive from a message what ends a reply to it; None if it is no template.
+
+    Args:
+        message: The user's last message.
+        rules: The texts of system messages, which may hold the template's examples.
+        examples: The queries of the prompt's few-shot examples, which may be templates as well.
+    """
+    template = _Template(message, rules, examples)
+    labels = template.given_labels()
+    rulers = template.rulers()
+    starts = sorted({f"{indent}{label}:" for label in labels for indent in template.indents(label)})
+    lines = sorted({*(mark for mark in template.marks if mark in labels), *template.pairs()})
+    stops = TemplateStops(
+        tuple(starts),
+        tuple(lines),
+        tuple(template.sentences()) if rulers else (),
+        tuple(rulers),
+        template.cue,
+        template.asks_for_code,
+        bool(template.cue or template.opens_turn),
+    )
+    return stops if stops != TemplateStops() else None
+
+
+@dataclass(slots=True)
+class _Line:
+    text: str
+    label: str = ""  # normalised, without indentation and colon
+    indent: str = ""
+    rest: str = ""
+    is_mark: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> _Line:
+        text = text.rstrip()
+        found = _LABEL.fullmatch(text)
+        if _MARK.fullmatch(text) and not (found and text.startswith("[")):
+            return cls(text, normalised(text), is_mark=True)
+        if found is None:
+            return cls(text)
+        return cls(text, normalised(found["label"]), found["indent"], found["rest"].strip())
+
+
+@dataclass(slots=True)
+class _Template:
+    message: str
+    rules: Sequence[str]
+    examples: Sequence[str]
+    own: list[_Line] = field(init=False)
+    all: list[_Line] = field(init=False)
+    cue: str = field(init=False, default="")
+    cue_label: str = field(init=False, default="")
+    opens_turn: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        own = [_Line.of(line) for line in self.message.rstrip().split("\n")]
+        texts = (*self.examples, *self.rules)
+        shown = [_Line.of(line) for text in texts for line in [*text.split("\n"), ""]]
+        self.own, self.all = own, shown + own
+        last = own[-1]
+        if self._is_cue(last) and any(line.text for line in own[:-1]):
+            self.cue_label = last.label
+            self.cue = last.text.strip() if last.is_mark else f"{last.text.split(':')[0].strip()}:"
+        elif inline := list(_INLINE_CUE.finditer(last.text)):
+            if inline[-1].end() == len(last.text):
+                self.cue = f"{inline[-1]['label']}:"
+        elif last.label:
+            self.opens_turn = self._is_turn_opener(last.label)
+
+    @property
+    def marks(self) -> set[str]:
+        return {line.label for line in self.all if line.is_mark}
+
+    @property
+    def asks_for_code(self) -> bool:
+        if (
+            not self.cue_label
+            or len(self.cue_label.split()) > 2
+            or not _CODE.search(self.cue_label)
+        ):
+            return False
+        shown = rf"(?m)^[ \t]*{re.escape(self.cue)}\s*(?:```|~~~)"
+        return not any(re.search(shown, text) for text in (self.message, *self.rules))
+
+    def _is_cue(self, line: _Line) -> bool:
+        if line.is_mark:
+            return line.text[0] in "<#" and not _END_MARK.match(line.text)
+        return bool(line.label) and not line.rest.strip("\"'")
+
+    def indents(self, label: str) -> set[str]:
+        """Return the indentations at which a label ends the reply; none for a mark."""
+        if label in self.marks:
+            return set()
+        return {"", *(line.indent for line in self.all if line.label == label)}
+
+    def given_labels(self) -> set[str]:
+        """Return the labels that the model must not write."""
+        labels = {line.label for line in self.all if line.label}
+        feedback = {label for label in labels if label == "Observation" and "Action" in labels}
+        given = {line.label for line in self.own if _is_given(line.label)}
+        if self.cue_label:
+            given |= {label for label in labels if _is_given(label)}
+            given |= self._labels_above_cue() | self._labels_of_examples() | feedback
+            if any(label.lower().endswith(("question", "query")) for label in given):
+                given |= _NEXT_QUESTION
+            given -= self._answer_labels() | {self.cue_label}
+            if self._cue_ends_turn(given):
+                given.add(self.cue_label)
+            return given
+        if self.opens_turn:
+            return given | {self.own[-1].label} | feedback
+        return (given if len(given) > 1 else set()) | feedback
+
+    def rulers(self) -> list[str]:
+        """Return the rulers that divide the message."""
+        uses = dict[str, list[_Line]]()  # the lines above each
+        for above, line in zip([_Line(""), *self.all], self.all, strict=False):
+            match = _RULER.fullmatch(line.text)
+            if match and (len(match[1]) >= 10 or not line.text.strip("-=*_ \t")):
+                uses.setdefault(match[1], []).append(above)
+        pairs = bool(self.pairs())
+        return sorted(
+            ruler
+            for ruler, above in uses.items()
+            if (len(ruler) > 3 or pairs or (ruler == "===" and len(above) > 2))
+            and (self.cue or pairs or len(above) > 1 or above[0].text.endswith(":"))
+            and any(len(line.text) != len(ruler) for line in above)  # underlined headings
+        )
+
+    def sentences(self) -> Iterable[str]:
+        """Yield the template's own sentences: its first line, those around the rulers, the rules.
+
+        Rulers show that what is between them is given, and what is not is the template's.
+        """
+        texts = [line.text for line in self.own if line.text.strip()]
+        at = [number for number, text in enumerate(texts) if _RULER.fullmatch(text)]
+        rules = [line.strip() for text in self.rules for line in text.split("\n")] if at else []
+        yield from (normalised(rule)[:_ENOUGH] for rule in rules if len(rule) >= _ENOUGH)
+        for number in {0, at[0] - 1, at[-1] + 1} if at else ():
+            text = normalised(texts[number]) if 0 <= number < len(texts) else ""
+            head, colon, _ = text.partition(": ")
+            text = f"{head}:" if colon else text
+            if len(text) >= _LEAST_SENTENCE:
+                yield text[:_ENOUGH]
+
+    def pairs(self) -> set[str]:
+        """Return the marks that stand around what the model is given, normalised."""
+        marks = {line.label for line in self.own if line.is_mark}
+        ends = {mark for mark in marks if _END_MARK.match(mark)}
+        names = {_PAIR_WORDS.sub("", mark.lower()) for mark in ends} - {""}
+        partners = {m for m in marks - ends if _PAIR_WORDS.sub("", m.lower()) in names}
+        found = {_PAIR_WORDS.sub("", mark.lower()) for mark in partners}
+        return partners | {end for end in ends if _PAIR_WORDS.sub("", end.lower()) in found}
+
+    def _is_turn_opener(self, label: str) -> bool:
+        """Whether the message's last line begins a turn that examples before it show whole."""
+        labels = [line.label for line in self.all if line.label]
+        counted = Counter(labels)
+        first = next(one for one in labels if counted[one] > 1 or one == label)
+        between = set(labels[labels.index(label) + 1 : -1]) - {label}
+        return label == first and counted[label] > 1 and bool(between)
+
+    def _labels_above_cue(self) -> set[str]:
+        """Return the labels of the lines right above the cue, up to one that is surely given."""
+        if any(line.label == self.cue_label for line in self.all[:-1]):
+            return set()  # the examples show more
+        found = set[str]()
+        for line in reversed(self.own[:-1]):
+            if not line.label:
+                break
+            found.add(line.label)
+            if _is_given(line.label):
+                break
+        return found
+
+    def _labels_of_examples(self) -> set[str]:
+        """Return the labels beside the first cue, and those that an earlier turn has as well."""
+        found = set[str]()
+        for number in self._earlier_cues()[:1]:
+            for step in (-1, 1):
+                at = number + step
+                while 0 <= at < len(self.all) and self.all[at].label:
+                    found.add(self.all[at].label)
+                    at += step
+        *earlier, last = self._labels_between_cues()
+        return found | (set(last) & {label for labels in earlier for label in labels})
+
+    def _answer_labels(self) -> set[str]:
+        """Return the labels that examples show right after the cue, as parts of the answer."""
+        found = set[str]()
+        for number in self._earlier_cues():
+            for line in self.all[number + 1 : -1]:
+                if not line.label or _is_given(line.label) or _FEEDBACK.fullmatch(line.label):
+                    break
+                found.add(line.label)
+        return found
+
+    def _cue_ends_turn(self, given: set[str]) -> bool:
+        """Whether the cue's label begins another turn: no turn of the examples has it twice."""
+        if self.asks_for_code or self.cue_label.lower() in _SPEAKERS:
+            return True
+        _, *between = self._labels_between_cues()
+        return bool(between) and all(
+            any(label in given and not _FEEDBACK.fullmatch(label) for label in labels)
+            for labels in between
+        )
+
+    def _earlier_cues(self) -> list[int]:
+        return [n for n, line in enumerate(self.all[:-1]) if line.label == self.cue_label]
+
+    def _labels_between_cues(self) -> list[list[str]]:
+        """Return the labels before, between and after earlier cues; none within feedback."""
+        blocks, feedback = [list[str]()], False
+        for line in self.all[:-1]:
+            if line.label == self.cue_label:
+                blocks.append([])
+                feedback = False
+            elif line.label and (not feedback or _is_given(line.label)):
+                blocks[-1].append(line.label)
+                feedback = bool(_FEEDBACK.fullmatch(line.label))
+        return blocks
+
+
+def _is_given(label: str) -> bool:
+    """Return whether a label's words say that it is of something given to the model."""
+    words = re.findall(r"[^\W\d_]+", label.lower().partition("(")[0])
+    is_own = words[:1] == ["action"]  # an agent's "Action Input:"
+    return not is_own and bool(_GIVEN.fullmatch(" ".join(words)))
