@@ -15,10 +15,6 @@ generates. The default model is the demo model of the `demo` extra.
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read by libgomp when torch is imported
-
 import argparse
 import statistics
 import time

@@ -13,10 +13,6 @@ Print medians as a Markdown table. The default model is the demo model of the `d
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read by libgomp when torch is imported
-
 import argparse
 import statistics
 import time

@@ -11,7 +11,6 @@ and examples, and becomes a column (a row, with ``--sampling``) of the table on 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import time
@@ -21,8 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch: idle threads leave the cores alone
 
 from urial_core import (
     Completion,

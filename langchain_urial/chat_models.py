@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -14,10 +14,9 @@ from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import get_config_list
+from langchain_core.runnables.config import get_config_list, get_executor_for_config
 from pydantic import ConfigDict, Field, model_validator
 
-from langchain_urial.batching import aanswer, abatch, answer, batch
 from langchain_urial.replies import PROVIDER, event_chunk, generation, langchain_errors
 from langchain_urial.structured_output import ToolCallingChatModel, openai_format
 from langchain_urial.tools import ToolLike, openai_choice, openai_tools
@@ -34,6 +33,8 @@ from urial_core.openai_tools import parse_tools
 
 __all__ = ["ChatUrial", "register"]
 
+_MAX_CONCURRENCY = 64
+"""Conversations that a thread each waits for, where no ``max_concurrency`` is set."""
 _TRACED = ("temperature", "max_tokens")
 
 
@@ -171,67 +172,28 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[AIMessage]:
-        """Answer several inputs as one batch of the model.
+        """Answer several inputs side by side.
 
-        ``config["max_concurrency"]`` is the most that are answered together. A server that
-        schedules requests itself gets as many at a time: when one ends, the next begins.
+        Without ``config["max_concurrency"]``, 64 at a time rather than LangChain's few for each
+        processor: an engine that batches requests continuously is faster with many.
         """
-
-        def invoke(index: int, own: RunnableConfig) -> AIMessage:
-            try:
-                return self.invoke(inputs[index], own, **kwargs)
-            except Exception as error:
-                if return_exceptions:
-                    return error  # type: ignore[return-value] # as Runnable.batch does
-                raise
-
-        configs = get_config_list(config, len(inputs))
-        return batch(self._wrapped.model, invoke, configs)
-
-    async def abatch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """As ``batch``, without blocking the event loop."""
-
-        async def ainvoke(index: int, own: RunnableConfig) -> AIMessage:
-            return await self.ainvoke(inputs[index], own, **kwargs)
-
-        configs = get_config_list(config, len(inputs))
-        model = self._wrapped.model
-        return await abatch(model, ainvoke, configs, return_exceptions=return_exceptions)
+        first, *others = get_config_list(config, len(inputs)) or [RunnableConfig()]
+        configs = [{**first, "max_concurrency": _max_concurrency(first)}, *others]
+        own = cast("list[RunnableConfig]", configs[: len(inputs)])
+        return super().batch(inputs, own, return_exceptions=return_exceptions, **kwargs)
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
-        """Answer several conversations as one batch of the model."""
+        """Answer several conversations side by side."""
         if len(messages) < 2:
             return super().generate(messages, *args, **kwargs)
 
-        def generate(number: int, _: RunnableConfig) -> LLMResult:
-            return self.generate([messages[number]], *args, **_alone(number, kwargs))
+        def generate(number: int) -> LLMResult:
+            # The run id is the first conversation's.
+            own = {**kwargs, "run_id": None if number else kwargs.get("run_id")}
+            return self.generate([messages[number]], *args, **own)
 
-        configs = get_config_list(None, len(messages))
-        return self._combined(batch(self._wrapped.model, generate, configs))
-
-    async def agenerate(
-        self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any
-    ) -> LLMResult:
-        """As ``generate``, without blocking the event loop."""
-        if len(messages) < 2:
-            return await super().agenerate(messages, *args, **kwargs)
-
-        async def agenerate(number: int, _: RunnableConfig) -> LLMResult:
-            return await self.agenerate([messages[number]], *args, **_alone(number, kwargs))
-
-        configs = get_config_list(None, len(messages))
-        model = self._wrapped.model
-        results = await abatch(model, agenerate, configs, return_exceptions=True)
-        if errors := [result for result in results if isinstance(result, BaseException)]:
-            raise errors[0]
-        return self._combined(results)
+        with get_executor_for_config({"max_concurrency": _MAX_CONCURRENCY}) as threads:
+            return self._combined(list(threads.map(generate, range(len(messages)))))
 
     def _combined(self, results: Sequence[LLMResult]) -> LLMResult:
         """Make one result of those of several conversations."""
@@ -250,7 +212,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     ) -> ChatResult:
         with langchain_errors():
             call, requests = self._requests(messages, stop, kwargs)
-            replies = answer(requests, call.chat.reply)
+            replies = call.chat.reply(requests)
         return _result(call, requests, replies)
 
     async def _agenerate(
@@ -262,7 +224,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     ) -> ChatResult:
         with langchain_errors():
             call, requests = await asyncio.to_thread(self._requests, messages, stop, kwargs)
-            replies = await aanswer(requests, call.chat.areply)
+            replies = await call.chat.areply(requests)
         return _result(call, requests, replies)
 
     def _stream(
@@ -406,9 +368,8 @@ def register() -> None:
     table[PROVIDER] = ("langchain_urial", ChatUrial.__name__, lambda cls, **kwargs: cls(**kwargs))
 
 
-def _alone(number: int, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``generate`` for one conversation: the run id is the first one's."""
-    return {**kwargs, "run_id": None if number else kwargs.get("run_id")}
+def _max_concurrency(config: RunnableConfig) -> int:
+    return config.get("max_concurrency") or _MAX_CONCURRENCY
 
 
 def _result(call: Call, requests: Sequence[ReplyRequest], replies: Sequence[Reply]) -> ChatResult:

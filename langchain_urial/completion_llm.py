@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import aclosing, closing, nullcontext
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from langchain_core.language_models import LLM, BaseLLM
@@ -54,6 +57,7 @@ class CompletionLLM(CompletionModel):
         self._can = capabilities_of(llm)
         self._call = {**self._can.call, **(call or {})}
         self._encode = encode or llm.custom_get_token_ids
+        self._waiting = deque[tuple[Sequence[CompletionRequest], Future[list[Completion]]]]()
         self._worker = None if self._can.thread_safe else worker_for(llm)
 
     @property
@@ -99,13 +103,14 @@ class CompletionLLM(CompletionModel):
         """Complete prompts: one call for all that share their parameters."""
         if self._worker is None:
             return self._complete_here(requests)
-        return self._worker.submit(self._complete_here, requests).result()
+        return self._queue(self._worker, requests).result()
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """As ``complete``, without blocking the event loop."""
         if not self._completes_async:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._worker, self._complete_here, requests)
+            if self._worker is None:
+                return await asyncio.to_thread(self._complete_here, requests)
+            return await asyncio.wrap_future(self._queue(self._worker, requests))
         calls = self._calls(requests)
         results = await asyncio.gather(*(llm._agenerate(**call) for _, llm, call in calls))
         return _in_order([numbers for numbers, _, _ in calls], results)
@@ -138,6 +143,38 @@ class CompletionLLM(CompletionModel):
         if issubclass(kind, LLM) and kind._agenerate is LLM._agenerate:
             return kind._acall is not LLM._acall
         return kind._agenerate is not BaseLLM._agenerate
+
+    def _queue(
+        self, worker: Executor, requests: Sequence[CompletionRequest]
+    ) -> Future[list[Completion]]:
+        """Have the worker complete prompts, together with all others that wait for it."""
+        future = Future[list[Completion]]()
+        self._waiting.append((requests, future))
+        worker.submit(self._complete_waiting)
+        return future
+
+    def _complete_waiting(self) -> None:
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        running = [call for call in waiting if call[1].set_running_or_notify_cancel()]
+        together = Future[list[Completion]]()
+        self._resolve(together, [request for own, _ in running for request in own])
+        if together.exception() is None:
+            completions = iter(together.result())
+            for own, future in running:
+                future.set_result(list(islice(completions, len(own))))
+        elif len(running) == 1:
+            running[0][1].set_exception(together.exception())
+        else:  # whose error it is shows when each is alone
+            for own, future in running:
+                self._resolve(future, own)
+
+    def _resolve(
+        self, future: Future[list[Completion]], requests: Sequence[CompletionRequest]
+    ) -> None:
+        try:
+            future.set_result(self._complete_here(requests))
+        except Exception as error:  # noqa: BLE001 - raised again in the caller
+            future.set_exception(error)
 
     def _complete_here(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         calls = self._calls(requests)

@@ -162,9 +162,6 @@ class ModelFeatures:
             validated anyway, but streamed before that: promise it only where it is certain.
         check_schema: Raises ``UnsupportedSchemaError`` for a schema that cannot be enforced; None
             where that shows only in use.
-        schedules_requests: Whether requests are best sent one by one as they come, since the
-            engine itself batches them (continuous batching). Requests that are collected for one
-            ``complete`` would only wait for the longest of them.
         with_arguments: Returns the model with additional keyword arguments for every call of the
             wrapped object; None where it takes none.
         with_model: Returns another model of the same server by its name; None where there is one.
@@ -174,7 +171,6 @@ class ModelFeatures:
     scores_choices: bool = False
     enforces_json: bool = False
     check_schema: Callable[[JsonSchema], None] | None = None
-    schedules_requests: bool = False
     with_arguments: Callable[[Mapping[str, Any]], CompletionModel] | None = None
     with_model: Callable[[str], CompletionModel] | None = None
 

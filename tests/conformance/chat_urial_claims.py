@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.language_models import BaseChatModel
@@ -10,25 +10,22 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_urial import ChatUrial
-from langchain_urial.structured_output import Method
 
 
 class ChatUrialClaims(ChatModelIntegrationTests):
     """Claim tools, tool choice, structured output, JSON mode, usage and cached tokens.
 
-    Tests of structured output run with each of its methods.
+    Tests of structured output run with each of the ``methods``.
     """
 
+    methods: ClassVar[tuple[str, ...]] = ("json_schema",)
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run the tests of structured output with each method, slow ones in the matrix."""
-        if "structured_output" not in metafunc.function.__name__:
-            return
-        slow = getattr(metafunc.cls, "slow_methods", ())
-        methods = [
-            pytest.param(method, marks=pytest.mark.matrix if method in slow else ())
-            for method in get_args(Method)
-        ]
-        metafunc.parametrize("method", methods, indirect=True)
+        """Run the tests of structured output with each method, all but the first in the matrix."""
+        if "structured_output" in metafunc.function.__name__:
+            first, *others = metafunc.cls.methods
+            in_matrix = (pytest.param(method, marks=pytest.mark.matrix) for method in others)
+            metafunc.parametrize("method", [first, *in_matrix], indirect=True)
 
     @pytest.fixture(autouse=True)
     def method(self, request: pytest.FixtureRequest) -> None:

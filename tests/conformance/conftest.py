@@ -1,4 +1,4 @@
-"""Shared by the conformance tests: imports from this folder, llama.cpp, and endpoints."""
+"""Shared by the conformance tests: imports from this folder, llama.cpp, and what is selected."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ def llama() -> Generator[LlamaCppModel]:
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a class to its ``endpoints``."""
+    """Keep a class to its ``endpoints``, and leave all but its ``quick`` tests to the matrix.
+
+    Skip those that it has ``left_out``, for the reason given.
+    """
     kept, deselected = list[pytest.Item](), list[pytest.Item]()
     for item in items:
+        name = getattr(item, "originalname", "")
+        if reason := getattr(getattr(item, "cls", None), "left_out", {}).get(name):
+            item.add_marker(pytest.mark.skip(reason=reason))
+        quick = getattr(getattr(item, "cls", None), "quick", None)
+        if quick and name not in quick:
+            item.add_marker(pytest.mark.matrix)
         callspec = getattr(item, "callspec", None)
         endpoint = str(callspec.params.get("endpoint", "")) if callspec is not None else ""
         wanted = getattr(getattr(item, "cls", None), "endpoints", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_urial import ChatUrial
+from langchain_urial.structured_output import Method
 from urial_core.backends.in_process import shared_model
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.transformers.loading import converted_gguf
@@ -39,8 +40,18 @@ class TestUnit(ChatModelUnitTests):
 class TestLlamaCpp(ChatUrialClaims):
     """The integration suite, greedy, on the demo model in llama.cpp in this process."""
 
-    slow_methods: ClassVar[set[str]] = {"function_calling", "json_mode"}
-    backend_options: ClassVar[dict[str, Any]] = {"n_ctx": 2048, "n_parallel": 1}
+    methods: ClassVar[tuple[str, ...]] = get_args(Method)
+    quick: ClassVar[set[str]] = {
+        "test_ainvoke",
+        "test_astream",
+        "test_invoke",
+        "test_stream",
+        "test_structured_output",
+        "test_tool_calling",
+        "test_tool_message_histories_list_content",
+        "test_usage_metadata",
+    }
+    backend_options: ClassVar[dict[str, Any]] = {"n_ctx": 2048, "n_parallel": 4}
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
@@ -84,6 +95,7 @@ class TestTransformers(ChatUrialClaims):
         return {
             "model": self.demo_model.name,
             "backend_options": {"dtype": "float32"},
+            "prompt": "short",
             "max_tokens": self.reply_tokens,
         }
 

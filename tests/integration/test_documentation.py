@@ -95,8 +95,9 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     """The blocks of a page run from top to bottom, and so do the tests among them."""
     program = program_of(page)
-    (tmp_path / f"{page.stem}.py").write_text(program, encoding="utf-8")
-    command = [sys.executable, f"{page.stem}.py"]
+    file = tmp_path / f"page_{page.stem}.py"  # without a prefix, it could hide a package
+    file.write_text(program, encoding="utf-8")
+    command = [sys.executable, file.name]
     if re.search(r"^(async )?def test_|^class Test", program, re.MULTILINE):
         command[1:1] = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = run(command, tmp_path)

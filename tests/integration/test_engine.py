@@ -172,10 +172,8 @@ def test_unicode_is_copied(demo_model: TransformersModel) -> None:
         assert demo_model.complete([request])[0].text == f'{{"name": "{name}"}}'
 
 
-@pytest.mark.parametrize(
-    "max_tokens",
-    [50, *(pytest.param(limit, marks=pytest.mark.matrix) for limit in (80, 200))],
-)
+@pytest.mark.matrix
+@pytest.mark.parametrize("max_tokens", [50, 80, 200])
 def test_nested_schema(demo_model: TransformersModel, max_tokens: int) -> None:
     """Replies match a nested, recursive schema, within any ``max_tokens``."""
     request = constrained(

@@ -40,7 +40,9 @@ def run_in_a_loop_closed_by_hand(main: Any) -> Any:
         loop.close()
 
 
-@pytest.mark.parametrize("run", [asyncio.run, run_in_a_loop_closed_by_hand])
+@pytest.mark.parametrize(
+    "run", [asyncio.run, pytest.param(run_in_a_loop_closed_by_hand, marks=pytest.mark.matrix)]
+)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_descriptors_stay_flat(run: Callable[[Any], Any]) -> None:
     """One event loop after another takes no more descriptors than one."""

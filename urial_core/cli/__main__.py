@@ -11,9 +11,6 @@ from urial_core.errors import install_hint
 __all__ = ["main"]
 
 _ENVIRONMENT = {
-    # libgomp's threads spin while they wait; beside one other busy process, that slows decoding
-    # twentyfold. Read when torch is imported, hence set here.
-    "GOMP_SPINCOUNT": "1000",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }

@@ -56,8 +56,8 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     text, error = validate_json(value.text.strip(), schema.text, repair=not value.emitted)
     may_retry = error and not prefill and not value.emitted and reason != "length"
     if may_retry and (yield from steps.retries(_with_error(steps, value.text, error))):
-        if constraint is None or validate_json(value.text.strip(), constraint.text)[1]:
-            constraint = None  # it was not kept
+        if constraint is None or not value.keeps(constraint):
+            constraint = None
             steps.written += first
         value = _JsonDecoder(steps.format, "" if constraint else first)
         reason = yield from _write(steps, value, constraint)
@@ -118,6 +118,10 @@ class _JsonDecoder:
     def text(self) -> str:
         """The value's text, what the prompt holds of it included."""
         return self._value.text
+
+    def keeps(self, constraint: JsonSchema) -> bool:
+        """Return whether the engine kept to a constraint: what was ended here may lack a part."""
+        return self._value.looped or not validate_json(self.text.strip(), constraint.text)[1]
 
     @property
     def ended(self) -> bool:

@@ -24,7 +24,11 @@ _AFTER_STRUCTURE: dict[str, JsonState] = {
 _AFTER_STRING: dict[str, JsonState] = {'"': "structure", "\\": "escape"}
 _LOOP = 160
 """Characters of repetition, from which on a string is taken for a loop; rulers are shorter."""
-_LONGEST_PERIOD = _LOOP // 5
+_LEAST_ROUNDS = 4
+"""How often what is repeated has to occur, however long it is."""
+_LONGEST_PERIOD = 320
+_COMPARED = 32
+"""Characters of the end by whose last occurrence the length of a round is guessed."""
 _NORMALISED = {",": ", ", ":": ": ", **dict.fromkeys(_WHITESPACE, "")}
 
 
@@ -43,6 +47,7 @@ class JsonValue:
     Attributes:
         text: The value so far, without leading whitespace.
         complete: Whether it has ended. A number or a literal ends only with what follows it.
+        looped: Whether ``close_loop`` ended it, so that it may lack what its schema requires.
         members: Of an object, where each member's value starts in ``text`` and where it ends (None
             until it does), by the member's name as it is written, without quotes.
     """
@@ -50,6 +55,7 @@ class JsonValue:
     def __init__(self) -> None:
         self.text = ""
         self.complete = False
+        self.looped = False
         self.members = dict[str, tuple[int, int | None]]()
         self._state: JsonState = "structure"
         self._open = list[str]()  # what closes the objects and lists we are in
@@ -64,6 +70,7 @@ class JsonValue:
         """
         if not self._loops():
             return
+        self.looped = True
         while self._state in _IN_STRING:  # a quote may follow a backslash
             self.feed('"')
         self.feed("".join(reversed(self._open)))
@@ -71,9 +78,17 @@ class JsonValue:
     def _loops(self) -> bool:
         if self._state not in _IN_STRING:
             return False
-        tail = self.text[max(self._string_start + 1, len(self.text) - _LOOP) :]
-        periods = range(1, _LONGEST_PERIOD + 1) if len(tail) == _LOOP else ()
-        return any(tail[period:] == tail[:-period] for period in periods)
+        text, end = self.text, len(self.text)
+        window = max(self._string_start + 1, end - _COMPARED - _LONGEST_PERIOD)
+        compared = text[max(end - _COMPARED, window) :]
+        at = text.rfind(compared, window, end - 1)
+        while at >= 0:
+            period = end - len(compared) - at
+            start = end - max(_LOOP, _LEAST_ROUNDS * period)
+            if start > self._string_start and text[start + period :] == text[start : end - period]:
+                return True
+            at = text.rfind(compared, window, at + len(compared) - 1)
+        return False
 
     def feed(self, text: str) -> str:
         """Take more text; return what follows the value's end."""

@@ -63,8 +63,19 @@ def limit_values(schema: Any, limits: ValueLimits) -> Any:
             if "properties" not in schema:
                 _bound(limited, "maxProperties", limits.items, schema.get("minProperties", 0))
         elif kind in ("integer", "number"):
-            _bound_number(limited, 10**limits.digits - (kind == "integer"))
+            _bound_number(limited, _greatest(limits.digits, kind))
     return limited
+
+
+def _greatest(digits: int, kind: str) -> int:
+    """Return the greatest number of so many digits, or one that engines can compare with.
+
+    They compute bounds as 64-bit floats, which hold all powers of ten here, but not all that are
+    one less: rounded up, such a bound would let through what it forbids.
+    """
+    power: int = 10**digits
+    is_exact = int(float(power - 1)) == power - 1
+    return power - 1 if kind == "integer" and is_exact else power
 
 
 def _bound(schema: dict[str, Any], keyword: str, limit: int, least: int) -> None:

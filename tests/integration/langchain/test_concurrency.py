@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,18 +26,13 @@ def chat(demo_model: TransformersModel) -> ChatUrial:
 
 
 @pytest.fixture
-def steps(demo_model: TransformersModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def steps(demo_model: TransformersModel) -> Iterator[list[int]]:
     """Note the model's forward passes."""
-    demo_model.load()
-    engine: Any = demo_model._engine
-    forward, passes = engine._forward, list[int]()
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        passes.append(1)
-        return forward(*args, **kwargs)
-
-    monkeypatch.setattr(engine, "_forward", counted)
-    return passes
+    passes = list[int]()
+    engine: Any = demo_model._ready_engine()
+    hook = engine.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    yield passes
+    hook.remove()
 
 
 def test_threads_get_what_they_get_alone(chat: ChatUrial) -> None:

@@ -108,7 +108,7 @@ async def test_an_error_of_a_tool_comes_back_and_the_loop_goes_on(
 @pytest.mark.matrix
 async def test_agents_hand_over_to_each_other(llama: LlamaCppModel) -> None:
     """A hand-off is a tool call: the agent that it names answers."""
-    llm = UrialLLM(llm=llama, max_tokens=80)
+    llm = UrialLLM(llm=llama, max_tokens=400)
     desk = FunctionAgent(
         name="desk",
         description="Takes questions and hands them over.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from llama_index.core import VectorStoreIndex
@@ -11,10 +11,11 @@ from llama_index.core.base.response.schema import AsyncStreamingResponse, Stream
 from llama_index.core.evaluation import FaithfulnessEvaluator, RelevancyEvaluator
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import RouterQueryEngine, SubQuestionQueryEngine
-from llama_index.core.question_gen.types import BaseQuestionGenerator, SubQuestion, SubQuestionList
+from llama_index.core.question_gen.types import BaseQuestionGenerator, SubQuestion
 from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.schema import QueryBundle
 from llama_index.core.tools import QueryEngineTool, ToolMetadata
+from pydantic import BaseModel, Field
 
 from llamaindex_urial import UrialLLM
 
@@ -114,6 +115,12 @@ def test_an_application_is_switched_by_one_line(
     assert "Elm" in after
 
 
+class Questions(BaseModel):
+    """Questions to a tool. Without bounds, a model of 270M parameters lists them without end."""
+
+    items: list[Annotated[str, Field(max_length=80)]] = Field(max_length=2)
+
+
 class QuestionGenerator(BaseQuestionGenerator):
     """Asks for a typed list of questions, which ``LLMQuestionGenerator`` asks for in prose."""
 
@@ -124,9 +131,10 @@ class QuestionGenerator(BaseQuestionGenerator):
         names = ", ".join(str(tool.name) for tool in tools)
         prompt = PromptTemplate(f"Split this into questions to {names}: {{query}}")
         found = self._llm.structured_predict(
-            SubQuestionList, prompt, {"max_tokens": 160}, query=query.query_str
+            Questions, prompt, {"max_tokens": 400}, query=query.query_str
         )
-        return [item.model_copy(update={"tool_name": tools[0].name}) for item in found.items]
+        name = str(tools[0].name)
+        return [SubQuestion(sub_question=question, tool_name=name) for question in found.items]
 
     async def agenerate(
         self, tools: Sequence[ToolMetadata], query: QueryBundle

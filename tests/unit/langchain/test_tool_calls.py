@@ -208,15 +208,15 @@ def test_calls_are_cached_by_their_tools() -> None:
     assert len(chat.llm.requests) > asked + 1
 
 
-async def test_a_batch_with_tools_stays_one_batch() -> None:
-    """Inputs of a batch, and conversations of ``generate``, are answered together with tools."""
+async def test_a_batch_with_tools() -> None:
+    """Inputs of a batch, and conversations of ``generate``, are a request each, with tools."""
     model = EchoModel()
     chat = ChatUrial(llm=model, prompt=PROMPT)
     with_tools = chat.bind_tools([add], tool_choice="none")
     with_tools.batch(["a", "b"])
     await with_tools.abatch(["a", "b"])
     chat.generate([[HumanMessage("a")], [HumanMessage("b")]], tools=[add], tool_choice="none")
-    assert [len(call) for call in model.calls] == [2, 2, 2]
+    assert sorted(model.calls) == [["a"]] * 3 + [["b"]] * 3
 
 
 @pytest.mark.parametrize("streaming", [None, True])
@@ -333,9 +333,10 @@ def test_a_reply_that_does_not_match_is_an_error(constrained: bool) -> None:
 
 def test_one_reply_that_does_not_fit_leaves_the_others_of_its_batch() -> None:
     """The error is that input's alone."""
-    responses = ['"name": "fig"}', '"name": "fig", "colours": []}', '"name": "fig"}']
+    responses = ['"name": "fig"}', '"name": "fig"}', '"name": "fig", "colours": []}']
     typed = chat_of(*responses).with_structured_output(Fruit)
-    wrong, right = typed.batch(["A fruit?", "Another?"], return_exceptions=True)
+    inputs = ["A fruit?", "Another?"]  # one after the other, as are the responses
+    wrong, right = typed.batch(inputs, {"max_concurrency": 1}, return_exceptions=True)
     assert isinstance(wrong, OutputParserException)
     assert right == Fruit(name="fig", colours=[])
 

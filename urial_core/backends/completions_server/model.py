@@ -173,7 +173,6 @@ class CompletionsServerModel(CompletionModel):
             enforces_choices=dialect.choice is not None,
             scores_choices=dialect.choice is not None,
             enforces_json=dialect.json_schema is not None,
-            schedules_requests=not dialect.prompt_lists,
             with_model=self.with_model,
         )
 

@@ -15,6 +15,7 @@ from weakref import finalize
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
 from urial_core.backends.llama_cpp.default_window import default_window
 from urial_core.backends.llama_cpp.private_server import PrivateServer, available_cores
+from urial_core.backends.openmp import limit_spinning
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -84,6 +85,7 @@ class LlamaCppModel(CompletionModel):
         MissingDependencyError.check(
             "Running llama.cpp in this process", "llamacpp", *NEEDED_PACKAGES
         )
+        limit_spinning()
         self._name = str(model)
         self._path = str(Path(model).expanduser())
         self._options: dict[str, Any] = {
@@ -143,13 +145,12 @@ class LlamaCppModel(CompletionModel):
 
     @property
     def features(self) -> ModelFeatures:
-        """Choices with their scores, JSON schemas, and continuous batching."""
+        """Choices with their scores, and JSON schemas."""
         return ModelFeatures(
             enforces_choices=True,
             scores_choices=True,
             enforces_json=True,
             check_schema=check_schema,
-            schedules_requests=True,
         )
 
     def load(self) -> None:

@@ -4,11 +4,16 @@
     source.py             where a model comes from, and what is known without loading it
     loading.py            hub ids, folders, GGUF files -> model and tokenizer; devices and dtypes
     tokenization.py       text -> token ids and back
-    engine.py             requests -> steps of tokens, with prefix caching and batches
+    engine.py             continuous batching: requests -> steps of tokens
+    prompt_reader.py      prompts -> their keys and values (prefill), from the longest cached prefix
     sequence.py           one request's prompt, and the reply that is decoded or scored after it
+    prompt_lookup.py      drafts of what a reply copies from its prompt
     json_grammar.py       constrained decoding of JSON
     sampling.py           logits -> token
-    kv_cache.py           keys and values of the batch, and the prefix cache
+    forward.py            one pass of the model over a batch
+    kv_cache.py           keys and values of the batch
+    prefix_tree.py        the prefix cache
+    packed_linear.py      faster linear layers on a CPU
     grouped_attention.py  faster grouped-query attention of one token on a CPU
 
 Importing this package loads neither torch nor transformers; using a model does. llguidance is

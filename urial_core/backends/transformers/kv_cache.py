@@ -1,101 +1,43 @@
-"""Keep keys and values: of the batch that is being decoded, and of earlier prompts for reuse.
+"""The KV cache of the sequences that are being read or decoded.
 
 transformers' ``DynamicCache`` copies everything it holds for every token and, for sliding-window
 layers, forgets what lies before the window. ``KVCache`` appends in place and keeps all, so that any
-prefix of a sequence can be reused. Sequences are aligned at their right ends: shorter ones are
-padded on the left, which leaves the distances that attention windows count as they are.
+prefix of a sequence can be cached. Sequences are aligned at their right ends: shorter ones are
+padded on the left, which leaves the distances that attention windows count as they are. A sequence
+can join or leave at any time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import torch
-from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from urial_core.backends.transformers.tokenization import common_prefix
+from urial_core.backends.transformers.prefix_tree import KeysAndValues, Match
 
-__all__ = ["CachedPrefix", "KVCache", "PrefixCache"]
+__all__ = ["KVCache"]
 
 _GROWTH = 256
-"""Storage grows by this many tokens at a time."""
-
-
-@dataclass(frozen=True)
-class CachedPrefix:
-    """Keys and values of a token sequence: per layer, two tensors [1, heads, tokens, dim]."""
-
-    ids: tuple[int, ...]
-    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held, in bytes."""
-        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
-
-
-class PrefixCache:
-    """Cached prefixes under a memory bound: prompt prefixes and whole conversations.
-
-    Where memory runs out, the least recently used conversation is evicted first, and pinned prompt
-    prefixes after all conversations.
-
-    Attributes:
-        max_bytes: The memory bound.
-        too_long: Fewest tokens known to exceed it: such a prefix need not be computed.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        """Create an empty cache that holds at most ``max_bytes`` of keys and values."""
-        self.max_bytes = max_bytes
-        self.too_long = inf if max_bytes else 0
-        self._cached = dict[tuple[int, ...], CachedPrefix]()  # least recently used first
-        self._pinned = set[tuple[int, ...]]()
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held, in bytes."""
-        return sum(cached.nbytes for cached in self._cached.values())
-
-    def match(self, ids: tuple[int, ...]) -> tuple[CachedPrefix | None, int]:
-        """Return the cached prefix that shares most tokens with ``ids``, and how many it shares."""
-        shared = {known: common_prefix(known, ids) for known in self._cached}
-        best = max(shared, key=lambda known: (shared[known], known in self._pinned), default=())
-        if not shared.get(best):
-            return None, 0
-        self._cached[best] = self._cached.pop(best)
-        return self._cached[best], shared[best]
-
-    def add(self, cached: CachedPrefix, *, pinned: bool = False) -> None:
-        """Cache a prefix unless it is too large; it replaces conversations that it continues."""
-        if cached.nbytes > self.max_bytes:
-            self.too_long = min(self.too_long, len(cached.ids))
-            return
-        for ids in self._cached.keys() - self._pinned:
-            if ids == cached.ids[: len(ids)]:
-                del self._cached[ids]
-        self._cached[cached.ids] = cached
-        if pinned:
-            self._pinned.add(cached.ids)
-        while self.nbytes > self.max_bytes:
-            oldest = min(self._cached, key=self._pinned.__contains__)
-            del self._cached[oldest]
-            self._pinned.discard(oldest)
+"""Storage grows by this many tokens at a time, and is freed in steps of as many."""
+_SPARE_ROWS = 3
+"""Sequences that can join before storage has to grow again."""
 
 
 class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed here
-    """One layer's storage, [sequences, heads, capacity, dim]; ``length`` columns are filled."""
+    """One layer's storage, of which ``rows`` sequences and ``length`` columns are in use.
 
-    def __init__(self, window: int | None) -> None:
+    ``keys`` and ``values`` are [sequences, heads, tokens, dim], both with spare room.
+    """
+
+    def __init__(self, window: int | None, rows: int) -> None:
         super().__init__()
         self.window = window
         self.is_sliding = window is not None
+        self.rows = rows
         self.length = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
@@ -111,14 +53,12 @@ class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed 
             self.lazy_initialization(key_states, value_states)
         start, end = self.length, self.length + key_states.shape[-2]
         if end > self.keys.shape[-2]:
-            room = (0, 0, 0, end + _GROWTH - start)
-            self.keys = pad(self.keys[:, :, :start], room)
-            self.values = pad(self.values[:, :, :start], room)
-        self.keys[:, :, start:end] = key_states
-        self.values[:, :, start:end] = value_states
+            self.reserve(self.rows, end)
+        self.keys[: self.rows, :, start:end] = key_states
+        self.values[: self.rows, :, start:end] = value_states
         self.length = end
         visible = slice(self._first_visible(start), end)
-        return self.keys[:, :, visible], self.values[:, :, visible]
+        return self.keys[: self.rows, :, visible], self.values[: self.rows, :, visible]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         offset = self._first_visible(self.length)
@@ -129,6 +69,27 @@ class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed 
 
     def _first_visible(self, start: int) -> int:
         return 0 if self.window is None else max(start - self.window + 1, 0)
+
+    def reserve(self, rows: int, columns: int, shift: int = 0) -> None:
+        """Move to storage with room for more, ``shift`` columns further to the right."""
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_zeros(rows, old.shape[1], columns + _GROWTH, old.shape[3])
+            used = slice(shift, shift + self.length)
+            new[: self.rows, :, used] = old[: self.rows, :, : self.length]
+            setattr(self, name, new)
+        self.length += shift
+
+    def copy(self, indices: Sequence[int]) -> _KVLayer:
+        """Return a layer of its own with these sequences."""
+        copied = copy(self)
+        index = torch.tensor(indices, device=self.keys.device)
+        copied.keys, copied.values = (
+            storage[:, :, : self.length].index_select(0, index)
+            for storage in (self.keys, self.values)
+        )
+        copied.rows = len(indices)
+        return copied
 
 
 class KVCache(DynamicCache):  # type: ignore[misc] # as above
@@ -152,45 +113,84 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
         self.is_plain = bool(self.layers) and all(type(layer) in plain for layer in self.layers)
         if self.is_plain:
             windows = [getattr(layer, "sliding_window", None) for layer in self.layers]
-            self.layers = [_KVLayer(window) for window in windows]
+            self.layers = [_KVLayer(window, len(self.padding)) for window in windows]
 
-    def load(self, prefixes: Sequence[CachedPrefix], lengths: Sequence[int]) -> None:
+    def load(self, prefixes: Sequence[Match], lengths: Sequence[int]) -> None:
         """Fill the empty cache: sequence i with the first ``lengths[i]`` tokens of prefix i."""
         self.length = columns = max(lengths)
+        samples = next(prefix.segments[0] for prefix in prefixes if prefix.segments)
         for index, layer in enumerate(self.layers):
             for name, side in (("keys", 0), ("values", 1)):
-                sample = prefixes[0].layers[index][side]
-                _, heads, _, dim = sample.shape
+                sample = samples[index][side]
+                heads, _, dim = sample.shape
                 storage = sample.new_zeros(len(prefixes), heads, columns + _GROWTH, dim)
                 for row, (prefix, length) in enumerate(zip(prefixes, lengths, strict=True)):
-                    source = prefix.layers[index][side][0, :, :length]
-                    storage[row, :, columns - length : columns] = source
+                    at = columns - length
+                    for segment in prefix.segments:
+                        part = segment[index][side][:, : columns - at]
+                        storage[row, :, at : at + part.shape[1]] = part
+                        at += part.shape[1]
                 setattr(layer, name, storage)
             layer.length = columns
             layer.is_initialized = True
 
-    def cached_prefix(self, index: int, ids: Sequence[int]) -> CachedPrefix:
-        """Copy out the first ``len(ids)`` tokens of a sequence."""
-        columns = slice(self.padding[index], self.padding[index] + len(ids))
-        layers = (
-            tuple(
-                side[index : index + 1, :, columns].clone() for side in (layer.keys, layer.values)
-            )
+    def keys_and_values(self, index: int, count: int) -> KeysAndValues:
+        """Return those of a sequence's first ``count`` tokens, without copying them."""
+        columns = slice(self.padding[index], self.padding[index] + count)
+        return [
+            (layer.keys[index, :, columns], layer.values[index, :, columns])
             for layer in self.layers
-        )
-        return CachedPrefix(tuple(ids), tuple(layers))
+        ]
 
-    def select(self, indices: Sequence[int]) -> None:
-        """Keep these sequences only."""
-        self.padding = [self.padding[index] for index in indices]
+    def tokens(self, index: int) -> int:
+        """Return how many tokens of a sequence the cache holds."""
+        return self.length - self.padding[index]
+
+    def join(self, other: KVCache) -> None:
+        """Add the sequences of another cache, after those that are here."""
+        length = max(self.length, other.length)
+        rows = len(self.padding) + len(other.padding)
+        shift, aside = length - self.length, length - other.length
+        for layer, joining in zip(self.layers, other.layers, strict=True):
+            if shift or rows > layer.keys.shape[0] or length > layer.keys.shape[2]:
+                layer.reserve(rows + _SPARE_ROWS, length, shift)
+            for name in ("keys", "values"):
+                room = getattr(layer, name)[layer.rows : rows]
+                room[:, :, :aside] = 0
+                room[:, :, aside:length] = getattr(joining, name)[: joining.rows, :, : other.length]
+            layer.rows = rows
+        self.padding = [padding + shift for padding in self.padding]
+        self.padding += [padding + aside for padding in other.padding]
+        self.length = length
+
+    def leave(self, index: int) -> None:
+        """Remove a sequence; the last one takes its place. Drop columns that all have as padding.
+
+        Columns are dropped in steps, as they are added.
+        """
+        last = len(self.padding) - 1
+        self.padding[index] = self.padding[last]
+        self.padding.pop()
+        unused = min(self.padding, default=self.length) // _GROWTH * _GROWTH
         for layer in self.layers:
-            index = torch.tensor(indices, device=layer.keys.device)
-            layer.keys = layer.keys.index_select(0, index)
-            layer.values = layer.values.index_select(0, index)
+            if index != last:
+                for storage in (layer.keys, layer.values):
+                    storage[index, :, : self.length] = storage[last, :, : self.length]
+            layer.rows = last
+            layer.keys, layer.values = layer.keys[:, :, unused:], layer.values[:, :, unused:]
+            layer.length -= unused
+        self.padding = [padding - unused for padding in self.padding]
+        self.length -= unused
+
+    def crop(self, columns: int) -> None:
+        """Forget the last columns."""
+        self.length -= columns
+        for layer in self.layers:
+            layer.length -= columns
 
     def copy(self, indices: Sequence[int]) -> KVCache:
         """Return a cache of its own with these sequences; one may come several times."""
         copied = copy(self)
-        copied.layers = [copy(layer) for layer in self.layers]
-        copied.select(indices)
+        copied.padding = [self.padding[index] for index in indices]
+        copied.layers = [layer.copy(indices) for layer in self.layers]
         return copied

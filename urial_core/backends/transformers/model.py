@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
 
+from urial_core.backends.openmp import limit_spinning
 from urial_core.backends.transformers.source import Source, context_window_of
 from urial_core.completion import (
     Completion,
@@ -27,7 +27,7 @@ from urial_core.errors import GenerationError, MissingDependencyError, Parameter
 from urial_core.structured.grammar import check_schema
 
 if TYPE_CHECKING:
-    from urial_core.backends.transformers.engine import Engine, Step
+    from urial_core.backends.transformers.engine import Engine
     from urial_core.backends.transformers.tokenization import Tokenization
 
 __all__ = ["TransformersModel"]
@@ -40,9 +40,9 @@ _SECRET_KWARGS = ("token", "use_auth_token")
 class TransformersModel:
     """A causal language model of transformers, with a prefix cache.
 
-    Nothing is loaded before it is needed. One worker thread owns the model, and every step of every
-    request is a job of its own there: any number of threads and event loops may call, their
-    requests take turns token by token, and none can block another for longer than one step.
+    Nothing is loaded before it is needed. One worker thread owns the model. Any number of threads
+    and event loops may call: a request joins those in progress at the next step, and each step
+    generates a token of every reply (continuous batching).
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TransformersModel:
             trust_remote_code: Whether code from the model's repository may run here.
             model_kwargs: Anything else for ``from_pretrained``.
             prefix_cache_bytes: Most memory that the prefix cache may take, 1 GiB by default.
-            max_batch_size: Most replies decoded at once; longer batches are split.
+            max_batch_size: Most requests in progress; further ones wait for their turn.
 
         Raises:
             UnsupportedModelError: The object is not a causal language model, or its tokenizer is
@@ -92,12 +92,14 @@ class TransformersModel:
         MissingDependencyError.check(
             "Running a model in this process", "transformers", "torch", "transformers"
         )
+        limit_spinning()
         self._prefix_cache_bytes = prefix_cache_bytes
         self._max_batch_size = max_batch_size
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="urial-engine")
         self._worker_process: int | None = None  # that of its thread
         self._engine: Engine | None = None
+        self._stepping = False  # whether a job for the next step waits
         self._config: Any = None
         self._tokens: Tokenization | None = None
         model_kwargs = dict(model_kwargs or {})
@@ -182,73 +184,98 @@ class TransformersModel:
         )
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Complete prompts as one batch."""
-        with self._steps(requests) as advance:
-            return _completions(requests, list(iter(lambda: advance().result(), None)))
+        """Complete prompts, all in the same batch."""
+        queue = SimpleQueue[_Item]()
+        with self._call(requests, queue.put) as call:
+            while call.unfinished:
+                call.take(self._get(queue))
+        return call.completions()
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
-        """Complete prompts as one batch without blocking the event loop."""
-        steps: list[Step] = []
-        with self._steps(requests) as advance:
-            while (step := await asyncio.wrap_future(advance())) is not None:
-                steps.append(step)
-        return _completions(requests, steps)
+        """Complete prompts, all in the same batch, without blocking the event loop."""
+        queue = asyncio.Queue[_Item]()
+        with self._call(requests, _from_thread(queue)) as call:
+            while call.unfinished:
+                call.take(await queue.get())
+        return call.completions()
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
         """Complete a prompt, a chunk for each token; closing it early cancels the request."""
-        with self._steps([request]) as advance:
-            while (step := advance().result()) is not None:
-                for _, chunk in step:
-                    yield chunk
+        queue = SimpleQueue[_Item]()
+        with self._call([request], queue.put) as call:
+            while call.unfinished:
+                yield call.take(self._get(queue))
 
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """Complete a prompt as ``stream`` does, without blocking the event loop."""
-        with self._steps([request]) as advance:
-            while (step := await asyncio.wrap_future(advance())) is not None:
-                for _, chunk in step:
-                    yield chunk
+        queue = asyncio.Queue[_Item]()
+        with self._call([request], _from_thread(queue)) as call:
+            while call.unfinished:
+                yield call.take(await queue.get())
 
     @contextmanager
-    def _steps(
-        self, requests: Sequence[CompletionRequest]
-    ) -> Generator[Callable[[], Future[Step | None]]]:
-        """Return a function that has the worker run the next step; it yields None at the end.
-
-        On exit, the worker closes the generator after the current step; nobody waits for it.
-        """
-        steps = self._generate(requests)
-        _running.add(steps)
+    def _call(
+        self, requests: Sequence[CompletionRequest], put: Callable[[_Item], object]
+    ) -> Generator[_Call]:
+        """Have the worker complete requests; on exit, those that are unfinished are cancelled."""
+        call = _Call(self.name, requests, put)
+        self._submit(self._begin, call)
         try:
-            yield lambda: self._submit(next, steps, None)
+            yield call
         finally:
-            # At the interpreter's exit, and in a forked process, no jobs are taken.
-            with suppress(RuntimeError, GenerationError):
-                self._submit(steps.close)
+            call.cancel()
+
+    def _begin(self, call: _Call) -> None:
+        """Add a call's requests to the batch; only the worker may."""
+        for receiver in call.receivers:
+            try:
+                self._ready_engine().add(receiver.request, receiver)
+            except Exception as error:  # noqa: BLE001 - raised again in the caller
+                receiver.receive(error)
+        if not self._stepping:
+            self._step_later()
+
+    def _step(self) -> None:
+        if self._engine is not None:
+            self._engine.step()
+        self._step_later()
+
+    def _step_later(self) -> None:
+        """Have the worker take a step, if one is due, after the jobs that wait for it already."""
+        engine = self._engine
+        self._stepping = engine is not None and engine.busy
+        if engine is not None and self._stepping:
+            try:
+                self._worker.submit(self._step)
+            except RuntimeError as error:  # at the interpreter's exit, no jobs are taken
+                engine.fail(error)
+
+    def _get(self, queue: SimpleQueue[_Item]) -> _Item:
+        self._check_process()
+        return queue.get()
 
     def _submit(self, job: Callable[..., _T], *arguments: Any) -> Future[_T]:
         """Have the worker run a job.
 
         Raises:
-            GenerationError: The worker is a thread of the process that this one was forked from.
+            GenerationError: As ``_check_process``.
         """
-        process = os.getpid()
-        if self._worker_process not in (None, process):
+        self._check_process()
+        self._worker_process = os.getpid()
+        return self._worker.submit(job, *arguments)
+
+    def _check_process(self) -> None:
+        """Check that the worker is a thread of this process.
+
+        Raises:
+            GenerationError: It is one of the process that this one was forked from.
+        """
+        if self._worker_process not in (None, os.getpid()):
             raise GenerationError(
                 f"{self.name} was in use before this process was forked, and its thread and "
                 "torch's are not in this one. Load the model after the fork, or start processes "
                 "with multiprocessing's 'spawn'."
             )
-        self._worker_process = process
-        return self._worker.submit(job, *arguments)
-
-    def _generate(self, requests: Sequence[CompletionRequest]) -> Generator[Step]:
-        """Yield the engine's steps; only the worker may run it."""
-        try:
-            yield from self._ready_engine().generate(requests)
-        except UrialError:
-            raise
-        except Exception as error:
-            raise GenerationError(f"{self.name} failed during generation: {error}") from error
 
     def _ready_engine(self) -> Engine:
         if self._engine is None:
@@ -271,24 +298,70 @@ class TransformersModel:
             return self._tokens
 
 
-_running = WeakSet[Generator[Any]]()
-"""Requests in progress, all models' together."""
+_Item = tuple[int, CompletionChunk | Exception]
+"""The number of a request among those of its call, and its next chunk or its error."""
 
 
-@atexit.register
-def _cancel_running() -> None:
-    """Close what is left at the interpreter's exit: torch aborts if its tensors go any later.
+@dataclass
+class _Receiver:
+    """Passes a request's chunks from the worker to its caller."""
 
-    The workers have ended by then.
+    number: int
+    request: CompletionRequest
+    put: Callable[[_Item], object]
+    cancelled: bool = False
+
+    def receive(self, item: CompletionChunk | Exception) -> None:
+        self.put((self.number, item))
+
+
+class _Call:
+    """Requests that a caller waits for, and their chunks so far.
+
+    Attributes:
+        receivers: One for each request.
+        unfinished: How many of the requests are not finished.
     """
-    for steps in list(_running):
-        with suppress(Exception):
-            steps.close()
+
+    def __init__(
+        self, model: str, requests: Sequence[CompletionRequest], put: Callable[[_Item], object]
+    ) -> None:
+        self.receivers = [_Receiver(number, one, put) for number, one in enumerate(requests)]
+        self.unfinished = len(requests)
+        self._model = model
+        self._chunks = [list[CompletionChunk]() for _ in requests]
+
+    def take(self, item: _Item) -> CompletionChunk:
+        """Keep a chunk and return it, or raise the error that came instead.
+
+        Raises:
+            UrialError: The request failed.
+        """
+        number, chunk = item
+        if isinstance(chunk, UrialError):
+            raise chunk
+        if isinstance(chunk, Exception):
+            raise GenerationError(f"{self._model} failed during generation: {chunk}") from chunk
+        self._chunks[number].append(chunk)
+        self.unfinished -= chunk.finish is not None
+        return chunk
+
+    def completions(self) -> list[Completion]:
+        """Join each request's chunks; the last holds its finish and usage."""
+        return [joined(chunks) for chunks in self._chunks]
+
+    def cancel(self) -> None:
+        """Report to the engine that nobody waits for the requests."""
+        for receiver in self.receivers:
+            receiver.cancelled = True
 
 
-def _completions(requests: Sequence[CompletionRequest], steps: list[Step]) -> list[Completion]:
-    """Join each request's chunks; the last holds its finish and usage."""
-    chunks = [list[CompletionChunk]() for _ in requests]
-    for number, chunk in chain.from_iterable(steps):
-        chunks[number].append(chunk)
-    return [joined(own) for own in chunks]
+def _from_thread(queue: asyncio.Queue[_Item]) -> Callable[[_Item], object]:
+    """Return a function with which another thread puts items into a queue of this event loop."""
+    loop = asyncio.get_running_loop()
+
+    def put(item: _Item) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+    return put

@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 
 from urial_core.backends.transformers.json_grammar import JsonText
+from urial_core.backends.transformers.prompt_lookup import PromptLookup
 from urial_core.backends.transformers.sampling import Sampler
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
 from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, Usage
 from urial_core.decoding.reply_decoder import reply_decoder
 from urial_core.structured.constraints import Choice
 
-__all__ = ["ChoiceSequence", "JsonSequence", "PromptSequence", "ReplySequence"]
+__all__ = ["ChoiceSequence", "JsonSequence", "PromptSequence", "Receiver", "ReplySequence"]
 
 _MAX_BLANK_TOKENS = 4
 """Tokens of whitespace alone that a reply may begin with."""
+
+
+class Receiver(Protocol):
+    """Who waits for a request's chunks.
+
+    Attributes:
+        cancelled: Whether nobody waits any longer; another thread may set it.
+    """
+
+    cancelled: bool
+
+    def receive(self, item: CompletionChunk | Exception) -> None:
+        """Take the next chunk, or the error that ended the request."""
 
 
 class PromptSequence:
     """A request's prompt.
 
     Attributes:
-        number: The request's index among those of the call.
         request: The request.
+        receiver: Who waits for its chunks.
         ids: The prompt's tokens.
         cached_tokens: Of them, those found in the prefix cache.
     """
 
-    def __init__(self, number: int, request: CompletionRequest, tokenization: Tokenization) -> None:
-        self.number = number
+    def __init__(
+        self, request: CompletionRequest, receiver: Receiver, tokenization: Tokenization
+    ) -> None:
         self.request = request
+        self.receiver = receiver
         self.ids = tuple(tokenization.encode(request.prompt))
         self.cached_tokens = 0
 
@@ -41,23 +58,39 @@ class ReplySequence(PromptSequence):
 
     Attributes:
         written: The reply's tokens so far.
+        unread: Of them, those that the model has yet to read.
         finish: Why the reply is over ("stop" or "length"), or None.
     """
 
-    def __init__(self, number: int, request: CompletionRequest, tokenization: Tokenization) -> None:
-        super().__init__(number, request, tokenization)
+    def __init__(
+        self, request: CompletionRequest, receiver: Receiver, tokenization: Tokenization
+    ) -> None:
+        super().__init__(request, receiver, tokenization)
         self.written = list[int]()
+        self.unread = list[int]()
         self.finish: str | None = None
         self._tokenization = tokenization
         self._decode = tokenization.decoder(self.ids)
         self._reply = reply_decoder(request)
         self._sampler = Sampler(request.parameters)
+        self._lookup: PromptLookup | None = None
+
+    def draft(self) -> list[int]:
+        """Return what the reply is likely to copy from the prompt next; may be empty."""
+        if self._lookup is None:
+            self._lookup = PromptLookup([*self.ids, *self.written])
+        return self._lookup.draft()[: self.request.max_tokens - len(self.written) - 1]
+
+    def report_draft(self, right: int) -> None:
+        """Learn how many tokens of the last draft were right."""
+        if self._lookup is not None:
+            self._lookup.report(right)
 
     def step(self, logits: torch.Tensor) -> CompletionChunk:
         """Choose the next token from the model's logits, [vocabulary]; return its text."""
         token = self._choose(logits)
         self._sampler.accept(token)
-        self.written.append(token)
+        self._write(token)
         text = ""
         if token in self._tokenization.end_of_text:
             self.finish = "stop"
@@ -69,6 +102,12 @@ class ReplySequence(PromptSequence):
             elif len(self.written) >= self.request.max_tokens:
                 self.finish = "length"
         return self._chunk(text, self._sampler.logprobs(logits, token, self._tokenization.decode))
+
+    def _write(self, token: int) -> None:
+        self.written.append(token)
+        self.unread.append(token)
+        if self._lookup is not None:
+            self._lookup.accept(token)
 
     def _chunk(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> CompletionChunk:
         usage = Usage(len(self.ids), len(self.written), self.cached_tokens)
@@ -106,9 +145,13 @@ class JsonSequence(ReplySequence):
     """
 
     def __init__(
-        self, number: int, request: CompletionRequest, tokenization: Tokenization, text: JsonText
+        self,
+        request: CompletionRequest,
+        receiver: Receiver,
+        tokenization: Tokenization,
+        text: JsonText,
     ) -> None:
-        super().__init__(number, request, tokenization)
+        super().__init__(request, receiver, tokenization)
         self._text = text
 
     def step(self, logits: torch.Tensor) -> CompletionChunk:
@@ -124,12 +167,16 @@ class JsonSequence(ReplySequence):
         cut = self._text.cut
         while self._text.pending and not logprobs:
             token = self._text.pending.popleft()
-            self.written.append(token)
+            self._write(token)
             text += self._decode(token)
             if not cut:
                 logprobs = self._sampler.logprobs(logits, token, self._tokenization.decode)
         self.finish = self.finish or self._text.finish
         return replace(self._chunk(text, logprobs), closing=text if cut else "")
+
+    def draft(self) -> list[int]:
+        """Return nothing: what comes next is forced or masked."""
+        return []
 
     def _choose_allowed(self, logits: torch.Tensor) -> None:
         """Choose a token that the schema allows, or end a complete value."""
@@ -158,9 +205,13 @@ class ChoiceSequence(PromptSequence):
     """
 
     def __init__(
-        self, number: int, request: CompletionRequest, tokenization: Tokenization, choice: Choice
+        self,
+        request: CompletionRequest,
+        receiver: Receiver,
+        tokenization: Tokenization,
+        choice: Choice,
     ) -> None:
-        super().__init__(number, request, tokenization)
+        super().__init__(request, receiver, tokenization)
         self._choice = choice
         self._prompt_tokens = len(self.ids)
         whole = [tuple(tokenization.encode(request.prompt + option)) for option in choice.options]

@@ -1,0 +1,26 @@
+"""Have the threads of OpenMP give up their processor while they wait.
+
+libgomp, which torch and llama.cpp use on Linux, lets a thread that waits for others run in a loop
+for seconds. Beside one busy process, or another process that waits in the same way, the threads it
+waits for do not get a processor, and decoding is twenty times slower or more.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["limit_spinning"]
+
+_OWN_SETTINGS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+_SPINS = "1000"
+"""Rounds of the loop, some microseconds: enough for threads that do not wait for a processor."""
+
+
+def limit_spinning() -> None:
+    """Set how long threads wait in a loop, unless the user's environment does.
+
+    libgomp reads it when it is loaded: a program that imports torch before it creates a model in
+    this process must set ``GOMP_SPINCOUNT`` itself.
+    """
+    if not any(name in os.environ for name in _OWN_SETTINGS):
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
