@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,8 +17,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from urial_core import GenerationParameters, Message, UrialChat, load_prompt
+from urial_core import GenerationError, GenerationParameters, Message, UrialChat, load_prompt
 from urial_core.backends.transformers import TransformersModel
+from urial_core.backends.transformers.sequence import JsonSequence
 from urial_core.completion import CompletionChunk, CompletionRequest, joined
 from urial_core.structured.constraints import Choice, JsonSchema
 
@@ -169,3 +171,45 @@ def test_finished_conversations_of_a_batch_are_cached(make_engine: MakeEngine) -
         assert usage
         assert usage.cached_tokens
         assert usage.cached_tokens >= len(model.tokenizer(request.prompt)) - 1
+
+
+def test_a_sequence_that_fails_leaves_the_others(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one reply's grammar fails, its caller has the error, and the others their replies."""
+    model = make_engine()
+    plain, *_, constrained = requests_for(model)
+    expected = model.complete([plain])[0].text
+
+    def failing(*_: Any) -> None:
+        raise GenerationError("The JSON grammar failed")
+
+    monkeypatch.setattr(JsonSequence, "step", failing)
+    engine: Any = model._ready_engine()
+    receiver, other = Receiver(), Receiver()
+    failed = list[Exception]()
+    monkeypatch.setattr(other, "receive", failed.append)
+    engine.add(plain, receiver)
+    engine.add(constrained, other)
+    while engine.busy:
+        engine.step()
+    assert receiver.text == expected
+    assert [str(error) for error in failed] == ["The JSON grammar failed"]
+
+
+def test_a_step_that_fails_ends_every_request(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails between the steps, callers have an error rather than wait for ever."""
+    model = make_engine()
+    request = requests_for(model)[0]
+    engine: Any = model._ready_engine()
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.prefixes, "match", failing)
+        with pytest.raises(GenerationError, match="no memory"):
+            model.complete([request])
+    assert model.complete([request])[0].text

@@ -14,7 +14,7 @@ One step reads a pass of the prompts that wait, then generates a token of each r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -154,7 +154,6 @@ class Engine:
         replies, choices = list[ReplySequence](), list[ChoiceSequence]()
         while self._waiting and len(replies) + len(choices) < room:
             sequence = self._waiting.popleft()
-            sequence.cached_tokens = self.prefixes.match(sequence.ids).length
             if isinstance(sequence, ReplySequence):
                 replies.append(sequence)
             elif isinstance(sequence, ChoiceSequence):
@@ -189,7 +188,7 @@ class Engine:
         """Read prompts, generate the first token of each reply, and join the batch."""
         cache, logits = yield from self._reader.read(sequences)
         for sequence, scores in zip(sequences, logits, strict=True):
-            sequence.receiver.receive(sequence.step(scores))
+            _generate(sequence, scores)
         going = self._leave(_Batch(list(sequences), cache))
         if not going.sequences:
             return
@@ -221,7 +220,7 @@ class Engine:
         for sequence, scores in zip(batch.sequences, logits, strict=True):
             del sequence.unread[:count]
             if not sequence.unread:
-                sequence.receiver.receive(sequence.step(scores))
+                _generate(sequence, scores)
 
     def _verify(self, batch: _Batch, sequence: ReplySequence, draft: list[int]) -> None:
         """Feed a draft of the next tokens too, and go on as far as it turns out to be right."""
@@ -230,8 +229,9 @@ class Engine:
         right = 0
         for scores, drafted in zip(logits, [*draft, None], strict=True):
             sequence.unread.clear()
-            sequence.receiver.receive(sequence.step(scores))
-            if sequence.finish is not None or sequence.written[-1] != drafted:
+            _generate(sequence, scores)
+            over = sequence.finish is not None or sequence.receiver.cancelled
+            if over or sequence.written[-1] != drafted:
                 break
             right += 1
         sequence.report_draft(right)
@@ -253,6 +253,15 @@ class Engine:
         return batch
 
 
-def _fail(sequences: Sequence[PromptSequence] | deque[PromptSequence], error: Exception) -> None:
+def _generate(sequence: ReplySequence, logits: torch.Tensor) -> None:
+    """Generate a sequence's next token; if that fails, it leaves the batch, and no other does."""
+    try:
+        sequence.receiver.receive(sequence.step(logits))
+    except Exception as error:  # noqa: BLE001 - the caller's affair
+        sequence.receiver.receive(error)
+        sequence.receiver.cancelled = True
+
+
+def _fail(sequences: Iterable[PromptSequence], error: Exception) -> None:
     for sequence in sequences:
         sequence.receiver.receive(error)

@@ -237,7 +237,10 @@ class TransformersModel:
 
     def _step(self) -> None:
         if self._engine is not None:
-            self._engine.step()
+            try:
+                self._engine.step()
+            except Exception as error:  # noqa: BLE001 - else the callers would wait for ever
+                self._engine.fail(error)
         self._step_later()
 
     def _step_later(self) -> None:

@@ -27,6 +27,8 @@ _MIN_NEW_PREFIX = 16
 """Tokens of a prompt prefix that must be new to be worth a pass of their own."""
 _MAX_LAG = 32
 """Tokens by which a sequence may need more than the group's median before it is read alone."""
+_OPTIONS_TOGETHER = 16
+"""Options of choices that are scored in one pass: each has a copy of its prompt's KV cache."""
 
 
 class PromptReader:
@@ -51,6 +53,8 @@ class PromptReader:
         Returns:
             The group's KV cache, and the logits that follow each prompt, [batch, vocabulary].
         """
+        for sequence in sequences:
+            sequence.cached_tokens = self._prefixes.match(sequence.ids).length
         for sequence in sequences:
             yield from self._cache_prompt_prefix(sequence)
         found = [self._prefixes.match(sequence.ids) for sequence in sequences]
@@ -85,9 +89,8 @@ class PromptReader:
             return
         cache, first = yield from self.read(sequences)
         options = [(index, tail) for index, s in enumerate(sequences) for tail in s.tails]
-        size = max(len(sequences), 16)
-        for start in range(0, len(options), size):
-            part = options[start : start + size]
+        for start in range(0, len(options), _OPTIONS_TOGETHER):
+            part = options[start : start + _OPTIONS_TOGETHER]
             fed = max(len(tail) for _, tail in part) - 1
             following = torch.empty(len(part), 0, first.shape[-1], device=first.device)
             if fed:
