@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from urial_core.backends.llama_cpp import LlamaCppModel
     from urial_core.backends.transformers import TransformersModel
 
-for _name, _examples in {"default": 30, "long": 250}.items():
+for _name, _examples in {"default": 30, "long": 100}.items():
     settings.register_profile(
         _name,
         max_examples=_examples,
@@ -82,10 +82,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Make Hypothesis tests, which have more examples there, a part of the long matrix."""
-    if selects_matrix(config.option.markexpr):
-        for item in items:
-            if is_hypothesis_test(getattr(item, "obj", None)):
+    """Make Hypothesis tests, which have more examples there, a part of the long matrix.
+
+    Coverage is measured by the other tests: it would take most of the time of these.
+    """
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("no_cover")
+            if selects_matrix(config.option.markexpr):
                 item.add_marker("matrix")
 
 

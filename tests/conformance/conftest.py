@@ -24,21 +24,15 @@ def llama() -> Generator[LlamaCppModel]:
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep a class to its ``endpoints``, and leave all but its ``quick`` tests to the matrix.
-
-    Skip those that it has ``left_out``, for the reason given.
-    """
+    """Keep some tests or endpoints of a class only, and leave all but quick ones to the matrix."""
     kept, deselected = list[pytest.Item](), list[pytest.Item]()
     for item in items:
-        name = getattr(item, "originalname", "")
-        if reason := getattr(getattr(item, "cls", None), "left_out", {}).get(name):
-            item.add_marker(pytest.mark.skip(reason=reason))
-        quick = getattr(getattr(item, "cls", None), "quick", None)
-        if quick and name not in quick:
+        suite, name = getattr(item, "cls", None), getattr(item, "originalname", "")
+        if name not in getattr(suite, "quick", {name}):
             item.add_marker(pytest.mark.matrix)
         callspec = getattr(item, "callspec", None)
         endpoint = str(callspec.params.get("endpoint", "")) if callspec is not None else ""
-        wanted = getattr(getattr(item, "cls", None), "endpoints", None)
-        (deselected if endpoint and wanted and endpoint not in wanted else kept).append(item)
+        wanted = endpoint in getattr(suite, "endpoints", {endpoint}) or not endpoint
+        (kept if wanted and name in getattr(suite, "only", {name}) else deselected).append(item)
     items[:] = kept
     config.hook.pytest_deselected(items=deselected)

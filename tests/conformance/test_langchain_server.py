@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import pytest
-from chat_urial_claims import ChatUrialClaims
+from chat_urial_claims import BACKEND_TESTS, ChatUrialClaims
 from running_server import NAMES, RunningServer
 
 from langchain_urial import ChatUrial
@@ -15,12 +15,10 @@ from langchain_urial import ChatUrial
 @pytest.mark.server
 @pytest.mark.matrix
 class TestServer(ChatUrialClaims):
-    """The integration suite, greedy, with the short prompt."""
+    """What a backend can break of it, greedy, with the short prompt."""
 
     methods: ClassVar[tuple[str, ...]] = ("function_calling",)
-    left_out: ClassVar[dict[str, str]] = {
-        "test_agent_loop": "whether this model calls a tool is a near tie, which rounding decides"
-    }
+    only: ClassVar[set[str]] = BACKEND_TESTS
 
     @pytest.fixture(autouse=True)
     def _use_server(self, server: RunningServer) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, get_args
 
 import pytest
 import torch
-from chat_urial_claims import ChatUrialClaims
+from chat_urial_claims import BACKEND_TESTS, ChatUrialClaims
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.unit_tests import ChatModelUnitTests
 
@@ -83,7 +83,9 @@ class TestLlamaCpp(ChatUrialClaims):
 @pytest.mark.model
 @pytest.mark.matrix
 class TestTransformers(ChatUrialClaims):
-    """The integration suite, greedy, on the demo model in float32."""
+    """What a backend can break of it, greedy, on the demo model in float32."""
+
+    only: ClassVar[set[str]] = BACKEND_TESTS
 
     @pytest.fixture(autouse=True)
     def _use_demo_model(self, demo_model: TransformersModel) -> None:

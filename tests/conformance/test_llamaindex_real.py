@@ -12,42 +12,45 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llamaindex_urial import UrialLLM
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
+from urial_core.completion import CompletionModel
 
 
-@pytest.mark.model
-@pytest.mark.matrix
-class TestLlamaCpp(BackendTests):
-    """llama.cpp in this process, greedy, in short answers; tools and objects get longer ones."""
+class InProcessTests(BackendTests):
+    """Greedy, in short answers; tool calls and objects get longer ones."""
 
     @pytest.fixture
-    def llm(self, llama: LlamaCppModel) -> LLM:
+    def llm(self, model: CompletionModel) -> LLM:
         # A penalty would make answers that are certain less so; see the claims' prompts.
-        return UrialLLM(llm=llama, prompt="short", max_tokens=7, repetition_penalty=1.0)
+        return UrialLLM(llm=model, prompt="short", max_tokens=7, repetition_penalty=1.0)
 
     @pytest.fixture
-    def tool_llm(self, llama: LlamaCppModel) -> FunctionCallingLLM:
-        return UrialLLM(llm=llama, prompt="short", max_tokens=48)
+    def tool_llm(self, model: CompletionModel) -> FunctionCallingLLM:
+        return UrialLLM(llm=model, prompt="short", max_tokens=64)
 
     @pytest.fixture
-    def structured_llm(self, llama: LlamaCppModel) -> LLM:
-        return UrialLLM(llm=llama, prompt="short", max_tokens=48)
+    def structured_llm(self, model: CompletionModel) -> LLM:
+        return UrialLLM(llm=model, prompt="short", max_tokens=64)
 
 
 @pytest.mark.model
 @pytest.mark.matrix
-class TestTransformers(BackendTests):
-    """transformers in this process in float32, greedy, in short answers."""
+class TestLlamaCpp(InProcessTests):
+    """llama.cpp in this process, at two endpoints, a whole one and a streamed one."""
+
+    endpoints: ClassVar[set[str]] = {"achat", "stream_chat"}
+
+    @pytest.fixture
+    def model(self, llama: LlamaCppModel) -> CompletionModel:
+        return llama
+
+
+@pytest.mark.model
+@pytest.mark.matrix
+class TestTransformers(InProcessTests):
+    """transformers in this process in float32, at the other two."""
 
     endpoints: ClassVar[set[str]] = {"chat", "astream_chat"}
 
     @pytest.fixture
-    def llm(self, demo_model: TransformersModel) -> LLM:
-        return UrialLLM(llm=demo_model, max_tokens=10)
-
-    @pytest.fixture
-    def tool_llm(self, demo_model: TransformersModel) -> FunctionCallingLLM:
-        return UrialLLM(llm=demo_model, max_tokens=64)
-
-    @pytest.fixture
-    def structured_llm(self, demo_model: TransformersModel) -> LLM:
-        return UrialLLM(llm=demo_model, max_tokens=64)
+    def model(self, demo_model: TransformersModel) -> CompletionModel:
+        return demo_model

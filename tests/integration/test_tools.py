@@ -102,11 +102,10 @@ def test_no_tool_is_needed(chat: UrialChat) -> None:
 
 
 def test_a_named_tool_is_called(chat: UrialChat) -> None:
-    """A forced tool is called, whatever the message."""
+    """A forced tool is called, where nothing asks for it."""
     use = ToolUse((WEATHER, DOUBLE), forced="double_it")
-    (call,) = ask(chat, use, Message("user", "Hello!")).tool_calls
-    assert call.name == "double_it"
-    assert isinstance(call.values["number"], int)
+    (call,) = ask(chat, use, Message("user", "Hello! I have 6 apples.")).tool_calls
+    assert (call.name, call.values) == ("double_it", {"number": 6})
 
 
 def test_a_typed_answer(chat: UrialChat) -> None:

@@ -18,7 +18,7 @@ from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
 from urial_core.demo import demo_model_file
 
-__all__ = ["BACKENDS", "FAKE_SERVERS", "ON_TORCH", "Kind"]
+__all__ = ["BACKENDS", "FAKE_SERVERS", "Kind"]
 
 FAKE_SERVERS = {"ollama": FakeOllama, "tgi": FakeTgi}
 
@@ -176,6 +176,3 @@ BACKENDS = {
     "LlamaIndex HuggingFaceLLM": Kind(_llm_huggingface, server=False),
 }
 """The kinds of backends, by name."""
-
-ON_TORCH = (_chat_pipeline, _chat_transformers, _llm_huggingface)
-"""Those that are slow enough to be left to the long matrix."""

@@ -34,10 +34,7 @@ def is_clean(answer: Answer) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "way",
-    [pytest.param(way, marks=[pytest.mark.matrix] * (way != "async stream")) for way in WAYS],
-)
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_reply_is_clean_and_complete(
     backend_case: BackendCase, kind: Kind, way: str
 ) -> None:
@@ -49,10 +46,9 @@ async def test_a_reply_is_clean_and_complete(
     if answer.usage is not None:
         assert answer.usage.total == answer.usage.read + answer.usage.written
         assert answer.usage.read > 300  # the prompt prefix is among them
-        assert 0 < answer.usage.written <= 24
+        assert 0 < answer.usage.written <= 12
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_stop_string_of_the_call_is_honoured(backend_case: BackendCase, way: str) -> None:
     """The reply ends before it, by finish "stop"."""
@@ -61,7 +57,6 @@ async def test_a_stop_string_of_the_call_is_honoured(backend_case: BackendCase, 
     assert answer.finish == "stop"
 
 
-@pytest.mark.matrix
 async def test_an_adversarial_question_leaks_nothing(backend_case: BackendCase) -> None:
     """A question that forges delimiters gets a reply that holds them only as quotations."""
     answer = await backend_case.ask(ADVERSARIAL, "stream")
@@ -70,7 +65,6 @@ async def test_an_adversarial_question_leaks_nothing(backend_case: BackendCase) 
     assert all(line.lstrip("\\") in ADVERSARIAL for line in marked)
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("way", ["sync", "async stream"])
 async def test_a_reply_ends_by_itself(
     kind: Kind, make: Callable[..., BackendCase], way: str
@@ -83,7 +77,6 @@ async def test_a_reply_ends_by_itself(
         assert answer.usage.written < 400
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("way", ["sync", "async stream"])
 async def test_a_truncated_reply_reports_it(
     backend_case: BackendCase, kind: Kind, way: str

@@ -32,7 +32,6 @@ def backend_case(kind: Kind, make: Callable[..., BackendCase]) -> BackendCase:
     return make(kind, max_tokens=100)
 
 
-@pytest.mark.matrix
 def test_a_typed_answer_is_an_object_of_its_class(backend_case: BackendCase, kind: Kind) -> None:
     """It matches its class; where the model is not constrained, it matches or is an error.
 

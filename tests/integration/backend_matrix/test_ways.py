@@ -13,7 +13,7 @@ from running_server import LlamaServer
 
 pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.matrix]
 
-QUESTIONS = ("Name a fruit.", "What color is the sky?", "Who wrote Hamlet?")
+QUESTIONS = ("Name a fruit.", "Who wrote Hamlet?")
 """Each begins with another word, so that two prompts share only the constant prefix."""
 BETWEEN = "Tell me about tea."
 ENDLESS = "List 100 animals."
@@ -21,7 +21,6 @@ ENDLESS = "List 100 animals."
 LIMIT = 500
 
 
-@pytest.mark.matrix
 async def test_every_way_gives_the_same_text(backend_case: BackendCase) -> None:
     """Streaming and async do not change a greedy reply, and its chunks add up to it.
 
@@ -37,10 +36,8 @@ async def test_every_way_gives_the_same_text(backend_case: BackendCase) -> None:
     assert all(len(answer.pieces) > 2 for answer in answers[2:])
 
 
-@pytest.mark.matrix
-@pytest.mark.parametrize("asynchronous", [False, True])
 async def test_several_together_get_the_replies_that_each_gets(
-    backend_case: BackendCase, kind: Kind, *, asynchronous: bool
+    backend_case: BackendCase, kind: Kind
 ) -> None:
     """Replies to a batch are in order, and the same as one by one.
 
@@ -49,14 +46,14 @@ async def test_several_together_get_the_replies_that_each_gets(
     """
     await backend_case.ask(BETWEEN)
     single = [(await backend_case.ask(question)).text for question in QUESTIONS]
-    await backend_case.ask(BETWEEN)
-    together = await backend_case.several(QUESTIONS, asynchronous=asynchronous)
-    assert [answer.text for answer in together] == single
-    if "several" in kind.usage:
-        assert all(answer.usage and answer.usage.written <= 24 for answer in together)
+    for asynchronous in (False, True):
+        await backend_case.ask(BETWEEN)
+        together = await backend_case.several(QUESTIONS, asynchronous=asynchronous)
+        assert [answer.text for answer in together] == single
+        if "several" in kind.usage:
+            assert all(answer.usage and answer.usage.written <= 12 for answer in together)
 
 
-@pytest.mark.matrix
 async def test_the_stream_that_is_closed_below_would_be_long(
     make: Callable[..., BackendCase],
 ) -> None:
@@ -65,7 +62,6 @@ async def test_the_stream_that_is_closed_below_would_be_long(
     assert (await long.ask(ENDLESS)).finish == "length"
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize("way", ["stream", "async stream"])
 async def test_closing_a_stream_stops_the_model(
     kind: Kind, make: Callable[..., BackendCase], server: LlamaServer, way: str

@@ -9,6 +9,8 @@ import pytest
 from urial_core import PromptFormat, ReplyDecoder
 from urial_core.decoding.stream_decoders import EchoDecoder
 
+pytestmark = pytest.mark.no_cover  # which would be measured too
+
 SIZE = 100_000
 FENCES = [
     pytest.param(f, marks=[pytest.mark.matrix] * (f != "````"), id=f or "none")

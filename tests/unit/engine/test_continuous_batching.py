@@ -179,7 +179,7 @@ def test_a_sequence_that_fails_leaves_the_others(
     """Where one reply's grammar fails, its caller has the error, and the others their replies."""
     model = make_engine()
     plain, *_, constrained = requests_for(model)
-    expected = model.complete([plain])[0].text
+    expected = make_engine().complete([plain])[0].text  # this one's worker stays idle
 
     def failing(*_: Any) -> None:
         raise GenerationError("The JSON grammar failed")
