@@ -105,6 +105,7 @@ def make_engine(
     """Wrap a tiny model as a completion model."""
 
     def make(architecture: str = "llama", **options: Any) -> TransformersModel:
+        options = {"prefix_on_disk": False, **options}
         return TransformersModel(make_model(architecture), tokenizer, **options)
 
     return make

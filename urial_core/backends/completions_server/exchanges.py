@@ -40,6 +40,7 @@ __all__ = [
     "discover",
     "encode",
     "request_body",
+    "saved_prefix",
     "warm_up",
 ]
 
@@ -204,27 +205,38 @@ def complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[
     return [(yield from _once(server, (request.prompt, choice.options), chosen))]
 
 
-def warm_up(prompt: Prompt | str, server: Server) -> Exchange[None]:
+def saved_prefix(prefix: str) -> str:
+    """Return the name of the file in which llama.cpp saves a prompt prefix's KV cache."""
+    return f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"
+
+
+def warm_up(prompt: Prompt | str, server: Server, *, is_saved: bool = False) -> Exchange[None]:
     """Compute a prompt prefix in each of the server's prefix caches.
 
     vLLM shares one among all requests. llama.cpp has one per slot: the first slot's is saved and
     restored into the others, where the server allows that (``--slot-save-path``), and each slot
     reads the prefix, which costs one token where it was restored and the whole prefix where not.
+
+    Args:
+        prompt: The prompt, or its prefix's text.
+        server: The server.
+        is_saved: Whether the server's folder may hold this model's ``saved_prefix`` already.
     """
     prefix = prompt if isinstance(prompt, str) else prompt.prefix
     body = {"model": server.model, "prompt": prefix, "max_tokens": 1, "temperature": 0.0}
     if not server.slots:
         yield HttpRequest(body)
         return
-    file = {"filename": f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"}
+    file = {"filename": saved_prefix(prefix)}
     slots = f"{server.root}/slots"
-    saved = None
     for slot in range(server.slots):
-        if saved is not None:
-            yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)
+        restored = None
+        if is_saved:
+            restored = yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)
         yield HttpRequest({**body, "id_slot": slot})
-        if slot == 0:
+        if slot == 0 and restored is None:
             saved = yield HttpRequest(file, f"{slots}/0?action=save", optional=True)
+            is_saved = saved is not None
 
 
 def _once(server: Server, key: Hashable, exchange: Exchange[_T]) -> Exchange[_T]:

@@ -180,17 +180,20 @@ class CompletionsServerModel(CompletionModel):
         """Close all connections to the server; replies in progress break off."""
         self._connection.disconnect()
 
-    def warm(self, prompt: Prompt | str) -> None:
+    def warm(self, prompt: Prompt | str, *, is_saved: bool = False) -> None:
         """Compute the prompt prefix now, so that the first request finds it in the prefix cache.
 
         Args:
             prompt: The prompt, or its prefix's text.
+            is_saved: Whether llama.cpp's ``--slot-save-path`` holds its KV cache from a ``warm``
+                with the same model. It is read then rather than computed.
         """
-        self._connection.run(exchanges.warm_up(prompt, self.server()))
+        self._connection.run(exchanges.warm_up(prompt, self.server(), is_saved=is_saved))
 
-    async def awarm(self, prompt: Prompt | str) -> None:
+    async def awarm(self, prompt: Prompt | str, *, is_saved: bool = False) -> None:
         """As ``warm``, without blocking the event loop."""
-        await self._connection.arun(exchanges.warm_up(prompt, await self.aserver()))
+        server = await self.aserver()
+        await self._connection.arun(exchanges.warm_up(prompt, server, is_saved=is_saved))
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts concurrently."""

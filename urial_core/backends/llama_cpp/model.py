@@ -13,7 +13,8 @@ from typing import Any
 from weakref import finalize
 
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
-from urial_core.backends.llama_cpp.default_window import default_window
+from urial_core.backends.llama_cpp.default_sizes import default_slots, default_window
+from urial_core.backends.llama_cpp.prefix_files import PrefixFiles
 from urial_core.backends.llama_cpp.private_server import PrivateServer, available_cores
 from urial_core.backends.openmp import limit_spinning
 from urial_core.completion import (
@@ -59,9 +60,10 @@ class LlamaCppModel(CompletionModel):
         model: str | Path,
         *,
         n_ctx: int | None = None,
-        n_parallel: int = 4,
+        n_parallel: int | None = None,
         n_threads: int | None = None,
         n_gpu_layers: int | None = None,
+        prefix_on_disk: bool = True,
         params: Mapping[str, Any] | None = None,
     ) -> None:
         """Set up a file's model.
@@ -70,12 +72,16 @@ class LlamaCppModel(CompletionModel):
             model: A ``.gguf`` file of a base model.
             n_ctx: The context window of one request in tokens, prompt and reply together; at most
                 the one that the model was trained for is used. Memory is allocated for
-                ``n_parallel`` of them. Default: what the model was trained for, at most 32,768, and
-                halved, down to 4,096, until that memory is an eighth of what is available.
-            n_parallel: The number of concurrent replies.
+                ``n_parallel`` of them. Default: what the model was trained for, at most 32,768,
+                and, down to 4,096, what makes that memory an eighth of what is available.
+            n_parallel: The number of concurrent replies; further ones wait. Default: 4 to 16, as
+                many as an eighth of the available memory allows, for windows of ``n_ctx`` or 8,192
+                tokens.
             n_threads: The number of compute threads. Default: one for each core.
             n_gpu_layers: The number of layers on the GPU, where llama.cpp was built for one.
                 Default: as many as fit.
+            prefix_on_disk: Whether prompt prefixes are also kept in the cache folder, 1 GiB of them
+                at most, so that the next process need not compute them.
             params: Other members of ``xllamacpp.CommonParams``, such as ``main_gpu``.
 
         Raises:
@@ -88,6 +94,7 @@ class LlamaCppModel(CompletionModel):
         limit_spinning()
         self._name = str(model)
         self._path = str(Path(model).expanduser())
+        self._prefix_on_disk = prefix_on_disk
         self._options: dict[str, Any] = {
             "n_ctx": n_ctx,
             "n_parallel": n_parallel,
@@ -95,13 +102,14 @@ class LlamaCppModel(CompletionModel):
             "n_gpu_layers": n_gpu_layers,
             "params": dict(params or {}),
         }
-        if min(1 if n_ctx is None else n_ctx, n_parallel, self.n_threads) < 1:
+        if any(size is not None and size < 1 for size in (n_ctx, n_parallel, n_threads)):
             raise ParameterError(
-                f"n_ctx is {n_ctx}, n_parallel {n_parallel} and n_threads {self.n_threads}: give "
+                f"n_ctx is {n_ctx}, n_parallel {n_parallel} and n_threads {n_threads}: give "
                 "at least 1 each."
             )
         self._lock = threading.RLock()
         self._client: CompletionsServerModel | None = None
+        self._files: PrefixFiles | None = None
         self._warm_prefixes = set[str]()
 
     def __repr__(self) -> str:
@@ -109,7 +117,8 @@ class LlamaCppModel(CompletionModel):
 
     def __reduce__(self) -> tuple[Callable[[], LlamaCppModel], tuple[()]]:
         """Pickle the constructor's arguments; the copy loads the file itself."""
-        return partial(type(self), self._name, **self._options), ()
+        options = {**self._options, "prefix_on_disk": self._prefix_on_disk}
+        return partial(type(self), self._name, **options), ()
 
     @property
     def name(self) -> str:
@@ -176,7 +185,10 @@ class LlamaCppModel(CompletionModel):
         if prefix and prefix not in self._warm_prefixes:
             with self._lock:  # concurrent requests need the prefix too
                 if prefix not in self._warm_prefixes:
-                    client.warm(prefix)
+                    if self._files is None:
+                        client.warm(prefix)
+                    else:
+                        self._files.warm(client, prefix)
                     self._warm_prefixes.add(prefix)
 
     async def awarm(self, prompt: Prompt | str) -> None:
@@ -207,10 +219,14 @@ class LlamaCppModel(CompletionModel):
         with self._lock:
             if self._client is None:
                 options = {**self._options, "n_threads": self.n_threads}
+                if options["n_parallel"] is None:
+                    options["n_parallel"] = default_slots(self._path, options["n_ctx"])
                 if options["n_ctx"] is None:
                     options["n_ctx"] = default_window(self._path, options["n_parallel"])
                 server = PrivateServer(self._path, **options)
                 self._finalizer = finalize(self, server.close)
+                if self._prefix_on_disk:
+                    self._files = PrefixFiles(self._path, options["params"], server.slots)
                 client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,

@@ -28,7 +28,14 @@ _HTTP_THREADS = 80
 
 
 class PrivateServer:
-    """A running server. Its creator closes it."""
+    """A running server. Its creator closes it.
+
+    Attributes:
+        base_url: Where its API is.
+        uds: The Unix domain socket at which it listens, if there are such.
+        key: The key that it requires.
+        slots: The folder in which it saves KV caches.
+    """
 
     def __init__(
         self,
@@ -49,6 +56,7 @@ class PrivateServer:
         check_gguf(path)
         self.key = secrets.token_hex(16)
         self._folder = TemporaryFolder(Path(gettempdir()))  # only this user can open it
+        self.slots = self._folder.path
         self._process = os.getpid()
         has_sockets = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
         self.uds = f"{self._folder.path}/llama.sock" if has_sockets else None
@@ -72,7 +80,7 @@ class PrivateServer:
                 _set(common, name, value)
             common.hostnames, common.port = [self.uds or "127.0.0.1"], 0
             common.api_keys, common.ui = [self.key], False
-            common.slot_save_path = f"{self._folder.path}/"
+            common.slot_save_path = f"{self.slots}/"
             common.endpoint_slots = common.endpoint_props = common.endpoint_metrics = True
             common.n_threads_http = _HTTP_THREADS
             self._server = xllamacpp.Server(common)

@@ -26,6 +26,7 @@ from urial_core.backends.transformers.forward import Forward
 from urial_core.backends.transformers.json_grammar import JsonGrammars
 from urial_core.backends.transformers.kv_cache import KVCache
 from urial_core.backends.transformers.packed_linear import are_packed
+from urial_core.backends.transformers.prefix_store import PrefixStore
 from urial_core.backends.transformers.prefix_tree import PrefixTree
 from urial_core.backends.transformers.prompt_reader import PromptReader
 from urial_core.backends.transformers.sequence import (
@@ -72,7 +73,12 @@ class Engine:
     """
 
     def __init__(
-        self, model: Any, tokenization: Tokenization, prefix_cache_bytes: int, max_batch_size: int
+        self,
+        model: Any,
+        tokenization: Tokenization,
+        prefix_cache_bytes: int,
+        max_batch_size: int,
+        store: PrefixStore | None = None,
     ) -> None:
         """Take a loaded model in evaluation mode.
 
@@ -81,6 +87,7 @@ class Engine:
             tokenization: Its tokenizer.
             prefix_cache_bytes: Most memory that the prefix cache may take.
             max_batch_size: Most sequences in progress; further ones wait for their turn.
+            store: Where prompt prefixes are stored for other processes.
 
         Raises:
             UnsupportedModelError: The model keeps no state between tokens.
@@ -93,7 +100,7 @@ class Engine:
             lambda: JsonGrammars(tokenization, self._forward.vocab_size)
         )
         self.prefixes = PrefixTree(prefix_cache_bytes if self._forward.batches else 0)
-        self._reader = PromptReader(self._forward, self.prefixes, tokenization)
+        self._reader = PromptReader(self._forward, self.prefixes, tokenization, store)
         self._max_batch_size = max_batch_size
         # A pass for a few tokens must take about as long as one for one token.
         fast = model.device.type != "cpu" or are_packed(model)

@@ -59,6 +59,7 @@ class TransformersModel:
         trust_remote_code: bool = False,
         model_kwargs: Mapping[str, Any] | None = None,
         prefix_cache_bytes: int = 1 << 30,
+        prefix_on_disk: bool = True,
         max_batch_size: int = 16,
     ) -> None:
         """Name a model, or pass one that is loaded.
@@ -76,6 +77,8 @@ class TransformersModel:
             trust_remote_code: Whether code from the model's repository may run here.
             model_kwargs: Anything else for ``from_pretrained``.
             prefix_cache_bytes: Most memory that the prefix cache may take, 1 GiB by default.
+            prefix_on_disk: Whether prompt prefixes are also kept in the cache folder, 1 GiB of them
+                at most, so that the next process need not compute them.
             max_batch_size: Most requests in progress; further ones wait for their turn.
 
         Raises:
@@ -94,6 +97,7 @@ class TransformersModel:
         )
         limit_spinning()
         self._prefix_cache_bytes = prefix_cache_bytes
+        self._prefix_on_disk = prefix_on_disk
         self._max_batch_size = max_batch_size
         self._lock = threading.RLock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="urial-engine")
@@ -284,10 +288,15 @@ class TransformersModel:
         if self._engine is None:
             from urial_core.backends.transformers.engine import Engine
             from urial_core.backends.transformers.loading import load_model
+            from urial_core.backends.transformers.prefix_store import PrefixStore
 
             model = load_model(self._source) if self._loaded is None else self._loaded
             self._engine = Engine(
-                model, self._tokenization(), self._prefix_cache_bytes, self._max_batch_size
+                model,
+                self._tokenization(),
+                self._prefix_cache_bytes,
+                self._max_batch_size,
+                PrefixStore() if self._prefix_on_disk else None,
             )
         return self._engine
 

@@ -1,7 +1,7 @@
 """Read prompts (prefill): a pass at a time, so that replies can be decoded in between.
 
-1. A prompt prefix is computed once and pinned in the prefix cache; each prompt then starts from the
-   longest prefix that is cached, and a conversation's next turn from its last.
+1. A prompt prefix is computed once, stored on disk and pinned in the prefix cache; each prompt then
+   starts from the longest prefix that is cached, and a conversation's next turn from its last.
 2. The sequences of a group are brought to one point: each reuses all but its last ``fed`` tokens,
    with ``fed`` the same for all, so that one forward pass feeds them and only left padding is
    needed.
@@ -17,7 +17,8 @@ import torch
 
 from urial_core.backends.transformers.forward import Forward
 from urial_core.backends.transformers.kv_cache import KVCache
-from urial_core.backends.transformers.prefix_tree import Match, PrefixTree
+from urial_core.backends.transformers.prefix_store import PrefixStore
+from urial_core.backends.transformers.prefix_tree import KeysAndValues, Match, PrefixTree
 from urial_core.backends.transformers.sequence import ChoiceSequence, PromptSequence
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
 
@@ -25,6 +26,10 @@ __all__ = ["PromptReader"]
 
 _MIN_NEW_PREFIX = 16
 """Tokens of a prompt prefix that must be new to be worth a pass of their own."""
+_MIN_STORED_PREFIX = 256
+"""Tokens of a prompt prefix that take longer to compute than to read from disk."""
+_FIRST_TOKENS = 16
+"""Tokens of a stored prefix that are computed nevertheless, to recognise the model by."""
 _MAX_LAG = 32
 """Tokens by which a sequence may need more than the group's median before it is read alone."""
 _OPTIONS_TOGETHER = 16
@@ -38,11 +43,19 @@ class PromptReader:
         pass_tokens: Most tokens of all sequences together in one pass.
     """
 
-    def __init__(self, forward: Forward, prefixes: PrefixTree, tokenization: Tokenization) -> None:
-        """Take the model, its prefix cache and its tokenizer."""
+    def __init__(
+        self,
+        forward: Forward,
+        prefixes: PrefixTree,
+        tokenization: Tokenization,
+        store: PrefixStore | None = None,
+    ) -> None:
+        """Take the model, its prefix cache, its tokenizer, and where prompt prefixes are stored."""
         self.pass_tokens = 1
         self._forward = forward
         self._prefixes = prefixes
+        self._store = store
+        self._first = lru_cache(8)(self._compute_first)
         self._prefix_ids = lru_cache(8)(lambda text: tuple(tokenization.encode(text)))
 
     def read(
@@ -54,6 +67,7 @@ class PromptReader:
             The group's KV cache, and the logits that follow each prompt, [batch, vocabulary].
         """
         for sequence in sequences:
+            self._restore_prompt_prefix(sequence)
             sequence.cached_tokens = self._prefixes.match(sequence.ids).length
         for sequence in sequences:
             yield from self._cache_prompt_prefix(sequence)
@@ -105,15 +119,39 @@ class PromptReader:
         for index, sequence in enumerate(sequences):
             self._prefixes.add(sequence.ids, cache.keys_and_values(index, len(sequence.ids)))
 
+    def _restore_prompt_prefix(self, sequence: PromptSequence) -> None:
+        """Cache a sequence's prompt prefix, if it is new and stored on disk."""
+        length = self._new_prefix(sequence)
+        if self._store is None or length < _MIN_STORED_PREFIX:
+            return
+        ids = sequence.ids[:length]
+        if layers := self._store.load(ids, self._first(ids[:_FIRST_TOKENS])):
+            self._prefixes.add(ids, layers, pinned=True)
+
     def _cache_prompt_prefix(self, sequence: PromptSequence) -> Generator[None]:
-        """Make sure that a sequence's prompt prefix is cached."""
+        """Compute, cache and store a sequence's prompt prefix, if it is new."""
+        if not (length := self._new_prefix(sequence)):
+            return
+        ids = sequence.ids[:length]
+        cache = yield from self._prefill(ids, self._prefixes.match(ids))
+        layers = cache.keys_and_values(0, length)
+        self._prefixes.add(ids, layers, pinned=True)
+        if self._store is not None and length >= _MIN_STORED_PREFIX:
+            self._store.save(ids, self._first(ids[:_FIRST_TOKENS]), layers)
+
+    def _new_prefix(self, sequence: PromptSequence) -> int:
+        """Return the length of a sequence's prompt prefix; 0 if it is cached, or not to be."""
         request, ids = sequence.request, sequence.ids
         prefix_ids = self._prefix_ids(request.prompt[: request.prefix_length])
         length = common_prefix(prefix_ids, ids)  # the last tokens may merge with what follows
-        match = self._prefixes.match(ids)
-        if length - match.length >= _MIN_NEW_PREFIX and self._prefixes.fits(length):
-            cache = yield from self._prefill(ids[:length], match)
-            self._prefixes.add(ids[:length], cache.keys_and_values(0, length), pinned=True)
+        is_new = length - self._prefixes.match(ids).length >= _MIN_NEW_PREFIX
+        return length if is_new and self._prefixes.fits(length) else 0
+
+    def _compute_first(self, ids: tuple[int, ...]) -> KeysAndValues:
+        """Compute a prompt's first tokens in a pass of their own, always the same way."""
+        cache = self._forward.new_cache()
+        self._forward(cache, [ids])
+        return cache.keys_and_values(0, len(ids))
 
     def _prefill(self, ids: Sequence[int], match: Match) -> Generator[None, None, KVCache]:
         """Compute the keys and values of tokens, of which some are cached."""

@@ -1,4 +1,4 @@
-"""The default context window of a GGUF file: what its model and the memory allow."""
+"""Default slots and context window of a GGUF file: what its model and the memory allow."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["LEAST_WINDOW", "MOST_WINDOW", "available_memory", "default_window"]
+__all__ = ["LEAST_WINDOW", "MOST_WINDOW", "available_memory", "default_slots", "default_window"]
 
 LEAST_WINDOW = 4096
 """The default window is no smaller, unless the model was trained for less."""
 MOST_WINDOW = 32_768
 """The default window is no larger: a longer prefill takes minutes without a GPU."""
+_MOST_SLOTS, _LEAST_SLOTS = 16, 4
+"""Between these is the default number of slots: more replies at once gain little on a CPU."""
+_USUAL_WINDOW = 8192
+"""The window for which there must be memory in each slot before there are more slots."""
 _SHARE_OF_MEMORY = 8
 """The KV caches may take one part in this many of the memory that is available."""
 
@@ -36,11 +40,31 @@ _MOST_BYTES = 1 << 16
 """Texts longer than this are no settings."""
 
 
+def default_slots(path: str, n_ctx: int | None, memory: int | None = None) -> int:
+    """Return how many replies to generate at once: as many as the memory allows, 4 to 16.
+
+    The KV caches of all slots may take an eighth of the available memory, with the context window
+    that is given, or else 8,192 tokens.
+
+    Args:
+        path: The GGUF file. Of one whose header cannot be read, nothing is known: 4.
+        n_ctx: The context window of a slot, if it is given.
+        memory: The available memory, in bytes. Default: what the system reports.
+    """
+    settings = dict(_settings(path))
+    room = available_memory() if memory is None else memory
+    if not (per_token := _bytes_per_token(settings)) or room is None:
+        return _LEAST_SLOTS
+    trained = settings.get("context_length") or LEAST_WINDOW
+    slot_bytes = min(n_ctx or _USUAL_WINDOW, trained) * per_token
+    return int(min(max(room // _SHARE_OF_MEMORY // slot_bytes, _LEAST_SLOTS), _MOST_SLOTS))
+
+
 def default_window(path: str, n_parallel: int, memory: int | None = None) -> int:
     """Return the context window to use for a file, in tokens.
 
-    It is the window that the model was trained for, at most ``MOST_WINDOW``, halved until the KV
-    caches of all slots take at most an eighth of the available memory, and no further than
+    It is the window that the model was trained for, at most ``MOST_WINDOW``, and not more than what
+    leaves the KV caches of all slots an eighth of the available memory, but for that not less than
     ``LEAST_WINDOW``.
 
     Args:
@@ -54,9 +78,8 @@ def default_window(path: str, n_parallel: int, memory: int | None = None) -> int
     room = available_memory() if memory is None else memory
     if not (per_token := _bytes_per_token(settings)) or room is None:
         return min(window, LEAST_WINDOW)
-    while window > LEAST_WINDOW and window * n_parallel * per_token > room // _SHARE_OF_MEMORY:
-        window = max(window // 2, LEAST_WINDOW)
-    return window
+    fitting = room // _SHARE_OF_MEMORY // (n_parallel * per_token) // 1024 * 1024
+    return min(window, max(fitting, LEAST_WINDOW))
 
 
 def available_memory() -> int | None:

@@ -1,4 +1,4 @@
-"""The default context window of a GGUF file: what its model and the memory allow."""
+"""Default slots and context window of a GGUF file: what its model and the memory allow."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from urial_core.backends.llama_cpp.default_window import (
+from urial_core.backends.llama_cpp.default_sizes import (
     LEAST_WINDOW,
     MOST_WINDOW,
     available_memory,
+    default_slots,
     default_window,
 )
 
@@ -56,7 +57,7 @@ def gguf(path: Path, trained: int) -> str:
         (8192, 10**9, 8192),
         (131_072, 10**9, MOST_WINDOW),
         (131_072, 3 * 16_384, 16_384),
-        (131_072, 3 * 16_383, 8192),
+        (131_072, 3 * 16_383, 15_360),
         (131_072, 0, LEAST_WINDOW),
         (6000, 0, LEAST_WINDOW),
     ],
@@ -64,16 +65,37 @@ def gguf(path: Path, trained: int) -> str:
 def test_the_window_follows_the_model_and_the_memory(
     write: Path, trained: int, tokens_in_memory: int, window: int
 ) -> None:
-    """An eighth of the memory is for all slots; the window is halved to fit, to a least one."""
+    """An eighth of the memory is for all slots; the window is what fits, or the least."""
     memory = tokens_in_memory * PER_TOKEN * 8
     assert default_window(gguf(write, trained), 3, memory) == window
 
 
+@pytest.mark.parametrize(
+    ("trained", "n_ctx", "tokens_in_memory", "slots"),
+    [
+        (131_072, None, 16 * 8192, 16),
+        (131_072, None, 16 * 8192 - 1, 15),
+        (131_072, None, 5 * 8192, 5),
+        (131_072, None, 0, 4),
+        (2048, None, 16 * 2048, 16),
+        (131_072, 1000, 16 * 1000, 16),
+        (131_072, 65_536, 8 * 65_536, 8),
+    ],
+)
+def test_the_slots_follow_the_window_and_the_memory(
+    write: Path, trained: int, n_ctx: int | None, tokens_in_memory: int, slots: int
+) -> None:
+    """An eighth of the memory is for all slots; as many as fit, 4 to 16."""
+    memory = tokens_in_memory * PER_TOKEN * 8
+    assert default_slots(gguf(write, trained), n_ctx, memory) == slots
+
+
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"no model at all, but long enough to read"])
-def test_a_header_that_cannot_be_read_gives_the_least_window(write: Path, content: bytes) -> None:
+def test_a_header_that_cannot_be_read_gives_the_least(write: Path, content: bytes) -> None:
     """Reporting what is wrong with a file is up to who loads it."""
     write.write_bytes(content)
     assert default_window(str(write), 1) == LEAST_WINDOW
+    assert default_slots(str(write), None, 10**12) == 4
     assert default_window(str(write.parent / "none"), 1) == LEAST_WINDOW
 
 

@@ -1,0 +1,56 @@
+"""KV caches of prompt prefixes, which one process's server saves and the next one's reads."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.completions_server.exchanges import saved_prefix
+from urial_core.backends.prefix_folder import prefix_folder, store_file
+from urial_core.errors import ServerError
+
+__all__ = ["PrefixFiles"]
+
+logger = logging.getLogger(__name__)
+
+
+class PrefixFiles:
+    """The files of one GGUF file under one set of parameters, for one version of llama.cpp."""
+
+    def __init__(self, path: str, params: Mapping[str, Any], slots: Path) -> None:
+        """Name the files by what their contents depend on.
+
+        Args:
+            path: The GGUF file, which exists.
+            params: Members of ``xllamacpp.CommonParams``.
+            slots: The folder in which the server saves KV caches.
+        """
+        file = Path(path).resolve()
+        status = file.stat()
+        parts = (version("xllamacpp"), str(file), status.st_size, status.st_mtime_ns)
+        self._key = sha256(repr((*parts, sorted(params.items()))).encode()).hexdigest()[:16]
+        self._slots = slots
+
+    def warm(self, client: CompletionsServerModel, prefix: str) -> None:
+        """Read a prefix into every slot, or compute it there and keep its file."""
+        used = self._slots / saved_prefix(prefix)
+        kept = prefix_folder() / f"{self._key}-{used.name}"
+        with suppress(OSError, ServerError):  # none, or damaged
+            copyfile(kept, used)
+            client.warm(prefix, is_saved=True)
+            os.utime(kept)
+            return
+        client.warm(prefix)
+        try:
+            store_file(kept, partial(copyfile, used))
+        except OSError as error:
+            logger.warning("The prompt prefix cannot be stored as %s: %s", kept, error)
