@@ -113,7 +113,7 @@ def llama() -> Generator[LlamaCppModel]:
     from urial_core.backends.llama_cpp import LlamaCppModel
     from urial_core.demo import demo_model_file
 
-    model = LlamaCppModel(demo_model_file(), n_ctx=4096)
+    model = LlamaCppModel(demo_model_file(), n_ctx=4096, n_parallel=4)
     yield model
     model.close()
 

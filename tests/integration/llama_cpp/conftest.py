@@ -19,7 +19,7 @@ sys.path.insert(0, str(UNIT_TESTS))  # for `forgeries`
 @pytest.fixture(scope="session")
 def llama() -> Generator[LlamaCppModel]:
     """One model for all tests here, with four slots."""
-    model = LlamaCppModel(demo_model_file(), n_ctx=2048)
+    model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_parallel=4)
     yield model
     model.close()
 

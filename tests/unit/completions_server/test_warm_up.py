@@ -47,3 +47,12 @@ def test_slots_that_cannot_be_saved_each_read_the_prefix() -> None:
     fake_server.model().warm(PROMPT)
     assert [body["id_slot"] for body in fake_server.completions] == [0, 1, 2]
     assert not [path for path in fake_server.paths if "restore" in path]
+
+
+def test_a_prefix_that_is_saved_is_not_computed() -> None:
+    """Every slot restores it, the first too, and nothing is saved again."""
+    fake_server = FakeServer("llama.cpp")
+    fake_server.model().warm(PROMPT, is_saved=True)
+    actions = [path for path in fake_server.paths if "action" in path]
+    assert actions == [f"/slots/{slot}?action=restore" for slot in range(3)]
+    assert [body["id_slot"] for body in fake_server.completions] == [0, 1, 2]

@@ -16,7 +16,6 @@ from typing import Any
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.completions_server.exchanges import saved_prefix
 from urial_core.backends.prefix_folder import prefix_folder, store_file
-from urial_core.errors import ServerError
 
 __all__ = ["PrefixFiles"]
 
@@ -44,13 +43,18 @@ class PrefixFiles:
         """Read a prefix into every slot, or compute it there and keep its file."""
         used = self._slots / saved_prefix(prefix)
         kept = prefix_folder() / f"{self._key}-{used.name}"
-        with suppress(OSError, ServerError):  # none, or damaged
+        with suppress(OSError):  # there is none
             copyfile(kept, used)
-            client.warm(prefix, is_saved=True)
             os.utime(kept)
+        copied = _time(used)
+        client.warm(prefix, is_saved=copied is not None)
+        if _time(used) == copied:
             return
-        client.warm(prefix)
-        try:
+        try:  # it was none, or damaged
             store_file(kept, partial(copyfile, used))
         except OSError as error:
             logger.warning("The prompt prefix cannot be stored as %s: %s", kept, error)
+
+
+def _time(file: Path) -> int | None:
+    return file.stat().st_mtime_ns if file.is_file() else None

@@ -76,7 +76,7 @@ class PrefixStore:
     def _file(self, ids: Sequence[int], first: KeysAndValues) -> Path:
         digest = sha256(repr((tuple(ids), [(k.shape, k.dtype) for k, _ in first])).encode())
         for side in (side for layer in first for side in layer):
-            digest.update(side.contiguous().view(torch.uint8).cpu().numpy())
+            digest.update(side.contiguous().view(torch.uint8).cpu().numpy().tobytes())
         return self._folder / f"{digest.hexdigest()[:32]}.safetensors"
 
 

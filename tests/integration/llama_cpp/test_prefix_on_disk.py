@@ -1,0 +1,73 @@
+"""llama.cpp in this process: the next process reads the prompt prefix rather than compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from urial_core import GenerationParameters, Message, UrialChat, load_prompt
+from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.llama_cpp import LlamaCppModel
+from urial_core.demo import demo_model_file
+
+pytestmark = pytest.mark.model
+
+Ask = Callable[..., str]
+
+
+@pytest.fixture
+def warmed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """List, for each time that slots are warmed, whether it is by what is saved."""
+    ways = list[bool]()
+    warm = CompletionsServerModel.warm
+
+    def noted(model: CompletionsServerModel, prefix: str, *, is_saved: bool = False) -> None:
+        warm(model, prefix, is_saved=is_saved)
+        ways.append(is_saved)
+
+    monkeypatch.setattr(CompletionsServerModel, "warm", noted)
+    return ways
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Ask a model of its own, with a cache folder of the test's own, in a slot each."""
+    file = demo_model_file()  # which is in the usual cache folder
+    monkeypatch.setenv("URIAL_CACHE", str(tmp_path))
+
+    def answered(**options: bool) -> str:
+        model = LlamaCppModel(file, n_ctx=1024, n_parallel=2, **options)  # type: ignore[arg-type]
+        chat = UrialChat(model, load_prompt("short"))
+        parameters = GenerationParameters(max_tokens=16, temperature=0.0)
+        questions = ("Name a fruit.", "Who wrote Hamlet?")
+        requests = [chat.request([Message("user", question)], parameters) for question in questions]
+        replies = chat.reply(requests)
+        model.close()
+        for reply in replies:
+            assert reply.end.usage
+            assert reply.end.usage.cached_tokens
+            assert reply.end.usage.cached_tokens > 300
+        return "\n".join(reply.text for reply in replies)
+
+    return answered
+
+
+def test_the_next_model_reads_the_prefix(ask: Ask, warmed: list[bool], tmp_path: Path) -> None:
+    """Its slots are warm at once, and it answers; a damaged file is made again."""
+    assert ask()
+    [file] = (tmp_path / "prefixes").iterdir()
+    assert ask()
+    assert warmed == [False, True]
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert ask()
+    assert file.stat().st_size == len(whole)
+    assert warmed == [False, True, True]
+
+
+def test_nothing_is_kept_where_it_is_not_wanted(ask: Ask, tmp_path: Path) -> None:
+    """``prefix_on_disk=False`` neither writes nor reads."""
+    assert ask(prefix_on_disk=False)
+    assert not (tmp_path / "prefixes").exists()
