@@ -50,15 +50,15 @@ def test_another_model_object_starts_with_the_prefix(
 
 
 def test_other_weights_find_nothing(
-    make_engine: MakeEngine, files: Callable[[], list[Path]]
+    make_model: Callable[[str], Any], tokenizer: Any, files: Callable[[], list[Path]]
 ) -> None:
     """The smallest change of a weight makes another prefix, though the model has the same name."""
-    ask(make_engine(prefix_on_disk=True))
-    changed = make_engine(prefix_on_disk=True)
-    engine: Any = changed._ready_engine()
-    with torch.no_grad():
-        engine.model.model.layers[0].mlp.down_proj.weight[0, 0] += 1e-3
-    assert ask(changed)[1] == 0
+    model = make_model("llama")
+    for number, change in enumerate((0, 1e-3, 0)):
+        with torch.no_grad():
+            model.model.layers[0].mlp.down_proj.weight[0, 0] += change
+        _, cached, _ = ask(TransformersModel(model, tokenizer))
+        assert bool(cached) is (number == 2)
     assert len(files()) == 2
 
 
@@ -94,16 +94,23 @@ def test_short_prefixes_and_models_without_a_cache_store_nothing(
     assert not files()
 
 
-def test_the_least_recently_used_are_removed(tmp_path: Path) -> None:
+def test_the_least_recently_used_are_removed(make_engine: MakeEngine, tmp_path: Path) -> None:
     """The files take no more than the bound; one that is used stays."""
-    layers = [(torch.zeros(2, 32, 8), torch.ones(2, 32, 8))]
-    first = [(k[:, :4], v[:, :4]) for k, v in layers]
-    store = PrefixStore(tmp_path, 3 * 4500)
+    engine: Any = make_engine()._ready_engine()
+    cache = engine._forward.new_cache()
+    engine._forward(cache, [range(64)])
+    layers = cache.keys_and_values(0, 64)
+    store = PrefixStore(engine._forward, tmp_path)
+    store.save([0] * 64, layers)
+    [file] = tmp_path.iterdir()
+    store = PrefixStore(engine._forward, tmp_path, 3 * file.stat().st_size)
     for token in range(5):
-        store.save([token] * 32, first, layers)
-        assert store.load([0] * 32, first) is not None
-    kept = [token for token in range(5) if store.load([token] * 32, first) is not None]
+        store.save([token] * 64, layers)
+        assert store.load([0] * 64) is not None
+    kept = [token for token in range(5) if store.load([token] * 64) is not None]
     assert kept == [0, 3, 4]
-    [(keys, values)] = store.load([4] * 32, first) or []
-    assert torch.equal(keys, layers[0][0])
-    assert torch.equal(values, layers[0][1])
+    for (keys, values), (stored_keys, stored_values) in zip(
+        layers, store.load([4] * 64) or [], strict=True
+    ):
+        assert torch.equal(keys, stored_keys)
+        assert torch.equal(values, stored_values)

@@ -78,7 +78,8 @@ class Engine:
         tokenization: Tokenization,
         prefix_cache_bytes: int,
         max_batch_size: int,
-        store: PrefixStore | None = None,
+        *,
+        prefix_on_disk: bool = False,
     ) -> None:
         """Take a loaded model in evaluation mode.
 
@@ -87,7 +88,7 @@ class Engine:
             tokenization: Its tokenizer.
             prefix_cache_bytes: Most memory that the prefix cache may take.
             max_batch_size: Most sequences in progress; further ones wait for their turn.
-            store: Where prompt prefixes are stored for other processes.
+            prefix_on_disk: Whether prompt prefixes are stored for other processes.
 
         Raises:
             UnsupportedModelError: The model keeps no state between tokens.
@@ -100,6 +101,8 @@ class Engine:
             lambda: JsonGrammars(tokenization, self._forward.vocab_size)
         )
         self.prefixes = PrefixTree(prefix_cache_bytes if self._forward.batches else 0)
+        stores = prefix_on_disk and self.prefixes.max_bytes > 0
+        store = PrefixStore(self._forward) if stores else None
         self._reader = PromptReader(self._forward, self.prefixes, tokenization, store)
         self._max_batch_size = max_batch_size
         # A pass for a few tokens must take about as long as one for one token.

@@ -288,7 +288,6 @@ class TransformersModel:
         if self._engine is None:
             from urial_core.backends.transformers.engine import Engine
             from urial_core.backends.transformers.loading import load_model
-            from urial_core.backends.transformers.prefix_store import PrefixStore
 
             model = load_model(self._source) if self._loaded is None else self._loaded
             self._engine = Engine(
@@ -296,7 +295,7 @@ class TransformersModel:
                 self._tokenization(),
                 self._prefix_cache_bytes,
                 self._max_batch_size,
-                PrefixStore() if self._prefix_on_disk else None,
+                prefix_on_disk=self._prefix_on_disk,
             )
         return self._engine
 

@@ -1,24 +1,27 @@
 """Keys and values of prompt prefixes on disk, so that a new process starts with them.
 
-A file is named by the prefix's tokens and by the bits that the model computes for the first few of
-them. These bits depend on everything that the keys and values depend on: weights, adapters, number
-format, kernels, libraries. Where one of them changes, no file is found, and one is made.
+A file is named by the prefix's tokens and by what the model is recognised by: its configuration, a
+sample of its weights, and the bits that it computes for a few tokens. The latter depend on all that
+keys and values depend on: weights, adapters, number format, kernels, libraries. Where one of them
+changes, no file is found, and one is made.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from urial_core.backends.prefix_folder import MAX_BYTES, prefix_folder, store_file
+from urial_core.backends.transformers.forward import Forward
 from urial_core.backends.transformers.prefix_tree import KeysAndValues
 
 __all__ = ["PrefixStore"]
@@ -26,31 +29,46 @@ __all__ = ["PrefixStore"]
 logger = logging.getLogger(__name__)
 
 
+_SAMPLED_TOKENS = 16
+_SAMPLED_WEIGHTS = 64
+"""Weights of each parameter, evenly spaced: not all take part in a few tokens, such as experts."""
+
+
 class PrefixStore:
-    """Prefixes in a folder, under a bound; the least recently used are removed first.
+    """A model's prefixes in a folder, under a bound; the least recently used are removed first.
 
     What cannot be read or written is computed again; no error is raised.
     """
 
-    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
-        """Keep at most ``max_bytes`` in a folder, by default that of the cache folder."""
-        self._folder = folder or prefix_folder()
-        self._max_bytes = max_bytes
-
-    def load(self, ids: Sequence[int], first: KeysAndValues) -> KeysAndValues | None:
-        """Return a prefix's keys and values, if they are here.
+    def __init__(
+        self, forward: Forward, folder: Path | None = None, max_bytes: int = MAX_BYTES
+    ) -> None:
+        """Compute what the model is recognised by.
 
         Args:
-            ids: Its tokens.
-            first: The keys and values of its first tokens, computed now by the model in use, always
-                in the same way.
+            forward: The model, whose layers all have keys and values.
+            folder: By default that of the cache folder; it is made when it is needed.
+            max_bytes: Most bytes of the folder.
         """
-        file = self._file(ids, first)
+        self._folder = folder or prefix_folder()
+        self._max_bytes = max_bytes
+        cache = forward.new_cache()
+        forward(cache, [range(_SAMPLED_TOKENS)])
+        self._sample = cache.keys_and_values(0, _SAMPLED_TOKENS)
+        digest = sha256(forward.model.config.to_json_string().encode())
+        sides = (side for layer in self._sample for side in layer)
+        for tensor in (*sides, *_sampled_weights(forward.model)):
+            digest.update(tensor.contiguous().view(torch.uint8).cpu().numpy().tobytes())
+        self._model = digest.hexdigest()
+
+    def load(self, ids: Sequence[int]) -> KeysAndValues | None:
+        """Return a prefix's keys and values, if they are here."""
+        file = self._file(ids)
         try:
             tensors = load_file(file)
             layers = [
                 (_sized(tensors[f"keys.{n}"], k, ids), _sized(tensors[f"values.{n}"], v, ids))
-                for n, (k, v) in enumerate(first)
+                for n, (k, v) in enumerate(self._sample)
             ]
             os.utime(file)
         except FileNotFoundError:
@@ -60,24 +78,29 @@ class PrefixStore:
             return None
         return layers
 
-    def save(self, ids: Sequence[int], first: KeysAndValues, layers: KeysAndValues) -> None:
+    def save(self, ids: Sequence[int], layers: KeysAndValues) -> None:
         """Keep a prefix's keys and values, if they fit."""
         if sum(k.nbytes + v.nbytes for k, v in layers) > self._max_bytes:
             return
-        file = self._file(ids, first)
         sides = [(f"keys.{n}", k) for n, (k, _) in enumerate(layers)]
         sides += [(f"values.{n}", v) for n, (_, v) in enumerate(layers)]
         tensors = {name: side.contiguous() for name, side in sides}
         try:
-            store_file(file, partial(save_file, tensors), self._max_bytes)
+            store_file(self._file(ids), partial(save_file, tensors), self._max_bytes)
         except (OSError, SafetensorError) as error:
             logger.warning("The prompt prefix cannot be stored in %s: %s", self._folder, error)
 
-    def _file(self, ids: Sequence[int], first: KeysAndValues) -> Path:
-        digest = sha256(repr((tuple(ids), [(k.shape, k.dtype) for k, _ in first])).encode())
-        for side in (side for layer in first for side in layer):
-            digest.update(side.contiguous().view(torch.uint8).cpu().numpy().tobytes())
-        return self._folder / f"{digest.hexdigest()[:32]}.safetensors"
+    def _file(self, ids: Sequence[int]) -> Path:
+        name = sha256(repr((self._model, tuple(ids))).encode()).hexdigest()[:32]
+        return self._folder / f"{name}.safetensors"
+
+
+def _sampled_weights(model: Any) -> Iterator[torch.Tensor]:
+    """Yield some weights of each parameter whose layout allows that."""
+    for parameter in model.parameters():
+        if parameter.layout is torch.strided and not parameter.is_meta:
+            flat = parameter.detach().flatten()
+            yield flat[:: max(len(flat) // _SAMPLED_WEIGHTS, 1)]
 
 
 def _sized(stored: torch.Tensor, sample: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch
 from urial_core.backends.transformers.forward import Forward
 from urial_core.backends.transformers.kv_cache import KVCache
 from urial_core.backends.transformers.prefix_store import PrefixStore
-from urial_core.backends.transformers.prefix_tree import KeysAndValues, Match, PrefixTree
+from urial_core.backends.transformers.prefix_tree import Match, PrefixTree
 from urial_core.backends.transformers.sequence import ChoiceSequence, PromptSequence
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
 
@@ -28,8 +28,6 @@ _MIN_NEW_PREFIX = 16
 """Tokens of a prompt prefix that must be new to be worth a pass of their own."""
 _MIN_STORED_PREFIX = 256
 """Tokens of a prompt prefix that take longer to compute than to read from disk."""
-_FIRST_TOKENS = 16
-"""Tokens of a stored prefix that are computed nevertheless, to recognise the model by."""
 _MAX_LAG = 32
 """Tokens by which a sequence may need more than the group's median before it is read alone."""
 _OPTIONS_TOGETHER = 16
@@ -55,7 +53,6 @@ class PromptReader:
         self._forward = forward
         self._prefixes = prefixes
         self._store = store
-        self._first = lru_cache(8)(self._compute_first)
         self._prefix_ids = lru_cache(8)(lambda text: tuple(tokenization.encode(text)))
 
     def read(
@@ -125,7 +122,7 @@ class PromptReader:
         if self._store is None or length < _MIN_STORED_PREFIX:
             return
         ids = sequence.ids[:length]
-        if layers := self._store.load(ids, self._first(ids[:_FIRST_TOKENS])):
+        if layers := self._store.load(ids):
             self._prefixes.add(ids, layers, pinned=True)
 
     def _cache_prompt_prefix(self, sequence: PromptSequence) -> Generator[None]:
@@ -137,7 +134,7 @@ class PromptReader:
         layers = cache.keys_and_values(0, length)
         self._prefixes.add(ids, layers, pinned=True)
         if self._store is not None and length >= _MIN_STORED_PREFIX:
-            self._store.save(ids, self._first(ids[:_FIRST_TOKENS]), layers)
+            self._store.save(ids, layers)
 
     def _new_prefix(self, sequence: PromptSequence) -> int:
         """Return the length of a sequence's prompt prefix; 0 if it is cached, or not to be."""
@@ -146,12 +143,6 @@ class PromptReader:
         length = common_prefix(prefix_ids, ids)  # the last tokens may merge with what follows
         is_new = length - self._prefixes.match(ids).length >= _MIN_NEW_PREFIX
         return length if is_new and self._prefixes.fits(length) else 0
-
-    def _compute_first(self, ids: tuple[int, ...]) -> KeysAndValues:
-        """Compute a prompt's first tokens in a pass of their own, always the same way."""
-        cache = self._forward.new_cache()
-        self._forward(cache, [ids])
-        return cache.keys_and_values(0, len(ids))
 
     def _prefill(self, ids: Sequence[int], match: Match) -> Generator[None, None, KVCache]:
         """Compute the keys and values of tokens, of which some are cached."""
