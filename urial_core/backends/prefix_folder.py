@@ -21,7 +21,7 @@ def prefix_folder() -> Path:
 
 
 def store_file(file: Path, write: Callable[[Path], object], max_bytes: int = MAX_BYTES) -> None:
-    """Write a file as a whole or not at all, then remove old ones of its folder.
+    """Write a file for this user as a whole or not at all, then remove old ones of its folder.
 
     Args:
         file: The file.
@@ -34,8 +34,10 @@ def store_file(file: Path, write: Callable[[Path], object], max_bytes: int = MAX
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = TemporaryFolder(file.parent)
     try:
-        write(unfinished.path / file.name)
-        (unfinished.path / file.name).replace(file)
+        new = unfinished.path / file.name
+        write(new)
+        new.chmod(0o600)  # prompts can be private
+        new.replace(file)
     finally:
         unfinished.remove()
     found = [(other.stat(), other) for other in file.parent.iterdir() if other.is_file()]

@@ -56,15 +56,17 @@ def load_model(
     name = Path(source).name if local else model.name
     if isinstance(model, LlamaCppModel):
         with _waiting(f"Loading {name}", console, local=True):
-            model.load()
-        return model, f"{name} · llama.cpp, {model.n_threads} threads"
+            info = model.info
+        return model, f"{name} · llama.cpp, {info['threads']} threads, {info['slots']} slots"
     convert = local and name.lower().endswith(".gguf") and not _converted_before(name)
     text = f"Converting {name}, once; about a minute" if convert else f"Loading {name}"
     with _waiting(text, console, local=local):
         _ = model.context_window  # converts a GGUF file in this thread, where Ctrl-C can stop it
         fastest = "" if "dtype" in options else ", the fastest here"
-        device = options.get("device_map") or _default_device()
-        return model, f"{name} · {model.dtype}{fastest} · {device}"
+        info = model.info
+        threads = f", {info['threads']} threads" if info["device"] == "CPU" else ""
+        packed = ", packed weights" if info["packed_weights"] else ""
+        return model, f"{name} · {info['dtype']}{fastest}{packed} · {info['device']}{threads}"
 
 
 def _demo_file(console: Console) -> Path:
@@ -97,14 +99,3 @@ def _converted_before(file_name: str) -> bool:
     """Guess from the names in the cache folder whether a file was converted before."""
     folders = (cache_folder() / "models").glob(f"{escape(Path(file_name).stem)}-*/")
     return any(folder.is_dir() for folder in folders)
-
-
-def _default_device() -> str:
-    import torch
-
-    from urial_core.backends.transformers.loading import default_device
-
-    device = default_device()
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return "Apple GPU" if device.type == "mps" else f"CPU, {torch.get_num_threads()} threads"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_the_next_model_reads_the_prefix(ask: Ask, warmed: list[bool], tmp_path:
     """Its slots are warm at once, and it answers; a damaged file is made again."""
     assert ask()
     [file] = (tmp_path / "prefixes").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert ask()
     assert warmed == [False, True]
     whole = file.read_bytes()

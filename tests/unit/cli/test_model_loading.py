@@ -23,7 +23,12 @@ class FakeModel:
         self.name = str(source)
         self.options = options
         self.context_window = 1
-        self.dtype = "bfloat16"
+        self.info = {
+            "dtype": "bfloat16",
+            "device": "CPU",
+            "threads": 2,
+            "packed_weights": "dtype" not in options,
+        }
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +38,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, st
     demo_file.touch()
     monkeypatch.setattr(in_process, "TransformersModel", FakeModel)
     monkeypatch.setattr(model_loading, "demo_model_file", lambda progress: demo_file)
-    monkeypatch.setattr(model_loading, "_default_device", lambda: "CPU, 2 threads")
     copy = dict(os.environ)
     monkeypatch.setattr(os, "environ", copy)
     return copy
@@ -54,7 +58,7 @@ def test_demo(cache: Path) -> None:
     """Announce the demo model's conversion the first time only."""
     first, later = console(), console()
     _, description = load_model(None, {"backend": "transformers"}, first)
-    assert description == "demo.gguf · bfloat16, the fastest here · CPU, 2 threads"
+    assert description == "demo.gguf · bfloat16, the fastest here, packed weights · CPU, 2 threads"
     assert "Converting demo.gguf, once" in shown(first)
     (cache / "models" / "demo-0123456789ab").mkdir(parents=True)
     load_model(None, {"backend": "transformers"}, later)
@@ -64,11 +68,12 @@ def test_demo(cache: Path) -> None:
 @pytest.mark.needs("xllamacpp")
 def test_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a GGUF file on llama.cpp without a conversion, unless a dtype is given."""
-    monkeypatch.setattr(LlamaCppModel, "load", lambda self: None)
+    info = property(lambda _: {"threads": 2, "slots": 16})
+    monkeypatch.setattr(LlamaCppModel, "info", info)
     screen = console()
     model, description = load_model(None, {}, screen)
     assert isinstance(model, LlamaCppModel)
-    assert description == f"demo.gguf · llama.cpp, {model.n_threads} threads"
+    assert description == "demo.gguf · llama.cpp, 2 threads, 16 slots"
     assert shown(screen) == "Loading demo.gguf\n"
     other, _ = load_model(None, {"dtype": "float32"}, console())
     assert isinstance(other, FakeModel)
@@ -79,7 +84,7 @@ def test_chosen_model() -> None:
     options: dict[str, Any] = {"dtype": "bfloat16", "device_map": "auto", "trust_remote_code": True}
     screen = console(terminal=True)
     model, description = load_model("some/model", options, screen)
-    assert description == "some/model · bfloat16 · auto"
+    assert description == "some/model · bfloat16 · CPU, 2 threads"
     assert isinstance(model, FakeModel)
     assert model.options == options
     assert "Loading some/model" in shown(screen)
@@ -110,7 +115,7 @@ def test_the_window_is_set_where_memory_is_allocated(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, window: int | None, n_ctx: int | None
 ) -> None:
     """llama.cpp allocates memory for the window that is asked for; transformers as it goes."""
-    monkeypatch.setattr(LlamaCppModel, "load", lambda _: None)
+    monkeypatch.setattr(LlamaCppModel, "info", property(lambda _: {"threads": 2, "slots": 4}))
     options = {} if window is None else {"context_window": window}
     model, _ = load_model(str(tmp_path / "a.gguf"), options, console())
     assert model.cache_key["n_ctx"] == str(n_ctx)

@@ -41,7 +41,7 @@ def test_folder(folder: Path) -> None:
         [Message("user", "Why?")], GenerationParameters(max_tokens=4)
     )
     assert model.complete([request])[0].text
-    assert model.dtype == "float32"
+    assert model.info["dtype"] == "float32"
 
 
 def test_nothing_loads_before_it_is_needed(folder: Path) -> None:
@@ -134,4 +134,4 @@ def test_a_damaged_conversion_is_made_again(
     model = TransformersModel(file, dtype="float32")
     model.load()
     assert len(made) == 2
-    assert model.dtype == "float32"
+    assert model.info["dtype"] == "float32"

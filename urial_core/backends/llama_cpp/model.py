@@ -132,6 +132,17 @@ class LlamaCppModel(CompletionModel):
         return available_cores() if given is None else given
 
     @property
+    def info(self) -> Mapping[str, Any]:
+        """What runs: the threads, the slots, the window of each; loads the model."""
+        server = self._loaded().server()
+        return {
+            "backend": "llama.cpp",
+            "threads": self.n_threads,
+            "slots": server.slots,
+            "context_window": server.context_window,
+        }
+
+    @property
     def cache_key(self) -> Mapping[str, Any]:
         """The file, and the options that decide the output."""
         options = {name: str(value) for name, value in self._options.items() if name != "n_threads"}

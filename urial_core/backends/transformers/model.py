@@ -158,10 +158,9 @@ class TransformersModel:
         return self._source.context_window if self._config is None else self.context_window
 
     @property
-    def dtype(self) -> str:
-        """The number format in use, such as "bfloat16"; loads the model."""
-        model = self._submit(self._ready_engine).result().model
-        return str(model.dtype).removeprefix("torch.")
+    def info(self) -> Mapping[str, Any]:
+        """What runs: the dtype, the device, its threads, whether weights are packed; loads it."""
+        return self._submit(self._describe).result()
 
     def load(self) -> None:
         """Load the model now rather than at the first request."""
@@ -298,6 +297,22 @@ class TransformersModel:
                 prefix_on_disk=self._prefix_on_disk,
             )
         return self._engine
+
+    def _describe(self) -> Mapping[str, Any]:
+        import torch
+
+        from urial_core.backends.transformers.packed_linear import are_packed
+
+        model = self._ready_engine().model
+        kind = model.device.type
+        names = {"cpu": "CPU", "mps": "Apple GPU"}
+        return {
+            "backend": "transformers",
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "device": torch.cuda.get_device_name() if kind == "cuda" else names.get(kind, kind),
+            "threads": torch.get_num_threads(),
+            "packed_weights": are_packed(model),
+        }
 
     def _tokenization(self) -> Tokenization:
         with self._lock:
