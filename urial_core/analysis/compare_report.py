@@ -72,11 +72,11 @@ def write_report(comparison: Comparison) -> None:
         for turns, title in (("first", "First turns"), ("later", "Later turns"))
         if (table := _table(comparison, measures, turns, title)).rows
     ]
-    count, methods = len(comparison.questions), len(comparison.methods)
+    counts = [("method", len(comparison.methods)), ("question", len(comparison.questions))]
     write_page(
         comparison.report,
         "compare.html.jinja",
-        title=f"{methods} methods, {count} questions" if methods > 1 else f"{count} questions",
+        title=", ".join(f"{count} {what}{'s' * (count > 1)}" for what, count in counts),
         data=_data(comparison, measures),
         comparison=comparison,
         tables=tables,

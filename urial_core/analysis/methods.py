@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from urial_core.analysis.described import described
 from urial_core.analysis.questions import Question
+from urial_core.backends.wrapping import find_class
 from urial_core.chat import UrialChat
 from urial_core.chat_settings import ChatSettings
 from urial_core.completion import CompletionModel, Usage
@@ -131,7 +132,7 @@ def chat_model_method(model: object) -> ChatModelMethod:
         UnsupportedModelError: It is neither, or a LangChain LLM that completes text.
     """
     prompt = model.urial.prompt.prefix if isinstance(model, ChatSettings) else ""
-    if any(base.__name__ == "BaseLLM" for base in type(model).__mro__):
+    if find_class(model, ("BaseLLM",), "langchain_core"):
         raise UnsupportedModelError(
             f"{type(model).__name__} completes text and is no chat model: pass "
             "ChatUrial(llm=...), or compare(..., model=ChatUrial(llm=...))."

@@ -20,7 +20,7 @@ _TURN = re.compile(
     re.IGNORECASE,
 )
 _LIST_ITEM = re.compile(r"\s*(?:\d{1,3}[.)]|[-*+•])\s+\S")
-_BOLD = re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__")
+_BOLD = re.compile(r"\*\*(?=\S)[^*\n]+(?<=\S)\*\*|\b__(?=\S)[^_\n]+(?<=\S)__\b")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _LEAST_WORDS = 6
 """Words from which a sentence counts as copied: shorter ones recur by chance."""

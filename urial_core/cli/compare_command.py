@@ -16,6 +16,7 @@ from urial_core.analysis.compare_report import written
 from urial_core.analysis.measured import all_measures
 from urial_core.analysis.questions import read_questions
 from urial_core.analysis.report_page import check_report_packages
+from urial_core.analysis.text_measures import Measure
 from urial_core.cli.analysis_options import DEMO, analysis_model, chat_model_named, progress_bar
 from urial_core.demo import DEMO_NOTICE
 from urial_core.errors import ParameterError
@@ -143,14 +144,22 @@ def compare(
 
 
 def summary_table(comparison: Comparison) -> Table:
-    """Return the means of all methods for the terminal, first and later turns apart."""
-    table = Table("Measure", "Turns", *comparison.methods, box=None, header_style="bold")
-    found = {(row.measure, row.turns, row.method): row for row in comparison.summary}
+    """Return all means for the terminal: of first turns, then, after a slash, of later ones."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("Measure", no_wrap=True)
+    for method in comparison.methods:
+        table.add_column(method, overflow="fold")
+    found = {(row.measure, row.method, row.turns): row for row in comparison.summary}
+
+    def cell(measure: Measure, method: str) -> Text:
+        rows = [found.get((measure.name, method, turns)) for turns in ("first", "later")]
+        share = measure.unit == "share"
+        means = [written(row.mean, share=share) if row else "–" for row in rows]
+        return Text(" / ".join(means if any(rows[1:]) else means[:1]))
+
+    measured = {row.measure for row in comparison.summary}
     for measure in all_measures():
-        for turns in ("first", "later"):
-            rows = [found.get((measure.name, turns, method)) for method in comparison.methods]
-            if any(rows):
-                share = measure.unit == "share"
-                cells = [Text(written(row.mean, share=share) if row else "–") for row in rows]
-                table.add_row(measure.title, turns, *cells)
+        if measure.name in measured and (measure.name != "failed" or comparison.failed):
+            cells = (cell(measure, method) for method in comparison.methods)
+            table.add_row(measure.title, *cells)
     return table
