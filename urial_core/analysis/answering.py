@@ -21,7 +21,7 @@ from urial_core.errors import (
 from urial_core.messages import Message
 from urial_core.prompts.escaping import encodable
 
-__all__ = ["Answer", "Counter", "Key", "Progress", "answer_all", "in_threads", "latest"]
+__all__ = ["Answer", "Key", "Progress", "ProgressCounter", "answer_all", "in_threads", "latest"]
 
 _Job = TypeVar("_Job")
 
@@ -124,7 +124,7 @@ def answer_all(
         for question in questions
         if any((name, question.id, turn) in open_keys for turn in range(1, len(question.turns) + 1))
     ]
-    counted = Counter("Answering", len(wanted) - len(open_keys), len(wanted), progress)
+    counted = ProgressCounter("Answering", len(wanted) - len(open_keys), len(wanted), progress)
 
     def converse(job: tuple[str, Question]) -> None:
         name, question = job
@@ -142,7 +142,7 @@ def answer_all(
     return found
 
 
-class Counter:
+class ProgressCounter:
     """Counts what is done, in any thread, and reports it."""
 
     def __init__(self, what: str, done: int, total: int, progress: Progress) -> None:
@@ -158,7 +158,7 @@ class Counter:
 
 
 def in_threads(work: Callable[[_Job], object], jobs: Sequence[_Job], concurrency: int) -> None:
-    """Do jobs in threads. After an error, no further job begins; those that have, end.
+    """Do jobs in threads. After an error, no further job begins; those that have begun end first.
 
     Args:
         work: Does a job.
@@ -166,14 +166,15 @@ def in_threads(work: Callable[[_Job], object], jobs: Sequence[_Job], concurrency
         concurrency: How many threads.
     """
     threads = ThreadPoolExecutor(concurrency)
+    wait = True
     try:
         for job in as_completed([threads.submit(work, job) for job in jobs]):
             job.result()
     except KeyboardInterrupt:
-        threads.shutdown(wait=False, cancel_futures=True)
+        wait = False
         raise
     finally:
-        threads.shutdown(cancel_futures=True)
+        threads.shutdown(wait=wait, cancel_futures=True)
 
 
 def _missing_answers(

@@ -102,7 +102,7 @@ def compare(
                 judging, answers, rows, concurrency=concurrency, progress=report_progress
             )
         with closing(RecordFile(output / "verdicts.jsonl", Verdict, judged)) as pairs:
-            found = judge_pairs(
+            verdicts = judge_pairs(
                 judging,
                 answers,
                 reference,
@@ -110,7 +110,6 @@ def compare(
                 concurrency=concurrency,
                 progress=report_progress,
             )
-            verdicts = [*found.values()]
     values = measured(asked, chosen, answers, embedding=embedded, scores=scores, verdicts=verdicts)
     names = [measure.name for measure in all_measures()]
     comparison = Comparison(

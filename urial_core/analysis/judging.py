@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from hashlib import sha256
+from typing import Literal, TypeVar
 
-from urial_core.analysis.answering import Answer, Counter, Key, Progress, in_threads
+from urial_core.analysis.answering import Answer, Key, Progress, ProgressCounter, in_threads
 from urial_core.analysis.judge import Exchange, Judge
 from urial_core.analysis.records import RecordFile
 from urial_core.prompts.escaping import encodable
@@ -22,6 +24,7 @@ class Scores:
         method: The method whose answer it is.
         question: The question's id.
         turn: Which turn, from 1.
+        digest: A hash of what was judged: where an answer is another now, they do not count.
         scores: From 1 to 5, by aspect; empty if the judge failed.
         reasons: Why, by aspect.
         error: Why the judge failed; empty if it did not.
@@ -30,14 +33,20 @@ class Scores:
     method: str
     question: str
     turn: int
+    digest: str
     scores: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     error: str = ""
 
     @property
-    def key(self) -> Key:
-        """What it is about."""
+    def answer_key(self) -> Key:
+        """The answer's key."""
         return (self.method, self.question, self.turn)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What was judged."""
+        return (*self.answer_key, self.digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,7 @@ class Verdict:
         question: The question's id.
         turn: Which turn, from 1.
         order: 1 if the method's answer was shown first, 2 if the reference's was.
+        digest: A hash of what was judged: where an answer is another now, it does not count.
         winner: Which one is better; empty if the judge failed.
         reason: Why.
         error: Why the judge failed; empty if it did not.
@@ -60,14 +70,18 @@ class Verdict:
     question: str
     turn: int
     order: Literal[1, 2]
+    digest: str
     winner: Literal["method", "reference", "tie", ""] = ""
     reason: str = ""
     error: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, int, int]:
-        """What is compared, and how."""
-        return (self.method, self.reference, self.question, self.turn, self.order)
+    def key(self) -> tuple[object, ...]:
+        """What was judged."""
+        return (
+            *(self.method, self.reference, self.question, self.turn, self.order),
+            self.digest,
+        )
 
 
 def score_all(
@@ -92,13 +106,18 @@ def score_all(
         for again.
     """
     wanted = [
-        Scores(method=method, question=question, turn=turn)
+        Scores(
+            method=method,
+            question=question,
+            turn=turn,
+            digest=_digest(_conversation(answers, answer.key)),
+        )
         for (method, question, turn), answer in answers.items()
         if not answer.error
     ]
 
     def scored(row: Scores) -> Scores:
-        assessment = judge.assess(_conversation(answers, row.key))
+        assessment = judge.assess(_conversation(answers, row.answer_key))
         aspects = dict(assessment)
         return replace(
             row,
@@ -106,7 +125,8 @@ def score_all(
             reasons={name: encodable(aspect.reason) for name, aspect in aspects.items()},
         )
 
-    return _judged("Scoring", wanted, scored, records, concurrency=concurrency, progress=progress)
+    rows = _judged("Scoring", wanted, scored, records, concurrency=concurrency, progress=progress)
+    return {row.answer_key: row for row in rows}
 
 
 def judge_pairs(
@@ -117,7 +137,7 @@ def judge_pairs(
     *,
     concurrency: int,
     progress: Progress,
-) -> dict[tuple[str, str, str, int, int], Verdict]:
+) -> list[Verdict]:
     """Compare all answers with those of a reference method, in both orders.
 
     Args:
@@ -133,7 +153,17 @@ def judge_pairs(
     """
     orders: tuple[Literal[1, 2], ...] = (1, 2)
     wanted = [
-        Verdict(method=method, reference=reference, question=question, turn=turn, order=order)
+        Verdict(
+            method=method,
+            reference=reference,
+            question=question,
+            turn=turn,
+            order=order,
+            digest=_digest(
+                _conversation(answers, answer.key)
+                + _conversation(answers, (reference, question, turn))
+            ),
+        )
         for (method, question, turn), answer in answers.items()
         if method != reference and not answer.error and not answers[reference, question, turn].error
         for order in orders
@@ -184,10 +214,10 @@ def _judged(
     *,
     concurrency: int,
     progress: Progress,
-) -> dict[Any, _Row]:
+) -> list[_Row]:
     done = {row.key for row in records.rows if not row.error}
     open_rows = [row for row in wanted if row.key not in done]
-    counted = Counter(what, len(wanted) - len(open_rows), len(wanted), progress)
+    counted = ProgressCounter(what, len(wanted) - len(open_rows), len(wanted), progress)
 
     def judge(row: _Row) -> None:
         try:
@@ -199,7 +229,11 @@ def _judged(
 
     in_threads(judge, open_rows, concurrency)
     found = {row.key: row for row in records.rows}
-    return {row.key: found[row.key] for row in wanted}
+    return [found[row.key] for row in wanted]
+
+
+def _digest(conversation: Sequence[Exchange]) -> str:
+    return sha256(json.dumps(conversation).encode()).hexdigest()[:16]
 
 
 def _conversation(answers: Mapping[Key, Answer], key: Key) -> list[Exchange]:

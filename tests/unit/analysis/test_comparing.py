@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,30 @@ def test_a_run_goes_on_after_a_kill(tmp_path_factory: pytest.TempPathFactory, cu
         key: answer.text for key, answer in before.answers.items()
     }
     assert len(rows_of(output)) == 6
+
+
+def test_a_killed_process_loses_the_answer_in_progress_only(tmp_path: Path) -> None:
+    """Each answer is in the file as soon as it is there: a killed process leaves it behind."""
+    program = (
+        "import sys; from pathlib import Path; from urial_core.analysis import compare;"
+        "from urial_core.testing import FakeModel;"
+        f"compare([f'Why {{n}}?' for n in range(50)], ['zero_shot'], output=Path({str(tmp_path)!r}),"
+        f" model=FakeModel([{'Same.' + END!r}], delay=0.1), concurrency=1,"
+        " progress=lambda what, done, total: print(done, flush=True))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    reported = 0
+    while reported < 5:
+        reported = int(process.stdout.readline())
+    process.kill()
+    process.communicate()
+    kept = len(rows_of(tmp_path))
+    assert kept in (reported, reported + 1)
+    model = FakeModel([f"Same.{END}"])
+    found = run(tmp_path, model, ["zero_shot"], questions=[f"Why {n}?" for n in range(50)])
+    assert len(model.requests) == 50 - kept
+    assert found.failed == 0
 
 
 def test_methods_and_questions_may_be_added(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_judge_that_prefers_the_first(tmp_path: Path) -> None:
 def test_verdicts(winners: tuple[Any, ...], verdict: str) -> None:
     """A win or a loss needs both orders; without one of them, there is no verdict."""
     rows = [
-        Verdict(method="m", reference="r", question="q", turn=1, order=1, winner=winner)
+        Verdict(method="m", reference="r", question="q", turn=1, order=1, digest="", winner=winner)
         for winner in winners
     ]
     assert verdict_of(rows) == verdict
@@ -141,6 +141,17 @@ def test_failures_are_judged_again(tmp_path: Path) -> None:
     found = judged(tmp_path, judge)
     assert len(judge.texts) == 3
     assert values(found, "vanilla")["judge_failed"] == 0
+
+
+def test_scores_of_other_answers_do_not_count(tmp_path: Path) -> None:
+    """Where answers were removed and made anew, they are judged anew."""
+    judged(tmp_path, FakeJudge(prefers_strong))
+    path = tmp_path / "answers.jsonl"
+    path.write_text(path.read_text().replace("weak", "weaker"))
+    judge = FakeJudge(prefers_strong)
+    judged(tmp_path, judge)
+    assert len(judge.texts) == 3
+    assert all("weaker" in text for text in judge.texts)
 
 
 def test_another_judge_is_refused(tmp_path: Path) -> None:
