@@ -110,7 +110,7 @@ def written(value: float, *, share: bool) -> str:
     """Return a value for readers: a share in percent, another number with three digits."""
     if share:
         return f"{100 * value:.1f} %"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
 def _plots(comparison: Comparison, measures: Sequence[Measure]) -> list[tuple[Measure, Markup]]:

@@ -93,8 +93,8 @@ def test_a_killed_process_loses_the_answer_in_progress_only(tmp_path: Path) -> N
     program = (
         "import sys; from pathlib import Path; from urial_core.analysis import compare;"
         "from urial_core.testing import FakeModel;"
-        f"compare([f'Why {{n}}?' for n in range(50)], ['zero_shot'], output=Path({str(tmp_path)!r}),"
-        f" model=FakeModel([{'Same.' + END!r}], delay=0.1), concurrency=1,"
+        f"compare([f'Why {{n}}?' for n in range(50)], ['zero_shot'],"
+        f" output=Path({str(tmp_path)!r}), model=FakeModel([{'Same.' + END!r}], delay=0.1), concurrency=1,"
         " progress=lambda what, done, total: print(done, flush=True))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -89,13 +89,22 @@ function questionView(question) {
   )));
 }
 
-function select(question, { scroll = true } = {}) {
+/** Scroll the list, and nothing else, so that a button in it can be seen. */
+function showInList(button) {
+  const box = at("list");
+  const top = button.offsetTop;
+  if (top < box.scrollTop) box.scrollTop = top;
+  const bottom = top + button.offsetHeight - box.clientHeight;
+  if (bottom > box.scrollTop) box.scrollTop = bottom;
+}
+
+function select(question) {
   current = question;
   at("detail").replaceChildren(...(question ? [questionView(question)] : [element("p", { class: "soft" }, "No question matches.")]));
   for (const button of at("list").children) {
     const isCurrent = button.question === question;
     button.setAttribute("aria-current", String(isCurrent));
-    if (isCurrent && scroll) button.scrollIntoView({ block: "nearest" });
+    if (isCurrent) showInList(button);
   }
   if (question) history.replaceState(null, "", `#q=${encodeURIComponent(question.id)}`);
 }
@@ -106,7 +115,7 @@ function list() {
   at("count").textContent = `${matching.length} of ${data.questions.length} questions`;
   at("list").replaceChildren(...matching.map((question) => {
     const button = element(
-      "button", { type: "button", onclick: () => select(question, { scroll: false }) },
+      "button", { type: "button", onclick: () => select(question) },
       element("span", { class: "query" }, element("span", { class: "id" }, question.id), question.turns[0].query.slice(0, 200)),
     );
     button.question = question;
@@ -117,7 +126,9 @@ function list() {
 
 function step(by) {
   const place = matching.indexOf(current) + by;
-  if (place >= 0 && place < matching.length) select(matching[place]);
+  if (place < 0 || place >= matching.length) return;
+  select(matching[place]);
+  if (at("detail").getBoundingClientRect().top < 0) at("detail").scrollIntoView();
 }
 
 function toggle(number) {
@@ -154,9 +165,11 @@ function start() {
     return data.questions.find((question) => question.id === id) ?? null;
   };
   addEventListener("hashchange", () => wanted() && wanted() !== current && select(wanted()));
-  current = wanted();
+  const linked = wanted();
+  current = linked;
   chips();
   list();
+  if (linked) at("answers").scrollIntoView();
 }
 
 start();
