@@ -1,0 +1,24 @@
+"""Analysis: what a prompt, a method or tuning does to a model, measured and shown in a report.
+
+``compare`` has questions answered by several methods side by side. Needs the extra ``analysis``.
+"""
+
+from urial_core.analysis.answering import Answer
+from urial_core.analysis.comparing import compare
+from urial_core.analysis.comparison import Comparison
+from urial_core.analysis.example_pool import read_pool
+from urial_core.analysis.judging import Scores, Verdict
+from urial_core.analysis.questions import Question, read_questions
+from urial_core.analysis.summary import SummaryRow
+
+__all__ = [
+    "Answer",
+    "Comparison",
+    "Question",
+    "Scores",
+    "SummaryRow",
+    "Verdict",
+    "compare",
+    "read_pool",
+    "read_questions",
+]
