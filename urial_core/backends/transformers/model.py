@@ -183,6 +183,10 @@ class TransformersModel:
             check_schema=check_schema if enforces_json else None,
         )
 
+    def run(self, job: Callable[[Engine], _T]) -> _T:
+        """Run a job with the engine on the worker thread, between two steps; loads the model."""
+        return self._submit(lambda: job(self._ready_engine())).result()
+
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts, all in the same batch."""
         queue = SimpleQueue[_Item]()
