@@ -19,6 +19,7 @@ from urial_core.completion import (
 from urial_core.composing import ReplyRequest, compose
 from urial_core.decoding import ReplyDecoder
 from urial_core.errors import (
+    AnalysisError,
     ContextOverflowError,
     ConversationError,
     GenerationError,
@@ -49,6 +50,7 @@ from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnalysisError",
     "Choice",
     "Completion",
     "CompletionChunk",

@@ -8,6 +8,7 @@ UrialError
 ├── ParameterError              a parameter's value is out of range
 │   └── UnsupportedSchemaError  a JSON schema that cannot be enforced
 ├── ContextOverflowError        prompt and reply do not fit the context window
+├── AnalysisError               questions, records or settings of an analysis are invalid
 └── ModelError                  something about the wrapped model
     ├── MissingDependencyError  an optional package is not installed (also an ImportError)
     ├── ModelLoadError          the model could not be loaded
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 __all__ = [
+    "AnalysisError",
     "ContextOverflowError",
     "ConversationError",
     "GenerationError",
@@ -104,6 +106,10 @@ class ContextOverflowError(UrialError):
             "or what context_window= sets, or n_ctx= of llama.cpp). "
             f"{f'Largest parts: {largest}. ' if largest else ''}{advice}"
         )
+
+
+class AnalysisError(UrialError):
+    """A file, an option or earlier results of an analysis are invalid."""
 
 
 class ModelError(UrialError):

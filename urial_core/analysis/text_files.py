@@ -1,0 +1,53 @@
+"""Read and write the text files of an analysis, with errors that name the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from urial_core.errors import AnalysisError
+
+__all__ = ["read_lines", "read_text", "write_text"]
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file's text.
+
+    Raises:
+        AnalysisError: The file cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise AnalysisError(f"Cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise AnalysisError(f"{path} is not UTF-8 text: {error}.") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a UTF-8 file that are not blank, with their numbers from 1.
+
+    Raises:
+        AnalysisError: The file cannot be read, or is not UTF-8.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            yield number, line
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, whole or not at all. Half a character (a lone surrogate) becomes "?".
+
+    Raises:
+        AnalysisError: The file cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(text.encode(errors="replace"))
+        unfinished.replace(path)
+    except OSError as error:
+        raise AnalysisError(f"Cannot write {path}: {error.strerror}.") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
