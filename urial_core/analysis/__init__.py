@@ -1,3 +1,5 @@
 """Analysis: what a prompt, a method or tuning does to a model, measured and shown in a report."""
 
-__all__: list[str] = []
+from urial_core.analysis.token_shift import shift
+
+__all__ = ["shift"]
