@@ -18,7 +18,12 @@ from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.token_shift.comparing import ComparedAnswer, answer_and_compare
 from urial_core.analysis.token_shift.figures import ShiftSummary
 from urial_core.analysis.token_shift.rows import AnswerShift
-from urial_core.analysis.token_shift.sides import AlignedSide, aligned_side, model_settings
+from urial_core.analysis.token_shift.sides import (
+    AlignedSide,
+    aligned_side,
+    model_name,
+    model_settings,
+)
 from urial_core.backends.transformers import TransformersModel
 from urial_core.demo import demo_model_file
 from urial_core.errors import AnalysisError, UrialError, shown
@@ -93,7 +98,7 @@ def shift(
         run = _Run(asked, base, side, parameters, records)
         run.complete(batch_size, progress or (lambda _done, _total: None))
         rows = run.rows
-    summary = summarize(rows, base=base.name, aligned=side.name)
+    summary = summarize(rows, base=model_name(base), aligned=side.name)
     write_csv(output / "summary.csv", summary)
     write_report(output / "report.html", rows, summary)
     return summary

@@ -32,6 +32,9 @@ __all__ = [
     "model_settings",
 ]
 
+_PROMPT_FILES = (".toml", ".txt")
+"""Names of prompt files end so; anything else that is no preset names a model."""
+
 
 class AlignedSide(Protocol):
     """Who writes the answers."""
@@ -101,7 +104,7 @@ class TunedSide:
     @property
     def name(self) -> str:
         """The model's name."""
-        return self.model.name
+        return model_name(self.model)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -135,8 +138,8 @@ def aligned_side(
     """Return the side that a user names.
 
     Args:
-        against: A prompt, a preset's name or the path of a prompt file, for the model under it;
-            a model, or its hub id, folder or ``.gguf`` file, for that one.
+        against: A prompt or the name of one (see ``prompt_named``), for the model under it; or a
+            tuned model, or its hub id, folder or ``.gguf`` file.
         model: The base model.
 
     Raises:
@@ -144,12 +147,20 @@ def aligned_side(
     """
     if isinstance(against, TransformersModel):
         return TunedSide(against)
-    if isinstance(against, Prompt) or against in preset_names():
-        return PromptedSide(model, load_prompt(against))
-    path = Path(against)
-    if path.is_file() and path.suffix.lower() != ".gguf":
-        return PromptedSide(model, load_prompt(path))
-    return TunedSide(TransformersModel(str(against)))
+    prompt = prompt_named(against)
+    return PromptedSide(model, prompt) if prompt else TunedSide(TransformersModel(against))
+
+
+def prompt_named(name: str | Path | Prompt) -> Prompt | None:
+    """Return the prompt of a preset's name or a prompt file's path; None if it names a model.
+
+    Raises:
+        PromptError: The prompt file is invalid.
+    """
+    if isinstance(name, Prompt) or name in preset_names():
+        return load_prompt(name)
+    path = Path(name)
+    return load_prompt(path) if path.suffix.lower() in _PROMPT_FILES else None
 
 
 def base_request(side: AlignedSide, messages: Sequence[Message]) -> CompletionRequest:
@@ -160,6 +171,11 @@ def base_request(side: AlignedSide, messages: Sequence[Message]) -> CompletionRe
     return CompletionRequest(
         prompt=turns.lstrip("\n"), prefix_length=0, stop=(), parameters=parameters
     )
+
+
+def model_name(model: TransformersModel) -> str:
+    """Return a model's id, or the name of its file or folder."""
+    return Path(model.name).name if Path(model.name).exists() else model.name
 
 
 def model_settings(model: TransformersModel) -> dict[str, Any]:

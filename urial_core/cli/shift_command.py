@@ -1,0 +1,137 @@
+"""The command ``urial shift``: which tokens a prompt or tuning changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from urial_core.analysis import shift as measure_shift
+from urial_core.analysis.questions import load_questions
+from urial_core.analysis.token_shift import ShiftSummary
+from urial_core.analysis.token_shift.sides import prompt_named
+from urial_core.backends.transformers import TransformersModel
+from urial_core.cli.model_loading import load_model
+from urial_core.errors import UnsupportedModelError
+
+__all__ = ["shift"]
+
+
+def shift(
+    questions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="QUESTIONS",
+            help='JSONL lines {"question": ...} or {"id": ..., "turns": [...]}; or plain text, a '
+            "question a line.",
+        ),
+    ],
+    *,
+    model: Annotated[
+        str,
+        typer.Option(
+            envvar="URIAL_MODEL",
+            metavar="ID_OR_PATH",
+            help="The base model: a hub id, a local folder or a .gguf file; 'demo' for the demo "
+            "model.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the files; running again resumes.")
+    ],
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="PROMPT_OR_MODEL",
+            help="What is compared: a preset or prompt file for the same model, or a tuned model.",
+        ),
+    ] = "default",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    repetition_penalty: Annotated[
+        float, typer.Option(min=0.01, help="Of the greedy answers; 1 is off.")
+    ] = 1.0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Answers that are written and compared together.")
+    ] = 16,
+    dtype: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16; auto: the fastest here.")
+    ] = "auto",
+    device_map: Annotated[
+        str | None, typer.Option(help="As in transformers. Default: the best single device.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code from the model's repository.")
+    ] = False,
+) -> None:
+    """Show which tokens a prompt or tuning changes: token distribution shift, with a report."""
+    console = Console(stderr=True)
+    options = {
+        "backend": "transformers",
+        "dtype": dtype if dtype != "auto" else None,
+        "device_map": device_map,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    asked, prompt = load_questions(questions), prompt_named(against)
+    loaded = _load(None if model == "demo" else model, options, console)
+    tuned = None if prompt else _load(against, options, console)
+    with _progress_bar(console) as report:
+        summary = measure_shift(
+            asked,
+            model=loaded,
+            against=prompt or tuned or against,
+            output=output,
+            max_tokens=max_tokens,
+            repetition_penalty=repetition_penalty,
+            batch_size=batch_size,
+            progress=report,
+        )
+    console.print(_shares(summary))
+    typer.echo(output / "report.html")
+
+
+def _load(model: str | None, options: Mapping[str, Any], console: Console) -> TransformersModel:
+    loaded, description = load_model(model, options, console)
+    if not isinstance(loaded, TransformersModel):  # the backend asked for
+        raise UnsupportedModelError(f"{loaded.name} does not run on transformers.")
+    console.print(Text(description, style="dim"))
+    return loaded
+
+
+@contextmanager
+def _progress_bar(console: Console) -> Generator[Callable[[int, int], None]]:
+    columns = (
+        TextColumn("Answers"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _shares(summary: ShiftSummary) -> Table:
+    """Return the shares of the groups of tokens as a table."""
+    table = Table("", "tokens", "unshifted", "marginal", "shifted", box=None, pad_edge=False)
+    for figures in summary.groups:
+        shares = (figures.unshifted, figures.marginal, figures.shifted)
+        cells = (f"{100 * e.value:.1f} % ({100 * e.low:.1f}-{100 * e.high:.1f})" for e in shares)
+        table.add_row(figures.group, str(figures.tokens), *cells)
+    table.caption = f"{summary.answers} answers, {summary.failed} failed, {summary.cut} cut"
+    return table
