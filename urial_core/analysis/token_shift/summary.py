@@ -174,7 +174,7 @@ class _Bootstrap:
         self._count = count = len(numbers)
         # How many times each question is in a resample: [resamples, questions].
         self._weights = np.random.default_rng(0).multinomial(
-            count, np.full(count, 1 / max(count, 1)), _RESAMPLES
+            count, np.full(max(count, 1), 1 / max(count, 1)), _RESAMPLES
         )
 
     def ratios(
