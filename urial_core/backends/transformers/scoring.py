@@ -34,6 +34,8 @@ _PASS_TOKENS = 512
 """Tokens of prompts in one pass."""
 _BLOCK_LOGITS = 1 << 25
 """Logits of one side that exist at a time: 128 MiB in float32."""
+_CACHED_LOGITS = 1 << 20
+"""Logits that a CPU reduces at a time, so that what lies in between stays in its caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,34 +118,56 @@ def compare_sides(
     Returns:
         For each answer, a position for each token.
     """
-    whole = not all(model.run(lambda engine: engine.forward.batches) for model in (aligned, base))
+    models = aligned, base
+    whole = not all(model.run(lambda engine: engine.forward.batches) for model in models)
     if whole and len(pairs) > 1:
         return [compare_sides(aligned, base, [pair])[0] for pair in pairs]
     found = [list[Position]() for _ in pairs]
     answers = [pair.answer for pair in pairs]
-    blocks = _whole_answer if whole else _blocks
-    sides = (
-        blocks(aligned, [pair.aligned for pair in pairs], answers),
-        blocks(base, [pair.base for pair in pairs], answers),
-    )
-    for aligned_logits, base_logits in zip(*sides, strict=True):
-        shared = min(aligned_logits.shape[-1], base_logits.shape[-1])  # the rest is padding
-        for row, positions in enumerate(found):
-            tokens = answers[row][len(positions) :][: aligned_logits.shape[1]]
-            if tokens:
-                block = slice(0, len(tokens)), slice(0, shared)
-                other = base_logits[row][block].to(aligned_logits.device)
-                positions.extend(_compared(tokens, aligned_logits[row][block], other))
+    requests = [pair.aligned for pair in pairs], [pair.base for pair in pairs]
+    if whole:
+        sides = [_whole_answer(m, r, answers) for m, r in zip(models, requests, strict=True)]
+    else:
+        vocabulary = max(m.run(lambda engine: engine.forward.vocab_size) for m in models)
+        positions = max(_BLOCK_LOGITS // vocabulary, 1)
+        sides = [_blocks(m, r, answers, positions) for m, r in zip(models, requests, strict=True)]
+    for first, second in zip(*sides, strict=True):
+        for number, (row, tokens) in enumerate(first.rows):
+            found[row].extend(_compared(tokens, first.logits[number], second.logits[number]))
     return found
 
 
-def _compared(tokens: Sequence[int], aligned: torch.Tensor, base: torch.Tensor) -> list[Position]:
-    """Reduce the logits of both sides, [tokens, vocabulary] each, to a position for each token."""
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The logits before some tokens of answers.
+
+    Attributes:
+        rows: The number and the tokens of each answer that has any here.
+        logits: [rows, columns, vocabulary]; what is right of an answer's end must not be used.
+    """
+
+    rows: Sequence[tuple[int, Sequence[int]]]
+    logits: torch.Tensor
+
+
+def _compared(
+    tokens: Sequence[int], aligned: torch.Tensor, base: torch.Tensor
+) -> Generator[Position]:
+    """Reduce both sides' logits, [columns, vocabulary] each, to a position for each token."""
+    shared = min(aligned.shape[-1], base.shape[-1])  # the rest is padding
+    columns = len(tokens) if aligned.device.type != "cpu" else max(_CACHED_LOGITS // shared, 1)
+    for start in range(0, len(tokens), columns):
+        part = tokens[start : start + columns]
+        block = slice(start, start + len(part)), slice(0, shared)
+        yield from _reduced(part, aligned[block], base[block].to(aligned.device))
+
+
+def _reduced(tokens: Sequence[int], aligned: torch.Tensor, base: torch.Tensor) -> list[Position]:
     ids = torch.tensor(tokens, device=aligned.device)
     aligned_sum, base_sum = aligned.logsumexp(-1), base.logsumexp(-1)
     probabilities = (aligned - aligned_sum[:, None]).exp_()
     # Ids that are no tokens have logits of minus infinity on both sides, and add nothing.
-    difference = (aligned - base).masked_fill_(probabilities == 0, 0)
+    difference = (aligned - base).nan_to_num_(0)
     kl = probabilities.mul_(difference).sum(-1) - aligned_sum + base_sum
     sides = (_predictions(ids, aligned, aligned_sum), _predictions(ids, base, base_sum))
     return [
@@ -170,11 +194,12 @@ def _blocks(
     model: TransformersModel,
     requests: Sequence[CompletionRequest],
     answers: Sequence[Sequence[int]],
-) -> Generator[torch.Tensor]:
-    """Yield the logits before the answers' tokens, some columns at a time: [batch, columns, vocab].
+    positions: int,
+) -> Generator[_Block]:
+    """Yield the logits before the answers' tokens, so many positions of all answers at a time.
 
-    Shorter answers are padded on the right; what is computed there must not be used. At the end,
-    prompts and answers are in the prefix cache, for the conversations' next turns.
+    An answer that is read leaves the batch, and goes into the prefix cache with its prompt, for the
+    conversation's next turn.
     """
 
     def read(engine: Engine) -> tuple[list[PromptSequence], KVCache, torch.Tensor]:
@@ -183,29 +208,36 @@ def _blocks(
         reader.pass_tokens = _PASS_TOKENS
         return sequences, *_returned(reader.read(sequences))
 
+    def leave(engine: Engine) -> None:
+        for place in reversed(range(len(rows))):
+            answer = answers[rows[place]]
+            if len(answer) <= start + 1:  # nothing follows its last token
+                ids = (*sequences[rows[place]].ids, *answer[:-1])
+                engine.prefixes.add(ids, cache.keys_and_values(place, len(ids)))
+                cache.leave(place)
+                rows[place] = rows[-1]
+                rows.pop()
+
     sequences, cache, logits = _run(model, read)
-    yield logits[:, None]
-    fed = max(map(len, answers)) - 1
-    columns = max(_BLOCK_LOGITS // logits.numel(), 1)
-    for start in range(0, fed, columns):
-        width = min(columns, fed - start)
-        rows = [[*answer[start : start + width], *[0] * width][:width] for answer in answers]
-        yield _run(model, partial(_feed, cache, rows))
-
-    def keep(engine: Engine) -> None:
-        for row, (sequence, answer) in enumerate(zip(sequences, answers, strict=True)):
-            ids = (*sequence.ids, *answer[:-1])
-            engine.prefixes.add(ids, cache.keys_and_values(row, len(ids)))
-
-    _run(model, keep)
+    yield _Block([(row, answer[:1]) for row, answer in enumerate(answers)], logits[:, None])
+    rows, start = list(range(len(answers))), 0
+    _run(model, leave)
+    while rows:
+        longest = max(len(answers[row]) for row in rows) - 1
+        end = min(start + max(positions // len(rows), 1), longest)
+        fed = [[*answers[row][start:end], *[0] * (end - start)][: end - start] for row in rows]
+        logits = _run(model, partial(_feed, cache, fed))
+        yield _Block([(row, answers[row][start + 1 : end + 1]) for row in rows], logits)
+        start = end
+        _run(model, leave)
 
 
 def _whole_answer(
     model: TransformersModel,
     requests: Sequence[CompletionRequest],
     answers: Sequence[Sequence[int]],
-) -> Generator[torch.Tensor]:
-    """Yield the logits before all tokens of one answer, [1, tokens, vocab], from a single pass.
+) -> Generator[_Block]:
+    """Yield the logits before all tokens of one answer, from a single pass.
 
     A model with other state than keys and values reads prompt and answer at once.
     """
@@ -215,7 +247,7 @@ def _whole_answer(
         ids = (*sequence.ids, *answer[:-1])
         return engine.forward(engine.forward.new_cache(), [ids], last=len(answer))
 
-    yield _run(model, score)
+    yield _Block([(0, answers[0])], _run(model, score))
 
 
 def _feed(cache: KVCache, rows: Sequence[Sequence[int]], engine: Engine) -> torch.Tensor:
