@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `stub_server`, which several folders share
+sys.path.insert(0, str(Path(__file__).parent))  # for what several folders share
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,30 @@
-"""Analysis: what a prompt, a method or tuning does to a model, measured and shown in a report."""
+"""Analysis: what a prompt, a method or tuning does to a model, measured and shown in a report.
 
-from urial_core.analysis.token_shift import shift
+``compare`` has questions answered by several methods side by side; ``shift`` shows which tokens a
+prompt or tuning changes. Needs the extra ``analysis``.
+"""
 
-__all__ = ["shift"]
+from urial_core.analysis.answering import Answer
+from urial_core.analysis.comparing import compare
+from urial_core.analysis.comparison import Comparison
+from urial_core.analysis.example_pool import read_pool
+from urial_core.analysis.judging import Scores, Verdict
+from urial_core.analysis.questions import Question, read_questions
+from urial_core.analysis.summary import SummaryRow
+from urial_core.analysis.token_shift import AnswerShift, ShiftSummary, TokenShift, shift
+
+__all__ = [
+    "Answer",
+    "AnswerShift",
+    "Comparison",
+    "Question",
+    "Scores",
+    "ShiftSummary",
+    "SummaryRow",
+    "TokenShift",
+    "Verdict",
+    "compare",
+    "read_pool",
+    "read_questions",
+    "shift",
+]

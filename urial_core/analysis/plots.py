@@ -89,7 +89,7 @@ def interval_plot(
         max(interval.high for interval in intervals) or 1.0,
     )
     longest = max(map(len, labels))
-    left, right, row = min(16 + 6.6 * min(longest, 26), 190), _WIDTH - 18, 26
+    left, right, row = min(16 + 6.6 * min(longest, 26), 190), _WIDTH - 24, 26
     bottom = 8 + row * len(labels)
     x = _Scale(scale_ticks[0], scale_ticks[-1], left, right)
     parts = [_x_axis(scale_ticks, x, 6, bottom, percent=percent)]
@@ -234,7 +234,7 @@ def _axis(lines: Sequence[Markup], texts: Sequence[Markup]) -> Markup:
 
 
 def _number(value: float, *, percent: bool) -> str:
-    return f"{value:.3g}" if not percent else f"{100 * value:.3g}%"
+    return f"{100 * value:.4g}%" if percent else f"{value:,.6g}"
 
 
 def _svg(parts: Sequence[Markup], height: float, description: str) -> Markup:

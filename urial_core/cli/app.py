@@ -17,6 +17,7 @@ from rich.console import Console
 
 from urial_core import __version__
 from urial_core.cli.chat_command import chat
+from urial_core.cli.compare_command import compare
 from urial_core.cli.rendering import one_line, preset_list, preset_table
 from urial_core.cli.shift_command import shift
 from urial_core.cli.template_command import template
@@ -83,5 +84,5 @@ def _errors_in_one_line() -> Generator[None]:
         raise typer.Exit(OUTPUT_CLOSED) from None
 
 
-for _command in (prompts, chat, template, shift):
+for _command in (prompts, chat, template, compare, shift):
     app.command()(_errors_in_one_line()(_command))

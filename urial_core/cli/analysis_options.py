@@ -1,0 +1,104 @@
+"""Options and progress that the commands of an analysis share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from urial_core.analysis.answering import Progress as ReportProgress
+from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.cli.model_loading import load_model
+from urial_core.completion import CompletionModel
+from urial_core.errors import MissingDependencyError, ParameterError
+
+__all__ = ["DEMO", "analysis_model", "chat_model_named", "progress_bar"]
+
+DEMO = "demo"
+"""The demo model's name among models."""
+
+
+def analysis_model(
+    name: str, options: Mapping[str, Any], console: Console
+) -> tuple[CompletionModel, str]:
+    """Load a base model; return it with a description.
+
+    Args:
+        name: "demo", a hub id, a folder, a ``.gguf`` file, or the URL of a server with an
+            OpenAI-style ``/v1/completions``.
+        options: The backend and its options, for a model in this process.
+        console: Where progress is shown.
+
+    Raises:
+        ModelError: There is no such model, or no such server.
+        ParameterError: An option is unknown, or given for a server.
+    """
+    if not name.startswith(("http://", "https://")):
+        return load_model(None if name == DEMO else name, options, console)
+    if options:
+        raise ParameterError(f"{', '.join(options)}: no option of a model behind a server.")
+    server = CompletionsServerModel(name)
+    return server, f"{server.name} · {name}"
+
+
+def chat_model_named(name: str) -> object:
+    """Return a LangChain chat model by its provider and name, such as ``openai:gpt-5-mini``.
+
+    Args:
+        name: As ``init_chat_model`` takes it; ``urial:MODEL`` is a base model under the preset
+            ``default``, "demo" the demo model under it.
+
+    Raises:
+        MissingDependencyError: ``langchain``, or the provider's package, is not installed.
+        ParameterError: There is no such provider.
+    """
+    MissingDependencyError.check("A chat model by its name", "langchain", "langchain_core")
+    if name == DEMO or name.startswith("urial:"):
+        from langchain_urial import ChatUrial
+        from urial_core.demo import demo_model_file
+
+        model = str(demo_model_file()) if name == DEMO else name.removeprefix("urial:")
+        return ChatUrial(model_name=model, max_string_length=_REASON, overflow="truncate")
+    try:
+        from langchain.chat_models import init_chat_model
+
+        return init_chat_model(name)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{name}: {error}. Install langchain and the provider's package, such as "
+            "langchain-openai."
+        ) from error
+    except ValueError as error:
+        raise ParameterError(f"{name!r} is no chat model: {error}") from error
+
+
+_REASON = 300
+"""Characters of a reason that a small judge may take, so that it comes to an end."""
+
+
+@contextmanager
+def progress_bar(console: Console) -> Generator[ReportProgress]:
+    """Show what is being done as a bar with the time left; only at a terminal."""
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()),
+        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks = dict[str, Any]()
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, completed=done)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield report

@@ -1,0 +1,165 @@
+"""The command ``urial compare``: several methods side by side, with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from urial_core.analysis import Comparison
+from urial_core.analysis import compare as compare_methods
+from urial_core.analysis.compare_report import written
+from urial_core.analysis.measured import all_measures
+from urial_core.analysis.questions import read_questions
+from urial_core.analysis.report_page import check_report_packages
+from urial_core.analysis.text_measures import Measure
+from urial_core.cli.analysis_options import DEMO, analysis_model, chat_model_named, progress_bar
+from urial_core.demo import DEMO_NOTICE
+from urial_core.errors import ParameterError
+from urial_core.parameters import GenerationParameters
+
+__all__ = ["compare"]
+
+DEFAULT_METHODS = ("zero_shot", "vanilla", "urial:default")
+
+_CHAT = "chat:"
+
+
+def compare(
+    *,
+    questions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="QUESTIONS",
+            help="JSONL with 'turns' or 'question'; or text, a question a line.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder for the answers and the report.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            envvar="URIAL_MODEL",
+            metavar="NAME",
+            help="A base model: demo, a hub id, a folder, a .gguf file or a server's URL.",
+        ),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD",
+            help="zero_shot, vanilla, retrieval, urial:PRESET_OR_FILE, chat:PROVIDER:MODEL; with "
+            "@K for K examples, ?temperature=0.7 for settings. Repeat it; the first is the "
+            f"reference. Default: {', '.join(DEFAULT_METHODS)}.",
+        ),
+    ] = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSONL with 'question' and 'answer', for retrieval."),
+    ] = None,
+    embedding: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A sentence-transformers model, for retrieval and relevance."
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROVIDER:MODEL", help="A LangChain chat model that scores; or urial:MODEL."
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer, in tokens. Default: 1024.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0 always takes the likeliest token. Default: 0.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Conversations held at the same time.")
+    ] = 16,
+    backend: Annotated[
+        Literal["auto", "llama.cpp", "transformers"],
+        typer.Option(help="auto: llama.cpp for a .gguf file where it is installed."),
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="transformers: float32, bfloat16, float16; auto: the fastest here.")
+    ] = "auto",
+    device_map: Annotated[
+        str | None, typer.Option(help="As in transformers. Default: the best single device.")
+    ] = None,
+) -> None:
+    """Have questions answered by several methods; write answers, a table and a report.
+
+    Run it again to go on after an interruption, or to add methods and questions.
+    """
+    check_report_packages()
+    asked = read_questions(questions)  # before a model is loaded
+    names = method or [*DEFAULT_METHODS]
+    if len(set(names)) < len(names):
+        raise ParameterError("A --method is given twice: give each once.")
+    console = Console(stderr=True)
+    options = {
+        "backend": None if backend == "auto" else backend,
+        "dtype": None if dtype == "auto" else dtype,
+        "device_map": device_map,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    loaded = None
+    if any(not name.startswith(_CHAT) for name in names):
+        if model is None:
+            raise ParameterError("Give a base model: --model demo, an id, a path or a URL.")
+        loaded, description = analysis_model(model, options, console)
+        console.print(Text(f"model  {description}"))
+        if model == DEMO:
+            console.print(Text(DEMO_NOTICE, style="dim"))
+    with progress_bar(console) as progress:
+        comparison = compare_methods(
+            asked,
+            {
+                name: chat_model_named(name.removeprefix(_CHAT)) if name.startswith(_CHAT) else name
+                for name in names
+            },
+            output=output,
+            model=loaded,
+            parameters=GenerationParameters(
+                max_tokens=max_tokens, temperature=temperature, seed=seed
+            ),
+            pool=pool,
+            embedding=embedding,
+            judge=chat_model_named(judge) if judge is not None else None,
+            concurrency=concurrency,
+            progress=progress,
+        )
+    Console().print(summary_table(comparison))
+    if comparison.failed:
+        console.print(Text(f"{comparison.failed} answers failed: see the report.", style="red"))
+    typer.echo(str(comparison.report))
+
+
+def summary_table(comparison: Comparison) -> Table:
+    """Return all means for the terminal: of first turns, then, after a slash, of later ones."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("Measure", no_wrap=True)
+    for method in comparison.methods:
+        table.add_column(method, overflow="fold")
+    found = {(row.measure, row.method, row.turns): row for row in comparison.summary}
+
+    def cell(measure: Measure, method: str) -> Text:
+        rows = [found.get((measure.name, method, turns)) for turns in ("first", "later")]
+        share = measure.unit == "share"
+        means = [written(row.mean, share=share) if row else "–" for row in rows]
+        return Text(" / ".join(means if any(rows[1:]) else means[:1]))
+
+    measured = {row.measure for row in comparison.summary}
+    for measure in all_measures():
+        if measure.name in measured and (measure.name != "failed" or comparison.failed):
+            cells = (cell(measure, method) for method in comparison.methods)
+            table.add_row(measure.title, *cells)
+    return table
