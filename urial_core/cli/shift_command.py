@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from urial_core.analysis import shift as measure_shift
-from urial_core.analysis.questions import load_questions
+from urial_core.analysis.questions import read_questions
+from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.token_shift import ShiftSummary
 from urial_core.analysis.token_shift.sides import prompt_named
 from urial_core.backends.transformers import TransformersModel
-from urial_core.cli.model_loading import load_model
+from urial_core.cli.analysis_options import DEMO, analysis_model, progress_bar
+from urial_core.demo import DEMO_NOTICE
 from urial_core.errors import UnsupportedModelError
 
 __all__ = ["shift"]
@@ -36,8 +29,7 @@ def shift(
         Path,
         typer.Argument(
             metavar="QUESTIONS",
-            help='JSONL lines {"question": ...} or {"id": ..., "turns": [...]}; or plain text, a '
-            "question a line.",
+            help="JSONL with 'turns' or 'question'; or text, a question a line.",
         ),
     ],
     *,
@@ -45,9 +37,8 @@ def shift(
         str,
         typer.Option(
             envvar="URIAL_MODEL",
-            metavar="ID_OR_PATH",
-            help="The base model: a hub id, a local folder or a .gguf file; 'demo' for the demo "
-            "model.",
+            metavar="NAME",
+            help="The base model: demo, a hub id, a folder or a .gguf file.",
         ),
     ],
     output: Annotated[
@@ -86,10 +77,11 @@ def shift(
         "trust_remote_code": trust_remote_code or None,
     }
     options = {name: value for name, value in options.items() if value is not None}
-    asked, prompt = load_questions(questions), prompt_named(against)
-    loaded = _load(None if model == "demo" else model, options, console)
+    check_report_packages()
+    asked, prompt = read_questions(questions), prompt_named(against)  # before a model is loaded
+    loaded = _load(model, options, console)
     tuned = None if prompt else _load(against, options, console)
-    with _progress_bar(console) as report:
+    with progress_bar(console) as report:
         summary = measure_shift(
             asked,
             model=loaded,
@@ -100,30 +92,18 @@ def shift(
             batch_size=batch_size,
             progress=report,
         )
-    console.print(_shares(summary))
-    typer.echo(output / "report.html")
+    Console().print(_shares(summary))
+    typer.echo(str(output / "report.html"))
 
 
-def _load(model: str | None, options: Mapping[str, Any], console: Console) -> TransformersModel:
-    loaded, description = load_model(model, options, console)
-    if not isinstance(loaded, TransformersModel):  # the backend asked for
-        raise UnsupportedModelError(f"{loaded.name} does not run on transformers.")
-    console.print(Text(description, style="dim"))
+def _load(model: str, options: Mapping[str, Any], console: Console) -> TransformersModel:
+    loaded, description = analysis_model(model, options, console)
+    if not isinstance(loaded, TransformersModel):
+        raise UnsupportedModelError(f"{model} does not run in this process on transformers.")
+    console.print(Text(f"model  {description}"))
+    if model == DEMO:
+        console.print(Text(DEMO_NOTICE, style="dim"))
     return loaded
-
-
-@contextmanager
-def _progress_bar(console: Console) -> Generator[Callable[[int, int], None]]:
-    columns = (
-        TextColumn("Answers"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _shares(summary: ShiftSummary) -> Table:
@@ -131,7 +111,7 @@ def _shares(summary: ShiftSummary) -> Table:
     table = Table("", "tokens", "unshifted", "marginal", "shifted", box=None, pad_edge=False)
     for figures in summary.groups:
         shares = (figures.unshifted, figures.marginal, figures.shifted)
-        cells = (f"{100 * e.value:.1f} % ({100 * e.low:.1f}-{100 * e.high:.1f})" for e in shares)
+        cells = (f"{100 * e.mean:.1f} % ({100 * e.low:.1f}-{100 * e.high:.1f})" for e in shares)
         table.add_row(figures.group, str(figures.tokens), *cells)
     table.caption = f"{summary.answers} answers, {summary.failed} failed, {summary.cut} cut"
     return table

@@ -74,9 +74,9 @@ def test_figures() -> None:
     groups = {figures.group: figures for figures in summary.groups}
     everything = groups["all"]
     shares = (everything.unshifted, everything.marginal, everything.shifted)
-    assert [share.value for share in shares] == [0.25, 0.25, 0.5]
-    assert everything.rank.value == pytest.approx((2 * 8 * 4) ** 0.25)
-    assert groups["turn 2"].shifted.value == 1
+    assert [share.mean for share in shares] == [0.25, 0.25, 0.5]
+    assert everything.rank.mean == pytest.approx((2 * 8 * 4) ** 0.25)
+    assert groups["turn 2"].shifted.mean == 1
     assert (summary.questions, summary.answers, summary.failed) == (1, 2, 1)
     assert {one.text for one in summary.shifted_tokens} == {" c", "d"}
 
@@ -99,10 +99,10 @@ def test_shares_and_intervals(answers: list[list[int]]) -> None:
     rows = [answer(str(n), *(token("a", r) for r in one)) for n, one in enumerate(answers)]
     for figures in summarize(rows, base="b", aligned="a").groups:
         shares = (figures.unshifted, figures.marginal, figures.shifted)
-        assert sum(share.value for share in shares) == pytest.approx(1)
+        assert sum(share.mean for share in shares) == pytest.approx(1)
         for share in shares:
             assert -1e-9 <= share.low <= share.high <= 1 + 1e-9
-        assert figures.rank.value >= 1
+        assert figures.rank.mean >= 1
 
 
 def test_the_interval_holds_what_resampling_questions_gives() -> None:
@@ -118,8 +118,8 @@ def test_curves_end_where_few_answers_are_left() -> None:
     rows = [answer(str(n), *[token("a", 2)] * n) for n in range(1, 6)]
     curves = {c.measure: c.estimates for c in summarize(rows, base="b", aligned="a").curves}
     assert {len(estimates) for estimates in curves.values()} == {3}
-    assert curves["rank"][0].value == pytest.approx(2)
-    assert curves["kl"][2].value == pytest.approx(0.25)
+    assert curves["rank"][0].mean == pytest.approx(2)
+    assert curves["kl"][2].mean == pytest.approx(0.25)
 
 
 def test_csv(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ compared with the aligned side's (Lin et al. 2024, arXiv 2312.01552, section 2).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from urial_core.analysis.answering import Progress
 from urial_core.analysis.questions import Question, load_questions
 from urial_core.analysis.records import RecordFile
 from urial_core.analysis.report_page import check_report_packages
@@ -31,10 +32,7 @@ from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Prompt
 
-__all__ = ["Progress", "shift"]
-
-Progress = Callable[[int, int], None]
-"""Receives how many answers are done, and how many there are."""
+__all__ = ["shift"]
 
 
 def shift(
@@ -65,7 +63,7 @@ def shift(
         repetition_penalty: Of the aligned side's greedy decoding; above 1, its answer is not always
             its most probable token. Default: 1, none.
         batch_size: How many answers are written and compared together.
-        progress: Receives the progress. Default: none.
+        progress: Receives what is being done, and how much of it is done. Default: nothing.
 
     Returns:
         The figures.
@@ -96,7 +94,7 @@ def shift(
     }
     with RecordFile(output / "tokens.jsonl", AnswerShift, settings) as records:
         run = _Run(asked, base, side, parameters, records)
-        run.complete(batch_size, progress or (lambda _done, _total: None))
+        run.complete(batch_size, progress or (lambda _what, _done, _total: None))
         rows = run.rows
     summary = summarize(rows, base=model_name(base), aligned=side.name)
     write_csv(output / "summary.csv", summary)
@@ -148,9 +146,9 @@ class _Run:
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
             for turn in range(1, max(len(question.turns) for question in batch) + 1):
-                progress(sum(map(self._is_answered, keys)), len(keys))
+                progress("Answers", sum(map(self._is_answered, keys)), len(keys))
                 self._take_turn([q for q in batch if turn <= len(q.turns)], turn)
-        progress(sum(map(self._is_answered, keys)), len(keys))
+        progress("Answers", sum(map(self._is_answered, keys)), len(keys))
 
     def _take_turn(self, batch: Sequence[Question], turn: int) -> None:
         """Answer one turn of each question that has no answer to it yet."""

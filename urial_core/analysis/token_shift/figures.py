@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from urial_core.analysis.bootstrap import Estimate
 from urial_core.analysis.token_shift.kinds import Kind
 
-__all__ = ["Estimate", "Figures", "PositionCurve", "ShiftSummary", "ShiftedToken"]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over tokens and its 95 % interval; the mean alone where there is one question."""
-
-    value: float
-    low: float
-    high: float
+__all__ = ["Figures", "PositionCurve", "ShiftSummary", "ShiftedToken"]
 
 
 @dataclass(frozen=True, slots=True)

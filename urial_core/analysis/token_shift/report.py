@@ -56,7 +56,7 @@ def _plot(curve: PositionCurve) -> dict[str, str | Markup]:
     drawn = Curve(
         title,
         x=range(1, len(estimates) + 1),
-        y=[estimate.value for estimate in estimates],
+        y=[estimate.mean for estimate in estimates],
         low=[estimate.low for estimate in estimates],
         high=[estimate.high for estimate in estimates],
     )

@@ -1,7 +1,7 @@
 """Figures of a token shift analysis: shares, curves over position, and the most shifted tokens.
 
-Tokens of one question are not independent, so intervals come from resampling questions (bootstrap):
-95 % of 2,000 resamples lie within.
+Tokens of one question are not independent, so intervals come from resampling questions
+(``urial_core.analysis.bootstrap``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from urial_core.analysis.bootstrap import Estimate, column_means
 from urial_core.analysis.text_files import write_text
 from urial_core.analysis.token_shift.figures import (
-    Estimate,
     Figures,
     PositionCurve,
     ShiftedToken,
@@ -32,7 +33,6 @@ __all__ = ["EARLY_TOKENS", "summarize", "write_csv"]
 EARLY_TOKENS = 5
 """Tokens at an answer's start that are counted apart, since most shifts are there."""
 
-_RESAMPLES = 2000
 _LEAST_ANSWERS = 3
 _LEAST_SHARE = 0.1
 """A curve ends where fewer answers than this number and this share are that long."""
@@ -53,18 +53,19 @@ def summarize(rows: Iterable[AnswerShift], *, base: str, aligned: str) -> ShiftS
     rows = list(rows)
     answers = [row for row in rows if not row.error]
     kinds = token_kinds(answers)
-    bootstrap = _Bootstrap([row.id for row in answers])
+    numbers = {id_: number for number, id_ in enumerate(dict.fromkeys(row.id for row in answers))}
+    questions = [numbers[row.id] for row in answers]
     return ShiftSummary(
         base=base,
         aligned=aligned,
-        questions=len({row.id for row in answers}),
+        questions=len(numbers),
         answers=len(answers),
         failed=len(rows) - len(answers),
         cut=sum(row.end_reason == "length" for row in answers),
         groups=tuple(
-            _figures(name, groups, bootstrap) for name, groups in _groups(answers, kinds).items()
+            _figures(name, groups, questions) for name, groups in _groups(answers, kinds).items()
         ),
-        curves=_curves(answers, bootstrap),
+        curves=_curves(answers, questions),
         shifted_tokens=_shifted_tokens(answers, kinds),
     )
 
@@ -81,7 +82,7 @@ def write_csv(path: Path, summary: ShiftSummary) -> None:
     writer.writerow(["group", "tokens", *columns])
     for figures in summary.groups:
         estimates: list[Estimate] = [getattr(figures, name) for name in _MEASURES]
-        values = [f"{v:.6g}" for e in estimates for v in (e.value, e.low, e.high)]
+        values = [f"{v:.6g}" for e in estimates for v in (e.mean, e.low, e.high)]
         writer.writerow([figures.group, figures.tokens, *values])
     write_text(path, file.getvalue())
 
@@ -110,31 +111,44 @@ def _measures(token: TokenShift) -> list[float]:
     return [*categories, token.kl, token.probability, log(token.rank)]
 
 
-def _figures(group: str, answers: Sequence[Sequence[TokenShift]], bootstrap: _Bootstrap) -> Figures:
-    none = [0.0] * len(_MEASURES)
-    sums = np.array([np.sum([_measures(t) for t in tokens] or [none], 0) for tokens in answers])
-    counts = np.array([len(tokens) for tokens in answers], float)
-    estimates = bootstrap.ratios(sums, counts[:, None])
+def _figures(
+    group: str, answers: Sequence[Sequence[TokenShift]], questions: Sequence[int]
+) -> Figures:
+    measured = [[_measures(token) for token in tokens] for tokens in answers]
+    none = np.zeros(len(_MEASURES))
+    sums = np.array([np.sum(values, axis=0) if values else none for values in measured])
+    counts = np.array([[len(tokens)] * len(_MEASURES) for tokens in answers], float)
+    estimates = column_means(_by_question(sums, questions), _by_question(counts, questions))
     named: dict[str, Any] = dict(zip(_MEASURES, estimates, strict=True))
-    return Figures(group, int(counts.sum()), **{**named, "rank": _exponential(named["rank"])})
+    tokens = sum(map(len, answers))
+    return Figures(group, tokens, **{**named, "rank": _exponential(named["rank"])})
 
 
-def _curves(answers: Sequence[AnswerShift], bootstrap: _Bootstrap) -> tuple[PositionCurve, ...]:
+def _curves(answers: Sequence[AnswerShift], questions: Sequence[int]) -> tuple[PositionCurve, ...]:
     needed = ceil(max(_LEAST_ANSWERS, _LEAST_SHARE * len(answers)))
+    if len(answers) < needed:
+        return ()
     lengths = np.array([len(row.tokens) for row in answers], int)
-    length = int(np.sort(lengths)[-needed]) if len(answers) >= needed else 0
-    present = (np.arange(length) < lengths[:, None]).astype(float)
+    length = int(np.sort(lengths)[-needed])
+    present = _by_question((np.arange(length) < lengths[:, None]).astype(float), questions)
     curves = list[PositionCurve]()
-    for number, name in list(enumerate(_MEASURES))[len(CATEGORIES) :] if length else ():
+    for number, name in list(enumerate(_MEASURES))[len(CATEGORIES) :]:
         values = np.zeros((len(answers), length))
         for row, answer in zip(values, answers, strict=True):
             tokens = answer.tokens[:length]
             row[: len(tokens)] = [_measures(token)[number] for token in tokens]
-        estimates = bootstrap.ratios(values, present)
+        estimates = column_means(_by_question(values, questions), present)
         if name == "rank":
             estimates = [_exponential(estimate) for estimate in estimates]
         curves.append(PositionCurve(name, tuple(estimates)))
     return tuple(curves)
+
+
+def _by_question(values: NDArray[np.float64], questions: Sequence[int]) -> NDArray[np.float64]:
+    """Add up the rows of each question's answers."""
+    sums = np.zeros((max(questions) + 1, values.shape[1]))
+    np.add.at(sums, list(questions), values)
+    return sums
 
 
 def _shifted_tokens(
@@ -161,39 +175,4 @@ def _shifted_tokens(
 
 
 def _exponential(estimate: Estimate) -> Estimate:
-    return Estimate(exp(estimate.value), exp(estimate.low), exp(estimate.high))
-
-
-class _Bootstrap:
-    """Resamples the questions of answers."""
-
-    def __init__(self, questions: Sequence[str]) -> None:
-        """Take the question's id of each answer."""
-        numbers = {question: number for number, question in enumerate(dict.fromkeys(questions))}
-        self._question = np.array([numbers[question] for question in questions], int)
-        self._count = count = len(numbers)
-        # How many times each question is in a resample: [resamples, questions].
-        self._weights = np.random.default_rng(0).multinomial(
-            count, np.full(max(count, 1), 1 / max(count, 1)), _RESAMPLES
-        )
-
-    def ratios(
-        self, numerators: np.ndarray[Any, Any], denominators: np.ndarray[Any, Any]
-    ) -> list[Estimate]:
-        """Return the ratio of both sums, with its interval, for each column.
-
-        Args:
-            numerators: [answers, columns].
-            denominators: [answers, columns or 1].
-        """
-        above, below = (self._by_question(values) for values in (numerators, denominators))
-        values = above.sum(0) / below.sum(0)
-        with np.errstate(invalid="ignore"):  # a resample without any token of the group
-            resampled = (self._weights @ above) / (self._weights @ below)
-        low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
-        return [Estimate(*map(float, one)) for one in zip(values, low, high, strict=True)]
-
-    def _by_question(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        sums = np.zeros((self._count, values.shape[1]))
-        np.add.at(sums, self._question, values)
-        return sums
+    return Estimate(exp(estimate.mean), exp(estimate.low), exp(estimate.high), estimate.count)

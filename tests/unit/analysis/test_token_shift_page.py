@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from html import unescape
 from pathlib import Path
 
@@ -13,13 +11,11 @@ import pytest
 pytest.importorskip("numpy")
 pytest.importorskip("jinja2")
 
+from browser import opened, text_of
+
 from urial_core.analysis.token_shift import AnswerShift, TokenShift
 from urial_core.analysis.token_shift.report import write_report
 from urial_core.analysis.token_shift.summary import summarize
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 
 RANKS = (5, 1, 2, 1, 40)
 
@@ -42,20 +38,11 @@ def dom_of(answers: int, script: str, folder: Path) -> str:
     rows = [row(number) for number in range(1, answers + 1)]
     page = folder / "report.html"
     write_report(page, rows, summarize(rows, base="base", aligned="aligned"))
-    keys = "const press = (key) => document.body.dispatchEvent(new KeyboardEvent('keydown', "
-    keys += "{ key, bubbles: true }));"
-    text = page.read_text("utf-8").replace("</body>", f"<script>{keys}{script}</script></body>")
-    page.write_text(text, "utf-8")
-    assert BROWSER
-    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom")
-    command = [BROWSER, *options, f"--user-data-dir={folder / 'browser'}", page.as_uri()]
-    return subprocess.run(
-        command, capture_output=True, check=True, encoding="utf-8", timeout=100
-    ).stdout
+    return opened(page, folder / "browser", script=script)
 
 
-def text_of(dom: str, element: str) -> str:
-    """Return the text of the element with an id."""
+def whole_text_of(dom: str, element: str) -> str:
+    """Return the text of the element with an id and all that it holds."""
     found = re.search(rf'<(\w+)[^>]*id="{element}".*?</\1>', dom, re.DOTALL)
     assert found
     return unescape(re.sub("<[^>]+>", " ", found[0]))
@@ -71,13 +58,13 @@ def test_answers_are_shown(answers: int, pages: int, tmp_path: Path) -> None:
     assert dom.count('class="t marginal ') == shown
     assert dom.count("<h3>Question ") == shown
     assert "<h3>Question 1? " in dom
-    assert "40.0 %" in text_of(dom, "shares")  # shifted: two of five
+    assert "40.0 %" in whole_text_of(dom, "shares")  # shifted: two of five
 
 
 def test_keys(tmp_path: Path) -> None:
     """``s`` goes to the next shifted token, whose details are shown; markup in it stays text."""
     dom = dom_of(60, "press('s'); press('s'); press('ArrowLeft'); press('ArrowLeft')", tmp_path)
-    details = text_of(dom, "details")
+    details = whole_text_of(dom, "details")
     assert "<b>try" in details
     assert re.search(r"category\s+marginal", details)
     assert re.search(r"rank under the base\s+2\b", details)
