@@ -18,6 +18,7 @@ from rich.console import Console
 from urial_core import __version__
 from urial_core.cli.chat_command import chat
 from urial_core.cli.compare_command import compare
+from urial_core.cli.prompt_commands import diff_prompts, lint_prompt, new_prompt, show_prompt
 from urial_core.cli.rendering import one_line, preset_list, preset_table
 from urial_core.cli.shift_command import shift
 from urial_core.cli.template_command import template
@@ -86,3 +87,15 @@ def _errors_in_one_line() -> Generator[None]:
 
 for _command in (prompts, chat, template, compare, shift):
     app.command()(_errors_in_one_line()(_command))
+
+prompt_app = typer.Typer(
+    name="prompt", no_args_is_help=True, help="Make, check, print and compare prompts."
+)
+for _name, _command in {
+    "new": new_prompt,
+    "lint": lint_prompt,
+    "show": show_prompt,
+    "diff": diff_prompts,
+}.items():
+    prompt_app.command(_name)(_errors_in_one_line()(_command))
+app.add_typer(prompt_app)
