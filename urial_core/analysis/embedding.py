@@ -50,6 +50,8 @@ class _Folder:
     """A sentence-transformers model of a local folder, in LangChain's terms."""
 
     def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise ModelLoadError(f"There is no folder {folder} with an embedding model.")
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
@@ -57,8 +59,6 @@ class _Folder:
                 "An embedding model in a folder needs sentence-transformers: "
                 "pip install sentence-transformers"
             ) from error
-        if not folder.is_dir():
-            raise ModelLoadError(f"There is no folder {folder} with an embedding model.")
         try:
             self._model = SentenceTransformer(str(folder), local_files_only=True)
         except Exception as error:  # of many kinds

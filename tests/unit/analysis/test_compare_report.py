@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -77,20 +78,22 @@ def test_keys(tmp_path: Path) -> None:
 def test_search_and_filters(tmp_path: Path) -> None:
     """A search leaves the questions that hold the text; a filter those with such an answer."""
     found = comparison(tmp_path / "out", 60)
-    typing = 'at("search").value = "QUESTION 12"; at("search").dispatchEvent(new Event("input"));'
-    document = opened(found.report, tmp_path / "a", script=typing)
-    assert text_of(document, "count") == "1 of 15 questions"
-    assert "<mark>Question 12</mark>" in detail_of(document)
-    choosing = (
-        'at("filter").value = data.filters.findIndex((filter) => filter.measure === "ended");'
-        'at("filter").dispatchEvent(new Event("change"));'
+    script = (
+        "const seen = []; const set = (id, value) => { at(id).value = value; list();"
+        " seen.push(`${at('count').textContent}: ${at('detail').textContent}`); };"
+        "set('search', 'QUESTION 12'); set('search', '');"
+        "set('filter', data.filters.findIndex((filter) => filter.measure === 'ended'));"
+        "set('filter-method', 1); document.title = JSON.stringify(seen);"
     )
-    document = opened(found.report, tmp_path / "b", script=choosing)
-    assert text_of(document, "count") == "1 of 15 questions"
-    assert "cut at the limit" in detail_of(document)
-    other = 'at("filter-method").value = 1; at("filter-method").dispatchEvent(new Event("change"));'
-    document = opened(found.report, tmp_path / "c", script=choosing + other)
-    assert text_of(document, "count") == "0 of 15 questions"
+    document = opened(found.report, tmp_path / "browser", script=script)
+    searched, everything, cut, of_another = json.loads(
+        unescape(document[document.index("<title>") + 7 : document.index("</title>")])
+    )
+    assert searched.startswith("1 of 15 questions: 12Question 12, why?")
+    assert everything.startswith("15 of 15 questions")
+    assert cut.startswith("1 of 15 questions")
+    assert "cut at the limit" in cut
+    assert of_another == "0 of 15 questions: No question matches."
 
 
 def test_printing(tmp_path: Path) -> None:

@@ -25,6 +25,16 @@ METHODS = ["zero_shot", "urial:short"]
 END = "\n````\n"
 
 
+class LetterCounts:
+    """An embedding model of two dimensions."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [float(text.count("e")), float(text.count("i"))]
+
+
 def run(
     output: Path, model: FakeModel, methods: list[str] | None = None, **options: object
 ) -> Comparison:
@@ -94,8 +104,8 @@ def test_a_killed_process_loses_the_answer_in_progress_only(tmp_path: Path) -> N
         "import sys; from pathlib import Path; from urial_core.analysis import compare;"
         "from urial_core.testing import FakeModel;"
         f"compare([f'Why {{n}}?' for n in range(50)], ['zero_shot'],"
-        f" output=Path({str(tmp_path)!r}), model=FakeModel([{'Same.' + END!r}], delay=0.1), concurrency=1,"
-        " progress=lambda what, done, total: print(done, flush=True))"
+        f" output=Path({str(tmp_path)!r}), model=FakeModel([{f'Same.{END}'!r}], delay=0.1),"
+        " concurrency=1, progress=lambda what, done, total: print(done, flush=True))"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -192,6 +202,7 @@ def test_progress_counts_answers(tmp_path: Path) -> None:
         ({"methods": {"mine": object()}}, UnsupportedModelError, "object is no method"),
         ({"methods": ["retrieval"]}, ParameterError, "needs a pool"),
         ({"pool": Path("pool.jsonl")}, ParameterError, "needs an embedding model"),
+        ({"pool": [], "embedding": LetterCounts()}, AnalysisError, "no question-and-answer pairs"),
         ({"judge": object()}, UnsupportedModelError, "object cannot judge"),
         ({"concurrency": 0}, ParameterError, "concurrency is 0"),
         ({"questions": Path("nowhere.jsonl")}, AnalysisError, "nowhere.jsonl"),
@@ -269,12 +280,36 @@ def test_completion_llms_are_no_methods(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("langchain_core")
+def test_a_completion_llm_as_the_base_model(tmp_path: Path) -> None:
+    """A framework's completion LLM inside ``ChatUrial`` is a base model of named methods."""
+    from langchain_core.language_models.fake import FakeListLLM
+
+    from langchain_urial import ChatUrial
+
+    llm = FakeListLLM(responses=[f"Blue.{END}# Query:\n````\nMore?"])
+    found = run(tmp_path, ChatUrial(llm=llm))  # type: ignore[arg-type]
+    assert {answer.text for answer in found.answers.values()} == {"Blue."}
+    assert run(tmp_path, ChatUrial(llm=llm)).failed == 0  # type: ignore[arg-type]
+
+
+def test_retrieval(tmp_path: Path) -> None:
+    """Retrieval takes its examples from a pool's file; another pool's answers are not mixed."""
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text('{"question": "Near?", "answer": "Yes."}\n{"question": "Hi?", "answer": "Ho."}')
+    options = {"pool": pool, "embedding": LetterCounts()}
+    model = FakeModel(f"Fine.{END}")
+    run(tmp_path / "out", model, ["retrieval"], **options)
+    assert all("Near?" in request.prompt for request in model.requests)
+    assert "Ho." in model.requests[0].prompt
+    assert "Ho." not in model.requests[2].prompt  # which asks that very question
+    pool.write_text('{"question": "Near?", "answer": "No."}')
+    with pytest.raises(AnalysisError, match="'method retrieval': pool it was"):
+        run(tmp_path / "out", model, ["retrieval"], **options)
+
+
 def test_relevance(tmp_path: Path) -> None:
     """With an embedding model, each answer has its similarity to the question."""
-    from langchain_core.embeddings import DeterministicFakeEmbedding
-
-    embedding = DeterministicFakeEmbedding(size=16)
-    found = run(tmp_path, FakeModel(f"Hi?{END}"), ["zero_shot"], embedding=embedding)
+    found = run(tmp_path, FakeModel(f"Hi?{END}"), ["zero_shot"], embedding=LetterCounts())
     assert found.values["zero_shot", "two", 1]["relevance"] == pytest.approx(1)
     assert found.values["zero_shot", "one", 1]["relevance"] < 0.99
 

