@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -91,11 +91,12 @@ for _command in (prompts, chat, template, compare, shift):
 prompt_app = typer.Typer(
     name="prompt", no_args_is_help=True, help="Make, check, print and compare prompts."
 )
-for _name, _command in {
+_prompt_commands: dict[str, Callable[..., None]] = {
     "new": new_prompt,
     "lint": lint_prompt,
     "show": show_prompt,
     "diff": diff_prompts,
-}.items():
-    prompt_app.command(_name)(_errors_in_one_line()(_command))
+}
+for _name, _prompt_command in _prompt_commands.items():
+    prompt_app.command(_name)(_errors_in_one_line()(_prompt_command))
 app.add_typer(prompt_app)

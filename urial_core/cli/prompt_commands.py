@@ -129,10 +129,12 @@ def show_prompt(
 def diff_prompts(first: PromptArgument, second: PromptArgument) -> None:
     """Show what differs between two prompts, tool examples included, as a unified diff."""
     prompts = [load_prompt(preset_or_file(source)) for source in (first, second)]
-    lines = [[*_settings(prompt), *prompt.prefix_with_tools.splitlines()] for prompt in prompts]
+    before, after = (
+        [*_settings(prompt), *prompt.prefix_with_tools.splitlines()] for prompt in prompts
+    )
     console = Console(highlight=False)
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    for line in unified_diff(*lines, first, second, lineterm=""):
+    for line in unified_diff(before, after, first, second, lineterm=""):
         console.print(Text(visible(line), style=colours.get(line[:1], "")), soft_wrap=True)
 
 
