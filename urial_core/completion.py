@@ -138,6 +138,8 @@ class CompletionChunk:
             the limit cut. The reply leaves it out: it is nothing that the model wrote.
         usage: Tokens so far, if the engine counts them. The latest one is the completion's.
         logprobs: Of the tokens in this piece, if asked for.
+        token_ids: Ids of the tokens that the piece was decoded from, an end-of-text token included,
+            if the engine reports them.
     """
 
     text: str
@@ -145,6 +147,7 @@ class CompletionChunk:
     usage: Usage | None = None
     logprobs: tuple[TokenLogprob, ...] = ()
     closing: str = ""
+    token_ids: tuple[int, ...] = ()
 
 
 Completion = CompletionChunk
@@ -253,6 +256,7 @@ def joined(chunks: Sequence[CompletionChunk]) -> Completion:
         text="".join(chunk.text for chunk in chunks),
         closing="".join(chunk.closing for chunk in chunks),
         logprobs=tuple(chain.from_iterable(chunk.logprobs for chunk in chunks)),
+        token_ids=tuple(chain.from_iterable(chunk.token_ids for chunk in chunks)),
     )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Estimate", "mean_difference", "mean_with_interval"]
+__all__ = ["Estimate", "column_means", "mean_difference", "mean_with_interval"]
 
 _RESAMPLES = 2000
 _PERCENTILES = (2.5, 97.5)
@@ -51,12 +51,27 @@ def mean_with_interval(values: Mapping[str, Sequence[float]]) -> Estimate | None
     groups = [group for group in values.values() if len(group)]
     if not groups:
         return None
-    sums = np.array([sum(group) for group in groups], dtype=np.float64)
-    counts = np.array([len(group) for group in groups], dtype=np.float64)
-    drawn = _draws(len(groups))
-    low, high = np.percentile((drawn @ sums) / (drawn @ counts), _PERCENTILES)
-    total = int(counts.sum())
-    return Estimate(float(sums.sum() / total), float(low), float(high), total)
+    sums = np.array([[sum(group)] for group in groups], dtype=np.float64)
+    counts = np.array([[len(group)] for group in groups], dtype=np.float64)
+    return column_means(sums, counts)[0]
+
+
+def column_means(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> list[Estimate]:
+    """Return the mean of each column with its interval, as ``mean_with_interval``.
+
+    Args:
+        sums: The sum of each question's values, [questions, columns]; at least one question.
+        counts: How many values each has, [questions, columns]; some in each column.
+    """
+    import numpy as np
+
+    drawn = _draws(len(sums))
+    with np.errstate(invalid="ignore"):  # a resample in which a column has no value
+        resampled = (drawn @ sums) / (drawn @ counts)
+    ends = np.nanpercentile(resampled, _PERCENTILES, axis=0)
+    totals = counts.sum(axis=0)
+    columns = zip(sums.sum(axis=0) / totals, *ends, totals, strict=True)
+    return [Estimate(float(m), float(low), float(high), int(n)) for m, low, high, n in columns]
 
 
 def mean_difference(

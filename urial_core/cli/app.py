@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -18,7 +18,9 @@ from rich.console import Console
 from urial_core import __version__
 from urial_core.cli.chat_command import chat
 from urial_core.cli.compare_command import compare
+from urial_core.cli.prompt_commands import diff_prompts, lint_prompt, new_prompt, show_prompt
 from urial_core.cli.rendering import one_line, preset_list, preset_table
+from urial_core.cli.shift_command import shift
 from urial_core.cli.template_command import template
 from urial_core.errors import UrialError
 
@@ -83,5 +85,18 @@ def _errors_in_one_line() -> Generator[None]:
         raise typer.Exit(OUTPUT_CLOSED) from None
 
 
-for _command in (prompts, chat, template, compare):
+for _command in (prompts, chat, template, compare, shift):
     app.command()(_errors_in_one_line()(_command))
+
+prompt_app = typer.Typer(
+    name="prompt", no_args_is_help=True, help="Make, check, print and compare prompts."
+)
+_prompt_commands: dict[str, Callable[..., None]] = {
+    "new": new_prompt,
+    "lint": lint_prompt,
+    "show": show_prompt,
+    "diff": diff_prompts,
+}
+for _name, _prompt_command in _prompt_commands.items():
+    prompt_app.command(_name)(_errors_in_one_line()(_prompt_command))
+app.add_typer(prompt_app)

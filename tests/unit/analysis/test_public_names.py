@@ -12,14 +12,18 @@ import urial_core.analysis
 
 NAMES = [
     "Answer",
+    "AnswerShift",
     "Comparison",
     "Question",
     "Scores",
+    "ShiftSummary",
     "SummaryRow",
+    "TokenShift",
     "Verdict",
     "compare",
     "read_pool",
     "read_questions",
+    "shift",
 ]
 
 

@@ -97,13 +97,13 @@ def test_short_prefixes_and_models_without_a_cache_store_nothing(
 def test_the_least_recently_used_are_removed(make_engine: MakeEngine, tmp_path: Path) -> None:
     """The files take no more than the bound; one that is used stays."""
     engine: Any = make_engine()._ready_engine()
-    cache = engine._forward.new_cache()
-    engine._forward(cache, [range(64)])
+    cache = engine.forward.new_cache()
+    engine.forward(cache, [range(64)])
     layers = cache.keys_and_values(0, 64)
-    store = PrefixStore(engine._forward, tmp_path)
+    store = PrefixStore(engine.forward, tmp_path)
     store.save([0] * 64, layers)
     [file] = tmp_path.iterdir()
-    store = PrefixStore(engine._forward, tmp_path, 3 * file.stat().st_size)
+    store = PrefixStore(engine.forward, tmp_path, 3 * file.stat().st_size)
     for token in range(5):
         store.save([token] * 64, layers)
         assert store.load([0] * 64) is not None

@@ -8,6 +8,7 @@
     prompt_reader.py      prompts -> their keys and values (prefill), from the longest cached prefix
     sequence.py           one request's prompt, and the reply that is decoded or scored after it
     prompt_lookup.py      drafts of what a reply copies from its prompt
+    scoring.py            given answers -> what two sides predict at each of their tokens
     json_grammar.py       constrained decoding of JSON
     sampling.py           logits -> token
     forward.py            one pass of the model over a batch

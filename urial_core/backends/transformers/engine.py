@@ -69,6 +69,8 @@ class Engine:
 
     Attributes:
         model: The model of transformers.
+        tokenization: Its tokenizer.
+        forward: Its forward passes.
         prefixes: The prefix cache.
     """
 
@@ -95,19 +97,19 @@ class Engine:
         """
         self.model = model
         tokenization.add_end_of_text(getattr(model.generation_config, "eos_token_id", None))
-        self._forward = Forward(model, tokenization)
-        self._tokenization = tokenization
+        self.forward = Forward(model, tokenization)
+        self.tokenization = tokenization
         self._json_grammars = lru_cache(1)(
-            lambda: JsonGrammars(tokenization, self._forward.vocab_size)
+            lambda: JsonGrammars(tokenization, self.forward.vocab_size)
         )
-        self.prefixes = PrefixTree(prefix_cache_bytes if self._forward.batches else 0)
+        self.prefixes = PrefixTree(prefix_cache_bytes if self.forward.batches else 0)
         stores = prefix_on_disk and self.prefixes.max_bytes > 0
-        store = PrefixStore(self._forward) if stores else None
-        self._reader = PromptReader(self._forward, self.prefixes, tokenization, store)
+        store = PrefixStore(self.forward) if stores else None
+        self._reader = PromptReader(self.forward, self.prefixes, tokenization, store)
         self._max_batch_size = max_batch_size
         # A pass for a few tokens must take about as long as one for one token.
         fast = model.device.type != "cpu" or are_packed(model)
-        self._drafts = self._forward.batches and fast
+        self._drafts = self.forward.batches and fast
         self._waiting = deque[PromptSequence]()
         self._groups = deque[_Group]()
         self._batches = list[_Batch]()
@@ -151,11 +153,11 @@ class Engine:
     def _sequence(self, request: CompletionRequest, receiver: Receiver) -> PromptSequence:
         constraint = request.constraint
         if isinstance(constraint, Choice):
-            return ChoiceSequence(request, receiver, self._tokenization, constraint)
+            return ChoiceSequence(request, receiver, self.tokenization, constraint)
         if isinstance(constraint, JsonSchema) and find_spec("llguidance"):
             text = self._json_grammars().text(constraint, request.max_tokens)
-            return JsonSequence(request, receiver, self._tokenization, text)
-        return ReplySequence(request, receiver, self._tokenization)
+            return JsonSequence(request, receiver, self.tokenization, text)
+        return ReplySequence(request, receiver, self.tokenization)
 
     def _start_groups(self) -> None:
         """Begin to read the prompts that wait, as far as there is room."""
@@ -170,7 +172,7 @@ class Engine:
                 choices.append(sequence)
         if choices:
             self._groups.append(_Group(choices, self._choose(choices)))
-        size = len(replies) if self._forward.batches else 1
+        size = len(replies) if self.forward.batches else 1
         for start in range(0, len(replies), size or 1):
             group = replies[start : start + size]
             self._groups.append(_Group(group, self._begin(group)))
@@ -202,7 +204,7 @@ class Engine:
         going = self._leave(_Batch(list(sequences), cache))
         if not going.sequences:
             return
-        if self._forward.batches and self._batches:
+        if self.forward.batches and self._batches:
             (batch,) = self._batches
             batch.cache.join(going.cache)
             batch.sequences += going.sequences
@@ -225,8 +227,8 @@ class Engine:
             self._batches.remove(batch)
 
     def _feed(self, batch: _Batch) -> None:
-        count = min(len(s.unread) for s in batch.sequences) if self._forward.batches else 1
-        logits = self._forward(batch.cache, [s.unread[:count] for s in batch.sequences])[:, -1]
+        count = min(len(s.unread) for s in batch.sequences) if self.forward.batches else 1
+        logits = self.forward(batch.cache, [s.unread[:count] for s in batch.sequences])[:, -1]
         for sequence, scores in zip(batch.sequences, logits, strict=True):
             del sequence.unread[:count]
             if not sequence.unread:
@@ -235,7 +237,7 @@ class Engine:
     def _verify(self, batch: _Batch, sequence: ReplySequence, draft: list[int]) -> None:
         """Feed a draft of the next tokens too, and go on as far as it turns out to be right."""
         tokens = [*sequence.unread, *draft]
-        logits = self._forward(batch.cache, [tokens], last=len(draft) + 1)[0]
+        logits = self.forward(batch.cache, [tokens], last=len(draft) + 1)[0]
         right = 0
         for scores, drafted in zip(logits, [*draft, None], strict=True):
             sequence.unread.clear()
@@ -253,7 +255,7 @@ class Engine:
             sequence = batch.sequences[index]
             if sequence.finish is None and not sequence.receiver.cancelled:
                 continue
-            if self._forward.batches:
+            if self.forward.batches:
                 read = (*sequence.ids, *sequence.written)[: batch.cache.tokens(index)]
                 self.prefixes.add(read, batch.cache.keys_and_values(index, len(read)))
                 batch.cache.leave(index)

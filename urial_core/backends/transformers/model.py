@@ -160,7 +160,7 @@ class TransformersModel:
     @property
     def info(self) -> Mapping[str, Any]:
         """What runs: the dtype, the device, its threads, whether weights are packed; loads it."""
-        return self._submit(self._describe).result()
+        return self.run(_described)
 
     def load(self) -> None:
         """Load the model now rather than at the first request."""
@@ -185,6 +185,10 @@ class TransformersModel:
             enforces_json=enforces_json,
             check_schema=check_schema if enforces_json else None,
         )
+
+    def run(self, job: Callable[[Engine], _T]) -> _T:
+        """Run a job with the engine on the worker thread, between two steps; loads the model."""
+        return self._submit(lambda: job(self._ready_engine())).result()
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts, all in the same batch."""
@@ -298,22 +302,6 @@ class TransformersModel:
             )
         return self._engine
 
-    def _describe(self) -> Mapping[str, Any]:
-        import torch
-
-        from urial_core.backends.transformers.packed_linear import are_packed
-
-        model = self._ready_engine().model
-        kind = model.device.type
-        names = {"cpu": "CPU", "mps": "Apple GPU"}
-        return {
-            "backend": "transformers",
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "device": torch.cuda.get_device_name() if kind == "cuda" else names.get(kind, kind),
-            "threads": torch.get_num_threads(),
-            "packed_weights": are_packed(model),
-        }
-
     def _tokenization(self) -> Tokenization:
         with self._lock:
             if self._tokens is None:
@@ -380,6 +368,23 @@ class _Call:
         """Report to the engine that nobody waits for the requests."""
         for receiver in self.receivers:
             receiver.cancelled = True
+
+
+def _described(engine: Engine) -> Mapping[str, Any]:
+    import torch
+
+    from urial_core.backends.transformers.packed_linear import are_packed
+
+    model = engine.model
+    kind = model.device.type
+    names = {"cpu": "CPU", "mps": "Apple GPU"}
+    return {
+        "backend": "transformers",
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name() if kind == "cuda" else names.get(kind, kind),
+        "threads": torch.get_num_threads(),
+        "packed_weights": are_packed(model),
+    }
 
 
 def _from_thread(queue: asyncio.Queue[_Item]) -> Callable[[_Item], object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -15,10 +15,30 @@ from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogpr
 from urial_core.decoding.reply_decoder import reply_decoder
 from urial_core.structured.constraints import Choice
 
-__all__ = ["ChoiceSequence", "JsonSequence", "PromptSequence", "Receiver", "ReplySequence"]
+__all__ = [
+    "ChoiceSequence",
+    "JsonSequence",
+    "PromptSequence",
+    "Receiver",
+    "ReplySequence",
+    "TokenRequest",
+]
 
 _MAX_BLANK_TOKENS = 4
 """Tokens of whitespace alone that a reply may begin with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest(CompletionRequest):
+    """A request whose prompt is given as tokens.
+
+    A prompt in text cannot hold special tokens, which a tuned model's chat template writes.
+
+    Attributes:
+        prompt_ids: The prompt's tokens, which are read in the place of ``prompt``.
+    """
+
+    prompt_ids: tuple[int, ...]
 
 
 class Receiver(Protocol):
@@ -49,7 +69,10 @@ class PromptSequence:
     ) -> None:
         self.request = request
         self.receiver = receiver
-        self.ids = tuple(tokenization.encode(request.prompt))
+        if isinstance(request, TokenRequest):
+            self.ids = request.prompt_ids
+        else:
+            self.ids = tuple(tokenization.encode(request.prompt))
         self.cached_tokens = 0
 
 
@@ -74,6 +97,7 @@ class ReplySequence(PromptSequence):
         self._reply = reply_decoder(request)
         self._sampler = Sampler(request.parameters)
         self._lookup: PromptLookup | None = None
+        self._sent = 0  # tokens of the chunks so far
 
     def draft(self) -> list[int]:
         """Return what the reply is likely to copy from the prompt next; may be empty."""
@@ -111,7 +135,11 @@ class ReplySequence(PromptSequence):
 
     def _chunk(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> CompletionChunk:
         usage = Usage(len(self.ids), len(self.written), self.cached_tokens)
-        return CompletionChunk(text, finish=self.finish, usage=usage, logprobs=logprobs)
+        token_ids = tuple(self.written[self._sent :])
+        self._sent = len(self.written)
+        return CompletionChunk(
+            text, finish=self.finish, usage=usage, logprobs=logprobs, token_ids=token_ids
+        )
 
     def _choose(self, logits: torch.Tensor) -> int:
         """Choose a token; while the reply is blank, none that would end it blank."""

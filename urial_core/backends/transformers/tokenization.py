@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from itertools import compress, count
 from operator import ne
@@ -67,6 +67,34 @@ class Tokenization:
         ids: list[int] = encoded["input_ids"]
         return ids[: len(ids) - self._added_at_end]
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token's id, special tokens included."""
+        with self._lock:
+            vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        return vocabulary
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Encode a conversation with the model's own chat template, up to where its reply begins.
+
+        Args:
+            messages: ``role`` and ``content`` of each message.
+
+        Raises:
+            UnsupportedModelError: The model has no chat template, or it refuses the conversation.
+        """
+        try:
+            with self._lock:
+                ids: list[int] = self._tokenizer.apply_chat_template(
+                    list(messages), add_generation_prompt=True, return_dict=False
+                )
+        except Exception as error:  # of many kinds: templates raise their own
+            raise UnsupportedModelError(
+                f"The model's chat template cannot write the conversation: {error} (Only a tuned "
+                "model has a chat template.)"
+            ) from error
+        return ids
+
     def unknown(self, vocab_size: int) -> list[int]:
         """Return the ids below a model's vocabulary size that the tokenizer has no token for.
 
@@ -74,8 +102,7 @@ class Tokenization:
         """
         if vocab_size <= self.size:
             return []
-        with self._lock:
-            known = set(self._tokenizer.get_vocab().values())
+        known = set(self.vocabulary.values())
         return [token for token in range(vocab_size) if token not in known]
 
     def serialized(self) -> str:

@@ -1,0 +1,117 @@
+"""The command ``urial shift``: which tokens a prompt or tuning changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from urial_core.analysis import shift as measure_shift
+from urial_core.analysis.questions import read_questions
+from urial_core.analysis.report_page import check_report_packages
+from urial_core.analysis.token_shift import ShiftSummary
+from urial_core.analysis.token_shift.sides import prompt_named
+from urial_core.backends.transformers import TransformersModel
+from urial_core.cli.analysis_options import DEMO, analysis_model, progress_bar
+from urial_core.demo import DEMO_NOTICE
+from urial_core.errors import UnsupportedModelError
+
+__all__ = ["shift"]
+
+
+def shift(
+    questions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="QUESTIONS",
+            help="JSONL with 'turns' or 'question'; or text, a question a line.",
+        ),
+    ],
+    *,
+    model: Annotated[
+        str,
+        typer.Option(
+            envvar="URIAL_MODEL",
+            metavar="NAME",
+            help="The base model: demo, a hub id, a folder or a .gguf file.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the files; running again resumes.")
+    ],
+    against: Annotated[
+        str,
+        typer.Option(
+            metavar="PROMPT_OR_MODEL",
+            help="What is compared: a preset or prompt file for the same model, or a tuned model.",
+        ),
+    ] = "default",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    repetition_penalty: Annotated[
+        float, typer.Option(min=0.01, help="Of the greedy answers; 1 is off.")
+    ] = 1.0,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Answers that are written and compared together.")
+    ] = 16,
+    dtype: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16; auto: the fastest here.")
+    ] = "auto",
+    device_map: Annotated[
+        str | None, typer.Option(help="As in transformers. Default: the best single device.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code from the model's repository.")
+    ] = False,
+) -> None:
+    """Show which tokens a prompt or tuning changes: token distribution shift, with a report."""
+    console = Console(stderr=True)
+    options = {
+        "backend": "transformers",
+        "dtype": dtype if dtype != "auto" else None,
+        "device_map": device_map,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    check_report_packages()
+    asked, prompt = read_questions(questions), prompt_named(against)  # before a model is loaded
+    loaded = _load(model, options, console)
+    tuned = None if prompt else _load(against, options, console)
+    with progress_bar(console) as report:
+        summary = measure_shift(
+            asked,
+            model=loaded,
+            against=prompt or tuned or against,
+            output=output,
+            max_tokens=max_tokens,
+            repetition_penalty=repetition_penalty,
+            batch_size=batch_size,
+            progress=report,
+        )
+    Console().print(_shares(summary))
+    typer.echo(str(output / "report.html"))
+
+
+def _load(model: str, options: Mapping[str, Any], console: Console) -> TransformersModel:
+    loaded, description = analysis_model(model, options, console)
+    if not isinstance(loaded, TransformersModel):
+        raise UnsupportedModelError(f"{model} does not run in this process on transformers.")
+    console.print(Text(f"model  {description}"))
+    if model == DEMO:
+        console.print(Text(DEMO_NOTICE, style="dim"))
+    return loaded
+
+
+def _shares(summary: ShiftSummary) -> Table:
+    """Return the shares of the groups of tokens as a table."""
+    table = Table("", "tokens", "unshifted", "marginal", "shifted", box=None, pad_edge=False)
+    for figures in summary.groups:
+        shares = (figures.unshifted, figures.marginal, figures.shifted)
+        cells = (f"{100 * e.mean:.1f} % ({100 * e.low:.1f}-{100 * e.high:.1f})" for e in shares)
+        table.add_row(figures.group, str(figures.tokens), *cells)
+    table.caption = f"{summary.answers} answers, {summary.failed} failed, {summary.cut} cut"
+    return table
