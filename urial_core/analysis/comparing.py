@@ -86,29 +86,20 @@ def compare(
     for question in asked:
         for method in chosen.values():
             method.prompt_text(question)  # which retrieves examples, before anything is generated
-    report_progress = progress or (lambda _what, _done, _total: None)
+    reports = progress or (lambda _what, _done, _total: None)
     settings: dict[str, Any] = {"model": base.settings} if base is not None else {}
     settings |= {f"method {name}": method.settings for name, method in chosen.items()}
     with closing(RecordFile(output / "answers.jsonl", Answer, settings)) as records:
-        answers = answer_all(
-            asked, chosen, records, concurrency=concurrency, progress=report_progress
-        )
+        answers = answer_all(asked, chosen, records, concurrency=concurrency, progress=reports)
     reference, *_ = chosen
     scores, verdicts = dict[Key, Scores](), list[Verdict]()
     if judging is not None:
-        judged = {**settings, "judge": judging.settings}
-        with closing(RecordFile(output / "scores.jsonl", Scores, judged)) as rows:
-            scores = score_all(
-                judging, answers, rows, concurrency=concurrency, progress=report_progress
-            )
-        with closing(RecordFile(output / "verdicts.jsonl", Verdict, judged)) as pairs:
+        settings["judge"] = judging.settings
+        with closing(RecordFile(output / "scores.jsonl", Scores, settings)) as rows:
+            scores = score_all(judging, answers, rows, concurrency=concurrency, progress=reports)
+        with closing(RecordFile(output / "verdicts.jsonl", Verdict, settings)) as pairs:
             verdicts = judge_pairs(
-                judging,
-                answers,
-                reference,
-                pairs,
-                concurrency=concurrency,
-                progress=report_progress,
+                judging, answers, reference, pairs, concurrency=concurrency, progress=reports
             )
     values = measured(asked, chosen, answers, embedding=embedded, scores=scores, verdicts=verdicts)
     names = [measure.name for measure in all_measures()]

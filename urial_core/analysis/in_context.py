@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from urial_core.errors import ParameterError
 from urial_core.prompts.escaping import escape
@@ -69,12 +70,4 @@ def with_first_examples(prompt: Prompt, count: int) -> Prompt:
         raise ParameterError(
             f"@{count}: prompt {prompt.name!r} has {len(prompt.examples)} examples."
         )
-    return Prompt(
-        name=f"{prompt.name}@{count}",
-        instruction=prompt.instruction,
-        examples=prompt.examples[:count],
-        format=prompt.format,
-        description=prompt.description,
-        language=prompt.language,
-        tool_examples=prompt.tool_examples,
-    )
+    return replace(prompt, name=f"{prompt.name}@{count}", examples=prompt.examples[:count])

@@ -100,17 +100,14 @@ class ChatModelMethod:
     Attributes:
         model: The chat model.
         ask: Sends a conversation to it.
+        settings: The model's class, name and sampling, as far as they can be seen.
         prompt: Text that it puts before each conversation, where that is known.
     """
 
     model: object
     ask: Callable[[Any, Sequence[Message]], MethodReply]
+    settings: Mapping[str, Any]
     prompt: str = ""
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The model's class, name and sampling, as far as they can be seen."""
-        return described(self.model)
 
     def prompt_text(self, question: Question) -> str:  # noqa: ARG002 - as the protocol has it
         """Return what is known to stand before each conversation."""
@@ -131,16 +128,20 @@ def chat_model_method(model: object) -> ChatModelMethod:
     Raises:
         UnsupportedModelError: It is neither, or a LangChain LLM that completes text.
     """
-    prompt = model.urial.prompt.prefix if isinstance(model, ChatSettings) else ""
+    settings, prompt = described(model), ""
+    if isinstance(model, ChatSettings):
+        call = model._call({})  # noqa: SLF001 - of this project
+        prompt = call.chat.prompt.prefix
+        settings |= {"prompt": call.chat.prompt.digest, "parameters": repr(call.parameters)}
     if find_class(model, ("BaseLLM",), "langchain_core"):
         raise UnsupportedModelError(
             f"{type(model).__name__} completes text and is no chat model: pass "
             "ChatUrial(llm=...), or compare(..., model=ChatUrial(llm=...))."
         )
     if callable(getattr(model, "invoke", None)):
-        return ChatModelMethod(model, _ask_langchain, prompt)
+        return ChatModelMethod(model, _ask_langchain, settings, prompt)
     if callable(getattr(model, "chat", None)) and hasattr(model, "metadata"):
-        return ChatModelMethod(model, _ask_llamaindex, prompt)
+        return ChatModelMethod(model, _ask_llamaindex, settings, prompt)
     raise UnsupportedModelError(
         f"{type(model).__name__} is no method: pass a name such as 'urial:default', a LangChain "
         "chat model or a LlamaIndex LLM."

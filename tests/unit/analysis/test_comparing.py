@@ -254,6 +254,9 @@ def test_chat_urial_as_a_method(tmp_path: Path) -> None:
     found = compare(["How?"], {"mine": chat}, output=tmp_path)
     assert found.answers["mine", "1", 1].end == "delimiter"
     assert found.values["mine", "1", 1]["copied_from_prompt"] == 1
+    chat.prompt = "default"
+    with pytest.raises(AnalysisError, match="'method mine': prompt it was"):
+        compare(["How?"], {"mine": chat}, output=tmp_path)
 
 
 @pytest.mark.needs("llama_index.core")
