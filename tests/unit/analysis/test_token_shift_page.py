@@ -81,3 +81,12 @@ def test_search_and_pages(tmp_path: Path) -> None:
     search = "const s = document.getElementById('search'); s.value = 'question 7?'; filter();"
     dom = dom_of(60, search, tmp_path)
     assert "1 of 60 answers · page 1 of 1" in text_of(dom, "count")
+
+
+def test_printing(tmp_path: Path) -> None:
+    """All answers that match are there to be printed, and only then."""
+    printing = "dispatchEvent(new Event('beforeprint'));"
+    dom = dom_of(60, printing, tmp_path)
+    assert dom.count("<h3>Question ") == 60
+    dom = dom_of(60, f"{printing} dispatchEvent(new Event('afterprint'));", tmp_path)
+    assert dom.count("<h3>Question ") == 20

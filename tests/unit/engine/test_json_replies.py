@@ -278,3 +278,14 @@ def test_sentencepiece() -> None:
             completion = engine.complete([request])[0]
             Draft202012Validator(schema).validate(json.loads(completion.text))
             assert completion.text == completion.text.strip()
+
+
+def test_every_token_has_its_id(make_engine: MakeEngine) -> None:
+    """Chunks report the ids of all tokens that were written, forced ones too."""
+    engine = make_engine()
+    requests = [ask(engine, PERSON), ask(engine, None, max_tokens=12)]
+    for request, completion in zip(requests, engine.complete(requests), strict=True):
+        ids = completion.token_ids
+        assert completion.usage
+        assert len(ids) == completion.usage.output_tokens
+        assert [one for chunk in engine.stream(request) for one in chunk.token_ids] == list(ids)

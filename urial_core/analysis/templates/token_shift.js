@@ -129,6 +129,8 @@ if (list) {
   document.getElementById("order").addEventListener("change", filter);
   document.getElementById("previous").addEventListener("click", () => show(page - 1));
   document.getElementById("next").addEventListener("click", () => show(page + 1));
+  addEventListener("beforeprint", () => list.replaceChildren(...found.map(card)));
+  addEventListener("afterprint", () => show(page));
   onKeys({
     ArrowRight: () => move(1), ArrowLeft: () => move(-1),
     s: () => move(1, ".shifted"), S: () => move(-1, ".shifted"),

@@ -28,9 +28,9 @@ from urial_core.analysis.token_shift.figures import (
 from urial_core.analysis.token_shift.kinds import KINDS, Kind, token_kinds
 from urial_core.analysis.token_shift.rows import CATEGORIES, AnswerShift, TokenShift
 
-__all__ = ["EARLY_TOKENS", "summarize", "write_csv"]
+__all__ = ["summarize", "write_csv"]
 
-EARLY_TOKENS = 5
+_EARLY_TOKENS = 5
 """Tokens at an answer's start that are counted apart, since most shifts are there."""
 
 _LEAST_ANSWERS = 3
@@ -95,8 +95,8 @@ def _groups(
     turns = sorted({row.turn for row in answers})
     for turn in turns if len(turns) > 1 else ():
         groups[f"turn {turn}"] = [list(r.tokens) if r.turn == turn else [] for r in answers]
-    groups[f"tokens 1-{EARLY_TOKENS}"] = [list(row.tokens[:EARLY_TOKENS]) for row in answers]
-    groups[f"tokens {EARLY_TOKENS + 1}-"] = [list(row.tokens[EARLY_TOKENS:]) for row in answers]
+    groups[f"tokens 1-{_EARLY_TOKENS}"] = [list(row.tokens[:_EARLY_TOKENS]) for row in answers]
+    groups[f"tokens {_EARLY_TOKENS + 1}-"] = [list(row.tokens[_EARLY_TOKENS:]) for row in answers]
     for kind in KINDS:
         groups[kind] = [
             [token for token, found in zip(row.tokens, of_row, strict=True) if found == kind]
