@@ -139,7 +139,7 @@ class LlamaCppModel(CompletionModel):
             "backend": "llama.cpp",
             "threads": self.n_threads,
             "slots": server.slots,
-            "context_window": server.context_window,
+            "context_window": self.context_window,
         }
 
     @property
