@@ -49,6 +49,10 @@ for _name, _examples in {"default": 30, "long": 100}.items():
     )
 
 
+STARTS_PROCESSES = {"test_documentation", "test_examples"}
+"""Modules whose tests have nothing loaded to share."""
+
+
 def selects_matrix(marks: str) -> bool:
     """Whether a mark expression asks for the long matrix, by its name or by leaving out nothing."""
     return not marks or ("matrix" in marks and "not matrix" not in marks)
@@ -85,8 +89,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Make Hypothesis tests, which have more examples there, a part of the long matrix.
 
     Coverage is measured by the other tests: it would take most of the time of these.
+
+    With ``--dist loadgroup``, the tests of a file share a process and what they have loaded, except
+    where each starts a process of its own.
     """
     for item in items:
+        if item.path.stem not in STARTS_PROCESSES:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("no_cover")
             if selects_matrix(config.option.markexpr):
