@@ -141,12 +141,19 @@ def main() -> None:
         limits = measured("machine", "limits")
         table(
             "This machine's limits",
-            ["memory read", "float32 matmul", "one float32 stream", "prompt of 1,000 tokens"],
+            [
+                "memory read",
+                "float32 matmul",
+                "one float32 stream, if it only read the weights",
+                "if it only did the linear layers",
+                "prompt of 1,000 tokens",
+            ],
             [
                 [
                     f"{limits['bandwidth'] / 1e9:.1f} GB/s",
                     f"{limits['flops'] / 1e9:.0f} GFLOP/s",
                     f"{limits['bandwidth'] / limits['read_bytes']:.1f} tokens/s",
+                    f"{1 / limits['linear_layers']:.1f} tokens/s",
                     f"{2 * 1000 * limits['matmul_weights'] / limits['flops']:.2f} s",
                 ]
             ],

@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -131,12 +132,11 @@ def pause(name: str) -> Result:
 def limits(_: str) -> Result:
     """Measure what the memory and the processor allow, and what the demo model needs."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    from urial_core.backends.transformers.loading import converted_gguf
+    from urial_core.backends.transformers import TransformersModel
     from urial_core.demo import demo_model_file
 
-    def fastest(job: Any) -> float:
+    def fastest(job: Callable[[], object]) -> float:
         times = list[float]()
         for _ in range(5):
             start = time.perf_counter()
@@ -146,17 +146,19 @@ def limits(_: str) -> Result:
 
     numbers = torch.ones(1 << 27)  # 512 MiB
     square = torch.ones(2048, 2048)
-    model = AutoModelForCausalLM.from_pretrained(
-        str(converted_gguf(demo_model_file(), torch.float32)), dtype=torch.float32
-    )
-    linear = [m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear)]
-    head = model.get_output_embeddings().weight.numel()
-    return {
-        "bandwidth": numbers.nbytes / fastest(numbers.sum),
-        "flops": 2 * 2048**3 / fastest(lambda: square @ square),
-        "read_bytes": 4 * sum(linear),
-        "matmul_weights": sum(linear) - head,  # only the last token needs the head
-    }
+    model = TransformersModel(demo_model_file(), dtype="float32")
+    network = model.run(lambda engine: engine.model)
+    layers = [m for m in network.modules() if isinstance(m, torch.nn.Linear)]
+    rows = {layer.in_features: torch.ones(1, layer.in_features) for layer in layers}
+    sizes = [layer.in_features * layer.out_features for layer in layers]
+    with torch.inference_mode():
+        return {
+            "bandwidth": numbers.nbytes / fastest(numbers.sum),
+            "flops": 2 * 2048**3 / fastest(lambda: square @ square),
+            "read_bytes": 4 * sum(sizes),
+            "matmul_weights": sum(sizes) - max(sizes),  # only the last token needs the head
+            "linear_layers": fastest(lambda: [m(rows[m.in_features]) for m in layers]),
+        }
 
 
 def _loaded(measured: Engine) -> None:

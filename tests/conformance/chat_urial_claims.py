@@ -25,7 +25,6 @@ BACKEND_TESTS = {
     "test_structured_output",
     "test_tool_calling",
     "test_tool_message_histories_list_content",
-    "test_unicode_tool_call_integration",
     "test_usage_metadata",
     "test_usage_metadata_streaming",
 }

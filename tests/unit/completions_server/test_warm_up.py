@@ -21,7 +21,7 @@ async def test_one_request_warms_a_shared_cache(kind: str, way: str) -> None:
 
 
 def test_llama_cpp_restores_the_first_slot_into_the_others() -> None:
-    """The first slot reads the prefix; the others restore its KV cache, and read it too."""
+    """The first slot reads the prefix; the others restore its KV cache."""
     fake_server = FakeServer("llama.cpp")
     model = fake_server.model()
     model.server()
@@ -32,9 +32,7 @@ def test_llama_cpp_restores_the_first_slot_into_the_others() -> None:
         ("/v1/completions", 0),
         ("/slots/0?action=save", None),
         ("/slots/1?action=restore", None),
-        ("/v1/completions", 1),
         ("/slots/2?action=restore", None),
-        ("/v1/completions", 2),
     ]
     assert len({each.body["filename"] for each in sent if "action" in each.path}) == 1
     assert {each.body["prompt"] for each in sent if "prompt" in each.body} == {PROMPT.prefix}
@@ -55,4 +53,18 @@ def test_a_prefix_that_is_saved_is_not_computed() -> None:
     fake_server.model().warm(PROMPT, is_saved=True)
     actions = [path for path in fake_server.paths if "action" in path]
     assert actions == [f"/slots/{slot}?action=restore" for slot in range(3)]
-    assert [body["id_slot"] for body in fake_server.completions] == [0, 1, 2]
+    assert not fake_server.completions
+
+
+def test_a_saved_prefix_that_is_missing_is_computed() -> None:
+    """The first slot reads the prefix, and its KV cache is saved for the others."""
+    fake_server = FakeServer("llama.cpp")
+    fake_server.overrides["/slots/0?action=restore"] = refusal(400, message="no such file")
+    fake_server.model().warm(PROMPT, is_saved=True)
+    assert [body["id_slot"] for body in fake_server.completions] == [0]
+    assert [path for path in fake_server.paths if "action" in path] == [
+        "/slots/0?action=restore",
+        "/slots/0?action=save",
+        "/slots/1?action=restore",
+        "/slots/2?action=restore",
+    ]

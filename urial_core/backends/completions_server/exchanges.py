@@ -214,8 +214,8 @@ def warm_up(prompt: Prompt | str, server: Server, *, is_saved: bool = False) -> 
     """Compute a prompt prefix in each of the server's prefix caches.
 
     vLLM shares one among all requests. llama.cpp has one per slot: the first slot's is saved and
-    restored into the others, where the server allows that (``--slot-save-path``), and each slot
-    reads the prefix, which costs one token where it was restored and the whole prefix where not.
+    restored into the others, where the server allows that (``--slot-save-path``), so that replies
+    do not depend on the slot. Where it does not, each slot reads the prefix.
 
     Args:
         prompt: The prompt, or its prefix's text.
@@ -230,13 +230,11 @@ def warm_up(prompt: Prompt | str, server: Server, *, is_saved: bool = False) -> 
     file = {"filename": saved_prefix(prefix)}
     slots = f"{server.root}/slots"
     for slot in range(server.slots):
-        restored = None
-        if is_saved:
-            restored = yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)
+        if is_saved and (yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)):
+            continue
         yield HttpRequest({**body, "id_slot": slot})
-        if slot == 0 and restored is None:
-            saved = yield HttpRequest(file, f"{slots}/0?action=save", optional=True)
-            is_saved = saved is not None
+        if slot == 0:
+            is_saved = bool((yield HttpRequest(file, f"{slots}/0?action=save", optional=True)))
 
 
 def _once(server: Server, key: Hashable, exchange: Exchange[_T]) -> Exchange[_T]:

@@ -53,7 +53,7 @@ class PrefixStore:
         self._folder = folder or prefix_folder()
         self._max_bytes = max_bytes
         cache = forward.new_cache()
-        forward(cache, [range(_SAMPLED_TOKENS)])
+        forward(cache, [[n % forward.vocab_size for n in range(_SAMPLED_TOKENS)]])
         self._sample = cache.keys_and_values(0, _SAMPLED_TOKENS)
         digest = sha256(forward.model.config.to_json_string().encode())
         sides = (side for layer in self._sample for side in layer)
