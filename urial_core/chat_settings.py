@@ -106,6 +106,19 @@ class ChatSettings(BaseModel):
     presence_penalty: float | None = None
     """Over the reply's own tokens. Default: what ``llm`` has set, or 0."""
 
+    dry_multiplier: float | None = None
+    """DRY: penalizes copying the prompt's examples and the assistant's earlier replies; needs an
+    engine that has it (transformers in this process, llama.cpp). Default: 0, off."""
+
+    dry_base: float | None = None
+    """How fast that penalty grows with the copied sequence. Default: 1.75."""
+
+    dry_allowed_length: int | None = None
+    """Tokens in a row that may be copied freely. Default: 4."""
+
+    dry_sequence_breakers: list[str] | None = None
+    """Strings at which a copied sequence ends, beside line breaks. Default: none."""
+
     seed: int | None = None
     """Makes sampling repeatable."""
 

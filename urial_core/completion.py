@@ -53,6 +53,9 @@ class CompletionRequest:
         format: How the prompt is written: an engine that decodes the completion token by token
             can stop exactly where the turn ends. None for a plain text, which has no turns.
         prefill: What the prompt already holds of the reply.
+        own_spans: Which of the prompt's characters, from a start to an end, are the prompt prefix's
+            or the assistant's earlier replies: DRY penalizes copying these
+            (``GenerationParameters.dry_multiplier``).
         template: What ends the reply where it continues the template of the message that it
             answers. It counts at line starts outside code blocks, so it cannot be sent to an
             engine as stop strings; ``urial_core.decoding`` applies it.
@@ -66,6 +69,7 @@ class CompletionRequest:
     format: PromptFormat | None = None
     prefill: str = ""
     template: TemplateStops | None = None
+    own_spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def max_tokens(self) -> int:

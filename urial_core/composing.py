@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, get_args
 
 from urial_core.completion import CompletionRequest
@@ -162,6 +163,8 @@ def compose(
             counts = [(name, budget.count(part)) for name, part in parts.items()]
             raise ContextOverflowError(budget.window, tokens, max_tokens, counts, advice)
 
+    own = [(prefix[: len(prompt.prefix)], True), (prefix[len(prompt.prefix) :] + tool_list, False)]
+    own += [(turn.written(prompt_format), turn.kind == "assistant") for turn in kept]
     content_free_query = prompt.tool_examples.content_free_query if ending.decides else ""
     whole = {id(turn) for turn in kept}
     truncated = [turn.messages for turn in turns if id(turn) not in whole]
@@ -184,6 +187,7 @@ def compose(
             else ""
         ),
         template=_template_of(prompt, turns) if stop_at_template else None,
+        own_spans=_spans(own),
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -309,6 +313,16 @@ def _fitted(
         )
         tokens, reply = measured(turns)
     return turns, tokens, reply
+
+
+def _spans(parts: Sequence[tuple[str, bool]]) -> tuple[tuple[int, int], ...]:
+    """Return where the marked parts of a text start and end in it."""
+    ends = list(accumulate(len(text) for text, _ in parts))
+    return tuple(
+        (end - len(text), end)
+        for (text, marked), end in zip(parts, ends, strict=True)
+        if marked and text
+    )
 
 
 def _template_of(prompt: Prompt, turns: Sequence[Turn]) -> TemplateStops | None:

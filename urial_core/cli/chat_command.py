@@ -51,6 +51,10 @@ def chat(
     temperature: Annotated[
         float | None, typer.Option(min=0, help="0 always takes the likeliest token. Default: 0.")
     ] = None,
+    dry_multiplier: Annotated[
+        float | None,
+        typer.Option(min=0, help="DRY: against copies of examples and earlier answers; 0 is off."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     backend: Annotated[
         Literal["auto", "llama.cpp", "transformers"],
@@ -98,7 +102,9 @@ def chat(
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console() if at_terminal else Console(stderr=True, quiet=not verbose)
     chosen = load_prompt(preset_or_file(prompt))
-    parameters = GenerationParameters(max_tokens=max_tokens, temperature=temperature, seed=seed)
+    parameters = GenerationParameters(
+        max_tokens=max_tokens, temperature=temperature, dry_multiplier=dry_multiplier, seed=seed
+    )
     with no_keyboard_echo():
         loaded, description = load_model(None if demo else model, options, console)
         core = UrialChat(loaded, chosen, overflow, context_window)

@@ -87,6 +87,7 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
     model = FakeModel("Fine.")
     arguments = (
         "--model m --prompt short --system Rules --max-tokens 7 --temperature 0.5 --seed 3"
+        " --dry-multiplier 0.8"
         " --dtype float32 --device-map cpu --overflow error --trust-remote-code"
         " --backend transformers"
     )
@@ -95,6 +96,7 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
     assert loaded == [("m", {"backend": "transformers", **options})]
     parameters = model.requests[0].parameters
     assert (parameters.max_tokens, parameters.temperature, parameters.seed) == (7, 0.5, 3)
+    assert parameters.dry_multiplier == 0.8
     assert "Rules" in model.requests[0].prompt
 
 
