@@ -43,12 +43,14 @@ from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
+from urial_core.strategies import BestOfN
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BestOfN",
     "Choice",
     "Completion",
     "CompletionChunk",

@@ -75,12 +75,14 @@ class ReplyRequest(CompletionRequest):
         response_format: The JSON schema that a reply in text must match.
         content_free_prompt: The same prompt with a query without content, to calibrate the choice
             between answer and call (contextual calibration, Zhao et al. 2021).
+        question: The text of the last user message, for strategies that judge replies.
         truncated: Messages left out, or cut, because the context window is too small.
     """
 
     tools: ToolUse | None = None
     response_format: JsonSchema | None = None
     content_free_prompt: str = ""
+    question: str = ""
     truncated: tuple[Message, ...] = ()
 
 
@@ -188,6 +190,7 @@ def compose(
         ),
         template=_template_of(prompt, turns) if stop_at_template else None,
         own_spans=_spans(own),
+        question=next((turn.text for turn in reversed(turns) if turn.kind == "user"), ""),
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -223,6 +226,7 @@ def compose_plain(
         prefix_length=0,
         stop=parameters.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
+        question=text,
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import urial_core
 
 NAMES = [
+    "BestOfN",
     "Choice",
     "Completion",
     "CompletionChunk",
