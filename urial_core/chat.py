@@ -18,7 +18,8 @@ from urial_core.decoding.tool_calls import call_schema
 from urial_core.errors import GenerationError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
-from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.dynamic_examples import DynamicExamples
+from urial_core.prompts.prompt import Example, Prompt
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.strategies.events import events_of
 from urial_core.strategies.strategy import (
@@ -46,6 +47,7 @@ class UrialChat:
         context_window: The model's window, in tokens, where the model does not know it or is to use
             less.
         decoding: How each reply is found; None for plain sampling.
+        examples: Chooses further examples for each question; None for the constant ones only.
     """
 
     model: CompletionModel
@@ -53,6 +55,7 @@ class UrialChat:
     overflow: Overflow = "error"
     context_window: int | None = None
     decoding: DecodingStrategy | None = None
+    examples: DynamicExamples | None = None
 
     def request(
         self,
@@ -91,7 +94,14 @@ class UrialChat:
             tools=tools,
             response_format=response_format,
             stop_at_template=stop_at_template,
+            examples=self._examples(messages),
         )
+
+    def _examples(self, messages: Sequence[Message]) -> list[Example]:
+        asked = [message.text for message in messages if message.role == "user"]
+        if self.examples is None or not asked:
+            return []
+        return self.examples.choose(asked[-1], self.prompt)
 
     def plain_request(
         self, text: str, parameters: GenerationParameters | None = None

@@ -30,6 +30,7 @@ from urial_core.composing import Overflow
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import parse_response_format, parse_tools
 from urial_core.parameters import LIMITS, SAMPLING, GenerationParameters
+from urial_core.prompts.dynamic_examples import DynamicExamples
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
 from urial_core.sampling_settings import SamplingSettings
@@ -75,6 +76,13 @@ class ChatSettings(SamplingSettings):
 
     prompt: str | Path | Prompt = "default"
     """A preset's name, the ``Path`` of a prompt file, or a ``urial_core.Prompt``."""
+
+    example_selector: Any = Field(default=None, exclude=True, repr=False)
+    """Chooses further examples for each question: an example selector of LangChain, a retriever of
+    LlamaIndex, or a function (``urial_core.prompts.dynamic_examples``)."""
+
+    max_examples: int = 3
+    """The most examples that ``example_selector`` adds."""
 
     overflow: Overflow = "error"
     """What to do with a conversation too long for the window: "error", or "truncate" to drop its
@@ -200,9 +208,9 @@ class ChatSettings(SamplingSettings):
         return cls.model_fields.keys() & (declared | cls._of_the_model)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy everything but the model."""
+        """Copy everything but the model and the example selector."""
         private = (self.__pydantic_private__ or {}).values()
-        shared = {id(part): part for part in (self.llm, *private)}
+        shared = {id(part): part for part in (self.llm, self.example_selector, *private)}
         return super().__deepcopy__({**(memo or {}), **shared})
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -361,6 +369,7 @@ class ChatSettings(SamplingSettings):
                 self.overflow,
                 self.context_window,
                 load_strategy(given.get("decoding", self.decoding)),
+                self._examples,
             ),
             self._parameters(given),
             bool(given.get("prefill", self.prefill)),
@@ -374,6 +383,12 @@ class ChatSettings(SamplingSettings):
             parse_response_format(given.get("response_format")),
             bool(given.get("stop_at_template", self.stop_at_template)),
         )
+
+    @property
+    def _examples(self) -> DynamicExamples | None:
+        if self.example_selector is None:
+            return None
+        return DynamicExamples(self.example_selector, self.max_examples)
 
     def _model_named(self, name: str) -> CompletionModel:
         if self.llm is None:

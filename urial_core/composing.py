@@ -15,7 +15,7 @@ from urial_core.errors import ContextOverflowError, ConversationError, Parameter
 from urial_core.messages import Message
 from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
 from urial_core.prompts.escaping import encodable, escape
-from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.prompts.turns import (
@@ -76,6 +76,7 @@ class ReplyRequest(CompletionRequest):
         content_free_prompt: The same prompt with a query without content, to calibrate the choice
             between answer and call (contextual calibration, Zhao et al. 2021).
         question: The text of the last user message, for strategies that judge replies.
+        examples: Those that were chosen for this conversation and fit.
         truncated: Messages left out, or cut, because the context window is too small.
     """
 
@@ -83,6 +84,7 @@ class ReplyRequest(CompletionRequest):
     response_format: JsonSchema | None = None
     content_free_prompt: str = ""
     question: str = ""
+    examples: tuple[Example, ...] = ()
     truncated: tuple[Message, ...] = ()
 
 
@@ -104,6 +106,7 @@ def compose(
     tools: ToolUse | None = None,
     response_format: JsonSchema | None = None,
     stop_at_template: bool = True,
+    examples: Sequence[Example] = (),
 ) -> ReplyRequest:
     """Compose the request for a conversation.
 
@@ -122,6 +125,8 @@ def compose(
         response_format: The JSON schema that a reply in text must match.
         stop_at_template: Whether the reply ends where it would continue a text template in the
             last user message (``urial_core.prompts.template_stops``).
+        examples: Further examples, chosen for this conversation. They follow the constant prefix
+            and the tools; the last ones are left out where prompt and reply would not fit.
 
     Raises:
         ConversationError: There is nothing to answer, since no message has any text; or there is a
@@ -142,9 +147,21 @@ def compose(
     tool_list = write_tools(tools.tools, prompt_format) if tools else ""
     ending = _ending(prompt, parameters, reply_start, tools, response_format)
 
+    start = prefix + tool_list
+
     def text(kept: Sequence[Turn]) -> str:
-        written = "".join(turn.written(prompt_format) for turn in kept)
-        return prefix + tool_list + written + ending.text
+        return start + "".join(turn.written(prompt_format) for turn in kept) + ending.text
+
+    if examples:
+        room = budget and budget.window - _reply_tokens(parameters.max_tokens, None)
+        rest = text(turns).removeprefix(start) + ending.reserve
+        while (
+            budget
+            and examples
+            and budget.count(start + _written(examples, prompt_format) + rest) > (room or 0)
+        ):
+            examples = examples[:-1]
+        start += _written(examples, prompt_format)
 
     kept: Sequence[Turn] = turns
     max_tokens = _reply_tokens(parameters.max_tokens, None)
@@ -165,7 +182,7 @@ def compose(
             counts = [(name, budget.count(part)) for name, part in parts.items()]
             raise ContextOverflowError(budget.window, tokens, max_tokens, counts, advice)
 
-    own = [(prefix[: len(prompt.prefix)], True), (prefix[len(prompt.prefix) :] + tool_list, False)]
+    own = [(prompt.prefix, True), (start.removeprefix(prompt.prefix), False)]
     own += [(turn.written(prompt_format), turn.kind == "assistant") for turn in kept]
     content_free_query = prompt.tool_examples.content_free_query if ending.decides else ""
     whole = {id(turn) for turn in kept}
@@ -181,8 +198,7 @@ def compose(
         tools=tools,
         response_format=response_format,
         content_free_prompt=(
-            prefix
-            + tool_list
+            start
             + prompt_format.turn("user", escape(content_free_query, prompt_format))
             + prompt_format.separator
             if content_free_query
@@ -191,6 +207,7 @@ def compose(
         template=_template_of(prompt, turns) if stop_at_template else None,
         own_spans=_spans(own),
         question=next((turn.text for turn in reversed(turns) if turn.kind == "user"), ""),
+        examples=tuple(examples),
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -317,6 +334,15 @@ def _fitted(
         )
         tokens, reply = measured(turns)
     return turns, tokens, reply
+
+
+def _written(examples: Sequence[Example], prompt_format: PromptFormat) -> str:
+    """Return examples from outside as a prompt holds them, escaped so that they forge no turn."""
+    return "".join(
+        prompt_format.turn(kind, escape(text, prompt_format))
+        for example in examples
+        for kind, text in (("user", example.query), ("assistant", example.answer))
+    )
 
 
 def _spans(parts: Sequence[tuple[str, bool]]) -> tuple[tuple[int, int], ...]:
