@@ -102,7 +102,7 @@ class ChatSettings(SamplingSettings):
     label, ruler or example."""
 
     decoding: str | DecodingStrategy | None = None
-    """How a reply is found: None samples one; "best_of_n", or a strategy such as
+    """How a reply is found: None samples one; "best_of_n", "power", or a strategy such as
     ``urial_core.strategies.BestOfN(n=4)``."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)

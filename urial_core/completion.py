@@ -118,11 +118,14 @@ class TokenLogprob:
         logprob: Its log-probability. -9999.0, as in the OpenAI API, stands for minus infinity,
             which JSON cannot hold.
         top: The most probable tokens at this position with theirs, best first, if asked for.
+        drawn: The log-probability with which the token was drawn, after temperature; None where it
+            was not drawn from the whole vocabulary, or the engine does not report it.
     """
 
     token: str
     logprob: float
     top: tuple[tuple[str, float], ...] = ()
+    drawn: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "logprob", _finite(self.logprob))

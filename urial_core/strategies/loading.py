@@ -7,11 +7,15 @@ from typing import Any
 
 from urial_core.errors import ParameterError
 from urial_core.strategies.best_of_n import BestOfN
+from urial_core.strategies.power import PowerSampling
 from urial_core.strategies.strategy import DecodingStrategy
 
 __all__ = ["STRATEGIES", "load_strategy"]
 
-STRATEGIES: Mapping[str, Callable[[], DecodingStrategy]] = {"best_of_n": BestOfN}
+STRATEGIES: Mapping[str, Callable[[], DecodingStrategy]] = {
+    "best_of_n": BestOfN,
+    "power": PowerSampling,
+}
 """The strategies that have a name, which stands for their defaults."""
 
 

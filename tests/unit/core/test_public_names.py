@@ -31,6 +31,7 @@ NAMES = [
     "ModelFeatures",
     "ModelLoadError",
     "ParameterError",
+    "PowerSampling",
     "Prompt",
     "PromptError",
     "PromptFormat",

@@ -79,7 +79,19 @@ class Sampler:
         top = logprobs.topk(self._parameters.logprobs)
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         best = tuple((decode(index), value) for index, value in pairs)
-        return (TokenLogprob(decode(token), float(logprobs[token]), best),)
+        drawn = self._drawn(logits, token)
+        return (TokenLogprob(decode(token), float(logprobs[token]), best, drawn),)
+
+    def _drawn(self, logits: torch.Tensor, token: int) -> float | None:
+        """Return the log-probability with which a token was drawn, of the whole vocabulary."""
+        own = self._parameters
+        penalties = (own.repetition_penalty, own.frequency_penalty, own.presence_penalty)
+        if not own.temperature or own.top_k or own.top_p != 1 or penalties != (1, 0, 0):
+            return None
+        if self._copying is not None:
+            return None
+        scores = logits.float() / own.temperature
+        return float(scores[token] - scores.logsumexp(-1))
 
     def _penalised(self, logits: torch.Tensor) -> torch.Tensor:
         repetition = self._parameters.repetition_penalty or 1.0
