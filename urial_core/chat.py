@@ -15,7 +15,7 @@ from urial_core.composing import Overflow, ReplyRequest, TokenBudget, compose, c
 from urial_core.decoding import reply_steps
 from urial_core.decoding.steps import CountTokens, ReplySteps, Signal
 from urial_core.decoding.tool_calls import call_schema
-from urial_core.errors import GenerationError
+from urial_core.errors import GenerationError, UnsupportedModelError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.dynamic_examples import DynamicExamples
@@ -25,6 +25,7 @@ from urial_core.strategies.events import events_of
 from urial_core.strategies.strategy import (
     Compute,
     DecodingStrategy,
+    StrategySteps,
     WriteCompletions,
     WriteReplies,
 )
@@ -268,8 +269,7 @@ class UrialChat:
 
     def _decide(self, request: ReplyRequest) -> Generator[TextDelta | Reply]:
         """Yield what the strategy is certain of, then the reply."""
-        assert self.decoding is not None  # noqa: S101 - the caller's condition
-        steps = self.decoding.steps(request)
+        steps = self._strategy_steps(request)
         answer: Any = None
         while True:
             try:
@@ -284,8 +284,7 @@ class UrialChat:
                 answer = self._answer(step)
 
     async def _adecide(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | Reply]:
-        assert self.decoding is not None  # noqa: S101
-        steps = self.decoding.steps(request)
+        steps = self._strategy_steps(request)
         answer: Any = None
         while True:
             try:
@@ -298,6 +297,16 @@ class UrialChat:
                 yield step
             else:
                 answer = await self._aanswer(step)
+
+    def _strategy_steps(self, request: ReplyRequest) -> StrategySteps:
+        assert self.decoding is not None  # noqa: S101 - the callers' condition
+        if self.decoding.needs_every_token and not self.model.features.reports_every_token:
+            raise UnsupportedModelError(
+                f"{type(self.decoding).__name__} needs the probability of every token, and "
+                f"{self.model.name} does not report that: run the model with the transformers "
+                "backend (backend='transformers'), or use BestOfN."
+            )
+        return self.decoding.steps(request)
 
     def _answer(self, step: WriteReplies | WriteCompletions | Compute) -> Any:
         match step:

@@ -167,6 +167,9 @@ class ModelFeatures:
         scores_choices: Whether it also reports every option's log-probability (see ``Choice``).
         enforces_json: Whether a completion with a ``JsonSchema`` matches the schema. Replies are
             validated anyway, but streamed before that: promise it only where it is certain.
+        reports_every_token: Whether, with ``logprobs``, each generated token is reported, those of
+            the delimiter and the end of the text included, and each with the log-probability of its
+            draw (``TokenLogprob.drawn``).
         check_schema: Raises ``UnsupportedSchemaError`` for a schema that cannot be enforced; None
             where that shows only in use.
         with_arguments: Returns the model with additional keyword arguments for every call of the
@@ -177,6 +180,7 @@ class ModelFeatures:
     enforces_choices: bool = False
     scores_choices: bool = False
     enforces_json: bool = False
+    reports_every_token: bool = False
     check_schema: Callable[[JsonSchema], None] | None = None
     with_arguments: Callable[[Mapping[str, Any]], CompletionModel] | None = None
     with_model: Callable[[str], CompletionModel] | None = None

@@ -14,13 +14,14 @@ from itertools import accumulate
 from math import exp
 from random import Random
 from secrets import randbits
-from typing import Any
+from typing import Any, ClassVar
 
 from urial_core.completion import Completion, CompletionRequest, TokenLogprob, Usage
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.steps import total_usage
 from urial_core.decoding.text_reply import decode_completion
-from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.errors import ParameterError
+from urial_core.replies import Reply
 from urial_core.strategies.strategy import (
     DecodingStrategy,
     StrategyStep,
@@ -53,10 +54,10 @@ class PowerSampling(DecodingStrategy):
         block_size: Tokens of a block. Default 48.
         steps_per_block: Proposals for each block. Default 8; the paper has 10.
         batch_size: Proposals written together. Default 4.
-        temperature: The proposals' temperature. None, the default, is 1 / alpha, as in the paper,
-            which needs a model that reports with what probability a token was drawn (transformers
-            in this process). On others, use 1: the target is the same, and fewer are accepted.
+        temperature: The proposals' temperature. None, the default, is 1 / alpha, as in the paper.
     """
+
+    needs_every_token: ClassVar[bool] = True
 
     alpha: float = 4.0
     block_size: int = 48
@@ -79,7 +80,6 @@ class PowerSampling(DecodingStrategy):
 
         Raises:
             ParameterError: The request has tools or a response format.
-            UnsupportedModelError: The model reports no log-probabilities.
         """
         if request.tools is not None or request.response_format is not None:
             raise ParameterError(
@@ -117,11 +117,6 @@ class _State:
 
     def followed_by(self, completion: Completion) -> _State:
         """Return the state with a suffix that was written after it."""
-        if completion.text and not completion.logprobs:
-            raise UnsupportedModelError(
-                "Power sampling needs log-probabilities of the reply's tokens, and the model "
-                "reports none: use a backend that does (transformers, llama.cpp, vLLM)."
-            )
         tokens = (*self.tokens, *completion.logprobs)
         return _State(tokens, self.text + completion.text, completion.finish)
 
@@ -170,7 +165,7 @@ class _Chain:
                     self.accepted += 1
                     break
 
-    def reply(self) -> Any:
+    def reply(self) -> Reply:
         """Return the reply, with what the chain took."""
         usage = total_usage(self.usages)
         written = len(self.state.tokens)
@@ -201,25 +196,9 @@ class _Chain:
         """
         old, new = self.state.tokens[place:], proposal.tokens[place:]
         logarithm = self.strategy.alpha * (_total(new) - _total(old))
-        logarithm += self._drawn(old) - self._drawn(new)
+        logarithm += _drawn(old) - _drawn(new)
         starts = len(self.state.starts) / max(len(proposal.starts), 1)
         return starts * exp(min(logarithm, _LARGEST_EXPONENT))
-
-    def _drawn(self, tokens: Sequence[TokenLogprob]) -> float:
-        """Return the log-probability with which tokens were proposed."""
-        if self._temperature == 1:
-            return _total(tokens)
-        drawn = [token.drawn for token in tokens if token.drawn is not None]
-        if len(drawn) < len(tokens):
-            raise UnsupportedModelError(
-                "The model does not report with what probability its tokens were drawn: use "
-                "PowerSampling(temperature=1.0), which needs none of that."
-            )
-        return sum(drawn)
-
-    @property
-    def _temperature(self) -> float:
-        return self.strategy.temperature or 1 / self.strategy.alpha
 
     def _write(self, states: Sequence[_State]) -> Generator[StrategyStep, Any, list[Completion]]:
         """Continue states up to the end of the present block, as one batch."""
@@ -231,7 +210,7 @@ class _Chain:
         own = self.request.parameters
         parameters = replace(
             own,
-            temperature=self._temperature,
+            temperature=self.strategy.temperature or 1 / self.strategy.alpha,
             top_p=1.0,
             top_k=0,
             repetition_penalty=1.0,
@@ -252,3 +231,8 @@ class _Chain:
 
 def _total(tokens: Sequence[TokenLogprob]) -> float:
     return sum(token.logprob for token in tokens)
+
+
+def _drawn(tokens: Sequence[TokenLogprob]) -> float:
+    """Return the log-probability with which tokens were proposed."""
+    return sum(token.logprob if token.drawn is None else token.drawn for token in tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from urial_core.completion import CompletionRequest
 from urial_core.composing import ReplyRequest
@@ -53,7 +53,13 @@ class DecodingStrategy(ABC):
     """How a reply is found: a value, whose equal copies act alike.
 
     Subclass it for a strategy of your own; ``repr`` is part of the keys of caches.
+
+    Attributes:
+        needs_every_token: Whether the model must report the probability of every token (see
+            ``ModelFeatures.reports_every_token``).
     """
+
+    needs_every_token: ClassVar[bool] = False
 
     @abstractmethod
     def steps(self, request: ReplyRequest) -> StrategySteps:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from math import exp, log
 
-from urial_core import Completion, CompletionRequest, TokenLogprob, Usage
+from urial_core import Completion, CompletionRequest, ModelFeatures, TokenLogprob, Usage
 from urial_core.testing import FakeModel
 
 END = "$"
@@ -21,10 +21,9 @@ TRANSITIONS: dict[str, dict[str, float]] = {
 class MarkovModel(FakeModel):
     """Continues the prompt ``start`` by letters, whose probabilities depend on the last one."""
 
-    def __init__(self, start: str, *, reports_drawn: bool = True) -> None:
-        super().__init__()
+    def __init__(self, start: str) -> None:
+        super().__init__(features=ModelFeatures(reports_every_token=True))
         self._start = start
-        self._reports_drawn = reports_drawn
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Draw letters with each request's temperature and seed."""
@@ -41,8 +40,7 @@ class MarkovModel(FakeModel):
             weights = [value ** (1 / (temperature or 1)) for value in options.values()]
             (letter,) = rng.choices(list(options), weights)
             drawn = log(options[letter]) / (temperature or 1) - log(sum(weights))
-            reported = drawn if self._reports_drawn else None
-            tokens.append(TokenLogprob(letter, log(options[letter]), (), reported))
+            tokens.append(TokenLogprob(letter, log(options[letter]), (), drawn))
             if letter == END:
                 break
             written += letter

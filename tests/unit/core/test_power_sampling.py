@@ -10,10 +10,10 @@ from markov_model import END, MarkovModel, sharpened
 from scipy.stats import chisquare
 
 from urial_core import (
-    CompletionChunk,
     GenerationParameters,
     JsonSchema,
     Message,
+    ModelFeatures,
     ParameterError,
     PowerSampling,
     Reply,
@@ -154,21 +154,21 @@ async def _completed(model: Any, requests: Any) -> Any:
 @pytest.mark.parametrize("structured", [{"tools": TOOLS}, {"response_format": SCHEMA}])
 def test_tools_and_typed_output_are_refused(structured: dict[str, Any]) -> None:
     """Tools and typed output are refused before the model runs."""
-    model = FakeModel(["{}"])
+    model = FakeModel(["{}"], features=ModelFeatures(reports_every_token=True))
     chat = chat_of(model)
     with pytest.raises(ParameterError, match="replies in text"):
         chat.reply([chat.request([Message("user", "Hi")], **structured)])
     assert model.requests == []
 
 
-def test_models_that_report_too_little() -> None:
-    """Without log-probabilities, or the drawn ones, the error says what works."""
-    with pytest.raises(UnsupportedModelError, match="log-probabilities"):
-        sample(chat_of(FakeModel([CompletionChunk("ab", finish="stop")])), 1)
-    silent = MarkovModel(START, reports_drawn=False)
-    with pytest.raises(UnsupportedModelError, match=r"temperature=1\.0"):
-        sample(chat_of(silent), 1)
-    assert sample(chat_of(silent, temperature=1.0), 1).end.decoding is not None
+@pytest.mark.parametrize("way", ["reply", "stream"])
+def test_a_model_that_does_not_report_every_token(way: str) -> None:
+    """It is refused before it runs, with what can be used instead."""
+    model = FakeModel("a")
+    chat = chat_of(model)
+    with pytest.raises(UnsupportedModelError, match="transformers"):
+        list(chat.stream(chat.plain_request("a"))) if way == "stream" else sample(chat, 1)
+    assert model.requests == []
 
 
 @pytest.mark.parametrize(
