@@ -75,7 +75,7 @@ class ReplyRequest(CompletionRequest):
         response_format: The JSON schema that a reply in text must match.
         content_free_prompt: The same prompt with a query without content, to calibrate the choice
             between answer and call (contextual calibration, Zhao et al. 2021).
-        question: The text of the last user message, for strategies that judge replies.
+        conversation: The messages that are answered, for strategies that ask other models.
         examples: Those that were chosen for this conversation and fit.
         truncated: Messages left out, or cut, because the context window is too small.
     """
@@ -83,9 +83,15 @@ class ReplyRequest(CompletionRequest):
     tools: ToolUse | None = None
     response_format: JsonSchema | None = None
     content_free_prompt: str = ""
-    question: str = ""
+    conversation: tuple[Message, ...] = ()
     examples: tuple[Example, ...] = ()
     truncated: tuple[Message, ...] = ()
+
+    @property
+    def question(self) -> str:
+        """The text of the last user message."""
+        asked = [message.text for message in self.conversation if message.role == "user"]
+        return asked[-1] if asked else ""
 
 
 def conversation_text(
@@ -206,7 +212,7 @@ def compose(
         ),
         template=_template_of(prompt, turns) if stop_at_template else None,
         own_spans=_spans(own),
-        question=next((turn.text for turn in reversed(turns) if turn.kind == "user"), ""),
+        conversation=tuple(message for turn in kept for message in turn.messages),
         examples=tuple(examples),
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
@@ -243,7 +249,7 @@ def compose_plain(
         prefix_length=0,
         stop=parameters.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
-        question=text,
+        conversation=(Message("user", text),),
     )
 
 

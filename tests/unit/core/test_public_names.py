@@ -30,6 +30,7 @@ NAMES = [
     "ModelError",
     "ModelFeatures",
     "ModelLoadError",
+    "Nudging",
     "ParameterError",
     "PowerSampling",
     "Prompt",

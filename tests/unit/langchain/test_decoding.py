@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_urial import ChatUrial
-from urial_core import BestOfN, CompletionChunk, ParameterError, TokenLogprob, Usage, load_prompt
+from urial_core import (
+    BestOfN,
+    CompletionChunk,
+    Nudging,
+    ParameterError,
+    TokenLogprob,
+    Usage,
+    load_prompt,
+)
 from urial_core.testing import FakeModel
 
 
@@ -60,3 +69,12 @@ def test_it_is_part_of_the_cache_key() -> None:
     """Chat models with different strategies share no cached replies."""
     keys = {chat_of(value)._get_llm_string() for value in (None, BestOfN(n=2), BestOfN(n=3))}
     assert len(keys) == 3
+
+
+def test_a_chat_model_of_langchain_nudges() -> None:
+    """A chat model writes the opener, given the conversation."""
+    aligned = FakeListChatModel(responses=["Gladly! And so on."])
+    decoding = Nudging(nudge_with=aligned, threshold=0, opener=1)
+    model = FakeModel([" It is."])
+    chat = ChatUrial(llm=model, prompt=load_prompt("short"), decoding=decoding)
+    assert chat.invoke("Is it?").text == "Gladly! It is."

@@ -6,7 +6,7 @@ import pytest
 from llama_index.core.llms import ChatMessage
 
 from llamaindex_urial import UrialLLM
-from urial_core import BestOfN, CompletionChunk, TokenLogprob, Usage, load_prompt
+from urial_core import BestOfN, CompletionChunk, Nudging, TokenLogprob, Usage, load_prompt
 from urial_core.testing import FakeModel
 
 
@@ -42,3 +42,11 @@ def test_a_completion_has_it_too() -> None:
     llm = llm_of(decoding="best_of_n")
     assert llm.complete("Hi", decoding=BestOfN(n=3)).text == "three"
     assert llm.complete("Hi", formatted=True, decoding=BestOfN(n=3)).text == "three"
+
+
+def test_an_llm_of_llamaindex_nudges() -> None:
+    """An LLM of LlamaIndex writes the opener, given the conversation."""
+    aligned = UrialLLM(llm=FakeModel(["Gladly! And so on."]), prompt=load_prompt("short"))
+    decoding = Nudging(nudge_with=aligned, threshold=0, opener=1)
+    llm = UrialLLM(llm=FakeModel([" It is."]), prompt=load_prompt("short"), decoding=decoding)
+    assert llm.chat([ChatMessage("Is it?")]).message.content == "Gladly! It is."
