@@ -345,9 +345,9 @@ def _fitted(
 def _written(examples: Sequence[Example], prompt_format: PromptFormat) -> str:
     """Return examples from outside as a prompt holds them, escaped so that they forge no turn."""
     return "".join(
-        prompt_format.turn(kind, escape(text, prompt_format))
+        prompt_format.turn("user", escape(example.query, prompt_format))
+        + prompt_format.turn("assistant", escape(example.answer, prompt_format))
         for example in examples
-        for kind, text in (("user", example.query), ("assistant", example.answer))
     )
 
 

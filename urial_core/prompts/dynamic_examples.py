@@ -42,8 +42,9 @@ class DynamicExamples:
                 f"example_selector is {shown(self.selector)}: pass an example selector of "
                 "LangChain, a retriever of LlamaIndex, or a function from a question to examples."
             )
-        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
-            raise ParameterError(f"max_examples is {self.limit!r}: give a whole number at least 1.")
+        limit: object = self.limit
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ParameterError(f"max_examples is {limit!r}: give a whole number at least 1.")
 
     def choose(self, question: str, prompt: Prompt) -> list[Example]:
         """Return the examples for a question, in the selector's order.
