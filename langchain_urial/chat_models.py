@@ -275,6 +275,8 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             "prefill": self.prefill,
             "stop_at_template": self.stop_at_template,
             "context_window": self.context_window,
+            "examples": repr(self._examples),
+            "decoding": repr(self._call({}).chat.decoding),
             "parameters": repr(self._call({}).parameters),
         }
 

@@ -14,7 +14,7 @@ from llama_index.core.llms.llm import LLM
 
 from urial_core.backends import wrapping
 from urial_core.backends.wrapping import find_class, likely_fields, same_names
-from urial_core.parameters import SAMPLING
+from urial_core.parameters import DRY, SAMPLING
 
 __all__ = ["PACKAGE", "Capabilities", "capabilities_of"]
 
@@ -47,7 +47,7 @@ class Capabilities(wrapping.Capabilities):
     is_async: bool = True
 
 
-_VLLM = same_names(*SAMPLING)
+_VLLM = same_names(*(name for name in SAMPLING if name not in DRY))
 _OPENAI = Capabilities(
     fields=same_names("temperature", "max_tokens"),  # these override a call's arguments
     arguments=same_names("top_p", "frequency_penalty", "presence_penalty", "seed"),

@@ -22,13 +22,15 @@ from urial_core.completion import (
     Tokenizer,
     Usage,
 )
-from urial_core.parameters import SAMPLING
+from urial_core.parameters import DRY, SAMPLING
 from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["CompletionLLM", "OllamaModel"]
 
 _OLLAMA_OPTIONS = same_names(
-    *SAMPLING, max_tokens="num_predict", repetition_penalty="repeat_penalty"
+    *(name for name in SAMPLING if name not in DRY),
+    max_tokens="num_predict",
+    repetition_penalty="repeat_penalty",
 )
 
 

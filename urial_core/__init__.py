@@ -44,6 +44,7 @@ from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
+from urial_core.strategies import BestOfN, Nudging, PowerSampling
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AnalysisError",
+    "BestOfN",
     "Choice",
     "Completion",
     "CompletionChunk",
@@ -69,7 +71,9 @@ __all__ = [
     "ModelError",
     "ModelFeatures",
     "ModelLoadError",
+    "Nudging",
     "ParameterError",
+    "PowerSampling",
     "Prompt",
     "PromptError",
     "PromptFormat",

@@ -63,8 +63,9 @@ def response_metadata(end: ReplyEnd, request: ReplyRequest) -> dict[str, Any]:
     """Return what is known about a whole reply, without its tokens and calls.
 
     ``finish_reason`` and ``end_reason`` are always there; ``stop_sequence``,
-    ``truncated_messages`` (how many), ``validation_error``, ``invalid_tool_calls`` and ``attempts``
-    (of more than one) where they apply.
+    ``truncated_messages`` (how many), ``chosen_examples`` (their questions),
+    ``validation_error``, ``invalid_tool_calls``, ``attempts`` (of more than one) and ``decoding``
+    (what a strategy did) where they apply.
     """
     invalid = [
         {"id": call.id, "name": call.name, "text": call.text, "error": call.error}
@@ -75,8 +76,10 @@ def response_metadata(end: ReplyEnd, request: ReplyRequest) -> dict[str, Any]:
         "end_reason": end.reason,
         "stop_sequence": end.stop,
         "truncated_messages": len(request.truncated) or None,
+        "chosen_examples": [example.query for example in request.examples] or None,
         "validation_error": end.validation_error or None,
         "invalid_tool_calls": invalid or None,
         "attempts": end.attempts if end.attempts > 1 else None,
+        "decoding": dict(end.decoding) if end.decoding else None,
     }
     return {name: value for name, value in metadata.items() if value is not None}

@@ -15,11 +15,20 @@ from urial_core.composing import Overflow, ReplyRequest, TokenBudget, compose, c
 from urial_core.decoding import reply_steps
 from urial_core.decoding.steps import CountTokens, ReplySteps, Signal
 from urial_core.decoding.tool_calls import call_schema
-from urial_core.errors import GenerationError
+from urial_core.errors import GenerationError, UnsupportedModelError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
-from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.dynamic_examples import DynamicExamples
+from urial_core.prompts.prompt import Example, Prompt
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
+from urial_core.strategies.events import events_of
+from urial_core.strategies.strategy import (
+    Compute,
+    DecodingStrategy,
+    StrategySteps,
+    WriteCompletions,
+    WriteReplies,
+)
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.grammar import grammar_schema
 from urial_core.structured.json_validation import check_schema
@@ -38,12 +47,16 @@ class UrialChat:
         overflow: What to do with a conversation too long for the context window.
         context_window: The model's window, in tokens, where the model does not know it or is to use
             less.
+        decoding: How each reply is found; None for plain sampling.
+        examples: Chooses further examples for each question; None for the constant ones only.
     """
 
     model: CompletionModel
     prompt: Prompt
     overflow: Overflow = "error"
     context_window: int | None = None
+    decoding: DecodingStrategy | None = None
+    examples: DynamicExamples | None = None
 
     def request(
         self,
@@ -82,7 +95,14 @@ class UrialChat:
             tools=tools,
             response_format=response_format,
             stop_at_template=stop_at_template,
+            examples=self._examples(messages),
         )
+
+    def _examples(self, messages: Sequence[Message]) -> list[Example]:
+        asked = [message.text for message in messages if message.role == "user"]
+        if self.examples is None or not asked:
+            return []
+        return self.examples.choose(asked[-1], self.prompt)
 
     def plain_request(
         self, text: str, parameters: GenerationParameters | None = None
@@ -98,11 +118,29 @@ class UrialChat:
     def stream(self, request: ReplyRequest) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
         """Yield the reply's text and calls as they are written, then its end.
 
+        With a decoding strategy, what is certain comes as soon as it is: with best of n, all at
+        once at the end.
+
         Closing the generator stops the model.
 
         Raises:
             GenerationError: The model failed; what was emitted is in the error's ``text``.
         """
+        return (
+            self._stream_sample(request) if self.decoding is None else self._stream_decided(request)
+        )
+
+    def _stream_decided(
+        self, request: ReplyRequest
+    ) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
+        text = ""
+        for item in self._decide(request):
+            yield from events_of(item, text)
+            text += item.text
+
+    def _stream_sample(
+        self, request: ReplyRequest
+    ) -> Generator[TextDelta | ToolCallDelta | ReplyEnd]:
         emitted = list[TextDelta | ToolCallDelta]()
         steps = reply_steps(self.model, request, live=True)
         chunks: Generator[CompletionChunk] | None = None
@@ -134,10 +172,28 @@ class UrialChat:
             if chunks is not None:
                 chunks.close()
 
-    async def astream(
+    def astream(
         self, request: ReplyRequest
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         """Yield the reply as ``stream`` does, without blocking the event loop."""
+        return (
+            self._astream_sample(request)
+            if self.decoding is None
+            else self._astream_decided(request)
+        )
+
+    async def _astream_decided(
+        self, request: ReplyRequest
+    ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
+        text = ""
+        async for item in self._adecide(request):
+            for event in events_of(item, text):
+                yield event
+            text += item.text
+
+    async def _astream_sample(
+        self, request: ReplyRequest
+    ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         emitted = list[TextDelta | ToolCallDelta]()
         steps = reply_steps(self.model, request, live=True)
         chunks: AsyncGenerator[CompletionChunk] | None = None
@@ -170,7 +226,20 @@ class UrialChat:
                 await chunks.aclose()
 
     def reply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
-        """Answer several requests, as one batch where the engine can; in order."""
+        """Answer several requests, as one batch where the engine can; in order.
+
+        With a decoding strategy, the samples of each request are one batch.
+        """
+        if self.decoding is not None:
+            return [
+                item
+                for request in requests
+                for item in self._decide(request)
+                if isinstance(item, Reply)
+            ]
+        return self._reply(requests)
+
+    def _reply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
         batch = _Batch(reply_steps(self.model, request, live=False) for request in requests)
         while not batch.is_done:
             batch.count(self._count)
@@ -180,6 +249,16 @@ class UrialChat:
 
     async def areply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
         """Answer several requests as ``reply`` does, without blocking the event loop."""
+        if self.decoding is not None:
+            return [
+                item
+                for request in requests
+                async for item in self._adecide(request)
+                if isinstance(item, Reply)
+            ]
+        return await self._areply(requests)
+
+    async def _areply(self, requests: Sequence[ReplyRequest]) -> list[Reply]:
         batch = _Batch(reply_steps(self.model, request, live=False) for request in requests)
         while not batch.is_done:
             if batch.wants_counts:
@@ -187,6 +266,65 @@ class UrialChat:
             if batch.requests:
                 batch.feed(await self.model.acomplete(batch.requests))
         return batch.replies()
+
+    def _decide(self, request: ReplyRequest) -> Generator[TextDelta | Reply]:
+        """Yield what the strategy is certain of, then the reply."""
+        steps = self._strategy_steps(request)
+        answer: Any = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                yield end.value
+                return
+            answer = None
+            if isinstance(step, TextDelta):
+                yield step
+            else:
+                answer = self._answer(step)
+
+    async def _adecide(self, request: ReplyRequest) -> AsyncGenerator[TextDelta | Reply]:
+        steps = self._strategy_steps(request)
+        answer: Any = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                yield end.value
+                return
+            answer = None
+            if isinstance(step, TextDelta):
+                yield step
+            else:
+                answer = await self._aanswer(step)
+
+    def _strategy_steps(self, request: ReplyRequest) -> StrategySteps:
+        assert self.decoding is not None  # noqa: S101 - the callers' condition
+        if self.decoding.needs_every_token and not self.model.features.reports_every_token:
+            raise UnsupportedModelError(
+                f"{type(self.decoding).__name__} needs the probability of every token, and "
+                f"{self.model.name} does not report that: run the model with the transformers "
+                "backend (backend='transformers'), or use BestOfN."
+            )
+        return self.decoding.steps(request)
+
+    def _answer(self, step: WriteReplies | WriteCompletions | Compute) -> Any:
+        match step:
+            case WriteReplies():
+                return self._reply(step.requests)
+            case WriteCompletions():
+                return self.model.complete(step.requests)
+            case Compute():
+                return step.function()
+
+    async def _aanswer(self, step: WriteReplies | WriteCompletions | Compute) -> Any:
+        match step:
+            case WriteReplies():
+                return await self._areply(step.requests)
+            case WriteCompletions():
+                return await self.model.acomplete(step.requests)
+            case Compute():
+                return await asyncio.to_thread(step.function)
 
     def _count(self, step: CountTokens) -> int | None:
         if step.exactly and self.model.tokenizer is None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -31,15 +30,18 @@ from urial_core.composing import Overflow
 from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.openai_tools import parse_response_format, parse_tools
 from urial_core.parameters import LIMITS, SAMPLING, GenerationParameters
+from urial_core.prompts.dynamic_examples import DynamicExamples
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
+from urial_core.sampling_settings import SamplingSettings
+from urial_core.strategies import DecodingStrategy, load_strategy
 
 __all__ = ["ChatSettings"]
 
 _FIELDS = (
     *SAMPLING,
     *LIMITS,
-    *("n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs"),
+    *("n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs", "decoding"),
 )
 """Fields whose value a call may override, where the class has them."""
 _ARGUMENTS = (
@@ -49,7 +51,7 @@ _ARGUMENTS = (
 """What only a call is given."""
 
 
-class ChatSettings(BaseModel):
+class ChatSettings(SamplingSettings):
     """The settings of a chat model: a base class beside the framework's own.
 
     They may be changed: an assignment and ``model_copy(update=...)`` check the value as the
@@ -75,6 +77,13 @@ class ChatSettings(BaseModel):
     prompt: str | Path | Prompt = "default"
     """A preset's name, the ``Path`` of a prompt file, or a ``urial_core.Prompt``."""
 
+    example_selector: Any = Field(default=None, exclude=True, repr=False)
+    """Chooses further examples for each question: an example selector of LangChain, a retriever of
+    LlamaIndex, or a function (``urial_core.prompts.dynamic_examples``)."""
+
+    max_examples: int = 3
+    """The most examples that ``example_selector`` adds."""
+
     overflow: Overflow = "error"
     """What to do with a conversation too long for the window: "error", or "truncate" to drop its
     oldest exchanges, then to cut the middle out of texts that are too long by themselves."""
@@ -85,52 +94,16 @@ class ChatSettings(BaseModel):
     context_window: int | None = None
     """The model's whole window in tokens, where the model does not report it."""
 
-    max_tokens: int | None = None
-    """Most tokens of a reply. Default: 1024, or what the window leaves."""
-
-    temperature: float | None = None
-    """0 is greedy. Default: what ``llm`` has set, or 0."""
-
-    top_p: float | None = None
-    """Nucleus sampling. Default: what ``llm`` has set, or 1."""
-
-    top_k: int | None = None
-    """Sample from this many tokens. Default: what ``llm`` has set, or no limit."""
-
-    repetition_penalty: float | None = None
-    """Over the reply's own tokens. Default: what ``llm`` has set, or 1.1."""
-
-    frequency_penalty: float | None = None
-    """Over the reply's own tokens. Default: what ``llm`` has set, or 0."""
-
-    presence_penalty: float | None = None
-    """Over the reply's own tokens. Default: what ``llm`` has set, or 0."""
-
-    seed: int | None = None
-    """Makes sampling repeatable."""
-
-    max_string_length: int | None = None
-    """Most characters of a string in JSON, where the schema does not say; a value that reaches the
-    limit is invalid. Default: 4000."""
-
-    max_items: int | None = None
-    """Most items of a list in JSON, where the schema does not say. Default: 100."""
-
-    max_digits: int | None = None
-    """Most digits of an integer in JSON, where the schema does not say. Default: 17."""
-
-    logprobs: bool = False
-    """Whether to report log-probabilities."""
-
-    top_logprobs: int | None = None
-    """How many alternatives to report for each token; implies ``logprobs``."""
-
     stop: list[str] | None = None
     """Strings at which every reply ends, beside those of the call."""
 
     stop_at_template: bool = True
     """Whether a reply ends where it would continue the message's own text template: its next
     label, ruler or example."""
+
+    decoding: str | DecodingStrategy | None = None
+    """How a reply is found: None samples one; "best_of_n", "power", or a strategy such as
+    ``urial_core.strategies.BestOfN(n=4)``."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
@@ -230,14 +203,14 @@ class ChatSettings(BaseModel):
     @classmethod
     def _own_fields(cls) -> AbstractSet[str]:
         """Return the fields of this class that are not the framework's own."""
-        bases = [base for base in cls.__mro__ if issubclass(base, ChatSettings)]
+        bases = [base for base in cls.__mro__ if issubclass(base, SamplingSettings)]
         declared = {name for base in bases for name in vars(base).get("__annotations__", ())}
         return cls.model_fields.keys() & (declared | cls._of_the_model)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy everything but the model."""
+        """Copy everything but the model and the example selector."""
         private = (self.__pydantic_private__ or {}).values()
-        shared = {id(part): part for part in (self.llm, *private)}
+        shared = {id(part): part for part in (self.llm, self.example_selector, *private)}
         return super().__deepcopy__({**(memo or {}), **shared})
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -390,7 +363,14 @@ class ChatSettings(BaseModel):
                 )
             model = with_arguments(extra)
         return Call(
-            UrialChat(model, self._prompt, self.overflow, self.context_window),
+            UrialChat(
+                model,
+                self._prompt,
+                self.overflow,
+                self.context_window,
+                load_strategy(given.get("decoding", self.decoding)),
+                self._examples,
+            ),
             self._parameters(given),
             bool(given.get("prefill", self.prefill)),
             name,
@@ -403,6 +383,12 @@ class ChatSettings(BaseModel):
             parse_response_format(given.get("response_format")),
             bool(given.get("stop_at_template", self.stop_at_template)),
         )
+
+    @property
+    def _examples(self) -> DynamicExamples | None:
+        if self.example_selector is None:
+            return None
+        return DynamicExamples(self.example_selector, self.max_examples)
 
     def _model_named(self, name: str) -> CompletionModel:
         if self.llm is None:

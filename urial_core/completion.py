@@ -53,6 +53,9 @@ class CompletionRequest:
         format: How the prompt is written: an engine that decodes the completion token by token
             can stop exactly where the turn ends. None for a plain text, which has no turns.
         prefill: What the prompt already holds of the reply.
+        own_spans: Which of the prompt's characters, from a start to an end, are the prompt prefix's
+            or the assistant's earlier replies: DRY penalizes copying these
+            (``GenerationParameters.dry_multiplier``).
         template: What ends the reply where it continues the template of the message that it
             answers. It counts at line starts outside code blocks, so it cannot be sent to an
             engine as stop strings; ``urial_core.decoding`` applies it.
@@ -66,6 +69,7 @@ class CompletionRequest:
     format: PromptFormat | None = None
     prefill: str = ""
     template: TemplateStops | None = None
+    own_spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def max_tokens(self) -> int:
@@ -114,11 +118,14 @@ class TokenLogprob:
         logprob: Its log-probability. -9999.0, as in the OpenAI API, stands for minus infinity,
             which JSON cannot hold.
         top: The most probable tokens at this position with theirs, best first, if asked for.
+        drawn: The log-probability with which the token was drawn, after temperature; None where it
+            was not drawn from the whole vocabulary, or the engine does not report it.
     """
 
     token: str
     logprob: float
     top: tuple[tuple[str, float], ...] = ()
+    drawn: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "logprob", _finite(self.logprob))
@@ -163,6 +170,9 @@ class ModelFeatures:
         scores_choices: Whether it also reports every option's log-probability (see ``Choice``).
         enforces_json: Whether a completion with a ``JsonSchema`` matches the schema. Replies are
             validated anyway, but streamed before that: promise it only where it is certain.
+        reports_every_token: Whether, with ``logprobs``, each generated token is reported, those of
+            the delimiter and the end of the text included, and each with the log-probability of its
+            draw (``TokenLogprob.drawn``).
         check_schema: Raises ``UnsupportedSchemaError`` for a schema that cannot be enforced; None
             where that shows only in use.
         with_arguments: Returns the model with additional keyword arguments for every call of the
@@ -173,6 +183,7 @@ class ModelFeatures:
     enforces_choices: bool = False
     scores_choices: bool = False
     enforces_json: bool = False
+    reports_every_token: bool = False
     check_schema: Callable[[JsonSchema], None] | None = None
     with_arguments: Callable[[Mapping[str, Any]], CompletionModel] | None = None
     with_model: Callable[[str], CompletionModel] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, get_args
 
 from urial_core.completion import CompletionRequest
@@ -14,7 +15,7 @@ from urial_core.errors import ContextOverflowError, ConversationError, Parameter
 from urial_core.messages import Message
 from urial_core.parameters import DEFAULT_MAX_TOKENS, GenerationParameters
 from urial_core.prompts.escaping import encodable, escape
-from urial_core.prompts.prompt import Prompt
+from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.prompts.turns import (
@@ -74,13 +75,23 @@ class ReplyRequest(CompletionRequest):
         response_format: The JSON schema that a reply in text must match.
         content_free_prompt: The same prompt with a query without content, to calibrate the choice
             between answer and call (contextual calibration, Zhao et al. 2021).
+        conversation: The messages that are answered, for strategies that ask other models.
+        examples: Those that were chosen for this conversation and fit.
         truncated: Messages left out, or cut, because the context window is too small.
     """
 
     tools: ToolUse | None = None
     response_format: JsonSchema | None = None
     content_free_prompt: str = ""
+    conversation: tuple[Message, ...] = ()
+    examples: tuple[Example, ...] = ()
     truncated: tuple[Message, ...] = ()
+
+    @property
+    def question(self) -> str:
+        """The text of the last user message."""
+        asked = [message.text for message in self.conversation if message.role == "user"]
+        return asked[-1] if asked else ""
 
 
 def conversation_text(
@@ -101,6 +112,7 @@ def compose(
     tools: ToolUse | None = None,
     response_format: JsonSchema | None = None,
     stop_at_template: bool = True,
+    examples: Sequence[Example] = (),
 ) -> ReplyRequest:
     """Compose the request for a conversation.
 
@@ -119,6 +131,8 @@ def compose(
         response_format: The JSON schema that a reply in text must match.
         stop_at_template: Whether the reply ends where it would continue a text template in the
             last user message (``urial_core.prompts.template_stops``).
+        examples: Further examples, chosen for this conversation. They follow the constant prefix
+            and the tools; the last ones are left out where prompt and reply would not fit.
 
     Raises:
         ConversationError: There is nothing to answer, since no message has any text; or there is a
@@ -139,9 +153,21 @@ def compose(
     tool_list = write_tools(tools.tools, prompt_format) if tools else ""
     ending = _ending(prompt, parameters, reply_start, tools, response_format)
 
+    start = prefix + tool_list
+
     def text(kept: Sequence[Turn]) -> str:
-        written = "".join(turn.written(prompt_format) for turn in kept)
-        return prefix + tool_list + written + ending.text
+        return start + "".join(turn.written(prompt_format) for turn in kept) + ending.text
+
+    if examples:
+        room = budget and budget.window - _reply_tokens(parameters.max_tokens, None)
+        rest = text(turns).removeprefix(start) + ending.reserve
+        while (
+            budget
+            and examples
+            and budget.count(start + _written(examples, prompt_format) + rest) > (room or 0)
+        ):
+            examples = examples[:-1]
+        start += _written(examples, prompt_format)
 
     kept: Sequence[Turn] = turns
     max_tokens = _reply_tokens(parameters.max_tokens, None)
@@ -162,6 +188,8 @@ def compose(
             counts = [(name, budget.count(part)) for name, part in parts.items()]
             raise ContextOverflowError(budget.window, tokens, max_tokens, counts, advice)
 
+    own = [(prompt.prefix, True), (start.removeprefix(prompt.prefix), False)]
+    own += [(turn.written(prompt_format), turn.kind == "assistant") for turn in kept]
     content_free_query = prompt.tool_examples.content_free_query if ending.decides else ""
     whole = {id(turn) for turn in kept}
     truncated = [turn.messages for turn in turns if id(turn) not in whole]
@@ -176,14 +204,16 @@ def compose(
         tools=tools,
         response_format=response_format,
         content_free_prompt=(
-            prefix
-            + tool_list
+            start
             + prompt_format.turn("user", escape(content_free_query, prompt_format))
             + prompt_format.separator
             if content_free_query
             else ""
         ),
         template=_template_of(prompt, turns) if stop_at_template else None,
+        own_spans=_spans(own),
+        conversation=tuple(message for turn in kept for message in turn.messages),
+        examples=tuple(examples),
         truncated=tuple({id(one): one for group in truncated for one in group}.values()),
     )
 
@@ -219,6 +249,7 @@ def compose_plain(
         prefix_length=0,
         stop=parameters.stop,
         parameters=parameters.replace(max_tokens=max_tokens),
+        conversation=(Message("user", text),),
     )
 
 
@@ -309,6 +340,25 @@ def _fitted(
         )
         tokens, reply = measured(turns)
     return turns, tokens, reply
+
+
+def _written(examples: Sequence[Example], prompt_format: PromptFormat) -> str:
+    """Return examples from outside as a prompt holds them, escaped so that they forge no turn."""
+    return "".join(
+        prompt_format.turn("user", escape(example.query, prompt_format))
+        + prompt_format.turn("assistant", escape(example.answer, prompt_format))
+        for example in examples
+    )
+
+
+def _spans(parts: Sequence[tuple[str, bool]]) -> tuple[tuple[int, int], ...]:
+    """Return where the marked parts of a text start and end in it."""
+    ends = list(accumulate(len(text) for text, _ in parts))
+    return tuple(
+        (end - len(text), end)
+        for (text, marked), end in zip(parts, ends, strict=True)
+        if marked and text
+    )
 
 
 def _template_of(prompt: Prompt, turns: Sequence[Turn]) -> TemplateStops | None:

@@ -10,7 +10,7 @@ from typing import Any
 from urial_core.errors import ParameterError
 from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 
-__all__ = ["DEFAULT_MAX_TOKENS", "LIMITS", "SAMPLING", "GenerationParameters"]
+__all__ = ["DEFAULT_MAX_TOKENS", "DRY", "LIMITS", "SAMPLING", "GenerationParameters"]
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens that a reply may take where no limit is set; fewer if the window leaves fewer."""
@@ -35,6 +35,17 @@ class GenerationParameters:
         frequency_penalty: Subtracted from a token's logit once for each time the reply holds it.
             Default 0.
         presence_penalty: Subtracted from a token's logit once if the reply holds it. Default 0.
+        dry_multiplier: Strength of DRY ("don't repeat yourself", p-e-w 2024,
+            https://github.com/oobabooga/text-generation-webui/pull/5677): a token that would
+            lengthen a copied sequence of n tokens loses ``multiplier * base ** (n - allowed
+            length)`` from its logit. 0 is off, the default; 0.8 is usual. In this project's engine,
+            a copy is one of the prompt prefix or of the assistant's earlier replies, and what the
+            rest of the conversation holds too is free: documents, code and tool results can be
+            quoted. llama.cpp counts the whole context.
+        dry_base: How fast that grows with the copied sequence, at least 1. Default 1.75.
+        dry_allowed_length: The longest sequence that may be copied freely, in tokens. Default 4.
+        dry_sequence_breakers: A copied sequence ends at a token that holds one of these strings,
+            beside line breaks, which always end it. Default none.
         seed: Makes sampling repeatable. With ``n`` > 1, reply *i* uses ``seed + i``.
         stop: The reply ends before the first of these strings.
         max_string_length: Most characters of a string in JSON, where the schema does not say: one
@@ -52,6 +63,10 @@ class GenerationParameters:
     repetition_penalty: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_sequence_breakers: tuple[str, ...] | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     max_string_length: int | None = None
@@ -68,6 +83,9 @@ class GenerationParameters:
         _check("repetition_penalty", self.repetition_penalty, float, 0, None, optional=True)
         _check("frequency_penalty", self.frequency_penalty, float, -2, 2, optional=True)
         _check("presence_penalty", self.presence_penalty, float, -2, 2, optional=True)
+        _check("dry_multiplier", self.dry_multiplier, float, 0, None, optional=True)
+        _check("dry_base", self.dry_base, float, 1, None, optional=True)
+        _check("dry_allowed_length", self.dry_allowed_length, int, 1, None, optional=True)
         _check("seed", self.seed, int, None, None, optional=True)
         _check("max_string_length", self.max_string_length, int, 1, None, optional=True)
         _check("max_items", self.max_items, int, 1, None, optional=True)
@@ -78,12 +96,10 @@ class GenerationParameters:
             raise ParameterError("top_p is 0, which leaves no token: use temperature=0 for greedy.")
         if self.repetition_penalty == 0:
             raise ParameterError("repetition_penalty is 0: use 1.0 to switch it off.")
-        stop: object = self.stop
-        if not isinstance(stop, (tuple, list)) or not all(isinstance(s, str) for s in stop):
-            raise ParameterError(f"stop is {stop!r}: give a sequence of strings.")
-        if "" in stop:
-            raise ParameterError("stop holds an empty string, which would end every reply.")
-        object.__setattr__(self, "stop", tuple(dict.fromkeys(stop)))
+        object.__setattr__(self, "stop", _strings("stop", self.stop, "end every reply"))
+        if (breakers := self.dry_sequence_breakers) is not None:
+            checked = _strings("dry_sequence_breakers", breakers, "switch DRY off")
+            object.__setattr__(self, "dry_sequence_breakers", checked)
 
     def replace(self, **changes: Any) -> GenerationParameters:
         """Return a copy with changes; ``None`` for a parameter means "keep the present value".
@@ -131,6 +147,9 @@ class GenerationParameters:
 LIMITS = ("max_string_length", "max_items", "max_digits")
 """Names of the parameters that limit the values of JSON."""
 
+DRY = ("dry_multiplier", "dry_base", "dry_allowed_length", "dry_sequence_breakers")
+"""Names of the parameters of DRY, which few engines have."""
+
 SAMPLING = tuple(
     field.name
     for field in fields(GenerationParameters)
@@ -145,7 +164,19 @@ _DEFAULTS: dict[str, Any] = {
     "repetition_penalty": 1.1,
     "frequency_penalty": 0.0,
     "presence_penalty": 0.0,
+    "dry_multiplier": 0.0,
+    "dry_base": 1.75,
+    "dry_allowed_length": 4,
+    "dry_sequence_breakers": (),
 }
+
+
+def _strings(name: str, given: object, effect_of_empty: str) -> tuple[str, ...]:
+    if not isinstance(given, (tuple, list)) or not all(isinstance(text, str) for text in given):
+        raise ParameterError(f"{name} is {given!r}: give a sequence of strings.")
+    if "" in given:
+        raise ParameterError(f"{name} holds an empty string, which would {effect_of_empty}.")
+    return tuple(dict.fromkeys(given))
 
 
 def _check(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from urial_core.completion import TokenLogprob, Usage
 from urial_core.tools import InvalidToolCall, ToolCall
@@ -56,6 +57,8 @@ class ReplyEnd:
         validation_error: What is wrong with an answer that does not match its response format;
             empty if it matches.
         attempts: How often the reply was begun: twice if the first attempt was empty or invalid.
+        decoding: What a decoding strategy did: its name, how many samples there were, which was
+            chosen and why. None without a strategy.
     """
 
     reason: EndReason
@@ -64,6 +67,7 @@ class ReplyEnd:
     invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
     validation_error: str = ""
     attempts: int = 1
+    decoding: Mapping[str, Any] | None = None
 
     @property
     def finish_reason(self) -> FinishReason:

@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-QUICK = {"prompts", "prompt_formats"}
+QUICK = {"decoding", "prompts", "prompt_formats"}
 """The pages whose Python blocks run by default; the others run in the long matrix."""
 
 OWN_COMMAND = re.compile(

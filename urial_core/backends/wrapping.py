@@ -35,6 +35,9 @@ _LIKELY = {
     "repetition_penalty": ("repetition_penalty", "repeat_penalty"),
     "frequency_penalty": ("frequency_penalty",),
     "presence_penalty": ("presence_penalty",),
+    "dry_multiplier": ("dry_multiplier",),
+    "dry_base": ("dry_base",),
+    "dry_allowed_length": ("dry_allowed_length",),
     "seed": ("seed", "random_seed"),
 }
 

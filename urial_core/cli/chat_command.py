@@ -21,6 +21,7 @@ from urial_core.composing import Overflow
 from urial_core.demo import DEMO_NOTICE
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt, preset_or_file
+from urial_core.strategies import STRATEGIES, load_strategy
 
 __all__ = ["chat", "chat_in_pipe"]
 
@@ -50,6 +51,17 @@ def chat(
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, help="0 always takes the likeliest token. Default: 0.")
+    ] = None,
+    dry_multiplier: Annotated[
+        float | None,
+        typer.Option(min=0, help="DRY: against copies of examples and earlier answers; 0 is off."),
+    ] = None,
+    decoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STRATEGY",
+            help=f"How an answer is found: {', '.join(STRATEGIES)}. Default: one sample.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     backend: Annotated[
@@ -98,10 +110,13 @@ def chat(
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console() if at_terminal else Console(stderr=True, quiet=not verbose)
     chosen = load_prompt(preset_or_file(prompt))
-    parameters = GenerationParameters(max_tokens=max_tokens, temperature=temperature, seed=seed)
+    parameters = GenerationParameters(
+        max_tokens=max_tokens, temperature=temperature, dry_multiplier=dry_multiplier, seed=seed
+    )
+    strategy = load_strategy(decoding)
     with no_keyboard_echo():
         loaded, description = load_model(None if demo else model, options, console)
-        core = UrialChat(loaded, chosen, overflow, context_window)
+        core = UrialChat(loaded, chosen, overflow, context_window, strategy)
         session = ChatSession(core, parameters, system)
         if at_terminal:
             with console.status("Reading the prompt"):

@@ -179,6 +179,7 @@ class Continuation:
             repetition_penalty=1.0,
             frequency_penalty=0.0,
             presence_penalty=0.0,
+            dry_multiplier=0.0,
             stop=(),
             max_tokens=max(tokens_left, 1),
         )

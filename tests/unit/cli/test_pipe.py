@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from urial_core import GenerationError
+from urial_core import CompletionChunk, GenerationError, TokenLogprob
 from urial_core.testing import FakeModel
 
 RunUrial = Callable[..., Result]
@@ -87,6 +87,7 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
     model = FakeModel("Fine.")
     arguments = (
         "--model m --prompt short --system Rules --max-tokens 7 --temperature 0.5 --seed 3"
+        " --dry-multiplier 0.8"
         " --dtype float32 --device-map cpu --overflow error --trust-remote-code"
         " --backend transformers"
     )
@@ -95,6 +96,22 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
     assert loaded == [("m", {"backend": "transformers", **options})]
     parameters = model.requests[0].parameters
     assert (parameters.max_tokens, parameters.temperature, parameters.seed) == (7, 0.5, 3)
+    assert parameters.dry_multiplier == 0.8
+
+
+def test_a_decoding_strategy_is_used(run_urial: RunUrial) -> None:
+    """With ``--decoding``, answers are the best of several samples; others are refused."""
+    answers = [
+        [CompletionChunk(text, "stop", logprobs=(TokenLogprob(text, value),))]
+        for text, value in (("one", -2.0), ("two", -1.0), ("three", -3.0), ("four", -4.0))
+    ]
+    model = FakeModel(*answers)
+    result = run_urial("chat", "--model", "m", "--decoding", "best_of_n", stdin="Hi", model=model)
+    assert result.stdout == "two\n"
+    assert len(model.requests) == 8
+    refused = run_urial("chat", "--model", "m", "--decoding", "best", stdin="Hi")
+    assert refused.exit_code == 1
+    assert "'best_of_n'" in refused.stderr
     assert "Rules" in model.requests[0].prompt
 
 

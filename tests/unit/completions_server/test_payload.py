@@ -245,3 +245,31 @@ def test_a_chat_payload_refuses_formats_and_plain_text() -> None:
     for request in (typed, compose_plain("Once")):
         with pytest.raises(ParameterError, match="completion_payload"):
             chat_payload(request, messages, "m")
+
+
+def test_llama_cpp_is_sent_dry() -> None:
+    """llama.cpp's own fields are sent where DRY is on, line breaks among the breakers."""
+    request = request_for(dry_multiplier=0.8, dry_sequence_breakers=(":",))
+    payload = completion_payload(request, "m", LLAMA_CPP)
+    assert {name: value for name, value in payload.items() if name.startswith("dry_")} == {
+        "dry_multiplier": 0.8,
+        "dry_base": 1.75,
+        "dry_allowed_length": 4,
+        "dry_sequence_breakers": ["\n", ":"],
+        "dry_penalty_last_n": 1 << 20,
+    }
+
+
+@pytest.mark.parametrize("constraint", [JsonSchema.of(SCHEMA), Choice(("a", "b"))])
+def test_dry_is_off_in_values(constraint: JsonSchema | Choice) -> None:
+    """A constrained completion is sent without DRY: values repeat what the user asked for."""
+    request = replace(request_for(dry_multiplier=0.8), constraint=constraint)
+    assert not any(name.startswith("dry_") for name in completion_payload(request, "m", LLAMA_CPP))
+
+
+def test_other_servers_are_sent_dry_only_if_they_may_have_it() -> None:
+    """An unknown server gets the parameters that are set; vLLM, which has no DRY, gets none."""
+    request = request_for(dry_multiplier=0.8)
+    assert "dry_multiplier" not in completion_payload(request, "m", DIALECTS["vllm"])
+    generic = completion_payload(request, "m", DIALECTS["generic"])
+    assert {n: v for n, v in generic.items() if n.startswith("dry_")} == {"dry_multiplier": 0.8}

@@ -67,6 +67,10 @@ VALID: dict[str, list[Any]] = {
     "repetition_penalty": [None, 0.5, 1, 1.3],
     "frequency_penalty": [None, -2, 0, 2],
     "presence_penalty": [None, -2.0, 0.5, 2],
+    "dry_multiplier": [None, 0, 0.8],
+    "dry_base": [None, 1, 1.75],
+    "dry_allowed_length": [None, 1, 9],
+    "dry_sequence_breakers": [None, (), (":", "*")],
     "seed": [None, -1, 0, 2**63],
     "n": [1, 8],
     "logprobs": [None, 0, 20],
@@ -181,6 +185,10 @@ def test_resolved_fills_in_unset_parameters() -> None:
         repetition_penalty=1.1,
         frequency_penalty=0.0,
         presence_penalty=0.0,
+        dry_multiplier=0.0,
+        dry_base=1.75,
+        dry_allowed_length=4,
+        dry_sequence_breakers=(),
         stop=("x",),
     )
     assert GenerationParameters().resolved().temperature == 0.0

@@ -21,6 +21,9 @@ from urial_core import (
 from urial_core.prompts.loading import MAX_PROMPT_BYTES, preset_or_file
 
 EXAMPLES_OF = {
+    "chat": 4,
+    "chat_ja": 4,
+    "chat_rag": 4,
     "default": 3,
     "helpful": 3,
     "instruction_only": 0,
@@ -72,7 +75,7 @@ def test_every_preset_loads(name: str, count: int) -> None:
     assert prompt.name == name
     assert prompt.description.endswith(".")
     assert len(prompt.examples) == count
-    assert prompt.language == ("ja" if name == "ja" else "en")
+    assert prompt.language == ("ja" if name in ("ja", "chat_ja") else "en")
 
 
 @pytest.mark.parametrize("name", EXAMPLES_OF)
@@ -101,6 +104,15 @@ def test_presets_name_the_headers_they_use(name: str) -> None:
     instruction = load_prompt(name).instruction
     for header in ("# Query:", "# Answer:", "# System:"):
         assert f"`{header}`" in instruction
+
+
+@pytest.mark.parametrize(
+    ("name", "base"), [("chat", "default"), ("chat_ja", "ja"), ("chat_rag", "rag")]
+)
+def test_a_chat_preset_adds_a_greeting(name: str, base: str) -> None:
+    """Its prefix begins with the whole one of its base, so that the prefix cache holds both."""
+    assert load_prompt(name).prefix.startswith(load_prompt(base).prefix)
+    assert load_prompt(name).examples[:-1] == load_prompt(base).examples
 
 
 def test_the_default_preset() -> None:

@@ -12,6 +12,7 @@ import urial_core
 
 NAMES = [
     "AnalysisError",
+    "BestOfN",
     "Choice",
     "Completion",
     "CompletionChunk",
@@ -30,7 +31,9 @@ NAMES = [
     "ModelError",
     "ModelFeatures",
     "ModelLoadError",
+    "Nudging",
     "ParameterError",
+    "PowerSampling",
     "Prompt",
     "PromptError",
     "PromptFormat",

@@ -15,6 +15,7 @@ from urial_core.completion import CompletionRequest
 from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError
 from urial_core.messages import Message
+from urial_core.parameters import DRY, GenerationParameters
 from urial_core.structured.constraints import Choice, JsonSchema
 from urial_core.structured.json_schema import map_subschemas
 
@@ -49,6 +50,8 @@ class Dialect:
         streaming: Fields of every streamed request.
         penalizes_recent_only: Whether a repetition penalty counts a few recent tokens and not the
             whole prompt. Only then does the default penalty improve replies.
+        dry: Returns the fields of the DRY sampler, from parameters of which all are set; None if
+            there is none.
         max_stops: The number of stop strings that are accepted; None for any number.
         min_logprobs: The least number of alternatives to ask for; below it, no log-probabilities
             are reported at all.
@@ -72,6 +75,7 @@ class Dialect:
     always: Mapping[str, Any] = field(default_factory=dict)
     streaming: Mapping[str, Any] = field(default_factory=dict)
     penalizes_recent_only: bool = False
+    dry: Callable[[GenerationParameters], dict[str, Any]] | None = None
     max_stops: int | None = None
     min_logprobs: int = 0
     prompt_lists: bool = False
@@ -86,7 +90,7 @@ class Dialect:
 GENERIC = Dialect(
     name="generic",
     sampling=_OPENAI,
-    optional_sampling={"top_k": "top_k", "repetition_penalty": "repetition_penalty"},
+    optional_sampling={name: name for name in ("top_k", "repetition_penalty", *DRY)},
     streaming={"stream_options": {"include_usage": True}},
     max_stops=4,
     prompt_lists=True,  # one request where rate limits count requests; usage is only a sum then
@@ -111,6 +115,19 @@ VLLM = Dialect(
 )
 """vLLM's OpenAI-compatible server."""
 
+_WHOLE_CONTEXT = 1 << 20
+"""More tokens than any window has: llama.cpp's completions API refuses its own -1 for "all"."""
+
+
+def _llama_cpp_dry(parameters: GenerationParameters) -> dict[str, Any]:
+    """Return DRY's fields; it counts the whole context, whoever wrote it."""
+    return {
+        **parameters.under_names({name: name for name in DRY}),
+        "dry_sequence_breakers": ["\n", *(parameters.dry_sequence_breakers or ())],
+        "dry_penalty_last_n": _WHOLE_CONTEXT,
+    }
+
+
 LLAMA_CPP = Dialect(
     name="llama.cpp",
     sampling={**_OPENAI, "top_k": "top_k", "repetition_penalty": "repeat_penalty"},
@@ -120,6 +137,7 @@ LLAMA_CPP = Dialect(
         "verbose": True,  # reports the stop string that ended the completion
     },
     penalizes_recent_only=True,
+    dry=_llama_cpp_dry,
     streaming={"timings_per_token": True},  # without it, usage comes only with the last event
     min_logprobs=1,
     json_schema=lambda constraint: {"json_schema": _for_gbnf(constraint.schema)},
@@ -163,6 +181,8 @@ def completion_payload(
         **parameters.under_names(dialect.optional_sampling),
         **dialect.always,
     }
+    if dialect.dry and resolved.dry_multiplier and request.constraint is None:
+        payload |= dialect.dry(resolved)
     if constraint := _constraint_fields(request, dialect):
         payload |= constraint  # it ends by itself; a stop string could cut it
     else:

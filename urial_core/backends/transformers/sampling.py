@@ -12,6 +12,7 @@ from secrets import randbits
 
 import torch
 
+from urial_core.backends.transformers.copy_penalty import CopyPenalty
 from urial_core.completion import TokenLogprob
 from urial_core.parameters import GenerationParameters
 
@@ -28,7 +29,16 @@ class Sampler:
     Equal seeds give equal choices, whatever else is in the batch.
     """
 
-    def __init__(self, parameters: GenerationParameters) -> None:
+    def __init__(
+        self, parameters: GenerationParameters, copying: CopyPenalty | None = None
+    ) -> None:
+        """Start a reply.
+
+        Args:
+            parameters: How to sample.
+            copying: The DRY penalty; None for none.
+        """
+        self._copying = copying
         self._parameters = parameters.resolved()
         self._counts = Counter[int]()
         seed = randbits(63) if parameters.seed is None else parameters.seed % 2**63
@@ -42,6 +52,10 @@ class Sampler:
             forbidden: Tokens that may not be chosen here.
         """
         scores = self._penalised(logits)
+        if self._copying and (penalties := self._copying.penalties()):
+            tokens = torch.tensor(list(penalties), device=scores.device)
+            amounts = torch.tensor(list(penalties.values()), device=scores.device)
+            scores = scores.index_add(0, tokens, -amounts.to(scores.dtype))
         if forbidden:
             scores = scores.clone()
             scores[forbidden] = -torch.inf
@@ -52,6 +66,8 @@ class Sampler:
     def accept(self, token: int) -> None:
         """Count a chosen token towards the penalties."""
         self._counts[token] += 1
+        if self._copying:
+            self._copying.accept(token)
 
     def logprobs(
         self, logits: torch.Tensor, token: int, decode: Callable[[int], str]
@@ -63,7 +79,19 @@ class Sampler:
         top = logprobs.topk(self._parameters.logprobs)
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         best = tuple((decode(index), value) for index, value in pairs)
-        return (TokenLogprob(decode(token), float(logprobs[token]), best),)
+        drawn = self._drawn(logits, token)
+        return (TokenLogprob(decode(token), float(logprobs[token]), best, drawn),)
+
+    def _drawn(self, logits: torch.Tensor, token: int) -> float | None:
+        """Return the log-probability with which a token was drawn, of the whole vocabulary."""
+        own = self._parameters
+        penalties = (own.repetition_penalty, own.frequency_penalty, own.presence_penalty)
+        if not own.temperature or own.top_k or own.top_p != 1 or penalties != (1, 0, 0):
+            return None
+        if self._copying is not None:
+            return None
+        scores = logits.float() / own.temperature
+        return float(scores[token] - scores.logsumexp(-1))
 
     def _penalised(self, logits: torch.Tensor) -> torch.Tensor:
         repetition = self._parameters.repetition_penalty or 1.0

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from urial_core.backends.transformers.copy_penalty import copy_penalty
 from urial_core.backends.transformers.json_grammar import JsonText
 from urial_core.backends.transformers.prompt_lookup import PromptLookup
 from urial_core.backends.transformers.sampling import Sampler
@@ -95,7 +96,7 @@ class ReplySequence(PromptSequence):
         self._tokenization = tokenization
         self._decode = tokenization.decoder(self.ids)
         self._reply = reply_decoder(request)
-        self._sampler = Sampler(request.parameters)
+        self._sampler = Sampler(request.parameters, copy_penalty(request, tokenization))
         self._lookup: PromptLookup | None = None
         self._sent = 0  # tokens of the chunks so far
 

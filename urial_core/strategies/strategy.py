@@ -1,0 +1,71 @@
+"""What a decoding strategy is, and what it asks for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from urial_core.completion import CompletionRequest
+from urial_core.composing import ReplyRequest
+from urial_core.replies import Reply, TextDelta
+
+__all__ = [
+    "Compute",
+    "DecodingStrategy",
+    "StrategyStep",
+    "StrategySteps",
+    "WriteCompletions",
+    "WriteReplies",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReplies:
+    """The strategy wants whole replies, and is sent them in order: one batch."""
+
+    requests: Sequence[ReplyRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCompletions:
+    """The strategy wants raw completions, and is sent them in order: one batch."""
+
+    requests: Sequence[CompletionRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """The strategy wants a function called that may take long, and is sent its result."""
+
+    function: Callable[[], Any]
+
+
+StrategyStep = WriteReplies | WriteCompletions | Compute | TextDelta
+"""What a strategy yields. Of a ``TextDelta``, it is certain that the reply goes on with it."""
+
+StrategySteps = Generator[StrategyStep, Any, Reply]
+"""One reply by a strategy; ``urial_core.chat`` drives it, sync or async."""
+
+
+class DecodingStrategy(ABC):
+    """How a reply is found: a value, whose equal copies act alike.
+
+    Subclass it for a strategy of your own; ``repr`` is part of the keys of caches.
+
+    Attributes:
+        needs_every_token: Whether the model must report the probability of every token (see
+            ``ModelFeatures.reports_every_token``).
+    """
+
+    needs_every_token: ClassVar[bool] = False
+
+    @abstractmethod
+    def steps(self, request: ReplyRequest) -> StrategySteps:
+        """Find the reply to a request.
+
+        Raises:
+            ParameterError: The strategy cannot do what the request asks for; it is raised before
+                anything is generated.
+        """
