@@ -7,6 +7,12 @@ Importing it loads neither framework, nor torch, nor transformers.
 """
 
 from urial_core.chat import UrialChat
+from urial_core.citations import (
+    Citation,
+    find_citations,
+    number_passages,
+    passages_with_question,
+)
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -50,6 +56,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Choice",
+    "Citation",
     "Completion",
     "CompletionChunk",
     "CompletionModel",
@@ -94,7 +101,10 @@ __all__ = [
     "__version__",
     "compose",
     "escape",
+    "find_citations",
     "load_prompt",
+    "number_passages",
+    "passages_with_question",
     "preset_names",
     "unescape",
 ]

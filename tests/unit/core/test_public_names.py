@@ -12,6 +12,7 @@ import urial_core
 
 NAMES = [
     "Choice",
+    "Citation",
     "Completion",
     "CompletionChunk",
     "CompletionModel",
@@ -56,7 +57,10 @@ NAMES = [
     "__version__",
     "compose",
     "escape",
+    "find_citations",
     "load_prompt",
+    "number_passages",
+    "passages_with_question",
     "preset_names",
     "unescape",
 ]
