@@ -9,6 +9,17 @@ from urial_core.errors import MissingDependencyError
 MissingDependencyError.check("llamaindex_urial", "llamaindex", "llama_index.core")
 
 from llamaindex_urial.llm import UrialLLM  # noqa: E402
+from llamaindex_urial.rag import (  # noqa: E402
+    NumberedPassages,
+    rag_templates,
+    response_citations,
+)
 from urial_core import __version__  # noqa: E402
 
-__all__ = ["UrialLLM", "__version__"]
+__all__ = [
+    "NumberedPassages",
+    "UrialLLM",
+    "__version__",
+    "rag_templates",
+    "response_citations",
+]

@@ -7,6 +7,12 @@ Importing it loads neither framework, nor torch, nor transformers.
 """
 
 from urial_core.chat import UrialChat
+from urial_core.citations import (
+    Citation,
+    find_citations,
+    number_passages,
+    passages_with_question,
+)
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -54,6 +60,7 @@ __all__ = [
     "AnalysisError",
     "BestOfN",
     "Choice",
+    "Citation",
     "Completion",
     "CompletionChunk",
     "CompletionModel",
@@ -100,7 +107,10 @@ __all__ = [
     "__version__",
     "compose",
     "escape",
+    "find_citations",
     "load_prompt",
+    "number_passages",
+    "passages_with_question",
     "preset_names",
     "unescape",
 ]

@@ -22,6 +22,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 QUICK = {"decoding", "prompts", "prompt_formats"}
 """The pages whose Python blocks run by default; the others run in the long matrix."""
 
+SECTIONS = {"swap"}
+"""Pages of which each section is a program of its own, which another test runs (test_swaps.py)."""
+
 OWN_COMMAND = re.compile(
     r"^(?:printf [^|\n]+\| )?urial (?!.*--model (?!(?:\./)?model\.gguf)).*", re.MULTILINE
 )
@@ -89,7 +92,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     [
         pytest.param(page, marks=[pytest.mark.matrix] * (page.stem not in QUICK), id=page.stem)
         for page in PAGES
-        if program_of(page)
+        if program_of(page) and page.stem not in SECTIONS
     ],
 )
 def test_python_blocks_run(page: Path, tmp_path: Path) -> None:

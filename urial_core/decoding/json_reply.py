@@ -111,6 +111,7 @@ class _JsonDecoder:
         self._unconstrained = False
         self._emit_from = emit_from
         self._turn = TurnDecoder(prompt_format, written)
+        self._may_repeat = written == "{"  # a second one is no JSON: the model began anew
         self._value = JsonValue()
         self._value.feed(written)
 
@@ -143,6 +144,9 @@ class _JsonDecoder:
         return "delimiter" if self._turn.ended else "end_of_text"
 
     def _take(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[TextDelta]:
+        if self._may_repeat and (begun := text.lstrip()):
+            self._may_repeat = False
+            text = begun.removeprefix("{")
         known = len(self._value.text)
         self._value.feed(text)
         self._value.close_loop()

@@ -57,6 +57,14 @@ def ask(schema: JsonSchema, *responses: Any) -> tuple[str, ReplyEnd]:
     return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta)), end
 
 
+@pytest.mark.parametrize("pieces", [['{"n": 4}'], ["\n", " {", '"n": 4}'], ["{", "\n", '"n": 4}']])
+def test_a_model_that_begins_the_object_anew(pieces: list[str]) -> None:
+    """A second opening brace, after the one that the prompt holds, is left out: no retry."""
+    text, end = ask(SCHEMA, pieces)
+    assert json.loads(text) == {"n": 4}
+    assert (end.validation_error, end.attempts) == ("", 1)
+
+
 def test_a_failed_attempt_does_not_count_against_max_tokens() -> None:
     """A retried value may be as long as the first one, within the context window."""
     for window in (None, 75):

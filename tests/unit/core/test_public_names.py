@@ -14,6 +14,7 @@ NAMES = [
     "AnalysisError",
     "BestOfN",
     "Choice",
+    "Citation",
     "Completion",
     "CompletionChunk",
     "CompletionModel",
@@ -60,7 +61,10 @@ NAMES = [
     "__version__",
     "compose",
     "escape",
+    "find_citations",
     "load_prompt",
+    "number_passages",
+    "passages_with_question",
     "preset_names",
     "unescape",
 ]

@@ -27,7 +27,15 @@ def loaded_by(code: str, *packages: str) -> list[str]:
 
 def test_the_package_offers_these_names_and_no_others() -> None:
     """The public names of ``langchain_urial`` are a promise: they are exactly these."""
-    assert sorted(langchain_urial.__all__) == ["ChatUrial", "__version__", "register"]
+    assert sorted(langchain_urial.__all__) == [
+        "ChatUrial",
+        "RAG_PROMPT",
+        "__version__",
+        "create_rag_chain",
+        "document_citations",
+        "format_documents",
+        "register",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,13 @@ def loaded_by(code: str, *packages: str) -> list[str]:
 
 def test_the_package_offers_these_names_and_no_others() -> None:
     """The public names are a promise: they are exactly these."""
-    assert llamaindex_urial.__all__ == ["UrialLLM", "__version__"]
+    assert sorted(llamaindex_urial.__all__) == [
+        "NumberedPassages",
+        "UrialLLM",
+        "__version__",
+        "rag_templates",
+        "response_citations",
+    ]
     assert conformance.__all__ == ["LLMConformanceTests"]
 
 
