@@ -17,6 +17,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -48,8 +49,8 @@ def finished(process: subprocess.Popen[str]) -> Result:
     return result
 
 
-def table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}")
+def table(title: str, header: list[str], rows: Iterable[list[str]]) -> None:
+    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{' --- |' * len(header)}", flush=True)
     for row in rows:
         print(f"| {' | '.join(row)} |", flush=True)
 
@@ -86,7 +87,7 @@ def plot(results: dict[str, Result], callers: list[int]) -> str:
     return "\n".join([*lines, "```"])
 
 
-def sharing_rows(engine: str) -> list[list[str]]:
+def sharing_row(engine: str) -> list[str]:
     """Measure one stream alone, two processes at once, and one beside a busy process."""
     alone = measured(engine, "decode")["speed"]
     pair = [started(engine, "decode") for _ in range(2)]
@@ -95,7 +96,7 @@ def sharing_rows(engine: str) -> list[list[str]]:
     beside = measured(engine, "decode")["speed"]
     busy.kill()
     shares = [f"{speed:.1f} ({speed / alone:.0%})" for speed in (min(both), beside)]
-    return [[engine, f"{alone:.1f}", *shares]]
+    return [engine, f"{alone:.1f}", *shares]
 
 
 def main() -> None:
@@ -108,12 +109,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only the first table")
     arguments = parser.parse_args()
     results = dict[str, Result]()
-    for engine in arguments.engines:
-        counts = SLOW.get(engine, arguments.callers)
-        results[engine] = measured(engine, "callers", counts=counts, rounds=arguments.rounds)
-    rows = [row for engine, result in results.items() for row in callers_rows(engine, result)]
+
+    def rows() -> Iterator[list[str]]:
+        for engine in arguments.engines:
+            counts = SLOW.get(engine, arguments.callers)
+            result = measured(engine, "callers", counts=counts, rounds=arguments.rounds)
+            results[engine] = result
+            yield from callers_rows(engine, result)
+
     header = ["engine", "callers", "tokens/s", "first token, median", "95 %", "peak memory"]
-    table("Concurrent callers", header, rows)
+    table("Concurrent callers", header, rows())
     if not arguments.quick:
         ours = [engine for engine in arguments.engines if engine.split()[0] in OURS]
         ours = [engine for engine in ours if not engine.endswith("server")]
@@ -136,7 +141,7 @@ def main() -> None:
         table(
             "One stream, tokens/s, with other processes on the machine",
             ["engine", "alone", "each of two", "beside a busy process"],
-            [row for engine in ours for row in sharing_rows(engine)],
+            (sharing_row(engine) for engine in ours),
         )
         limits = measured("machine", "limits")
         table(
