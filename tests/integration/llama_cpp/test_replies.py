@@ -24,7 +24,8 @@ from urial_core.structured.json_validation import match_schema
 pytestmark = pytest.mark.model
 
 SLOW_FORMATS = ("uri", "uuid1", "uuid4", "duration")
-QUESTION = "What do bees do all day?"
+QUESTION = "What color is the sky?"
+"""The model is sure of each token of its answer: rounding that differs changes none."""
 
 
 def greedy(**options: object) -> GenerationParameters:
