@@ -144,7 +144,7 @@ class BareLLM(CustomLLM):
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **_: Any) -> Any:  # noqa: FBT001, FBT002
-        raise NotImplementedError
+        raise NotImplementedError("The benchmark asks for whole answers only.")
 
 
 Answer = tuple[str, list[str]]

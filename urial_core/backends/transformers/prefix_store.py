@@ -96,9 +96,10 @@ class PrefixStore:
 
 
 def _sampled_weights(model: Any) -> Iterator[torch.Tensor]:
-    """Yield some weights of each parameter whose layout allows that."""
+    """Yield some weights of each plain parameter; packed and quantized ones cannot be indexed."""
     for parameter in model.parameters():
-        if parameter.layout is torch.strided and not parameter.is_meta:
+        is_plain = type(parameter) is torch.nn.Parameter and parameter.layout is torch.strided
+        if is_plain and not parameter.is_meta:
             flat = parameter.detach().flatten()
             yield flat[:: max(len(flat) // _SAMPLED_WEIGHTS, 1)]
 
