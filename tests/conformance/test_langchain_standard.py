@@ -38,7 +38,7 @@ class TestUnit(ChatModelUnitTests):
 
 @pytest.mark.model
 class TestLlamaCpp(ChatUrialClaims):
-    """The integration suite, greedy, on the demo model in llama.cpp in this process."""
+    """The integration suite, greedy, with the default prompt, on llama.cpp in this process."""
 
     methods: ClassVar[tuple[str, ...]] = get_args(Method)
     quick: ClassVar[set[str]] = {
@@ -51,7 +51,7 @@ class TestLlamaCpp(ChatUrialClaims):
         "test_tool_message_histories_list_content",
         "test_usage_metadata",
     }
-    backend_options: ClassVar[dict[str, Any]] = {"n_ctx": 2048, "n_parallel": 4}
+    backend_options: ClassVar[dict[str, Any]] = {"n_ctx": 4096, "n_parallel": 4}
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
@@ -70,7 +70,6 @@ class TestLlamaCpp(ChatUrialClaims):
         return {
             "model": str(demo_model_file()),
             "backend_options": self.backend_options,
-            "prompt": "short",
             "max_tokens": self.reply_tokens,
         }
 

@@ -174,7 +174,8 @@ def test_a_router_chooses_one_of_its_engines(index: VectorStoreIndex, llm: Urial
         QueryEngineTool.from_defaults(engine, name="rooms", description="Rooms and projectors"),
         QueryEngineTool.from_defaults(engine, name="events", description="Events and clubs"),
     ]
-    whole = llm.model_copy(update={"max_tokens": 200})  # a selection that is cut does not count
+    # A selection that is cut does not count.
+    whole = llm.model_copy(update={"max_tokens": 200, "max_string_length": 60, "max_items": 2})
     router = RouterQueryEngine.from_defaults(tools, llm=whole)
     response = router.query(QUESTION)
     assert is_clean(str(response))
