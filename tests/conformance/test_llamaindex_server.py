@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import ClassVar
 
 import pytest
 from backend_tests import BackendTests
@@ -19,7 +20,12 @@ from llamaindex_urial.conformance.answers import ClosingTests
 @pytest.mark.server
 @pytest.mark.matrix
 class TestUrialLLM(BackendTests):
-    """Greedy, in short answers; tool calls and structured output get more tokens."""
+    """Greedy, in short answers; tool calls and structured output get more tokens.
+
+    Two endpoints, a whole one and a streamed one, use every request to the server.
+    """
+
+    endpoints: ClassVar[set[str]] = {"achat", "stream_chat"}
 
     @pytest.fixture
     def llm(self, server: RunningServer) -> LLM:
