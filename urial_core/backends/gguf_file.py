@@ -1,24 +1,27 @@
-"""Check a GGUF file before an engine maps it: llama.cpp ends the process at some damaged ones.
+"""Read a GGUF file's header: check it before an engine maps the file, and look up its settings.
 
-Only the header is read: its keys and values, and where each tensor lies in the file.
+llama.cpp ends the process at some damaged files. The header has keys and values, and where each
+tensor lies in the file.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from urial_core.errors import ModelLoadError
 
-__all__ = ["check_gguf"]
+__all__ = ["architecture_settings", "check_gguf"]
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _STRING, _ARRAY = 8, 9
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-"""Bytes of a value by its type: integers, floats and booleans."""
+_NUMBERS = dict(zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True))
+"""The types of numbers and booleans, in ``struct``'s terms."""
 _MAX_DIMENSIONS = 4
 _TENSORS = {
     **dict.fromkeys((24,), (1, 1)),
@@ -61,53 +64,79 @@ def check_gguf(path: str | Path) -> None:
         ) from error
 
 
+def architecture_settings(path: str | Path) -> dict[str, Any]:
+    """Return the settings of a file's architecture, such as "context_length", as far as readable.
+
+    They are numbers, and lists of numbers where layers differ. Nothing is raised: ``check_gguf``
+    says what is wrong with a file.
+    """
+    settings = dict[str, Any]()
+    try:
+        with (
+            Path(path).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        ):
+            for name, value in _Header(data).entries():
+                if name.startswith("tokenizer."):  # long, and after the architecture's
+                    break
+                settings[name.partition(".")[2]] = value
+    except (OSError, ValueError, struct.error):
+        pass
+    return settings
+
+
 class _Header:
     """Reads a file's header from its start to its end."""
 
     def __init__(self, data: mmap.mmap) -> None:
+        """Read how many tensors and values there are.
+
+        Raises:
+            ValueError: It is not of a known version, or ends here.
+        """
         self._data = data
         self._at = len(_MAGIC)
-        self._alignment = 32
+        version, self._tensors, self._values = self._unpack("<IQQ")
+        if version not in _VERSIONS:
+            raise ValueError(f"its version is {version}")
 
     def check(self) -> None:
         """Raise a ValueError or struct.error where the header or a tensor leaves the file."""
-        version, tensors, values = self._unpack("<IQQ")
-        if version not in _VERSIONS:
-            raise ValueError(f"its version is {version}")
-        for _ in range(values):
-            self._skip_entry()
-        ends = [self._tensor_end() for _ in range(tensors)]
-        start = -(-self._at // self._alignment) * self._alignment
+        alignment = 32
+        for name, value in self.entries():
+            if name == "general.alignment" and isinstance(value, int):
+                alignment = value
+        if alignment < 1:
+            raise ValueError(f"its alignment is {alignment}")
+        ends = [self._tensor_end() for _ in range(self._tensors)]
+        start = -(-self._at // alignment) * alignment
         needed = start + max(ends, default=0)
         if needed > len(self._data):
             raise ValueError(f"its tensors need {needed} bytes, and it has {len(self._data)}")
 
-    def _skip_entry(self) -> None:
-        key = self._string()
-        [kind] = self._unpack("<I")
-        if key == b"general.alignment" and kind == 4:
-            [self._alignment] = self._unpack("<I")
-            if self._alignment < 1:
-                raise ValueError("its alignment is 0")
-        else:
-            self._skip_value(kind)
+    def entries(self) -> Iterator[tuple[str, Any]]:
+        """Yield each key with its number, its list of numbers, or None for text."""
+        for _ in range(self._values):
+            name = self._string().decode("utf-8", "replace")
+            [kind] = self._unpack("<I")
+            yield name, self._value(kind)
 
-    def _skip_value(self, kind: int) -> None:
-        if kind in _SIZES:
-            self._skip(_SIZES[kind])
-        elif kind == _STRING:
+    def _value(self, kind: int) -> Any:
+        if kind in _NUMBERS:
+            return self._unpack(f"<{_NUMBERS[kind]}")[0]
+        if kind == _STRING:
             self._string()
         elif kind == _ARRAY:
             item, count = self._unpack("<IQ")
-            if item in _SIZES:
-                self._skip(count * _SIZES[item])
-            elif item == _STRING:
-                for _ in range(count):
-                    self._string()
-            else:
+            if item in _NUMBERS:
+                return list(self._unpack(f"<{count}{_NUMBERS[item]}"))
+            if item != _STRING:
                 raise ValueError(f"a list's items are of the unknown type {item}")
+            for _ in range(count):
+                self._string()
         else:
             raise ValueError(f"a value is of the unknown type {kind}")
+        return None
 
     def _tensor_end(self) -> int:
         """Skip a tensor's entry; return the end of its data, from the start of all data."""
@@ -126,7 +155,7 @@ class _Header:
         self._skip(length)
         return self._data[at : self._at]
 
-    def _unpack(self, layout: str) -> tuple[int, ...]:
+    def _unpack(self, layout: str) -> tuple[Any, ...]:
         at = self._at
         self._skip(struct.calcsize(layout))
         return struct.unpack_from(layout, self._data, at)

@@ -31,7 +31,11 @@ HARMLESS = "x"
 CORPORA = [
     ("4 backticks", 3),
     pytest.param("4 backticks", 1, marks=pytest.mark.matrix),
-    *(pytest.param(name, 11, marks=pytest.mark.matrix) for name in FORMATS if name != "4 backticks"),
+    *(
+        pytest.param(name, 11, marks=pytest.mark.matrix)
+        for name in FORMATS
+        if name != "4 backticks"
+    ),
 ]
 """The format, and of how many payloads one is tried."""
 

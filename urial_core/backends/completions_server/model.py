@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -117,12 +118,13 @@ class CompletionsServerModel(CompletionModel):
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """The server's URL, the model's name and the extra fields."""
+        """The server and its model, with a hash of the extra fields, which may be secrets."""
+        extra = repr(sorted(self._arguments["extra_body"].items()))
         return {
             "backend": "completions server",
             "base_url": self._url,
             "model": self._model,
-            "extra_body": repr(sorted(self._arguments["extra_body"].items())),
+            "extra_body": sha256(extra.encode()).hexdigest()[:16],
             "uds": self._arguments["uds"],
         }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from urial_core.backends.gguf_file import architecture_settings
 
 __all__ = ["LEAST_WINDOW", "MOST_WINDOW", "available_memory", "default_slots", "default_window"]
 
@@ -21,24 +21,6 @@ _USUAL_WINDOW = 8192
 _SHARE_OF_MEMORY = 8
 """The KV caches may take one part in this many of the memory that is available."""
 
-_NUMBERS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
-"""GGUF's types of numbers, in ``struct``'s terms."""
-_TEXT, _ARRAY = 8, 9
-_MOST_BYTES = 1 << 16
-"""Texts longer than this are no settings."""
-
 
 def default_slots(path: str, n_ctx: int | None, memory: int | None = None) -> int:
     """Return how many replies to generate at once: as many as the memory allows, 4 to 16.
@@ -51,7 +33,7 @@ def default_slots(path: str, n_ctx: int | None, memory: int | None = None) -> in
         n_ctx: The context window of a slot, if it is given.
         memory: The available memory, in bytes. Default: what the system reports.
     """
-    settings = dict(_settings(path))
+    settings = architecture_settings(path)
     room = available_memory() if memory is None else memory
     if not (per_token := _bytes_per_token(settings)) or room is None:
         return _LEAST_SLOTS
@@ -72,7 +54,7 @@ def default_window(path: str, n_parallel: int, memory: int | None = None) -> int
         n_parallel: The number of slots.
         memory: The available memory, in bytes. Default: what the system reports.
     """
-    settings = dict(_settings(path))
+    settings = architecture_settings(path)
     trained = settings.get("context_length") or LEAST_WINDOW
     window = int(min(trained, MOST_WINDOW))
     room = available_memory() if memory is None else memory
@@ -116,40 +98,3 @@ def _bytes_per_token(settings: dict[str, Any]) -> int:
 
 def _largest(number: int | list[int]) -> int:
     return max(number) if isinstance(number, list) else number
-
-
-def _settings(path: str) -> Iterator[tuple[str, Any]]:
-    """Yield the settings of a file's architecture, as far as its header can be read."""
-    try:
-        with Path(path).open("rb") as file:
-            magic, _, _, count = struct.unpack("<4sIQQ", file.read(24))
-            for _ in range(count if magic == b"GGUF" else 0):
-                name = _text(file).decode()
-                value = _value(file, _number(file, "I"))
-                if name.startswith("tokenizer."):
-                    return  # the architecture's come first
-                yield name.partition(".")[2], value
-    except (OSError, struct.error, UnicodeDecodeError, KeyError, OverflowError):
-        return
-
-
-def _value(file: BinaryIO, kind: int) -> Any:
-    if kind == _TEXT:
-        return _text(file)
-    if kind != _ARRAY:
-        return _number(file, _NUMBERS[kind])
-    kind, length = _number(file, "I"), _number(file, "Q")
-    if length > _MOST_BYTES:
-        raise OverflowError
-    return [_value(file, kind) for _ in range(length)]
-
-
-def _text(file: BinaryIO) -> bytes:
-    length = _number(file, "Q")
-    if length > _MOST_BYTES:
-        raise OverflowError
-    return file.read(length)
-
-
-def _number(file: BinaryIO, code: str) -> Any:
-    return struct.unpack(f"<{code}", file.read(struct.calcsize(f"<{code}")))[0]
