@@ -80,9 +80,9 @@ def engine(name: str, prompt: str | Prompt = "default", **options: Any) -> Itera
 
 @contextmanager
 def _llama_server() -> Iterator[str]:
-    from urial_core.backends.llama_cpp.private_server import available_cores
+    from urial_core.backends.openmp import compute_threads
 
-    options = {"slots": SLOTS, "window": WINDOW, "threads": available_cores()}
+    options = {"slots": SLOTS, "window": WINDOW, "threads": compute_threads()}
     command = [sys.executable, str(LLAMA_SERVER)]
     command += [part for key, value in options.items() for part in (f"--{key}", str(value))]
     server = subprocess.Popen(

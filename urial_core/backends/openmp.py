@@ -1,4 +1,4 @@
-"""Have the threads of OpenMP give up their processor while they wait.
+"""The threads of OpenMP: how many compute, and that they give up their processor while they wait.
 
 libgomp, which torch and llama.cpp use on Linux, lets a thread that waits for others run in a loop
 for seconds. Beside one busy process, or another process that waits in the same way, the threads it
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["limit_spinning"]
+__all__ = ["compute_threads", "limit_spinning"]
 
 _OWN_SETTINGS = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 _SPINS = "1000"
@@ -24,3 +24,16 @@ def limit_spinning() -> None:
     """
     if not any(name in os.environ for name in _OWN_SETTINGS):
         os.environ["GOMP_SPINCOUNT"] = _SPINS
+
+
+def compute_threads() -> int:
+    """Return how many threads compute: ``OMP_NUM_THREADS``, as torch reads it, or the cores.
+
+    The cores are those that this process may use; of many, half count as hyper-threads.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    usable = known or 1
+    return usable if usable <= 4 else usable // 2

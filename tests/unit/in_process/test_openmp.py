@@ -1,4 +1,4 @@
-"""Waiting threads of OpenMP: what a model in this process sets before torch is imported."""
+"""Threads of OpenMP: how many compute, and what is set before torch is imported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+
+from urial_core.backends.openmp import compute_threads
 
 CODE = """
 import os, sys
@@ -37,3 +39,23 @@ def test_threads_do_not_spin_unless_the_user_wants_it(
     code = CODE.format(module=module, model=model)
     output = subprocess.check_output([sys.executable, "-c", code], env=inherited | own, text=True)
     assert output.split() == [expected, "False"]
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("1", 1)])
+def test_the_environment_sets_the_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: int
+) -> None:
+    """``OMP_NUM_THREADS`` counts for llama.cpp as it does for torch."""
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert compute_threads() == expected
+
+
+@pytest.mark.parametrize("given", [None, "", "0", "many"])
+def test_without_a_number_the_cores_are_used(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """There is at least one thread, and no more than there are cores."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert 1 <= compute_threads() <= (os.cpu_count() or 1)

@@ -15,8 +15,8 @@ from weakref import finalize
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
 from urial_core.backends.llama_cpp.default_sizes import default_slots, default_window
 from urial_core.backends.llama_cpp.prefix_files import PrefixFiles
-from urial_core.backends.llama_cpp.private_server import PrivateServer, available_cores
-from urial_core.backends.openmp import limit_spinning
+from urial_core.backends.llama_cpp.private_server import PrivateServer
+from urial_core.backends.openmp import compute_threads, limit_spinning
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -77,7 +77,8 @@ class LlamaCppModel(CompletionModel):
             n_parallel: The number of concurrent replies; further ones wait. Default: 4 to 16, as
                 many as an eighth of the available memory allows, for windows of ``n_ctx`` or 8,192
                 tokens.
-            n_threads: The number of compute threads. Default: one for each core.
+            n_threads: The number of compute threads. Default: ``OMP_NUM_THREADS`` if set, as for
+                torch; else one for each core.
             n_gpu_layers: The number of layers on the GPU, where llama.cpp was built for one.
                 Default: as many as fit.
             prefix_on_disk: Whether prompt prefixes are also kept in the cache folder, 1 GiB of them
@@ -129,7 +130,7 @@ class LlamaCppModel(CompletionModel):
     def n_threads(self) -> int:
         """The number of compute threads."""
         given: int | None = self._options["n_threads"]
-        return available_cores() if given is None else given
+        return compute_threads() if given is None else given
 
     @property
     def info(self) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from urial_core.backends.gguf_file import check_gguf
 from urial_core.backends.temporary_folder import TemporaryFolder
 from urial_core.errors import ModelLoadError, ParameterError
 
-__all__ = ["PrivateServer", "available_cores"]
+__all__ = ["PrivateServer"]
 
 _HTTP_THREADS = 80
 """Each open request holds one. With fewer than the client's, counting tokens would be queued."""
@@ -111,13 +111,6 @@ class PrivateServer:
             return
         self._server = None
         self._folder.remove()
-
-
-def available_cores() -> int:
-    """Return the cores that this process may use; of many, half count as hyper-threads."""
-    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    usable = known or 1
-    return usable if usable <= 4 else usable // 2
 
 
 def _set(params: Any, name: str, value: Any) -> None:
