@@ -15,13 +15,16 @@ pytestmark = [
     pytest.mark.needs("jinja2", "numpy", "xllamacpp"),
 ]
 
-QUESTIONS = '{"id": "sky", "turns": ["Why is the sky blue?", "And at night?"]}\n'
+TWO_TURNS = '{"id": "sky", "turns": ["Why is the sky blue?", "And at night?"]}\n'
+ONE_TURN = '{"id": "sky", "question": "Why is the sky blue?"}\n'
 
 
-def compare(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def compare(
+    folder: Path, *options: str, asked: str = TWO_TURNS
+) -> subprocess.CompletedProcess[str]:
     """Compare two methods on the demo model, with answers of 40 tokens at most."""
     questions = folder / "questions.jsonl"
-    questions.write_text(QUESTIONS)
+    questions.write_text(asked)
     command = [
         *(sys.executable, "-m", "urial_core.cli", "compare", str(questions), "--model", "demo"),
         *("--output", str(folder / "out"), "--max-tokens", "40", "--method", "zero_shot"),
@@ -48,10 +51,10 @@ def test_two_methods_and_a_second_run(tmp_path: Path) -> None:
 @pytest.mark.needs("langchain_core", "langchain_urial")
 def test_a_local_judge(tmp_path: Path) -> None:
     """A base model judges by constrained decoding: every answer gets six scores and a verdict."""
-    done = compare(tmp_path, "--judge", "demo")
+    done = compare(tmp_path, "--judge", "demo", asked=ONE_TURN)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(s) for s in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
-    assert len(rows) == 4
+    assert len(rows) == 2
     assert all(set(row["scores"].values()) <= {1, 2, 3, 4, 5} for row in rows)
     assert all(len(row["scores"]) == 6 for row in rows)
     verdicts = (tmp_path / "out" / "verdicts.jsonl").read_text().splitlines()

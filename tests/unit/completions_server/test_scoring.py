@@ -36,6 +36,8 @@ class ScoringServer(FakeServer):
 
     def written(self, body: Any) -> Any:
         """Return the one allowed option as two tokens, and the token that ends it."""
+        if "grammar" not in body:  # the prompt is read
+            return {"choices": [{"index": 0, "text": "!", "finish_reason": "length"}]}
         [option] = options_of(body)
         half = len(option) // 2
         tokens = [(option[:half], SCORES[option] - 0.25), (option[half:], 0.25), ("", -9.0)]
@@ -65,7 +67,7 @@ def options_of(body: Any) -> list[str]:
     return list(body["structured_outputs"]["choice"])
 
 
-@pytest.mark.parametrize(("kind", "requests"), [("vllm", 1), ("llama.cpp", 3)])
+@pytest.mark.parametrize(("kind", "requests"), [("vllm", 1), ("llama.cpp", 4)])
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_most_probable_option_is_chosen(kind: str, requests: int, way: str) -> None:
     """An option's score is the sum over its tokens, without the token that ends it."""
@@ -101,7 +103,20 @@ def test_sampling_parameters_do_not_change_the_scores() -> None:
     fake_server.model().complete([request])
     for body in fake_server.completions:
         assert (body["temperature"], body["repeat_penalty"]) == (0.0, 1.0)
-        assert body["max_tokens"] > len(options_of(body)[0])
+        assert body["max_tokens"] > (len(options_of(body)[0]) if "grammar" in body else 0)
+
+
+def test_each_option_follows_a_prompt_that_was_read_before() -> None:
+    """llama.cpp's first request only reads the prompt: the first option would differ by rounding.
+
+    The others each force one option.
+    """
+    fake_server = ScoringServer("llama.cpp")
+    fake_server.model().complete([request_for(constraint=Choice(tuple(SCORES)))])
+    first, *others = fake_server.completions
+    assert (first["max_tokens"], "grammar" in first) == (1, False)
+    assert all(body["prompt"] == first["prompt"] for body in others)
+    assert [options_of(body) for body in others] == [[option] for option in SCORES]
 
 
 def test_options_share_their_prefixes() -> None:
@@ -134,7 +149,8 @@ def without_scores(body: Any) -> Any:
     if "logprob_token_ids" in body:
         choices = [{"index": index, "text": "!"} for index in range(len(body["prompt"]))]
         return {"choices": choices}
-    return {"choices": [{"index": 0, "text": options_of(body)[-1], "finish_reason": "stop"}]}
+    written = options_of(body)[-1] if {"grammar", "structured_outputs"} & set(body) else "!"
+    return {"choices": [{"index": 0, "text": written, "finish_reason": "stop"}]}
 
 
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])

@@ -322,7 +322,7 @@ def _force(
     a token that is read alone gets other log-probabilities than one read among others (by 0.2 in a
     quantized model), so all options follow a prompt that is read alike, on each call.
     """
-    yield from _complete([_greedy(request, "", logprobs=None)], server)
+    yield from _complete([replace(_greedy(request, ""), constraint=None)], server)
     scores = list[float]()
     usages = list[Usage | None]()
     for option in options:
