@@ -95,12 +95,21 @@ def lark_grammar_of(schema: JsonSchema) -> str:
 
 
 def _problem(schema: Any) -> str | None:
-    """Return what llguidance reports of a schema, on one line; None if it is not installed."""
-    if not isinstance(schema, dict) or find_spec("llguidance") is None:
+    """Return why a schema is no JSON, or what llguidance reports of it, on one line.
+
+    None if there is nothing; without llguidance, nothing else is reported.
+    """
+    if not isinstance(schema, dict):
+        return None
+    try:
+        text = json.dumps(schema, allow_nan=False)
+    except ValueError as error:
+        return str(error)
+    if find_spec("llguidance") is None:
         return None
     from llguidance import LLMatcher
 
-    grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_STYLE)
+    grammar = LLMatcher.grammar_from_json_schema(text, overrides=_STYLE)
     _, problems = LLMatcher.validate_grammar_with_warnings(grammar)
     return problems[0].splitlines()[0] if problems else None
 
@@ -147,7 +156,7 @@ def _enforceable(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """Return a schema that a grammar can enforce, and whether it is not looser."""
     plain, exact = equivalent(schema)
     if find_spec("llguidance") is None:
-        looser = loosened(plain)
+        looser = _without_problems(loosened(plain), {})
         return looser, exact and looser == plain
     if _problem(plain) is None:
         return plain, exact

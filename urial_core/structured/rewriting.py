@@ -7,6 +7,7 @@ dropped, and values are validated against the schema as it was given.
 from __future__ import annotations
 
 import re
+from math import inf
 from typing import Any
 
 from urial_core.structured.formats import ENFORCED_FORMATS, FORMAT_PATTERNS, format_checker
@@ -23,6 +24,10 @@ _NOT_ENFORCED = frozenset(
     )
 )
 """Keywords that no grammar enforces."""
+_INFINITE_BOUNDS = {
+    **dict.fromkeys(("maximum", "exclusiveMaximum"), inf),
+    **dict.fromkeys(("minimum", "exclusiveMinimum"), -inf),
+}
 _ASSERTION = re.compile(r"\(\?<?[=!]|\\[bB]")
 _UNSUPPORTED = re.compile(r"\(\?(?!:)|\\[AzZ1-9kG]")
 """What engines' regular expressions lack: flags and named groups too, whose notations differ."""
@@ -33,7 +38,8 @@ def equivalent(schema: Any) -> tuple[Any, bool]:
 
     A ``format`` that grammars do not know becomes a pattern or is left out; so is
     ``uniqueItems: false``; ``oneOf`` of different literals, or with a discriminator, becomes
-    ``anyOf``; draft 4's boolean bounds become numbers.
+    ``anyOf``; draft 4's boolean bounds become numbers; infinite bounds, such as pydantic's
+    ``le=math.inf``, are left out.
     """
     exact = True
 
@@ -54,6 +60,9 @@ def equivalent(schema: Any) -> tuple[Any, bool]:
             del new["uniqueItems"]
         if "anyOf" not in new and (_all_different(new.get("oneOf")) or "discriminator" in new):
             new |= {"anyOf": new.pop("oneOf")} if "oneOf" in new else {}
+        for bound, infinite in _INFINITE_BOUNDS.items():
+            if new.get(bound) == infinite:
+                del new[bound]
         for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
             if isinstance(new.get(exclusive), bool) and new.pop(exclusive) and bound in new:
                 new[exclusive] = new.pop(bound)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -130,6 +131,29 @@ def test_values_are_validated_as_the_schema_says(
 ) -> None:
     """Formats are asserted where they can be; draft 4 and foreign patterns are no errors."""
     assert (match_schema(value, json.dumps(schema))[1] == "") is valid
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected", "exact"),
+    [
+        (
+            {"type": "number", "maximum": math.inf, "minimum": 3},
+            {"type": "number", "minimum": 3},
+            True,
+        ),
+        ({"type": "number", "exclusiveMinimum": -math.inf}, {"type": "number"}, True),
+        ({"type": "number", "minimum": math.nan}, {"type": "number"}, False),
+        ({"enum": [4, math.nan]}, {}, False),
+    ],
+)
+def test_infinite_bounds_bound_nothing(
+    schema: dict[str, Any], expected: dict[str, Any], exact: bool
+) -> None:
+    """pydantic writes ``le=math.inf`` so, which is no JSON; what else is no JSON is loosened."""
+    found = grammar_schema(JsonSchema.of(schema))
+    assert (found.schema.schema, found.exact) == (expected, exact)
+    reply, _ = replied("4", schema=schema)
+    assert (reply.text, reply.end.validation_error) == ("4", "")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"'])
