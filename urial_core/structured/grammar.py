@@ -103,13 +103,13 @@ def _problem(schema: Any) -> str | None:
         return None
     try:
         text = json.dumps(schema, allow_nan=False)
-    except ValueError as error:
-        return str(error)
-    if find_spec("llguidance") is None:
-        return None
-    from llguidance import LLMatcher
+        if find_spec("llguidance") is None:
+            return None
+        from llguidance import LLMatcher
 
-    grammar = LLMatcher.grammar_from_json_schema(text, overrides=_STYLE)
+        grammar = LLMatcher.grammar_from_json_schema(text, overrides=_STYLE)
+    except ValueError as error:  # of numbers that JSON lacks, or that are out of range
+        return str(error)
     _, problems = LLMatcher.validate_grammar_with_warnings(grammar)
     return problems[0].splitlines()[0] if problems else None
 

@@ -24,10 +24,10 @@ _NOT_ENFORCED = frozenset(
     )
 )
 """Keywords that no grammar enforces."""
-_INFINITE_BOUNDS = {
-    **dict.fromkeys(("maximum", "exclusiveMaximum"), inf),
-    **dict.fromkeys(("minimum", "exclusiveMinimum"), -inf),
-}
+_NO_BOUNDS = (
+    *(("maximum", inf), ("exclusiveMaximum", inf)),
+    *(("minimum", -inf), ("exclusiveMinimum", -inf)),
+)
 _ASSERTION = re.compile(r"\(\?<?[=!]|\\[bB]")
 _UNSUPPORTED = re.compile(r"\(\?(?!:)|\\[AzZ1-9kG]")
 """What engines' regular expressions lack: flags and named groups too, whose notations differ."""
@@ -48,6 +48,7 @@ def equivalent(schema: Any) -> tuple[Any, bool]:
         if not isinstance(schema, dict):
             return schema
         new = map_subschemas(schema, rewritten)
+        new = {key: value for key, value in new.items() if (key, value) not in _NO_BOUNDS}
         written = new.get("format")
         if written not in ENFORCED_FORMATS:
             new.pop("format", None)
@@ -60,9 +61,6 @@ def equivalent(schema: Any) -> tuple[Any, bool]:
             del new["uniqueItems"]
         if "anyOf" not in new and (_all_different(new.get("oneOf")) or "discriminator" in new):
             new |= {"anyOf": new.pop("oneOf")} if "oneOf" in new else {}
-        for bound, infinite in _INFINITE_BOUNDS.items():
-            if new.get(bound) == infinite:
-                del new[bound]
         for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
             if isinstance(new.get(exclusive), bool) and new.pop(exclusive) and bound in new:
                 new[exclusive] = new.pop(bound)
