@@ -49,7 +49,7 @@ for _name, _examples in {"default": 30, "long": 100}.items():
     )
 
 
-STARTS_PROCESSES = {"test_documentation", "test_examples"}
+STARTS_PROCESSES = {"test_documentation", "test_examples", "test_notebooks"}
 """Modules whose tests have nothing loaded to share."""
 
 

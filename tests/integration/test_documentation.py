@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ OWN_COMMAND = re.compile(
     r"^(?:printf [^|\n]+\| )?urial (?!.*--model (?!(?:\./)?model\.gguf)).*", re.MULTILINE
 )
 """A line that runs this project's command, and needs no other model than the demo model."""
+
+SVG_TEXT = re.compile(r'<text class="(\w+)"[^>]*>([^<]*)</text>')
 
 BASH = shutil.which("bash") or ""
 
@@ -105,6 +108,26 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
         command[1:1] = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = run(command, tmp_path)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+
+
+def test_picture_of_the_prompt_is_true() -> None:
+    """The picture shows the preset's prompt, and the reply is cut where it says."""
+    from urial_core import Message, UrialChat, load_prompt
+    from urial_core.testing import FakeModel
+
+    parts = {"prefix": "", "conversation": "", "reply": "", "discarded": ""}
+    for name, text in SVG_TEXT.findall((ROOT / "docs/images/prompt.svg").read_text("utf-8")):
+        if name in parts:
+            parts[name] += f"{unescape(text)}\n"
+    model = FakeModel(parts["reply"] + parts["discarded"])
+    chat = UrialChat(model, load_prompt("short"))
+    request = chat.request([Message("user", "Why do cats purr?")])
+
+    shown = [re.escape(parts[name]).replace("…", ".*?") for name in ("prefix", "conversation")]
+    prompt = re.sub("\n+", "\n", request.prompt)
+    assert re.fullmatch("".join(shown), prompt, re.DOTALL)
+    assert request.prompt[request.prefix_length :].split() == parts["conversation"].split()
+    assert chat.reply([request])[0].text == parts["reply"].strip()
 
 
 def own_commands(page: Path) -> list[str]:

@@ -10,13 +10,21 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["opened", "text_of"]
+__all__ = ["chromium", "opened", "text_of"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _PRESS = (
     "const press = (key) => document.body.dispatchEvent("
     'new KeyboardEvent("keydown", { key, bubbles: true }));'
 )
+
+
+def chromium() -> str:
+    """Return the path of the browser; skip the test where there is none."""
+    browser = next(filter(None, map(shutil.which, _NAMES)), None)
+    if browser is None:
+        pytest.skip("needs Chromium")
+    return browser
 
 
 def opened(page: Path, folder: Path, fragment: str = "", script: str = "") -> str:
@@ -28,9 +36,7 @@ def opened(page: Path, folder: Path, fragment: str = "", script: str = "") -> st
         fragment: The address's part after ``#``.
         script: What a reader does then, as JavaScript; ``press("j")`` presses a key.
     """
-    browser = next(filter(None, map(shutil.which, _NAMES)), None)
-    if browser is None:
-        pytest.skip("needs Chromium")
+    browser = chromium()
     if script:
         folder.mkdir(exist_ok=True)
         text = page.read_text("utf-8").replace(
