@@ -41,7 +41,7 @@ class ScoringModel(FakeModel):
     """Scores given texts by a function of what precedes them and of the text."""
 
     def __init__(self, logprob: Callable[[str, str], float], window: int | None = None) -> None:
-        features = ModelFeatures(enforces_choices=True, scores_choices=True)
+        features = ModelFeatures(enforces_choices=True, scores_choices=True, scores_texts=True)
         super().__init__(features=features, context_window=window)
         self.logprob = logprob
 

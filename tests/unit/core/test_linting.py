@@ -76,9 +76,7 @@ def test_style(example: Example, rule: str) -> None:
 
 
 def test_structure_of_the_prompt() -> None:
-    """Equal queries, a delimiter in the instruction and headers without a name are warnings; no
-    instruction is a note.
-    """
+    """Equal queries, delimiters in the instruction, headers without a name, and no instruction."""
     assert rules_of(prompt_of(REFUSAL, GOOD, replace(GOOD, query=" how do I  boil an EGG?"))) == [
         "same-query"
     ]

@@ -132,8 +132,12 @@ def prompt_measure(name: str, base: BaseModel, judge: Judge | None) -> PromptMea
     """
     if name != LIKELIHOOD.name:
         return _Answers(base, {**ANSWER_MEASURES, **JUDGE_MEASURES}[name], judge)
-    if not base.model.features.scores_choices:
-        raise _cannot_score(base)
+    if not base.model.features.scores_texts:
+        raise UnsupportedModelError(
+            f"{base.model.name} cannot score given texts, which the measure {name!r} needs: run a "
+            "model of transformers in this process, or choose a measure of the model's own "
+            f"answers: {', '.join(ANSWER_MEASURES)}; with a judge, {', '.join(JUDGE_MEASURES)}."
+        )
     return _Likelihood(base)
 
 
@@ -160,9 +164,8 @@ class _Likelihood:
     def score(self, prompt: Prompt, pair: Pair) -> PairScore:
         request = self.request(prompt, pair)
         [completion] = self.base.model.complete([request])
-        if len(completion.logprobs) != 1:
-            raise _cannot_score(self.base)
-        return PairScore(completion.logprobs[0].logprob / request.max_tokens)
+        [scored] = completion.logprobs
+        return PairScore(scored.logprob / request.max_tokens)
 
     def _tokens(self, text: str) -> int:
         model = self.base.model
@@ -225,11 +228,3 @@ def _ended(answer: str, prompt_format: PromptFormat) -> str:
         end = prompt_format.turn_end + prompt_format.separator + prompt_format.query_header
     body = answer.strip("\n") if prompt_format.strip_newlines else answer
     return escape(body, prompt_format) + end
-
-
-def _cannot_score(base: BaseModel) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"{base.model.name} cannot score given texts, which the measure 'likelihood' needs: run a "
-        "model of transformers in this process, or choose a measure of the model's own answers: "
-        f"{', '.join(ANSWER_MEASURES)}; with a judge, {', '.join(JUDGE_MEASURES)}."
-    )
