@@ -19,7 +19,7 @@ from urial_core.analysis.prompt_search.scoring import PromptScore, PromptScores,
 from urial_core.analysis.prompt_search.search import search_prompt
 from urial_core.analysis.records import RecordFile
 from urial_core.analysis.text_files import write_text
-from urial_core.errors import AnalysisError, MissingDependencyError, ParameterError
+from urial_core.errors import MissingDependencyError, ParameterError
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Example, Prompt
@@ -116,10 +116,7 @@ def fit(
         )
 
         def score_on_tuning(what: str, changes: Mapping[str, Prompt]) -> Sequence[Scores | None]:
-            found = scores.of(what, changes, split.tuning)
-            if not any(found):
-                raise AnalysisError(_no_values(measure, scores.failures(prompt, split.tuning)))
-            return found
+            return scores.of(what, changes, split.tuning)
 
         others = {"none": "", **(instructions or {})}
         fitted, steps = search_prompt(
@@ -197,9 +194,3 @@ def checked_start(start: str | Path | Prompt, output: Path, *, examples: int, ke
 
 def _characters(pair: Pair) -> int:
     return len(pair.example.query) + len(pair.example.answer)
-
-
-def _no_values(measure: str, failures: int) -> str:
-    if failures:
-        return f"The judge failed on all tuning pairs ({failures} failures): choose another one."
-    return f"The measure {measure!r} applies to none of the tuning pairs: choose another one."

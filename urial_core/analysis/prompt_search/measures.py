@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import mean
 from typing import Any, Protocol
 
@@ -183,7 +183,7 @@ class _Answers:
     @property
     def settings(self) -> Mapping[str, Any]:
         judge = {"judge": self.judge.settings} if self.judge is not None else {}
-        return {"parameters": repr(self.base.parameters), **judge}
+        return {"parameters": asdict(self.base.parameters), **judge}
 
     def request(self, prompt: Prompt, pair: Pair) -> ReplyRequest:
         return _chat(self.base, prompt).request([_asked(pair)], self.base.parameters)

@@ -13,6 +13,7 @@ from statistics import mean
 
 from urial_core.analysis.prompt_search.pool_split import Pair
 from urial_core.analysis.prompt_search.scoring import Scores
+from urial_core.errors import AnalysisError
 from urial_core.prompts.prompt import Example, Prompt
 
 __all__ = ["ScorePrompts", "Step", "search_prompt"]
@@ -66,6 +67,9 @@ def search_prompt(
 
     Returns:
         The prompt, and the steps to it.
+
+    Raises:
+        AnalysisError: No pair has a value under the start.
     """
     begin = replace(start, examples=start.examples[:examples])
     search = _Search(begin, score, 1 if higher_is_better else -1)
@@ -99,7 +103,12 @@ class _Search:
         self._score = score
         self._sign = sign
         [scores] = score("Start", {"start": prompt})
-        self._scores: Scores = scores or {}
+        if not scores:
+            raise AnalysisError(
+                f"No tuning pair has a value under {prompt.name!r}: the measure applies to none of "
+                "the answers, or the judge failed on all. The rows of scores say why."
+            )
+        self._scores = scores
 
     def take_best(self, what: str, changes: Mapping[str, Prompt]) -> bool:
         """Take the best of some prompts if it is better; return whether it is."""
