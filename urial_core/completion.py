@@ -168,6 +168,8 @@ class ModelFeatures:
     Attributes:
         enforces_choices: Whether a completion with a ``Choice`` is one of its options.
         scores_choices: Whether it also reports every option's log-probability (see ``Choice``).
+        scores_texts: Whether these log-probabilities are those of texts of any length, each encoded
+            as the tokenizer encodes it: a ``Choice`` of one text is that text's likelihood.
         enforces_json: Whether a completion with a ``JsonSchema`` matches the schema. Replies are
             validated anyway, but streamed before that: promise it only where it is certain.
         reports_every_token: Whether, with ``logprobs``, each generated token is reported, those of
@@ -182,6 +184,7 @@ class ModelFeatures:
 
     enforces_choices: bool = False
     scores_choices: bool = False
+    scores_texts: bool = False
     enforces_json: bool = False
     reports_every_token: bool = False
     check_schema: Callable[[JsonSchema], None] | None = None

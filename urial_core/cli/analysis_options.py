@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -15,40 +17,97 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from urial_core.analysis.answering import Progress as ReportProgress
 from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.cli.model_loading import load_model
 from urial_core.completion import CompletionModel
+from urial_core.demo import DEMO_NOTICE
 from urial_core.errors import MissingDependencyError, ParameterError
 
-__all__ = ["DEMO", "analysis_model", "chat_model_named", "progress_bar"]
+__all__ = [
+    "BASE_MODEL",
+    "DEMO",
+    "Backend",
+    "Concurrency",
+    "DeviceMap",
+    "Dtype",
+    "JudgeModel",
+    "MaxTokens",
+    "QuestionFile",
+    "Temperature",
+    "analysis_model",
+    "chat_model_named",
+    "progress_bar",
+]
 
 DEMO = "demo"
 """The demo model's name among models."""
 
+BASE_MODEL = typer.Option(
+    envvar="URIAL_MODEL",
+    metavar="NAME",
+    help="A base model: demo, a hub id, a folder, a .gguf file or a server's URL.",
+)
+QuestionFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="QUESTIONS", help="JSONL with 'turns' or 'question'; or text, a question a line."
+    ),
+]
+JudgeModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PROVIDER:MODEL", help="A LangChain chat model that scores; or urial:MODEL."
+    ),
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, help="Longest answer, in tokens. Default: 1024.")
+]
+Temperature = Annotated[
+    float | None, typer.Option(min=0, help="0 always takes the likeliest token. Default: 0.")
+]
+Concurrency = Annotated[int, typer.Option(min=1, help="Conversations held at the same time.")]
+Backend = Annotated[
+    Literal["auto", "llama.cpp", "transformers"],
+    typer.Option(help="auto: llama.cpp for a .gguf file where it is installed."),
+]
+Dtype = Annotated[
+    str, typer.Option(help="transformers: float32, bfloat16, float16; auto: the fastest here.")
+]
+DeviceMap = Annotated[
+    str | None, typer.Option(help="As in transformers. Default: the best single device.")
+]
 
-def analysis_model(
-    name: str, options: Mapping[str, Any], console: Console
-) -> tuple[CompletionModel, str]:
-    """Load a base model; return it with a description.
+
+def analysis_model(name: str, options: Mapping[str, Any], console: Console) -> CompletionModel:
+    """Load a base model, and print what it is.
 
     Args:
         name: "demo", a hub id, a folder, a ``.gguf`` file, or the URL of a server with an
             OpenAI-style ``/v1/completions``.
-        options: The backend and its options, for a model in this process.
-        console: Where progress is shown.
+        options: The backend and its options, for a model in this process. None and "auto" leave
+            one at its default.
+        console: Where progress and the model's description are shown.
 
     Raises:
         ModelError: There is no such model, or no such server.
         ParameterError: An option is unknown, or given for a server.
     """
+    chosen = {option: value for option, value in options.items() if value not in (None, "auto")}
     if not name.startswith(("http://", "https://")):
-        return load_model(None if name == DEMO else name, options, console)
-    if options:
-        raise ParameterError(f"{', '.join(options)}: no option of a model behind a server.")
-    server = CompletionsServerModel(name)
-    return server, f"{server.name} · {name}"
+        model: CompletionModel
+        model, description = load_model(None if name == DEMO else name, chosen, console)
+    elif chosen:
+        raise ParameterError(f"{', '.join(chosen)}: no option of a model behind a server.")
+    else:
+        model = CompletionsServerModel(name)
+        description = f"{model.name} · {name}"
+    console.print(Text(f"model  {description}"))
+    if name == DEMO:
+        console.print(Text(DEMO_NOTICE, style="dim"))
+    return model
 
 
 def chat_model_named(name: str) -> object:

@@ -18,6 +18,7 @@ from rich.console import Console
 from urial_core import __version__
 from urial_core.cli.chat_command import chat
 from urial_core.cli.compare_command import compare
+from urial_core.cli.fit_command import fit
 from urial_core.cli.prompt_commands import diff_prompts, lint_prompt, new_prompt, show_prompt
 from urial_core.cli.rendering import one_line, preset_list, preset_table
 from urial_core.cli.shift_command import shift
@@ -85,7 +86,7 @@ def _errors_in_one_line() -> Generator[None]:
         raise typer.Exit(OUTPUT_CLOSED) from None
 
 
-for _command in (prompts, chat, template, compare, shift):
+for _command in (prompts, chat, template, compare, shift, fit):
     app.command()(_errors_in_one_line()(_command))
 
 prompt_app = typer.Typer(

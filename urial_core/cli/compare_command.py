@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,8 +17,20 @@ from urial_core.analysis.measured import all_measures
 from urial_core.analysis.questions import read_questions
 from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.text_measures import Measure
-from urial_core.cli.analysis_options import DEMO, analysis_model, chat_model_named, progress_bar
-from urial_core.demo import DEMO_NOTICE
+from urial_core.cli.analysis_options import (
+    BASE_MODEL,
+    Backend,
+    Concurrency,
+    DeviceMap,
+    Dtype,
+    JudgeModel,
+    MaxTokens,
+    QuestionFile,
+    Temperature,
+    analysis_model,
+    chat_model_named,
+    progress_bar,
+)
 from urial_core.errors import ParameterError
 from urial_core.parameters import GenerationParameters
 
@@ -31,24 +43,11 @@ _CHAT = "chat:"
 
 def compare(
     *,
-    questions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="QUESTIONS",
-            help="JSONL with 'turns' or 'question'; or text, a question a line.",
-        ),
-    ],
+    questions: QuestionFile,
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="The folder for the answers and the report.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            envvar="URIAL_MODEL",
-            metavar="NAME",
-            help="A base model: demo, a hub id, a folder, a .gguf file or a server's URL.",
-        ),
-    ] = None,
+    model: Annotated[str | None, BASE_MODEL] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,32 +67,14 @@ def compare(
             metavar="DIR", help="A sentence-transformers model, for retrieval and relevance."
         ),
     ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PROVIDER:MODEL", help="A LangChain chat model that scores; or urial:MODEL."
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer, in tokens. Default: 1024.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=0, help="0 always takes the likeliest token. Default: 0.")
-    ] = None,
+    judge: JudgeModel = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    concurrency: Annotated[
-        int, typer.Option(min=1, help="Conversations held at the same time.")
-    ] = 16,
-    backend: Annotated[
-        Literal["auto", "llama.cpp", "transformers"],
-        typer.Option(help="auto: llama.cpp for a .gguf file where it is installed."),
-    ] = "auto",
-    dtype: Annotated[
-        str, typer.Option(help="transformers: float32, bfloat16, float16; auto: the fastest here.")
-    ] = "auto",
-    device_map: Annotated[
-        str | None, typer.Option(help="As in transformers. Default: the best single device.")
-    ] = None,
+    concurrency: Concurrency = 16,
+    backend: Backend = "auto",
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
 ) -> None:
     """Have questions answered by several methods; write answers, a table and a report.
 
@@ -105,20 +86,12 @@ def compare(
     if len(set(names)) < len(names):
         raise ParameterError("A --method is given twice: give each once.")
     console = Console(stderr=True)
-    options = {
-        "backend": None if backend == "auto" else backend,
-        "dtype": None if dtype == "auto" else dtype,
-        "device_map": device_map,
-    }
-    options = {name: value for name, value in options.items() if value is not None}
+    options = {"backend": backend, "dtype": dtype, "device_map": device_map}
     loaded = None
     if any(not name.startswith(_CHAT) for name in names):
         if model is None:
             raise ParameterError("Give a base model: --model demo, an id, a path or a URL.")
-        loaded, description = analysis_model(model, options, console)
-        console.print(Text(f"model  {description}"))
-        if model == DEMO:
-            console.print(Text(DEMO_NOTICE, style="dim"))
+        loaded = analysis_model(model, options, console)
     with progress_bar(console) as progress:
         comparison = compare_methods(
             asked,

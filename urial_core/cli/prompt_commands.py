@@ -28,7 +28,7 @@ from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.prompts.prompt import Prompt
 from urial_core.prompts.toml_writing import write_toml
 
-__all__ = ["diff_prompts", "lint_prompt", "new_prompt", "show_prompt"]
+__all__ = ["diff_prompts", "lint_prompt", "new_prompt", "print_findings", "show_prompt"]
 
 _EXAMPLE_FILES = (".jsonl", ".ndjson")
 
@@ -79,7 +79,7 @@ def new_prompt(
     except OSError as error:
         raise ParameterError(f"Cannot write {file}: {error.strerror}.") from error
     typer.echo(str(file))
-    _print_findings(lint(load_prompt(file)), Console(stderr=True))
+    print_findings(lint(load_prompt(file)), Console(stderr=True))
 
 
 def lint_prompt(
@@ -104,7 +104,7 @@ def lint_prompt(
         console.print(_style_table(found))
         for warning in caught:
             console.print(Text.assemble(("warning ", "yellow"), visible(str(warning.message))))
-        _print_findings(found, console)
+        print_findings(found, console)
     if strict and (found.warnings or caught):
         raise typer.Exit(1)
 
@@ -184,7 +184,8 @@ def _style_table(found: PromptLint) -> Table:
     return table
 
 
-def _print_findings(found: PromptLint, console: Console) -> None:
+def print_findings(found: PromptLint, console: Console) -> None:
+    """Print a line for each finding about a prompt."""
     for finding in found.findings:
         colour = "yellow" if finding.severity == "warning" else "cyan"
         line = Text.assemble((finding.severity, colour), f" {finding.rule}: {finding.message}")

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from urial_core.analysis import shift as measure_shift
 from urial_core.analysis.questions import read_questions
@@ -17,21 +16,20 @@ from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.token_shift import ShiftSummary
 from urial_core.analysis.token_shift.sides import prompt_named
 from urial_core.backends.transformers import TransformersModel
-from urial_core.cli.analysis_options import DEMO, analysis_model, progress_bar
-from urial_core.demo import DEMO_NOTICE
+from urial_core.cli.analysis_options import (
+    DeviceMap,
+    Dtype,
+    QuestionFile,
+    analysis_model,
+    progress_bar,
+)
 from urial_core.errors import UnsupportedModelError
 
 __all__ = ["shift"]
 
 
 def shift(
-    questions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="QUESTIONS",
-            help="JSONL with 'turns' or 'question'; or text, a question a line.",
-        ),
-    ],
+    questions: QuestionFile,
     *,
     model: Annotated[
         str,
@@ -58,12 +56,8 @@ def shift(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Answers that are written and compared together.")
     ] = 16,
-    dtype: Annotated[
-        str, typer.Option(help="float32, bfloat16, float16; auto: the fastest here.")
-    ] = "auto",
-    device_map: Annotated[
-        str | None, typer.Option(help="As in transformers. Default: the best single device.")
-    ] = None,
+    dtype: Dtype = "auto",
+    device_map: DeviceMap = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code from the model's repository.")
     ] = False,
@@ -72,11 +66,10 @@ def shift(
     console = Console(stderr=True)
     options = {
         "backend": "transformers",
-        "dtype": dtype if dtype != "auto" else None,
+        "dtype": dtype,
         "device_map": device_map,
         "trust_remote_code": trust_remote_code or None,
     }
-    options = {name: value for name, value in options.items() if value is not None}
     check_report_packages()
     asked, prompt = read_questions(questions), prompt_named(against)  # before a model is loaded
     loaded = _load(model, options, console)
@@ -97,12 +90,9 @@ def shift(
 
 
 def _load(model: str, options: Mapping[str, Any], console: Console) -> TransformersModel:
-    loaded, description = analysis_model(model, options, console)
+    loaded = analysis_model(model, options, console)
     if not isinstance(loaded, TransformersModel):
         raise UnsupportedModelError(f"{model} does not run in this process on transformers.")
-    console.print(Text(f"model  {description}"))
-    if model == DEMO:
-        console.print(Text(DEMO_NOTICE, style="dim"))
     return loaded
 
 

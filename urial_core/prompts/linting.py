@@ -161,7 +161,10 @@ def _delimiters(prompt: Prompt) -> list[Finding]:
         message = "A line of the instruction begins like a header or the fence: reword it."
         findings.append(Finding("delimiter-in-instruction", "warning", message))
     unnamed = [header for header in headers if header.strip("# :") not in prompt.instruction]
-    if unnamed:
+    if not prompt.instruction:
+        message = "There is no instruction: the examples alone show what the assistant is."
+        findings.append(Finding("no-instruction", "note", message))
+    elif unnamed:
         message = f"The instruction does not name {' and '.join(unnamed)}: say who writes under it."
         findings.append(Finding("header-not-named", "warning", message))
     return findings

@@ -28,7 +28,7 @@ class Prompt:
 
     Attributes:
         name: Its name.
-        instruction: What the assistant is and how it answers.
+        instruction: What the assistant is and how it answers; empty for none.
         examples: Constant question-and-answer pairs, in order; they teach style, not facts.
         format: How turns are written.
         description: One line on what it is for.
@@ -52,8 +52,8 @@ class Prompt:
             raise PromptError("A prompt needs a name.")
         if self.verbatim is not None:
             return
-        if not self.instruction.strip():
-            raise PromptError(f"Prompt {self.name!r} has an empty instruction.")
+        if self.instruction and not self.instruction.strip():
+            raise PromptError(f"Prompt {self.name!r} has a blank instruction: give '' for none.")
         for number, example in enumerate(self.examples, 1):
             for part, text in (("query", example.query), ("answer", example.answer)):
                 name = f"Example {number} of prompt {self.name!r}"
@@ -70,7 +70,8 @@ class Prompt:
             self.format.turn("user", example.query) + self.format.turn("assistant", example.answer)
             for example in self.examples
         ]
-        return f"# Instruction\n\n{self.instruction}\n{''.join(turns)}"
+        instruction = f"# Instruction\n\n{self.instruction}\n" if self.instruction else ""
+        return instruction + "".join(turns)
 
     @cached_property
     def prefix_with_tools(self) -> str:

@@ -34,7 +34,7 @@ class _PromptFile(BaseModel):
     name: str = Field(min_length=1)
     description: str = ""
     language: str = "en"
-    instruction: str = Field(min_length=1)
+    instruction: str
     format: PromptFormat = PromptFormat()
     examples: tuple[Example, ...] = ()
     tool_examples: ToolExamples = Field(default_factory=default_tool_examples, alias="tools")

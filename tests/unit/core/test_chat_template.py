@@ -45,6 +45,7 @@ PROMPTS = (
         )
         for name, prompt_format in PROMPT_FORMATS.items()
     ]
+    + [Prompt(name="no instruction", instruction="", examples=(Example("q", TRICKY),))]
     + [parse_original(f"{TRICKY}\n\n# User:\nq\n\n\n# Assistant:\na\n", "original")]
 )
 TRACKING = [prompt for prompt in PROMPTS if len(prompt.format.fence) == 3]

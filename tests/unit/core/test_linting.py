@@ -76,13 +76,14 @@ def test_style(example: Example, rule: str) -> None:
 
 
 def test_structure_of_the_prompt() -> None:
-    """Equal queries, a delimiter in the instruction and headers without a name are warnings."""
+    """Equal queries, delimiters in the instruction, headers without a name, and no instruction."""
     assert rules_of(prompt_of(REFUSAL, GOOD, replace(GOOD, query=" how do I  boil an EGG?"))) == [
         "same-query"
     ]
     instruction = "Write under Answer, below Query:\n# Answer:\nHello"
     assert rules_of(prompt_of(REFUSAL, instruction=instruction)) == ["delimiter-in-instruction"]
     assert rules_of(prompt_of(REFUSAL, instruction="Be kind.")) == ["header-not-named"]
+    assert rules_of(prompt_of(REFUSAL, instruction="")) == ["no-instruction"]
 
 
 def test_size() -> None:

@@ -170,15 +170,23 @@ def test_harmless_examples_are_not_changed(fence: str, text: str) -> None:
     ("fields", "message"),
     [
         ({"name": " "}, "needs a name"),
-        ({"instruction": "\n"}, "'p' has an empty instruction"),
+        ({"instruction": "\n"}, "'p' has a blank instruction"),
         ({"examples": (Example(" ", "A"),)}, "Example 1 of prompt 'p': empty query"),
         ({"examples": (*ONE, Example("Q", ""))}, "Example 2 of prompt 'p': empty answer"),
     ],
 )
 def test_incomplete_prompts_are_refused(fields: dict[str, Any], message: str) -> None:
-    """A prompt without name, instruction or part of an example is refused, with what is missing."""
+    """A prompt without name or part of an example is refused, and one with blanks for a text."""
     with pytest.raises(PromptError, match=message):
         Prompt(**{"name": "p", "instruction": "I", "examples": (), **fields})
+
+
+def test_a_prompt_without_instruction() -> None:
+    """An empty instruction leaves its heading out: the prefix is the examples' turns alone."""
+    prompt = Prompt(name="p", instruction="", examples=ONE)
+    whole = Prompt(name="p", instruction="Be kind.", examples=ONE)
+    assert whole.prefix == f"# Instruction\n\nBe kind.\n{prompt.prefix}"
+    assert Prompt(name="p", instruction="").prefix == ""
 
 
 def test_digest_of_prefix_and_format() -> None:

@@ -31,7 +31,12 @@ def test_presets(name: str) -> None:
     assert parse_toml(write_toml(prompt), name) == prompt
 
 
-@given(name=texts, instruction=texts, answer=texts, fence=st.sampled_from(["", "~~~", "`````"]))
+@given(
+    name=texts,
+    instruction=st.just("") | texts,
+    answer=texts,
+    fence=st.sampled_from(["", "~~~", "`````"]),
+)
 def test_any_text(name: str, instruction: str, answer: str, fence: str) -> None:
     """Quotes, backslashes, control characters and line breaks of all kinds come back unchanged."""
     example = Example("Why?", f"It is: {answer}")

@@ -177,11 +177,12 @@ class TransformersModel:
 
     @property
     def features(self) -> ModelFeatures:
-        """Scored choices, every token, and JSON schemas if llguidance is installed."""
+        """Scored texts, every token, and JSON schemas if llguidance is installed."""
         enforces_json = find_spec("llguidance") is not None
         return ModelFeatures(
             enforces_choices=True,
             scores_choices=True,
+            scores_texts=True,
             enforces_json=enforces_json,
             reports_every_token=True,
             check_schema=check_schema if enforces_json else None,
