@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from urial_core.analysis.described import described
+from urial_core.described import described
 from urial_core.errors import GenerationError, UnsupportedModelError
 
 __all__ = ["ASPECTS", "Aspect", "Assessment", "Exchange", "Judge", "Preference"]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Protocol
 
-from urial_core.analysis.described import described
 from urial_core.analysis.questions import Question
 from urial_core.backends.wrapping import find_class
 from urial_core.chat import UrialChat
 from urial_core.chat_settings import ChatSettings
 from urial_core.completion import CompletionModel, Usage
+from urial_core.described import described
 from urial_core.errors import UnsupportedModelError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters

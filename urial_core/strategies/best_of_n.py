@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -20,7 +20,7 @@ _SEEDS_APART = 1_000_003
 """Between the seeds of two samples, so that they are not those of ``n`` replies."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BestOfN(DecodingStrategy):
     """Sample up to n replies and take the one with the best score; the first of equals.
 
@@ -58,7 +58,7 @@ class BestOfN(DecodingStrategy):
     round_size: int = 4
     tolerance: float = 0.05
     key: AgreementKey | None = None
-    embeddings: Any = field(default=None, repr=False)
+    embeddings: Any = None
 
     def __post_init__(self) -> None:
         if self.n < 2 or self.round_size < 1:

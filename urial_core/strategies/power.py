@@ -37,7 +37,7 @@ _LARGEST_EXPONENT = 700.0
 """Of e, as a float; such a proposal is accepted in any case."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PowerSampling(DecodingStrategy):
     """Sample a reply from p ** alpha, by Metropolis-Hastings over blocks.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -21,14 +22,20 @@ from urial_core import (
 from urial_core.testing import FakeModel
 
 
-def chat_of(decoding: Any) -> ChatUrial:
+class NamedModel(FakeListChatModel):
+    """A chat model with a name, as providers' classes have."""
+
+    model: str
+
+
+def chat_of(decoding: Any, **fields: Any) -> ChatUrial:
     """Return a chat model that samples replies of rising log-probability."""
     samples = [
         [CompletionChunk(text, "stop", Usage(5, 1, 0), (TokenLogprob(text, value),))]
         for text, value in (("one", -3.0), ("two", -2.0), ("three", -1.0))
     ]
     model = FakeModel(*samples)
-    return ChatUrial(llm=model, prompt=load_prompt("short"), decoding=decoding)
+    return ChatUrial(llm=model, prompt=load_prompt("short"), decoding=decoding, **fields)
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
@@ -78,3 +85,47 @@ def test_a_chat_model_of_langchain_nudges() -> None:
     model = FakeModel([" It is."])
     chat = ChatUrial(llm=model, prompt=load_prompt("short"), decoding=decoding)
     assert chat.invoke("Is it?").text == "Gladly! It is."
+
+
+def test_nudging_by_its_name() -> None:
+    """``decoding="nudge"`` with a model in ``nudge_with`` is that strategy, set or for one call."""
+    aligned = FakeListChatModel(responses=["Gladly! And so on."])
+    sure = CompletionChunk(" It is.", "stop", logprobs=(TokenLogprob(" It is.", -0.1),))
+    chat = ChatUrial(
+        llm=FakeModel([sure]),
+        prompt=load_prompt("short"),
+        decoding="nudge",
+        nudge_with=aligned,
+    )
+    assert chat.urial.decoding == Nudging(nudge_with=aligned)
+    assert copy.deepcopy(chat).nudge_with is aligned
+    assert chat.invoke("Is it?").response_metadata["decoding"]["strategy"] == "nudge"
+    plain = chat_of(None)
+    nudged = plain.invoke("Is it?", decoding="nudge", nudge_with=lambda *_: "Gladly!")
+    assert nudged.response_metadata["decoding"]["nudged_words"] == 1
+
+
+def test_a_call_may_set_another_strategy_than_nudging() -> None:
+    """The call's strategy takes precedence, and leaves the model that would nudge unused."""
+    chat = chat_of("nudge", nudge_with=str)
+    assert chat.invoke("Hi", decoding=BestOfN(n=2)).text == "two"
+
+
+@pytest.mark.parametrize("fields", [{"decoding": "nudge"}, {"nudge_with": str}])
+def test_nudging_needs_both_its_fields(fields: dict[str, Any]) -> None:
+    """The name without a model, and a model without the name, are errors of the constructor."""
+    with pytest.raises(ParameterError, match="nudge_with"):
+        ChatUrial(llm=FakeModel(), prompt=load_prompt("short"), **fields)
+    with pytest.raises(ParameterError, match="nudge_with"):
+        chat_of(None).invoke("Hi", **fields)
+
+
+def test_the_aligned_model_is_part_of_the_cache_key_and_of_no_dump() -> None:
+    """Chat models with different aligned models share no replies; no dump holds the model."""
+    one, other = (
+        chat_of("nudge", nudge_with=NamedModel(responses=["Yes."], model=name))
+        for name in ("small", "large")
+    )
+    assert one._get_llm_string() != other._get_llm_string()
+    assert "small" in one._get_llm_string()
+    assert "nudge_with" not in one.model_dump()

@@ -6,7 +6,15 @@ import pytest
 from llama_index.core.llms import ChatMessage
 
 from llamaindex_urial import UrialLLM
-from urial_core import BestOfN, CompletionChunk, Nudging, TokenLogprob, Usage, load_prompt
+from urial_core import (
+    BestOfN,
+    CompletionChunk,
+    Nudging,
+    ParameterError,
+    TokenLogprob,
+    Usage,
+    load_prompt,
+)
 from urial_core.testing import FakeModel
 
 
@@ -50,3 +58,15 @@ def test_an_llm_of_llamaindex_nudges() -> None:
     decoding = Nudging(nudge_with=aligned, threshold=0, opener=1)
     llm = UrialLLM(llm=FakeModel([" It is."]), prompt=load_prompt("short"), decoding=decoding)
     assert llm.chat([ChatMessage("Is it?")]).message.content == "Gladly! It is."
+
+
+def test_nudging_by_its_name() -> None:
+    """``decoding="nudge"`` with a model in ``nudge_with`` is that strategy, set or for one call."""
+    aligned = UrialLLM(llm=FakeModel(["Gladly! And so on."]), prompt=load_prompt("short"))
+    llm = llm_of(decoding="nudge", nudge_with=aligned)
+    assert llm.urial.decoding == Nudging(nudge_with=aligned)
+    assert "nudge_with" not in llm.to_dict()
+    response = llm_of().chat([ChatMessage("Hi")], decoding="nudge", nudge_with=aligned)
+    assert response.raw["decoding"]["strategy"] == "nudge"
+    with pytest.raises(ParameterError, match="nudge_with"):
+        llm_of(nudge_with=aligned)
