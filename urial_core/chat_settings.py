@@ -107,9 +107,9 @@ class ChatSettings(SamplingSettings):
     or a strategy such as ``urial_core.strategies.BestOfN(n=4)``."""
 
     nudge_with: Any = Field(default=None, exclude=True, repr=False)
-    """With ``decoding="nudge"``: a small aligned model that writes the words where the base model is
-    unsure; a chat model of LangChain, an LLM of LlamaIndex, or a function. To change both fields
-    later, use ``model_copy(update=...)``."""
+    """With ``decoding="nudge"``: a small aligned model that writes the words where the base model
+    is unsure: a chat model of LangChain, an LLM of LlamaIndex, or a function. To change both
+    fields later, use ``model_copy(update=...)``."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 
@@ -13,12 +16,16 @@ from langchain_urial import ChatUrial
 from urial_core import (
     BestOfN,
     CompletionChunk,
+    GenerationError,
+    ModelFeatures,
     Nudging,
     ParameterError,
     TokenLogprob,
+    UnsupportedModelError,
     Usage,
     load_prompt,
 )
+from urial_core.judge import ASPECTS
 from urial_core.testing import FakeModel
 
 
@@ -85,6 +92,65 @@ def test_a_chat_model_of_langchain_nudges() -> None:
     model = FakeModel([" It is."])
     chat = ChatUrial(llm=model, prompt=load_prompt("short"), decoding=decoding)
     assert chat.invoke("Is it?").text == "Gladly! It is."
+
+
+@pytest.mark.parametrize("has_scores", [True, False])
+def test_a_reranker_of_langchain_chooses(*, has_scores: bool) -> None:
+    """A document compressor ranks the answers, by its scores or its order; the first is chosen."""
+    chat = chat_of(BestOfN(n=3, score=ShortestFirst(has_scores=has_scores)))
+    message = chat.invoke("Hi")
+    assert message.text == "one"
+    decoding = message.response_metadata["decoding"]
+    assert decoding["score"] == "reranker"
+    assert decoding["scores"] == ([-3.0, -3.0, -5.0] if has_scores else [0.0, -1.0, -2.0])
+
+
+def test_an_answer_that_a_reranker_leaves_out_is_not_chosen() -> None:
+    """Answers without a score are counted; where none has one, that is an error."""
+    message = chat_of(BestOfN(n=3, score=ShortestFirst(top_n=2))).invoke("Hi")
+    decoding = message.response_metadata["decoding"]
+    assert (message.text, decoding["unscored"], decoding["scores"][2]) == ("one", 1, None)
+    with pytest.raises(GenerationError, match="left out all 3"):
+        chat_of(BestOfN(n=3, score=ShortestFirst(top_n=0))).invoke("Hi")
+
+
+def test_a_chat_model_of_langchain_judges() -> None:
+    """A chat model with structured output scores the answers; one without is refused at once."""
+    rated = [assessment(score) for score in (2, 5, 3)]
+    judge = ChatUrial(
+        llm=FakeModel(*rated, features=ModelFeatures(enforces_json=True)),
+        prompt=load_prompt("short"),
+    )
+    message = chat_of(BestOfN(n=3, round_size=1, tolerance=-1, score=judge)).invoke("Hi")
+    assert (message.text, message.response_metadata["decoding"]["score"]) == ("two", "judge")
+    assert message.response_metadata["decoding"]["scores"] == [2.0, 5.0, 3.0]
+    with pytest.raises(UnsupportedModelError, match="cannot judge"):
+        BestOfN(score=FakeListChatModel(responses=["5"]))
+
+
+def assessment(score: int) -> list[str]:
+    """Return a judge's answer in which each aspect has this score."""
+    return [json.dumps({name: {"reason": "So.", "score": score} for name in ASPECTS})]
+
+
+class ShortestFirst(BaseDocumentCompressor):
+    """Ranks documents by their length."""
+
+    has_scores: bool = True
+    top_n: int = 3
+
+    def compress_documents(
+        self,
+        documents: Sequence[Document],
+        query: str,
+        callbacks: Any = None,
+    ) -> Sequence[Document]:
+        """Return the shortest documents, with their scores where it has some."""
+        ranked = sorted(documents, key=lambda one: len(one.page_content))[: self.top_n]
+        if self.has_scores:
+            for one in ranked:
+                one.metadata["relevance_score"] = -len(one.page_content)
+        return ranked
 
 
 def test_nudging_by_its_name() -> None:
