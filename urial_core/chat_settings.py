@@ -104,7 +104,7 @@ class ChatSettings(SamplingSettings):
 
     decoding: str | DecodingStrategy | None = None
     """How a reply is found: None samples one; "best_of_n", "nudge" (with ``nudge_with``), "power",
-    or a strategy such as ``urial_core.strategies.BestOfN(n=4)``."""
+    "rollout_power", or a strategy such as ``urial_core.strategies.BestOfN(n=4)``."""
 
     nudge_with: Any = Field(default=None, exclude=True, repr=False)
     """With ``decoding="nudge"``: a small aligned model that writes the words where the base model

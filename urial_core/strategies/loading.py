@@ -9,6 +9,7 @@ from urial_core.errors import ParameterError
 from urial_core.strategies.best_of_n import BestOfN
 from urial_core.strategies.nudging import Nudging
 from urial_core.strategies.power import PowerSampling
+from urial_core.strategies.rollouts import RolloutPower
 from urial_core.strategies.strategy import DecodingStrategy
 
 __all__ = ["STRATEGIES", "load_strategy"]
@@ -17,6 +18,7 @@ STRATEGIES: Mapping[str, Callable[..., DecodingStrategy]] = {
     "best_of_n": BestOfN,
     "nudge": Nudging,
     "power": PowerSampling,
+    "rollout_power": RolloutPower,
 }
 """The strategies that have a name, which stands for their defaults; "nudge" needs a model."""
 

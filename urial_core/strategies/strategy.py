@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -76,7 +76,7 @@ class DecodingStrategy(ABC):
 
     def __repr__(self) -> str:
         """Return the settings, without secrets."""
-        names = [field.name for field in fields(self)] if is_dataclass(self) else []
+        names = getattr(self, "__dataclass_fields__", {})  # a subclass may be no dataclass
         settings = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in names)
         return f"{type(self).__name__}({settings})"
 
