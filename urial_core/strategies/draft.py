@@ -60,6 +60,8 @@ class Draft:
             frequency_penalty=0.0,
             presence_penalty=0.0,
             dry_multiplier=0.0,
+            end_bias=0.0,
+            banned_openers=(),
             seed=seed,
             logprobs=own.logprobs or 0,
             max_tokens=max_tokens,

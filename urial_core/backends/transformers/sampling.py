@@ -88,7 +88,7 @@ class Sampler:
         penalties = (own.repetition_penalty, own.frequency_penalty, own.presence_penalty)
         if not own.temperature or own.top_k or own.top_p != 1 or penalties != (1, 0, 0):
             return None
-        if self._copying is not None:
+        if self._copying is not None or own.end_bias or own.banned_openers:
             return None
         scores = logits.float() / own.temperature
         return float(scores[token] - scores.logsumexp(-1))
