@@ -124,9 +124,10 @@ def passes(question: Mapping[str, Any], reply: str) -> bool:
 
 
 def code_of(reply: str) -> str:
-    """Return a reply's first code block, or all of it."""
-    found = re.search(r"```\w*\n(.*?)(?:```|\Z)", reply, re.DOTALL)
-    return found[1] if found else reply
+    """Return a reply's first code block; or else its functions, without the prose around them."""
+    if found := re.search(r"```\w*\n(.*?)(?:```|\Z)", reply, re.DOTALL):
+        return found[1]
+    return "\n".join(re.findall(r"^def .*(?:\n(?:[ \t].*)?)*", reply, re.MULTILINE))
 
 
 def runs(code: str, test: str) -> bool:
