@@ -14,7 +14,7 @@ from llama_index.core.llms.llm import LLM
 
 from urial_core.backends import wrapping
 from urial_core.backends.wrapping import find_class, likely_fields, same_names
-from urial_core.parameters import DRY, SAMPLING
+from urial_core.parameters import DRY, RULES, SAMPLING
 
 __all__ = ["PACKAGE", "Capabilities", "capabilities_of"]
 
@@ -47,7 +47,7 @@ class Capabilities(wrapping.Capabilities):
     is_async: bool = True
 
 
-_VLLM = same_names(*(name for name in SAMPLING if name not in DRY))
+_VLLM = same_names(*(name for name in SAMPLING if name not in (*DRY, *RULES)))
 _OPENAI = Capabilities(
     fields=same_names("temperature", "max_tokens"),  # these override a call's arguments
     arguments=same_names("top_p", "frequency_penalty", "presence_penalty", "seed"),
@@ -70,7 +70,9 @@ _BY_CLASS = {
     "VllmServer": Capabilities(arguments=_VLLM, stop="stop", knows_window=False, is_async=False),
     "Llamafile": Capabilities(
         arguments=same_names(
-            *SAMPLING, max_tokens="n_predict", repetition_penalty="repeat_penalty"
+            *(name for name in SAMPLING if name not in RULES),
+            max_tokens="n_predict",
+            repetition_penalty="repeat_penalty",
         ),
         stop="stop",
         json_schema=lambda schema: {"json_schema": schema.schema},

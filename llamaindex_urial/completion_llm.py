@@ -22,13 +22,13 @@ from urial_core.completion import (
     Tokenizer,
     Usage,
 )
-from urial_core.parameters import DRY, SAMPLING
+from urial_core.parameters import DRY, RULES, SAMPLING
 from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["CompletionLLM", "OllamaModel"]
 
 _OLLAMA_OPTIONS = same_names(
-    *(name for name in SAMPLING if name not in DRY),
+    *(name for name in SAMPLING if name not in (*DRY, *RULES)),
     max_tokens="num_predict",
     repetition_penalty="repeat_penalty",
 )

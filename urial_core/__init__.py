@@ -50,7 +50,7 @@ from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
-from urial_core.strategies import BestOfN, Nudging, PowerSampling
+from urial_core.strategies import BestOfN, Nudging, PowerSampling, RolloutPower
 from urial_core.structured.constraints import Choice, Constraint, JsonSchema
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse
 
@@ -88,6 +88,7 @@ __all__ = [
     "ReplyDecoder",
     "ReplyEnd",
     "ReplyRequest",
+    "RolloutPower",
     "ServerError",
     "ServerUnreachableError",
     "TextDelta",

@@ -42,6 +42,7 @@ _FIELDS = (
     *SAMPLING,
     *LIMITS,
     *("n", "stop", "stop_at_template", "prefill", "logprobs", "top_logprobs", "decoding"),
+    "nudge_with",
 )
 """Fields whose value a call may override, where the class has them."""
 _ARGUMENTS = (
@@ -102,8 +103,13 @@ class ChatSettings(SamplingSettings):
     label, ruler or example."""
 
     decoding: str | DecodingStrategy | None = None
-    """How a reply is found: None samples one; "best_of_n", "power", or a strategy such as
-    ``urial_core.strategies.BestOfN(n=4)``."""
+    """How a reply is found: None samples one; "best_of_n", "nudge" (with ``nudge_with``), "power",
+    "rollout_power", or a strategy such as ``urial_core.strategies.BestOfN(n=4)``."""
+
+    nudge_with: Any = Field(default=None, exclude=True, repr=False)
+    """With ``decoding="nudge"``: a small aligned model that writes the words where the base model
+    is unsure: a chat model of LangChain, an LLM of LlamaIndex, or a function. To change both
+    fields later, use ``model_copy(update=...)``."""
 
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """A token for the hub, where ``model`` needs one; or the key given to ``from_endpoint``."""
@@ -208,9 +214,10 @@ class ChatSettings(SamplingSettings):
         return cls.model_fields.keys() & (declared | cls._of_the_model)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Copy everything but the model and the example selector."""
+        """Copy everything but the models and the example selector."""
         private = (self.__pydantic_private__ or {}).values()
-        shared = {id(part): part for part in (self.llm, self.example_selector, *private)}
+        own = (self.llm, self.example_selector, self.nudge_with, self.decoding)
+        shared = {id(part): part for part in (*own, *private)}
         return super().__deepcopy__({**(memo or {}), **shared})
 
     def __getstate__(self) -> dict[Any, Any]:
@@ -368,7 +375,7 @@ class ChatSettings(SamplingSettings):
                 self._prompt,
                 self.overflow,
                 self.context_window,
-                load_strategy(given.get("decoding", self.decoding)),
+                self._strategy(given),
                 self._examples,
             ),
             self._parameters(given),
@@ -383,6 +390,12 @@ class ChatSettings(SamplingSettings):
             parse_response_format(given.get("response_format")),
             bool(given.get("stop_at_template", self.stop_at_template)),
         )
+
+    def _strategy(self, given: Mapping[str, Any]) -> DecodingStrategy | None:
+        """Return the call's strategy; where it names another than "nudge", only its own model."""
+        own = self.nudge_with if given.get("decoding", "nudge") == "nudge" else None
+        decoding = given.get("decoding", self.decoding)
+        return load_strategy(decoding, given.get("nudge_with", own))
 
     @property
     def _examples(self) -> DynamicExamples | None:

@@ -10,7 +10,7 @@ from typing import Any
 from urial_core.errors import ParameterError
 from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 
-__all__ = ["DEFAULT_MAX_TOKENS", "DRY", "LIMITS", "SAMPLING", "GenerationParameters"]
+__all__ = ["DEFAULT_MAX_TOKENS", "DRY", "LIMITS", "RULES", "SAMPLING", "GenerationParameters"]
 
 DEFAULT_MAX_TOKENS = 1024
 """Tokens that a reply may take where no limit is set; fewer if the window leaves fewer."""
@@ -46,6 +46,10 @@ class GenerationParameters:
         dry_allowed_length: The longest sequence that may be copied freely, in tokens. Default 4.
         dry_sequence_breakers: A copied sequence ends at a token that holds one of these strings,
             beside line breaks, which always end it. Default none.
+        end_bias: Nats added to the logits of the tokens that end the reply, for each 100 tokens
+            that it has already, rising evenly (Hewitt et al. 2024, arXiv 2409.14254). Default 0.
+        banned_openers: Words that the reply must not begin with; upper and lower case are the same.
+            Default none.
         seed: Makes sampling repeatable. With ``n`` > 1, reply *i* uses ``seed + i``.
         stop: The reply ends before the first of these strings.
         max_string_length: Most characters of a string in JSON, where the schema does not say: one
@@ -67,6 +71,8 @@ class GenerationParameters:
     dry_base: float | None = None
     dry_allowed_length: int | None = None
     dry_sequence_breakers: tuple[str, ...] | None = None
+    end_bias: float | None = None
+    banned_openers: tuple[str, ...] | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     max_string_length: int | None = None
@@ -86,6 +92,7 @@ class GenerationParameters:
         _check("dry_multiplier", self.dry_multiplier, float, 0, None, optional=True)
         _check("dry_base", self.dry_base, float, 1, None, optional=True)
         _check("dry_allowed_length", self.dry_allowed_length, int, 1, None, optional=True)
+        _check("end_bias", self.end_bias, float, 0, None, optional=True)
         _check("seed", self.seed, int, None, None, optional=True)
         _check("max_string_length", self.max_string_length, int, 1, None, optional=True)
         _check("max_items", self.max_items, int, 1, None, optional=True)
@@ -100,6 +107,11 @@ class GenerationParameters:
         if (breakers := self.dry_sequence_breakers) is not None:
             checked = _strings("dry_sequence_breakers", breakers, "switch DRY off")
             object.__setattr__(self, "dry_sequence_breakers", checked)
+        if (openers := self.banned_openers) is not None:
+            checked = _strings("banned_openers", openers, "forbid every reply")
+            if not all(map(str.strip, checked)):
+                raise ParameterError("banned_openers holds blanks alone: give words.")
+            object.__setattr__(self, "banned_openers", checked)
 
     def replace(self, **changes: Any) -> GenerationParameters:
         """Return a copy with changes; ``None`` for a parameter means "keep the present value".
@@ -150,6 +162,9 @@ LIMITS = ("max_string_length", "max_items", "max_digits")
 DRY = ("dry_multiplier", "dry_base", "dry_allowed_length", "dry_sequence_breakers")
 """Names of the parameters of DRY, which few engines have."""
 
+RULES = ("end_bias", "banned_openers")
+"""Names of the parameters that the transformers backend alone has."""
+
 SAMPLING = tuple(
     field.name
     for field in fields(GenerationParameters)
@@ -168,6 +183,8 @@ _DEFAULTS: dict[str, Any] = {
     "dry_base": 1.75,
     "dry_allowed_length": 4,
     "dry_sequence_breakers": (),
+    "end_bias": 0.0,
+    "banned_openers": (),
 }
 
 

@@ -44,6 +44,13 @@ class SamplingSettings(BaseModel):
     dry_sequence_breakers: list[str] | None = None
     """Strings at which a copied sequence ends, beside line breaks. Default: none."""
 
+    end_bias: float | None = None
+    """Raises the probability of the reply's end with each token, so that it comes to one: nats for
+    each 100 tokens of the reply; transformers in this process alone. Default: 0, off."""
+
+    banned_openers: list[str] | None = None
+    """Words that a reply must not begin with; transformers in this process alone. Default: none."""
+
     seed: int | None = None
     """Makes sampling repeatable."""
 

@@ -12,7 +12,6 @@ from urial_core.analysis.compare_report import write_report
 from urial_core.analysis.comparison import Comparison
 from urial_core.analysis.embedding import Embedding
 from urial_core.analysis.example_pool import ExamplePool, read_pool
-from urial_core.analysis.judge import Judge
 from urial_core.analysis.judging import Scores, Verdict, judge_pairs, score_all
 from urial_core.analysis.measured import all_measures, measured
 from urial_core.analysis.method_names import BaseModel, base_model, named_method
@@ -23,6 +22,7 @@ from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.summary import summarize, summary_csv
 from urial_core.analysis.text_files import write_text
 from urial_core.errors import AnalysisError, ParameterError
+from urial_core.judge import Judge
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Example
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from urial_core.analysis.described import described
+from urial_core.described import described
 from urial_core.errors import MissingDependencyError, ModelLoadError, UnsupportedModelError
 
 if TYPE_CHECKING:

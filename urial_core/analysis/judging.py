@@ -9,8 +9,8 @@ from hashlib import sha256
 from typing import Literal, TypeVar
 
 from urial_core.analysis.answering import Answer, Key, Progress, ProgressCounter, in_threads
-from urial_core.analysis.judge import Exchange, Judge
 from urial_core.analysis.records import RecordFile
+from urial_core.judge import Exchange, Judge
 from urial_core.prompts.escaping import encodable
 
 __all__ = ["Scores", "Verdict", "judge_pairs", "score_all", "verdict_of"]

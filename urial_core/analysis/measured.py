@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from urial_core.analysis.answering import Answer, Key
 from urial_core.analysis.embedding import Embedding
-from urial_core.analysis.judge import ASPECTS
 from urial_core.analysis.judging import Scores, Verdict, verdict_of
 from urial_core.analysis.methods import Method
 from urial_core.analysis.questions import Question
 from urial_core.analysis.text_measures import MEASURES, AnswerInContext, Measure
+from urial_core.judge import ASPECTS
 
 __all__ = ["all_measures", "measured"]
 

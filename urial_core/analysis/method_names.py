@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,6 +20,7 @@ from urial_core.errors import ParameterError, UnsupportedModelError
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.prompts.prompt import Prompt
+from urial_core.strategies import DecodingStrategy, load_strategy
 
 __all__ = ["BaseModel", "base_model", "named_method"]
 
@@ -80,7 +81,7 @@ def named_method(name: str, base: BaseModel | None, pool: ExamplePool | None) ->
     ``zero_shot`` is the turn format alone; ``vanilla`` adds plain, unstyled examples;
     ``retrieval`` adds the examples of a pool that are nearest to the question; ``urial:NAME`` is a
     preset or a prompt file. ``@K`` takes K examples (of a prompt, its first). ``?temperature=0.7``
-    sets parameters, joined by ``&``.
+    sets parameters, joined by ``&``; ``?decoding=power`` sets a decoding strategy by its name.
 
     Args:
         name: The name.
@@ -100,16 +101,19 @@ def named_method(name: str, base: BaseModel | None, pool: ExamplePool | None) ->
         raise ParameterError(f"Unknown method {name!r}: the methods are {_NAMES}.")
     if base is None:
         raise ParameterError(f"Method {name!r} needs a base model: give one as model.")
-    parameters = base.parameters.replace(**_settings(settings or "", name))
+    given = dict(_settings(settings or "", name))
+    decoding = load_strategy(given.pop("decoding", None))
+    base = replace(base, parameters=base.parameters.replace(**given))
     examples = None if count is None else int(count)
     if kind == "retrieval":
-        return _retrieval(name, base, pool, parameters, examples)
+        return _retrieval(name, base, pool, decoding, examples)
     prompt = _prompt(kind, source or "", examples)
     return PromptMethod(
         base.model,
         lambda _: prompt,
-        parameters,
+        base.parameters,
         base.context_window,
+        decoding,
         {"prompt": prompt.name, "digest": prompt.digest},
     )
 
@@ -128,7 +132,7 @@ def _retrieval(
     name: str,
     base: BaseModel,
     pool: ExamplePool | None,
-    parameters: GenerationParameters,
+    decoding: DecodingStrategy | None,
     examples: int | None,
 ) -> Method:
     if pool is None:
@@ -146,15 +150,15 @@ def _retrieval(
         "pool": sha256(repr(pool.pairs).encode()).hexdigest(),
         "embedding": pool.embedding_settings,
     }
-    return PromptMethod(base.model, prompt, parameters, base.context_window, details)
+    return PromptMethod(base.model, prompt, base.parameters, base.context_window, decoding, details)
 
 
 def _settings(text: str, name: str) -> Mapping[str, object]:
-    """Return the parameters that a name sets, as numbers."""
+    """Return the parameters that a name sets, as numbers, and the name of a decoding strategy."""
     found = dict[str, object]()
     try:
         for key, value in parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text)):
-            found[key] = json.loads(value)
+            found[key] = value if key == "decoding" else json.loads(value)
     except ValueError as error:
         raise ParameterError(
             f"Method {name!r}: write its settings as ?temperature=0.7&max_tokens=200."

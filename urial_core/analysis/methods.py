@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Protocol
 
-from urial_core.analysis.described import described
 from urial_core.analysis.questions import Question
 from urial_core.backends.wrapping import find_class
 from urial_core.chat import UrialChat
 from urial_core.chat_settings import ChatSettings
 from urial_core.completion import CompletionModel, Usage
+from urial_core.described import described
 from urial_core.errors import UnsupportedModelError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Prompt
+from urial_core.strategies import DecodingStrategy
 
 __all__ = ["ChatModelMethod", "Method", "MethodReply", "PromptMethod", "chat_model_method"]
 
@@ -63,6 +64,7 @@ class PromptMethod:
         prompt_for: Returns the prompt for a question; it is asked once for each.
         parameters: How to sample.
         context_window: The model's window in tokens, where it does not know it.
+        decoding: How a reply is found; None for one sample.
         details: Settings beside the prompt that decide the prompts of all questions.
     """
 
@@ -70,6 +72,7 @@ class PromptMethod:
     prompt_for: Callable[[Question], Prompt]
     parameters: GenerationParameters
     context_window: int | None = None
+    decoding: DecodingStrategy | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,7 +82,8 @@ class PromptMethod:
     def settings(self) -> Mapping[str, Any]:
         """The prompt and the sampling; the model is the comparison's."""
         sampling = self.parameters.under_names({name: name for name in _PARAMETERS})
-        return {**self.details, "parameters": sampling}
+        strategy = {"decoding": repr(self.decoding)} if self.decoding else {}
+        return {**self.details, "parameters": sampling, **strategy}
 
     def prompt_text(self, question: Question) -> str:
         """Return the prompt prefix."""
@@ -88,7 +92,9 @@ class PromptMethod:
     def reply(self, question: Question, messages: Sequence[Message]) -> MethodReply:
         """Answer; the engine batches what several threads ask at the same time."""
         prompt = self.prompt_for(question)
-        chat = UrialChat(self.model, prompt, context_window=self.context_window)
+        chat = UrialChat(
+            self.model, prompt, context_window=self.context_window, decoding=self.decoding
+        )
         [reply] = chat.reply([chat.request(messages, self.parameters)])
         return MethodReply(reply.text, reply.end.reason, reply.end.usage)
 
@@ -133,6 +139,8 @@ def chat_model_method(model: object) -> ChatModelMethod:
         call = model._call({})  # noqa: SLF001 - of this project
         prompt = call.chat.prompt.prefix
         settings |= {"prompt": call.chat.prompt.digest, "parameters": repr(call.parameters)}
+        if call.chat.decoding is not None:
+            settings |= {"decoding": repr(call.chat.decoding)}
     if find_class(model, ("BaseLLM",), "langchain_core"):
         raise UnsupportedModelError(
             f"{type(model).__name__} completes text and is no chat model: pass "

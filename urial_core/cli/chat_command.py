@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from urial_core.chat import UrialChat
+from urial_core.cli.analysis_options import chat_model_named
 from urial_core.cli.model_loading import load_model
 from urial_core.cli.rendering import preset_list
 from urial_core.cli.session import AnswerEnd, ChatSession
@@ -61,6 +62,13 @@ def chat(
         typer.Option(
             metavar="STRATEGY",
             help=f"How an answer is found: {', '.join(STRATEGIES)}. Default: one sample.",
+        ),
+    ] = None,
+    nudge_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROVIDER:MODEL",
+            help="With --decoding nudge: a small aligned chat model, as 'openai:gpt-5-mini'.",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
@@ -113,7 +121,7 @@ def chat(
     parameters = GenerationParameters(
         max_tokens=max_tokens, temperature=temperature, dry_multiplier=dry_multiplier, seed=seed
     )
-    strategy = load_strategy(decoding)
+    strategy = load_strategy(decoding, chat_model_named(nudge_with) if nudge_with else None)
     with no_keyboard_echo():
         loaded, description = load_model(None if demo else model, options, console)
         core = UrialChat(loaded, chosen, overflow, context_window, strategy)

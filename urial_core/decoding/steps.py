@@ -180,6 +180,8 @@ class Continuation:
             frequency_penalty=0.0,
             presence_penalty=0.0,
             dry_multiplier=0.0,
+            end_bias=0.0,
+            banned_openers=(),
             stop=(),
             max_tokens=max(tokens_left, 1),
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.steps import total_usage
-from urial_core.errors import ParameterError
+from urial_core.errors import ParameterError, shown
+from urial_core.judge import Judge
 from urial_core.replies import Reply
-from urial_core.strategies.scores import AgreementKey, Score, score_steps
+from urial_core.strategies.scores import AgreementKey, Score, kind_of, score_steps
 from urial_core.strategies.strategy import DecodingStrategy, StrategySteps, WriteReplies
 
 __all__ = ["BestOfN"]
@@ -20,7 +21,7 @@ _SEEDS_APART = 1_000_003
 """Between the seeds of two samples, so that they are not those of ``n`` replies."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BestOfN(DecodingStrategy):
     """Sample up to n replies and take the one with the best score; the first of equals.
 
@@ -40,8 +41,11 @@ class BestOfN(DecodingStrategy):
             - "agreement": how far the other samples agree (self-consistency, Wang et al. 2023,
               arXiv 2203.11171). Exactly, as ``key`` makes them alike; or, with ``embeddings``, by
               their mean similarity.
-            - a function from the question and the replies' texts to their scores, such as a
-              reranker or a judge.
+            - a chat model of LangChain or an LLM of LlamaIndex, which judges each reply in six
+              aspects by structured output (``urial_core.judge``): their mean, from 1 to 5. It gets
+              more than the replies' number of tokens to write, so let it be a fast one.
+            - a reranker: a document compressor of LangChain or a node postprocessor of LlamaIndex.
+            - a function from the question and the replies' texts to their scores.
         temperature: The samples' temperature where none is set, or 0. Default 0.7.
         round_size: Samples generated together; after each round it is seen whether scores agree.
             Default 4: on a CPU, four take hardly longer than one.
@@ -58,7 +62,7 @@ class BestOfN(DecodingStrategy):
     round_size: int = 4
     tolerance: float = 0.05
     key: AgreementKey | None = None
-    embeddings: Any = field(default=None, repr=False)
+    embeddings: Any = None
 
     def __post_init__(self) -> None:
         if self.n < 2 or self.round_size < 1:
@@ -69,13 +73,21 @@ class BestOfN(DecodingStrategy):
             raise ParameterError(
                 f"temperature is {self.temperature}: give more than 0, or all samples are equal."
             )
-        if not callable(self.score) and self.score not in ("logprob", "relevance", "agreement"):
+        if not self.kind:
             raise ParameterError(
-                f"score is {self.score!r}: use 'logprob', 'relevance', 'agreement' or a function "
-                "from the question and the answers to their scores."
+                f"score is {shown(self.score)}: use 'logprob', 'relevance', 'agreement', a chat "
+                "model, a reranker, or a function from the question and the answers to their "
+                "scores."
             )
+        if self.kind == "judge":
+            Judge(self.score)
         if self.score != "agreement" and (self.key or self.embeddings is not None):
             raise ParameterError("key and embeddings are for score='agreement' only.")
+
+    @property
+    def kind(self) -> str:
+        """What scores: a name such as "logprob", or "judge", "reranker" or "function"."""
+        return kind_of(self.score)
 
     def steps(self, request: ReplyRequest) -> StrategySteps:
         """Sample in rounds, and return the reply with the best score.
@@ -83,6 +95,7 @@ class BestOfN(DecodingStrategy):
         Raises:
             ParameterError: Values or calls would be compared by log-probability.
             UnsupportedModelError: The model reports no log-probabilities.
+            GenerationError: A judge or a reranker scored no reply of the first round.
         """
         is_structured = request.tools is not None or request.response_format is not None
         if is_structured and self.score in ("logprob", "relevance"):
@@ -96,7 +109,7 @@ class BestOfN(DecodingStrategy):
             count = min(self.round_size, self.n - len(samples))
             requests = [self._sample(request, len(samples) + more) for more in range(count)]
             samples += yield WriteReplies(requests)
-            scores = yield from score_steps(self, request, samples)
+            scores = yield from score_steps(self, request, samples, scores)
         best = max(range(len(samples)), key=scores.__getitem__)
         return self._chosen(request, samples, scores, best)
 
@@ -124,13 +137,19 @@ class BestOfN(DecodingStrategy):
     ) -> Reply:
         """Return the best sample, with what all of them took and why it was chosen."""
         reply = samples[best]
-        decoding = {
+        decoding: dict[str, Any] = {
             "strategy": "best_of_n",
-            "score": self.score if isinstance(self.score, str) else "function",
+            "score": self.kind,
             "samples": len(samples),
             "chosen": best,
             "scores": [round(score, 4) if isfinite(score) else None for score in scores],
         }
+        unscored = sum(
+            bool(sample.text or sample.tool_calls) and not isfinite(score)
+            for sample, score in zip(samples, scores, strict=True)
+        )
+        if unscored:
+            decoding["unscored"] = unscored
         usage = total_usage([sample.end.usage for sample in samples])
         return replace(
             reply,

@@ -39,7 +39,7 @@ _WORD = re.compile(r"\s*\S+")
 _LLAMAINDEX = "llama_index.core.llms"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Nudging(DecodingStrategy):
     """Have an aligned model write the words at which the base model is unsure.
 
@@ -59,7 +59,7 @@ class Nudging(DecodingStrategy):
             those after an unsure one are thrown away.
     """
 
-    nudge_with: Any = field(repr=False)
+    nudge_with: Any
     threshold: float = 0.3
     opener: int = 0
     tokens_at_once: int = 16

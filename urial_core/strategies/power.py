@@ -10,18 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from math import exp
 from random import Random
 from secrets import randbits
 from typing import Any, ClassVar
 
-from urial_core.completion import Completion, CompletionRequest, TokenLogprob, Usage
+from urial_core.completion import Completion, Usage
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.steps import total_usage
 from urial_core.decoding.text_reply import decode_completion
 from urial_core.errors import ParameterError
 from urial_core.replies import Reply
+from urial_core.strategies.draft import (
+    SEED_BITS,
+    Draft,
+    check_is_text,
+    drawn_logprob,
+    total_logprob,
+)
 from urial_core.strategies.strategy import (
     DecodingStrategy,
     StrategyStep,
@@ -31,13 +37,11 @@ from urial_core.strategies.strategy import (
 
 __all__ = ["PowerSampling"]
 
-_SEEDS = 31
-"""Bits of a proposal's seed: servers take no longer ones."""
 _LARGEST_EXPONENT = 700.0
 """Of e, as a float; such a proposal is accepted in any case."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PowerSampling(DecodingStrategy):
     """Sample a reply from p ** alpha, by Metropolis-Hastings over blocks.
 
@@ -81,44 +85,12 @@ class PowerSampling(DecodingStrategy):
         Raises:
             ParameterError: The request has tools or a response format.
         """
-        if request.tools is not None or request.response_format is not None:
-            raise ParameterError(
-                "Power sampling writes replies in text, and this call has tools or a response "
-                "format: leave out decoding= for it, or use BestOfN(score='agreement')."
-            )
+        check_is_text(request)
         chain = _Chain(self, request)
         while chain.unfinished:
             yield from chain.extend()
             yield from chain.improve()
         return chain.reply()
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """A reply so far: its tokens, and why it ended ("length" if only its block did)."""
-
-    tokens: tuple[TokenLogprob, ...] = ()
-    text: str = ""
-    finish: str | None = "length"
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """The tokens from which a suffix may be written anew: where their text is known."""
-        texts = accumulate((token.token for token in self.tokens), initial="")
-        before = zip(range(len(self.tokens)), texts, strict=False)
-        return tuple(
-            place for place, text in before if "\ufffd" not in text and self.text.startswith(text)
-        )
-
-    def before(self, place: int) -> _State:
-        """Return the state that ends before a token."""
-        tokens = self.tokens[:place]
-        return _State(tokens, "".join(token.token for token in tokens))
-
-    def followed_by(self, completion: Completion) -> _State:
-        """Return the state with a suffix that was written after it."""
-        tokens = (*self.tokens, *completion.logprobs)
-        return _State(tokens, self.text + completion.text, completion.finish)
 
 
 @dataclass
@@ -127,7 +99,7 @@ class _Chain:
 
     strategy: PowerSampling
     request: ReplyRequest
-    state: _State = field(default_factory=_State)
+    state: Draft = field(default_factory=Draft)
     proposed: int = 0
     accepted: int = 0
     usages: list[Usage | None] = field(default_factory=list)
@@ -188,51 +160,29 @@ class _Chain:
             logprobs=reply.logprobs if wants_logprobs else (),
         )
 
-    def _acceptance(self, proposal: _State, place: int) -> float:
+    def _acceptance(self, proposal: Draft, place: int) -> float:
         """Return the probability with which a proposal is accepted, which may be above 1.
 
         Both states share what precedes ``place``. A state proposes a suffix at each of its starts
         with the same probability.
         """
         old, new = self.state.tokens[place:], proposal.tokens[place:]
-        logarithm = self.strategy.alpha * (_total(new) - _total(old))
-        logarithm += _drawn(old) - _drawn(new)
+        logarithm = self.strategy.alpha * (total_logprob(new) - total_logprob(old))
+        logarithm += drawn_logprob(old) - drawn_logprob(new)
         starts = len(self.state.starts) / max(len(proposal.starts), 1)
         return starts * exp(min(logarithm, _LARGEST_EXPONENT))
 
-    def _write(self, states: Sequence[_State]) -> Generator[StrategyStep, Any, list[Completion]]:
+    def _write(self, states: Sequence[Draft]) -> Generator[StrategyStep, Any, list[Completion]]:
         """Continue states up to the end of the present block, as one batch."""
-        completions: list[Completion] = yield WriteCompletions([self._suffix(s) for s in states])
+        requests = [
+            state.continued(
+                self.request,
+                temperature=self.strategy.temperature or 1 / self.strategy.alpha,
+                seed=self._random.getrandbits(SEED_BITS),
+                max_tokens=self.length - len(state.tokens),
+            )
+            for state in states
+        ]
+        completions: list[Completion] = yield WriteCompletions(requests)
         self.usages += [completion.usage for completion in completions]
         return completions
-
-    def _suffix(self, state: _State) -> CompletionRequest:
-        own = self.request.parameters
-        parameters = replace(
-            own,
-            temperature=self.strategy.temperature or 1 / self.strategy.alpha,
-            top_p=1.0,
-            top_k=0,
-            repetition_penalty=1.0,
-            frequency_penalty=0.0,
-            presence_penalty=0.0,
-            dry_multiplier=0.0,
-            seed=self._random.getrandbits(_SEEDS),
-            logprobs=own.logprobs or 0,
-            max_tokens=self.length - len(state.tokens),
-        )
-        return replace(
-            self.request,
-            prompt=self.request.prompt + state.text,
-            prefill=self.request.prefill + state.text,
-            parameters=parameters,
-        )
-
-
-def _total(tokens: Sequence[TokenLogprob]) -> float:
-    return sum(token.logprob for token in tokens)
-
-
-def _drawn(tokens: Sequence[TokenLogprob]) -> float:
-    """Return the log-probability with which tokens were proposed."""
-    return sum(token.logprob if token.drawn is None else token.drawn for token in tokens)

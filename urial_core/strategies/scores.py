@@ -1,4 +1,4 @@
-"""Scores of sampled replies: log-probability, relevance, agreement, or a function of one's own."""
+"""Scores of sampled replies: log-probability, relevance, agreement, or another model's."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from typing import Any, Literal, Protocol
 from urial_core.completion import Completion
 from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.judge import Judge
 from urial_core.prompts.escaping import escape
 from urial_core.replies import Reply
+from urial_core.strategies.model_scores import judged, reranked
 from urial_core.strategies.strategy import Compute, StrategyStep, WriteCompletions
 from urial_core.structured.constraints import Choice
 
-__all__ = ["AgreementKey", "Score", "ScoreFunction", "Scoring", "score_steps"]
+__all__ = ["NAMES", "AgreementKey", "Score", "ScoreFunction", "Scoring", "kind_of", "score_steps"]
 
 ScoreFunction = Callable[[str, Sequence[str]], Sequence[float]]
 """From the question and the replies' texts to their scores; more is better."""
 
-Score = Literal["logprob", "relevance", "agreement"] | ScoreFunction
-"""What the best reply is best at."""
+Score = Literal["logprob", "relevance", "agreement"] | ScoreFunction | Any
+"""What the best reply is best at; Any stands for a chat model or a reranker."""
+
+NAMES = ("logprob", "relevance", "agreement")
+"""Scores that have a name."""
 
 AgreementKey = Callable[[str], object]
 """From a reply's text to what has to agree."""
@@ -49,23 +54,49 @@ class Scoring(Protocol):
         """An embedding model."""
 
 
+def kind_of(score: Any) -> str:
+    """Return what scores: one of ``NAMES``, "judge", "reranker", "function"; or "", for nothing."""
+    if isinstance(score, str):
+        return score if score in NAMES else ""
+    if any(hasattr(score, name) for name in ("with_structured_output", "as_structured_llm")):
+        return "judge"
+    if any(hasattr(score, name) for name in ("compress_documents", "postprocess_nodes")):
+        return "reranker"
+    return "function" if callable(score) else ""
+
+
 def score_steps(
-    scoring: Scoring, request: ReplyRequest, samples: Sequence[Reply]
+    scoring: Scoring, request: ReplyRequest, samples: Sequence[Reply], known: Sequence[float] = ()
 ) -> Generator[StrategyStep, Any, list[float]]:
-    """Score samples of one request. An empty reply is worst.
+    """Score samples of one request. An empty reply is worst, and so is one without a score.
+
+    Args:
+        scoring: How.
+        request: What the samples reply to.
+        samples: All samples.
+        known: The scores of the first of them, from an earlier round; they are computed again where
+            they depend on the others.
 
     Raises:
         UnsupportedModelError: Log-probabilities are needed, and the model reports none.
         ParameterError: A function returned something other than a score for each sample.
+        GenerationError: A judge or a reranker scored none of the samples.
     """
-    if scoring.score == "logprob":
-        scores = [_mean_logprob(sample) for sample in samples]
-    elif scoring.score == "relevance":
-        scores = yield from _relevance(request, samples)
-    elif scoring.score == "agreement" and scoring.embeddings is None:
-        scores = _exact_agreement([_compared(sample, scoring.key) for sample in samples])
-    else:
-        scores = yield Compute(lambda: _computed(scoring, request, samples))
+    new = samples[len(known) :]
+    match kind_of(scoring.score):
+        case "logprob":
+            scores = [*known, *map(_mean_logprob, new)]
+        case "relevance":
+            scores = [*known, *(yield from _relevance(request, new))]
+        case "judge":
+            judge = Judge(scoring.score)
+            scores = [*known, *(yield Compute(lambda: judged(judge, request, new, known)))]
+        case "reranker":
+            scores = yield Compute(lambda: reranked(scoring.score, request, samples))
+        case "agreement" if scoring.embeddings is None:
+            scores = _exact_agreement([_compared(sample, scoring.key) for sample in samples])
+        case _:
+            scores = yield Compute(lambda: _computed(scoring, request, samples))
     empty = (not sample.text and not sample.tool_calls for sample in samples)
     return [-inf if is_empty else score for is_empty, score in zip(empty, scores, strict=True)]
 

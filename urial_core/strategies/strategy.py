@@ -7,8 +7,11 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from urial_core.completion import CompletionRequest
 from urial_core.composing import ReplyRequest
+from urial_core.described import described
 from urial_core.replies import Reply, TextDelta
 
 __all__ = [
@@ -52,7 +55,8 @@ StrategySteps = Generator[StrategyStep, Any, Reply]
 class DecodingStrategy(ABC):
     """How a reply is found: a value, whose equal copies act alike.
 
-    Subclass it for a strategy of your own; ``repr`` is part of the keys of caches.
+    Subclass it for a strategy of your own. ``repr`` is part of the keys of caches: a dataclass with
+    ``repr=False`` inherits one that shows other models by their class, name and sampling.
 
     Attributes:
         needs_every_token: Whether the model must report the probability of every token (see
@@ -69,3 +73,13 @@ class DecodingStrategy(ABC):
             ParameterError: The strategy cannot do what the request asks for; it is raised before
                 anything is generated.
         """
+
+    def __repr__(self) -> str:
+        """Return the settings, without secrets."""
+        names = getattr(self, "__dataclass_fields__", {})  # a subclass may be no dataclass
+        settings = ", ".join(f"{name}={_shown(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({settings})"
+
+
+def _shown(value: object) -> str:
+    return repr(described(value) if isinstance(value, BaseModel) else value)

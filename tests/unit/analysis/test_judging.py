@@ -13,9 +13,9 @@ pytest.importorskip("numpy")
 pytest.importorskip("jinja2")
 
 from urial_core.analysis import Comparison, compare
-from urial_core.analysis.judge import ASPECTS, Assessment, Preference
 from urial_core.analysis.judging import Verdict, verdict_of
 from urial_core.errors import AnalysisError
+from urial_core.judge import ASPECTS, Assessment, Preference
 from urial_core.testing import FakeModel
 
 END = "\n````\n"

@@ -8,7 +8,14 @@ import pytest
 
 pytest.importorskip("numpy")
 
-from urial_core import GenerationParameters, Message, load_prompt
+from urial_core import (
+    CompletionChunk,
+    GenerationParameters,
+    Message,
+    TokenLogprob,
+    Usage,
+    load_prompt,
+)
 from urial_core.analysis.embedding import Embedding
 from urial_core.analysis.example_pool import ExamplePool, read_pool
 from urial_core.analysis.method_names import BaseModel, base_model, named_method
@@ -108,6 +115,21 @@ def test_settings_of_a_method() -> None:
     assert (parameters.temperature, parameters.top_k, parameters.max_tokens) == (0.7, 5, 50)
 
 
+def test_a_method_may_have_a_decoding_strategy() -> None:
+    """``?decoding=`` names a strategy, which finds the reply and is one of the settings."""
+    answers = [
+        [CompletionChunk(text, "stop", Usage(5, 1, 0), (TokenLogprob(text, value),))]
+        for text, value in (("one", -3.0), ("two", -1.0), ("three", -2.0), ("four", -4.0))
+    ]
+    best = method("zero_shot?decoding=best_of_n&top_k=5", FakeModel(*answers))
+    reply = best.reply(ASKED, [Message("user", "Hi")])
+    assert reply.text == "two"
+    assert reply.usage is not None
+    assert reply.usage.output_tokens == 8
+    assert best.settings["decoding"].startswith("BestOfN(n=8")
+    assert "decoding" not in method("zero_shot").settings
+
+
 def test_retrieval_takes_the_nearest_examples() -> None:
     """The pool's examples nearest to the first question come, the nearest one last."""
     given = pool("zzz zzz", "How do I boil an egg", "How do I boil rice?", "qqq")
@@ -144,6 +166,8 @@ def test_texts_of_a_pool_cannot_forge_turns() -> None:
         ("retrieval", ParameterError, "needs a pool"),
         ("zero_shot?temperature", ParameterError, "write its settings as"),
         ("zero_shot?temperature=hot", ParameterError, "write its settings as"),
+        ("zero_shot?decoding=best", ParameterError, "'best_of_n'"),
+        ("zero_shot?decoding=nudge", ParameterError, "nudge_with"),
         ("zero_shot?heat=1", ParameterError, "Unknown parameter heat"),
         ("zero_shot?temperature=-1", ParameterError, "temperature is -1"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import Result
 
 from urial_core import CompletionChunk, GenerationError, TokenLogprob
+from urial_core.cli import chat_command
 from urial_core.testing import FakeModel
 
 RunUrial = Callable[..., Result]
@@ -112,7 +113,29 @@ def test_a_decoding_strategy_is_used(run_urial: RunUrial) -> None:
     refused = run_urial("chat", "--model", "m", "--decoding", "best", stdin="Hi")
     assert refused.exit_code == 1
     assert "'best_of_n'" in refused.stderr
+    refused = run_urial("chat", "--model", "m", "--decoding", "nudge", stdin="Hi")
+    assert refused.exit_code == 1
+    assert "nudge_with" in refused.stderr
     assert "Rules" in model.requests[0].prompt
+
+
+def test_a_chat_model_nudges(run_urial: RunUrial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``--nudge-with``, a chat model by its name writes where the base model is unsure."""
+    asked = list[str]()
+
+    def named(name: str) -> object:
+        asked.append(name)
+        return lambda *_: "Surely"
+
+    monkeypatch.setattr(chat_command, "chat_model_named", named)
+    unsure, sure = (TokenLogprob(text, value) for text, value in (("Well", -3.0), (" so.", -0.1)))
+    model = FakeModel(
+        [CompletionChunk("Well", "stop", logprobs=(unsure,))],
+        [CompletionChunk(" so.", "stop", logprobs=(sure,))],
+    )
+    options = ("--decoding", "nudge", "--nudge-with", "openai:small")
+    result = run_urial("chat", "--model", "m", *options, stdin="Hi", model=model)
+    assert (result.stdout, asked) == ("Surely so.\n", ["openai:small"])
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ VALID: dict[str, list[Any]] = {
     "dry_base": [None, 1, 1.75],
     "dry_allowed_length": [None, 1, 9],
     "dry_sequence_breakers": [None, (), (":", "*")],
+    "end_bias": [None, 0, 1.5],
+    "banned_openers": [None, (), ("I", "As an AI")],
     "seed": [None, -1, 0, 2**63],
     "n": [1, 8],
     "logprobs": [None, 0, 20],
@@ -189,6 +191,8 @@ def test_resolved_fills_in_unset_parameters() -> None:
         dry_base=1.75,
         dry_allowed_length=4,
         dry_sequence_breakers=(),
+        end_bias=0.0,
+        banned_openers=(),
         stop=("x",),
     )
     assert GenerationParameters().resolved().temperature == 0.0

@@ -42,6 +42,7 @@ NAMES = [
     "ReplyDecoder",
     "ReplyEnd",
     "ReplyRequest",
+    "RolloutPower",
     "ServerError",
     "ServerUnreachableError",
     "TextDelta",

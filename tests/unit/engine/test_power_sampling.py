@@ -13,9 +13,17 @@ from scipy.stats import chisquare
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
-from urial_core import GenerationParameters, Message, PowerSampling, UrialChat, load_prompt
+from urial_core import (
+    GenerationParameters,
+    Message,
+    PowerSampling,
+    RolloutPower,
+    UrialChat,
+    load_prompt,
+)
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.transformers.sampling import Sampler
+from urial_core.strategies import DecodingStrategy
 
 LETTERS = ("a", "b")
 END = 2
@@ -101,13 +109,21 @@ def test_it_is_unknown_where_it_is_not_of_the_whole_vocabulary(changed: dict[str
     assert token.drawn is None
 
 
-def test_a_conversation(make_engine: Callable[..., TransformersModel]) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "count"),
+    [
+        (PowerSampling(alpha=1.5, block_size=6, steps_per_block=3), "proposals"),
+        (RolloutPower(alpha=1.5, block_size=6, rollouts=2, rollout_tokens=3), "rollouts"),
+    ],
+)
+def test_a_conversation(
+    strategy: DecodingStrategy, count: str, make_engine: Callable[..., TransformersModel]
+) -> None:
     """In a conversation, the reply of a seed is repeated, and blocks continue one another."""
-    strategy = PowerSampling(alpha=1.5, block_size=6, steps_per_block=3)
     chat = UrialChat(make_engine(), load_prompt("short"), decoding=strategy)
     request = chat.request([Message("user", "Hi")], GenerationParameters(seed=1, max_tokens=14))
     (first,), (again,) = chat.reply([request]), chat.reply([request])
     assert (first.text, first.end.decoding) == (again.text, again.end.decoding)
     assert first.text
     assert first.end.decoding is not None
-    assert first.end.decoding["proposals"] > 3
+    assert first.end.decoding[count] > 3

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from llama_index.core.llms import ChatMessage
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from llamaindex_urial import UrialLLM
-from urial_core import BestOfN, CompletionChunk, Nudging, TokenLogprob, Usage, load_prompt
+from urial_core import (
+    BestOfN,
+    CompletionChunk,
+    ModelFeatures,
+    Nudging,
+    ParameterError,
+    TokenLogprob,
+    Usage,
+    load_prompt,
+)
+from urial_core.judge import ASPECTS
 from urial_core.testing import FakeModel
 
 
@@ -50,3 +64,45 @@ def test_an_llm_of_llamaindex_nudges() -> None:
     decoding = Nudging(nudge_with=aligned, threshold=0, opener=1)
     llm = UrialLLM(llm=FakeModel([" It is."]), prompt=load_prompt("short"), decoding=decoding)
     assert llm.chat([ChatMessage("Is it?")]).message.content == "Gladly! It is."
+
+
+def test_an_llm_of_llamaindex_judges() -> None:
+    """An LLM scores the answers by structured prediction, and the best is chosen."""
+    rated = [json.dumps({name: {"reason": "So.", "score": n} for name in ASPECTS}) for n in (2, 4)]
+    features = ModelFeatures(enforces_json=True)
+    judge = UrialLLM(llm=FakeModel(*rated, features=features), prompt=load_prompt("short"))
+    llm = llm_of(decoding=BestOfN(n=2, round_size=1, tolerance=-1, score=judge))
+    response = llm.chat([ChatMessage("Is {this} it?")])
+    assert (response.message.content, response.raw["decoding"]["scores"]) == ("two", [2.0, 4.0])
+
+
+class LongestFirst(BaseNodePostprocessor):
+    """Scores nodes by their length."""
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        assert query_bundle is not None
+        for node in nodes:
+            node.score = float(len(node.text))
+        return sorted(nodes, key=lambda node: -len(node.text))
+
+
+def test_a_reranker_of_llamaindex_chooses() -> None:
+    """A node postprocessor scores the answers, and the best is chosen."""
+    llm = llm_of(decoding=BestOfN(n=3, score=LongestFirst()))
+    response = llm.chat([ChatMessage("Hi")])
+    assert response.message.content == "three"
+    assert response.raw["decoding"]["scores"] == [3.0, 3.0, 5.0]
+
+
+def test_nudging_by_its_name() -> None:
+    """``decoding="nudge"`` with a model in ``nudge_with`` is that strategy, set or for one call."""
+    aligned = UrialLLM(llm=FakeModel(["Gladly! And so on."]), prompt=load_prompt("short"))
+    llm = llm_of(decoding="nudge", nudge_with=aligned)
+    assert llm.urial.decoding == Nudging(nudge_with=aligned)
+    assert "nudge_with" not in llm.to_dict()
+    response = llm_of().chat([ChatMessage("Hi")], decoding="nudge", nudge_with=aligned)
+    assert response.raw["decoding"]["strategy"] == "nudge"
+    with pytest.raises(ParameterError, match="nudge_with"):
+        llm_of(nudge_with=aligned)

@@ -88,7 +88,7 @@ class Sampler:
         penalties = (own.repetition_penalty, own.frequency_penalty, own.presence_penalty)
         if not own.temperature or own.top_k or own.top_p != 1 or penalties != (1, 0, 0):
             return None
-        if self._copying is not None:
+        if self._copying is not None or own.end_bias or own.banned_openers:
             return None
         scores = logits.float() / own.temperature
         return float(scores[token] - scores.logsumexp(-1))
@@ -120,4 +120,7 @@ class Sampler:
         return int(tokens[self._draw(probabilities.where(before < top_p, 0))])
 
     def _draw(self, probabilities: torch.Tensor) -> int:
-        return int(torch.multinomial(probabilities.cpu(), 1, generator=self._random))
+        """Draw from unnormalized probabilities; ``torch.multinomial`` takes ten times as long."""
+        sums = probabilities.cpu().double().cumsum(-1)
+        point = torch.rand((), dtype=torch.float64, generator=self._random) * sums[-1]
+        return min(int(torch.searchsorted(sums, point, right=True)), len(sums) - 1)

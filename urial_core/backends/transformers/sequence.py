@@ -10,6 +10,7 @@ import torch
 from urial_core.backends.transformers.copy_penalty import copy_penalty
 from urial_core.backends.transformers.json_grammar import JsonText
 from urial_core.backends.transformers.prompt_lookup import PromptLookup
+from urial_core.backends.transformers.reply_rules import BannedOpeners, EndBias
 from urial_core.backends.transformers.sampling import Sampler
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
 from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, Usage
@@ -97,6 +98,11 @@ class ReplySequence(PromptSequence):
         self._decode = tokenization.decoder(self.ids)
         self._reply = reply_decoder(request)
         self._sampler = Sampler(request.parameters, copy_penalty(request, tokenization))
+        parameters = request.parameters
+        self._end_bias = EndBias(request, tokenization) if parameters.end_bias else None
+        openers = () if request.prefill else parameters.banned_openers or ()
+        self._banned = BannedOpeners(openers) if openers else None
+        self._at_line_start = True
         self._lookup: PromptLookup | None = None
         self._sent = 0  # tokens of the chunks so far
 
@@ -121,6 +127,7 @@ class ReplySequence(PromptSequence):
             self.finish = "stop"
         else:
             text = self._decode(token)
+            self._at_line_start = text.endswith("\n") if text else self._at_line_start
             self._reply.feed(text)
             if self._reply.ended:
                 self.finish = "stop"
@@ -143,13 +150,24 @@ class ReplySequence(PromptSequence):
         )
 
     def _choose(self, logits: torch.Tensor) -> int:
-        """Choose a token; while the reply is blank, none that would end it blank."""
+        """Choose a token: none that ends a blank reply, or with which it opens as it must not."""
         forbidden = list[int]()
+        if self._end_bias:
+            logits = self._end_bias.added(logits, self.written, at_line_start=self._at_line_start)
         while True:
             token = self._sampler.choose(logits, forbidden)
-            if not self._reply.blank or not self._leaves_blank(token):
+            leaves_blank = self._reply.blank and self._leaves_blank(token)
+            if not leaves_blank and not (self._banned and self._opens_banned(token)):
                 return token
             forbidden.append(token)
+
+    def _opens_banned(self, token: int) -> bool:
+        text = self._tokenization.decode_reply(self.ids, [*self.written, token])
+        if self._banned and self._banned.forbid(text):
+            return True
+        if self._banned and self._banned.are_behind(text):
+            self._banned = None
+        return False
 
     def _leaves_blank(self, token: int) -> bool:
         if token in self._tokenization.end_of_text:

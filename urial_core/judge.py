@@ -7,12 +7,13 @@ orders, since judges prefer what stands first, and one wins only if it does in b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from urial_core.analysis.described import described
+from urial_core.described import described
 from urial_core.errors import GenerationError, UnsupportedModelError
 
 __all__ = ["ASPECTS", "Aspect", "Assessment", "Exchange", "Judge", "Preference"]
@@ -62,28 +63,27 @@ _COMPARE = (
     "better."
 )
 _Schema = TypeVar("_Schema", bound=BaseModel)
+_LLAMAINDEX = "llama_index.core.llms"
+"""Loaded where an object is of one of its classes."""
+_Ask = Callable[[str, str], object]
+"""From an instruction and a text to what a model answers: an object of a schema."""
 
 
 class Judge:
-    """A LangChain chat model as a judge."""
+    """A chat model of LangChain, or an LLM of LlamaIndex, as a judge."""
 
     def __init__(self, model: object) -> None:
         """Wrap a chat model.
 
         Args:
-            model: Any LangChain chat model with ``with_structured_output``, such as ``ChatUrial``.
+            model: A LangChain chat model with ``with_structured_output``, such as ``ChatUrial``;
+                or any LlamaIndex LLM.
 
         Raises:
             UnsupportedModelError: It has no structured output.
         """
-        try:
-            self._assessing: Any = model.with_structured_output(Assessment)  # type: ignore[attr-defined]
-            self._comparing: Any = model.with_structured_output(Preference)  # type: ignore[attr-defined]
-        except (AttributeError, NotImplementedError) as error:
-            raise UnsupportedModelError(
-                f"{type(model).__name__} cannot judge: pass a LangChain chat model that has "
-                "with_structured_output."
-            ) from error
+        self._assessing = _structured(model, Assessment)
+        self._comparing = _structured(model, Preference)
         self.settings = {**described(model), "instructions": [_ASSESS, _COMPARE]}
 
     def assess(self, conversation: Sequence[Exchange]) -> Assessment:
@@ -109,8 +109,30 @@ class Judge:
         return _ask(self._comparing, Preference, _COMPARE, "\n\n".join(texts))
 
 
-def _ask(model: Any, schema: type[_Schema], instruction: str, text: str) -> _Schema:
-    answer = model.invoke([("system", instruction), ("human", text)])
+def _structured(model: Any, schema: type[BaseModel]) -> _Ask:
+    """Return the function that has a model answer with an object of a schema."""
+    try:
+        if hasattr(model, "as_structured_llm"):  # LlamaIndex's
+            llm, message = model.as_structured_llm(schema), sys.modules[_LLAMAINDEX].ChatMessage
+            return lambda instruction, text: (
+                llm.chat(
+                    [
+                        message(role="system", content=instruction),
+                        message(role="user", content=text),
+                    ]
+                ).raw
+            )
+        chain = model.with_structured_output(schema)
+    except (AttributeError, NotImplementedError) as error:
+        raise UnsupportedModelError(
+            f"{type(model).__name__} cannot judge: pass a LangChain chat model that has "
+            "with_structured_output, or a LlamaIndex LLM."
+        ) from error
+    return lambda instruction, text: chain.invoke([("system", instruction), ("human", text)])
+
+
+def _ask(ask: _Ask, schema: type[_Schema], instruction: str, text: str) -> _Schema:
+    answer = ask(instruction, text)
     try:
         return answer if isinstance(answer, schema) else schema.model_validate(answer)
     except ValidationError as error:
