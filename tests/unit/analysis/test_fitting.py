@@ -17,7 +17,6 @@ pytest.importorskip("numpy")
 from urial_core import Example, GenerationParameters, Prompt, load_prompt
 from urial_core.analysis import PromptFit, fit
 from urial_core.analysis.bootstrap import Estimate
-from urial_core.analysis.judge import ASPECTS, Assessment
 from urial_core.analysis.prompt_search.measures import ANSWER_MEASURES, LIKELIHOOD
 from urial_core.analysis.prompt_search.pool_split import split_pool
 from urial_core.completion import Completion, CompletionRequest, ModelFeatures, TokenLogprob
@@ -27,6 +26,7 @@ from urial_core.errors import (
     ParameterError,
     UnsupportedModelError,
 )
+from urial_core.judge import ASPECTS, Assessment
 from urial_core.structured.constraints import Choice
 from urial_core.testing import FakeModel
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from urial_core.analysis.answering import Progress
 from urial_core.analysis.bootstrap import mean_difference, mean_with_interval
 from urial_core.analysis.example_pool import read_pool
-from urial_core.analysis.judge import Judge
 from urial_core.analysis.method_names import base_model
 from urial_core.analysis.prompt_search.measures import check_measure, prompt_measure
 from urial_core.analysis.prompt_search.pool_split import Pair, split_pool
@@ -20,6 +19,7 @@ from urial_core.analysis.prompt_search.search import search_prompt
 from urial_core.analysis.records import RecordFile
 from urial_core.analysis.text_files import write_text
 from urial_core.errors import MissingDependencyError, ParameterError
+from urial_core.judge import Judge
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Example, Prompt

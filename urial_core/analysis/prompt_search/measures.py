@@ -8,7 +8,6 @@ from statistics import mean
 from typing import Any, Protocol
 
 from urial_core.analysis.answering import Answer
-from urial_core.analysis.judge import ASPECTS, Judge
 from urial_core.analysis.measured import JUDGED
 from urial_core.analysis.method_names import BaseModel
 from urial_core.analysis.prompt_search.pool_split import Pair
@@ -16,6 +15,7 @@ from urial_core.analysis.text_measures import MEASURES, AnswerInContext, Measure
 from urial_core.chat import UrialChat
 from urial_core.composing import ReplyRequest
 from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.judge import ASPECTS, Judge
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.escaping import encodable, escape
