@@ -300,11 +300,11 @@ class UrialChat:
 
     def _strategy_steps(self, request: ReplyRequest) -> StrategySteps:
         assert self.decoding is not None  # noqa: S101 - the callers' condition
-        if self.decoding.needs_every_token and not self.model.features.reports_every_token:
+        if lacking := self.decoding.lacking(self.model.features):
             raise UnsupportedModelError(
-                f"{type(self.decoding).__name__} needs the probability of every token, and "
-                f"{self.model.name} does not report that: run the model with the transformers "
-                "backend (backend='transformers'), or use BestOfN."
+                f"{type(self.decoding).__name__} needs {lacking}, and {self.model.name} does not "
+                "report that: run the model with the transformers backend "
+                "(backend='transformers'), or use BestOfN(score='agreement')."
             )
         return self.decoding.steps(request)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
+from urial_core.completion import ModelFeatures
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.steps import total_usage
 from urial_core.errors import ParameterError, shown
@@ -88,6 +89,12 @@ class BestOfN(DecodingStrategy):
     def kind(self) -> str:
         """What scores: a name such as "logprob", or "judge", "reranker" or "function"."""
         return kind_of(self.score)
+
+    def lacking(self, features: ModelFeatures) -> str:
+        """Return what the score needs a model to report and this one does not; "" for nothing."""
+        if self.score == "relevance" and not features.scores_texts:
+            return "the log-probability of a given text (for score='relevance')"
+        return super().lacking(features)
 
     def steps(self, request: ReplyRequest) -> StrategySteps:
         """Sample in rounds, and return the reply with the best score.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from math import inf, isfinite, sqrt
 from typing import Any, Literal, Protocol
@@ -130,20 +130,13 @@ def _relevance(
         for text in texts
         if text
     ]
-    completions = iter((yield WriteCompletions(alone)) if alone else ())
+    completions: Iterator[Completion] = iter((yield WriteCompletions(alone)) if alone else ())
     return [
-        value - _choice_logprob(next(completions)) / len(sample.logprobs) if sample.text else -inf
+        value - next(completions).logprobs[0].logprob / len(sample.logprobs)
+        if sample.text
+        else -inf
         for value, sample in zip(own, samples, strict=True)
     ]
-
-
-def _choice_logprob(completion: Completion) -> float:
-    if len(completion.logprobs) != 1:
-        raise UnsupportedModelError(
-            "The model cannot score a given text, as score='relevance' needs: use "
-            "BestOfN(score='logprob')."
-        )
-    return completion.logprobs[0].logprob
 
 
 def _compared(sample: Reply, key: AgreementKey | None) -> object:

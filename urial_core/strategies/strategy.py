@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from urial_core.completion import CompletionRequest
+from urial_core.completion import CompletionRequest, ModelFeatures
 from urial_core.composing import ReplyRequest
 from urial_core.described import described
 from urial_core.replies import Reply, TextDelta
@@ -64,6 +64,16 @@ class DecodingStrategy(ABC):
     """
 
     needs_every_token: ClassVar[bool] = False
+
+    def lacking(self, features: ModelFeatures) -> str:
+        """Return what the strategy needs a model to report and this one does not; "" for nothing.
+
+        Args:
+            features: The model's.
+        """
+        if self.needs_every_token and not features.reports_every_token:
+            return "the probability of every token"
+        return ""
 
     @abstractmethod
     def steps(self, request: ReplyRequest) -> StrategySteps:

@@ -223,6 +223,7 @@ def test_relevance_subtracts_what_is_likely_anyway() -> None:
         sample("Twelve eggs", -1, -1),
         [CompletionChunk("I know", finish="stop", logprobs=(TokenLogprob("I know", -2.0),))],
         [CompletionChunk("Twelve eggs", finish="stop", logprobs=(TokenLogprob("x", -9.0),))],
+        features=ModelFeatures(scores_texts=True),
     )
     chat = chat_of(model, n=2, score="relevance")
     reply = chat.reply([request_of(chat)])[0]
@@ -260,7 +261,7 @@ def test_values_and_calls_are_not_compared_by_probability(
     score: str, structured: dict[str, Any]
 ) -> None:
     """Tools and typed output with such a score are refused before the model runs."""
-    model = FakeModel(["{}"])
+    model = FakeModel(["{}"], features=ModelFeatures(scores_texts=True))
     chat = chat_of(model, score=score)
     with pytest.raises(ParameterError, match="agreement"):
         chat.reply([request_of(chat, **structured)])
