@@ -170,6 +170,9 @@ def _enforceable(schema: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def _refuse_if_invalid(schema: dict[str, Any], problem: str) -> None:
+    """Raise if a problem of a whole schema is that no value matches; say where."""
+    if not problem.startswith(_INVALID):
+        return  # a part that no value matches need not be used, such as the items of an array
     shared = {name: schema[name] for name in _SHARED if name in schema}
     place, problem = _placed(schema, "#", problem, shared)
     only_forbids = "/patternProperties/" in place  # names that match, and nothing else

@@ -283,6 +283,14 @@ SCHEMAS: st.SearchStrategy[dict[str, Any]] = st.recursive(
 )
 
 
+def test_a_part_that_no_value_matches_need_not_be_used() -> None:
+    """Beside names that the grammar cannot express, an array without items still matches."""
+    parts = {"patternProperties": {"^(?!b).": {}}, "items": {"type": "string", "enum": [None]}}
+    found = grammar_schema(JsonSchema.of(parts))
+    assert match_schema([], found.schema.text)[1] == ""
+    assert not found.exact
+
+
 @given(SCHEMAS, VALUES)
 @many
 def test_loosening_refuses_no_value(schema: dict[str, Any], value: Any) -> None:
