@@ -11,7 +11,7 @@ from urial_core.decoding.stream_decoders import EchoDecoder
 
 pytestmark = pytest.mark.no_cover  # which would be measured too
 
-SIZE = 100_000
+SIZE = 50_000
 FENCES = [
     pytest.param(f, marks=[pytest.mark.matrix] * (f != "````"), id=f or "none")
     for f in ("````", "```", "")
