@@ -12,35 +12,26 @@ from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, log
-from random import Random
-from secrets import randbits
-from typing import Any, ClassVar
+from typing import Any
 
-from urial_core.completion import Completion, CompletionChunk, Usage
+from urial_core.completion import Completion, CompletionChunk
 from urial_core.composing import ReplyRequest
-from urial_core.decoding.steps import total_usage
 from urial_core.decoding.text_reply import TextReply
-from urial_core.errors import ParameterError
 from urial_core.replies import Reply, TextDelta
 from urial_core.strategies.draft import (
-    SEED_BITS,
     Draft,
-    check_is_text,
+    DraftWriter,
+    PowerStrategy,
     drawn_logprob,
     total_logprob,
 )
-from urial_core.strategies.strategy import (
-    DecodingStrategy,
-    StrategyStep,
-    StrategySteps,
-    WriteCompletions,
-)
+from urial_core.strategies.strategy import StrategyStep, StrategySteps
 
 __all__ = ["RolloutPower", "jackknifed"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class RolloutPower(DecodingStrategy):
+class RolloutPower(PowerStrategy):
     """Sample a reply from about p ** alpha, block by block, by short rollouts.
 
     For each block, candidates are sampled, and each is continued by rollouts. One candidate is
@@ -61,25 +52,18 @@ class RolloutPower(DecodingStrategy):
             estimate varies least; the paper's rollouts have 1.
     """
 
-    needs_every_token: ClassVar[bool] = True
-
-    alpha: float = 4.0
     block_size: int = 8
     candidates: int = 4
     rollouts: int = 4
     rollout_tokens: int = 16
-    temperature: float | None = None
 
     def __post_init__(self) -> None:
-        sizes = (self.block_size, self.candidates, self.rollouts, self.rollout_tokens)
-        if self.alpha < 1 or min(sizes) < 1:
-            raise ParameterError(
-                f"alpha is {self.alpha}, block_size {self.block_size}, candidates "
-                f"{self.candidates}, rollouts {self.rollouts} and rollout_tokens "
-                f"{self.rollout_tokens}: give at least 1 each."
-            )
-        if self.temperature is not None and not self.temperature > 0:
-            raise ParameterError(f"temperature is {self.temperature}: give more than 0, or None.")
+        self._check(
+            block_size=self.block_size,
+            candidates=self.candidates,
+            rollouts=self.rollouts,
+            rollout_tokens=self.rollout_tokens,
+        )
 
     def steps(self, request: ReplyRequest) -> StrategySteps:
         """Choose block after block; each is certain once it is chosen.
@@ -87,24 +71,20 @@ class RolloutPower(DecodingStrategy):
         Raises:
             ParameterError: The request has tools or a response format.
         """
-        check_is_text(request)
         return (yield from _Writer(self, request).steps())
 
 
 @dataclass
-class _Writer:
+class _Writer(DraftWriter):
     """One reply, as it is written."""
 
     strategy: RolloutPower
-    request: ReplyRequest
     draft: Draft = field(default_factory=Draft)
     blocks: int = 0
     rolled_out: int = 0
-    usages: list[Usage | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        seed = self.request.parameters.seed
-        self._random = Random(randbits(63) if seed is None else seed)  # noqa: S311 - no secret
+        super().__post_init__()
         self._decoder = TextReply(self.request)
 
     def steps(self) -> StrategySteps:
@@ -131,7 +111,7 @@ class _Writer:
             [log(counts[key]) + self._weight(block) + future for future in row]
             for (key, block), row in zip(distinct.items(), futures, strict=True)
         ]
-        (chosen,) = self._random.choices(list(distinct.values()), jackknifed(weights))
+        (chosen,) = self.random.choices(list(distinct.values()), jackknifed(weights))
         return chosen
 
     def _futures(
@@ -161,44 +141,21 @@ class _Writer:
     def _write(
         self, drafts: Sequence[Draft], size: int
     ) -> Generator[StrategyStep, Any, list[Completion]]:
-        """Continue drafts by so many tokens, or to the reply's limit, as one batch."""
-        requests = [
-            draft.continued(
-                self.request,
-                temperature=self.strategy.temperature or 1 / self.strategy.alpha,
-                seed=self._random.getrandbits(SEED_BITS),
-                max_tokens=min(size, self._left(draft)),
-            )
-            for draft in drafts
-        ]
-        completions: list[Completion] = yield WriteCompletions(requests)
-        self.usages += [completion.usage for completion in completions]
-        return completions
-
-    @property
-    def _wants_logprobs(self) -> bool:
-        return self.request.parameters.logprobs is not None
+        """Continue drafts by so many tokens, or to the reply's limit."""
+        return (yield from self.write(drafts, [min(size, self._left(one)) for one in drafts]))
 
     def _shown(self, deltas: Sequence[TextDelta]) -> Generator[TextDelta]:
         for delta in deltas:
-            yield delta if self._wants_logprobs else replace(delta, logprobs=())
+            yield delta if self.wants_logprobs else replace(delta, logprobs=())
 
     def _reply(self) -> Reply:
-        usage = total_usage(self.usages)
-        reply = self._decoder.reply(usage)
-        written = max(len(self.draft.tokens), 1)
         decoding = {
             "strategy": "rollout_power",
             "alpha": self.strategy.alpha,
             "blocks": self.blocks,
             "rollouts": self.rolled_out,
-            "cost_factor": round(usage.output_tokens / written, 2) if usage else None,
         }
-        return replace(
-            reply,
-            end=replace(reply.end, decoding=decoding),
-            logprobs=reply.logprobs if self._wants_logprobs else (),
-        )
+        return self.described(self._decoder.reply(self.usage), len(self.draft.tokens), decoding)
 
 
 def jackknifed(weights: Sequence[Sequence[float]]) -> list[float]:
