@@ -1,4 +1,4 @@
-"""Measure the engines that run a base model in this process, and others on the same weights.
+r"""Measure the engines that run a base model in this process, and others on the same weights.
 
     python benchmarks/engine [--engines NAME ...] [--callers 1 4 16 64] [--rounds 2] [--quick]
 
@@ -9,6 +9,11 @@ Each engine is measured in a process of its own, as a user's is: nothing is set 
 Print Markdown tables: tokens per second of concurrent callers with the time to the first token
 and the peak memory; the first token in several states of the cache; how callers and processes
 disturb each other; the machine's limits, measured in the same run. Then a plot, as Mermaid text.
+
+An engine on transformers can be followed by a dtype and a folder of other weights. On a GPU:
+
+    python benchmarks/engine --quick --engines "torch bfloat16" "generate bfloat16" \
+        "continuous_batching bfloat16"
 """
 
 from __future__ import annotations
@@ -112,7 +117,7 @@ def main() -> None:
 
     def rows() -> Iterator[list[str]]:
         for engine in arguments.engines:
-            counts = SLOW.get(engine, arguments.callers)
+            counts = SLOW.get(engine.split()[0], arguments.callers)
             result = measured(engine, "callers", counts=counts, rounds=arguments.rounds)
             results[engine] = result
             yield from callers_rows(engine, result)

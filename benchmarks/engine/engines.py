@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
 
 from langchain_urial import ChatUrial
 from urial_core import Prompt, load_prompt
@@ -47,23 +49,50 @@ class Engine:
             yield usage["output_tokens"] if usage else self.tokens_per_chunk
 
 
+@dataclass(frozen=True)
+class ManagedEngine(Engine):
+    """transformers' own continuous batching, of tokens: no text is decoded or searched for stops.
+
+    Attributes:
+        manager: Its manager.
+        tokenizer: The tokenizer, with URIAL as its chat template.
+    """
+
+    manager: Any = None
+    tokenizer: Any = None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    async def stream(self, messages: list[BaseMessage]) -> AsyncIterator[int]:
+        """Stream a reply; yield how many tokens each output adds."""
+        ids = self.tokenizer.apply_chat_template(
+            convert_to_openai_messages(messages), add_generation_prompt=True, return_dict=False
+        )
+        outputs = asyncio.Queue[Any]()
+        request = f"request-{next(self._numbers)}"
+        self.manager.register_result_handler(request, outputs.put_nowait)
+        options = {"max_new_tokens": REPLY_TOKENS, "streaming": True, "eos_token_id": -1}
+        self.manager.add_request(ids, request_id=request, **options)
+        seen, finished = 0, False
+        while not finished:
+            output = await outputs.get()
+            finished = output.is_finished()
+            yield len(output.generated_tokens) - seen
+            seen = len(output.generated_tokens)
+
+
 @contextmanager
 def engine(name: str, prompt: str | Prompt = "default", **options: Any) -> Iterator[Engine]:
     """Set up an engine by its name.
 
     Args:
-        name: One of ``ENGINES``, "torch" with another dtype, or the base URL of a server.
+        name: One of ``ENGINES``, or "continuous_batching"; with a dtype and a folder of weights
+            after it, where it runs on transformers; or the base URL of a server.
         prompt: A preset's name, or a prompt.
         options: Further arguments of the completion model.
     """
     settings = {**SETTINGS, "prompt": prompt}
     if name.startswith("http"):
         yield Engine(ChatUrial.from_endpoint(name, **settings))
-    elif name.startswith("torch"):
-        from urial_core.backends.transformers import TransformersModel
-
-        model = TransformersModel(demo_model_file(), dtype=name.split()[1], **options)
-        yield Engine(ChatUrial(llm=model, **settings))
     elif name == "llama.cpp":
         from urial_core.backends.llama_cpp import LlamaCppModel
 
@@ -75,7 +104,37 @@ def engine(name: str, prompt: str | Prompt = "default", **options: Any) -> Itera
         with _llama_server() as url:
             yield Engine(ChatUrial.from_endpoint(url, **settings))
     else:
-        yield Engine(_hugging_face(str(prompt), wrapped=name == "generate"), tokens_per_chunk=1)
+        with _on_transformers(*name.split(), prompt=prompt, **options) as made:
+            yield made
+
+
+@contextmanager
+def _on_transformers(
+    kind: str, dtype: str = "float32", model: str = "", *, prompt: str | Prompt, **options: Any
+) -> Iterator[Engine]:
+    from urial_core.backends.transformers import TransformersModel
+
+    settings = {**SETTINGS, "prompt": prompt}
+    if kind == "torch":
+        llm = TransformersModel(model or demo_model_file(), dtype=dtype, **options)
+        yield Engine(ChatUrial(llm=llm, **settings))
+        return
+    loaded, tokenizer = _loaded(model, dtype, str(prompt))
+    if kind == "continuous_batching":
+        from transformers import GenerationConfig
+
+        config = GenerationConfig(max_new_tokens=REPLY_TOKENS, do_sample=False)
+        with loaded.continuous_batching_context_manager(generation_config=config) as manager:
+            chat = ChatUrial(llm=TransformersModel(loaded, tokenizer), **settings)
+            yield ManagedEngine(chat, manager=manager, tokenizer=tokenizer)
+        return
+    llm = _pipeline(loaded, tokenizer)
+    if kind == "generate":
+        yield Engine(ChatUrial(llm=llm, **settings), tokens_per_chunk=1)
+    else:
+        from langchain_huggingface import ChatHuggingFace
+
+        yield Engine(ChatHuggingFace(llm=llm, tokenizer=tokenizer), tokens_per_chunk=1)
 
 
 @contextmanager
@@ -94,27 +153,31 @@ def _llama_server() -> Iterator[str]:
     server.wait()
 
 
-def _hugging_face(prompt: str, *, wrapped: bool) -> BaseChatModel:
-    """Return transformers' pipeline as LangChain has it, with URIAL as ChatUrial or as template."""
+def _loaded(model: str, dtype: str, prompt: str) -> tuple[Any, Any]:
+    """Load a model as transformers does, and its tokenizer, with URIAL as the chat template."""
     import torch
-    from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
-    from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from urial_core.backends.transformers.loading import converted_gguf
+    from urial_core.backends.transformers.loading import converted_gguf, default_device
     from urial_core.chat_template import chat_template
 
-    folder = str(converted_gguf(demo_model_file(), torch.float32))
+    folder = model or str(converted_gguf(demo_model_file(), getattr(torch, dtype)))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = chat_template(load_prompt(prompt))
+    loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+    return loaded.to(default_device()).eval(), tokenizer
+
+
+def _pipeline(model: Any, tokenizer: Any) -> Any:
+    from langchain_huggingface import HuggingFacePipeline
+    from transformers import pipeline
+
     made = pipeline(
         "text-generation",
-        model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        model=model,
         tokenizer=tokenizer,
         max_new_tokens=REPLY_TOKENS,
         do_sample=False,
         return_full_text=False,
     )
-    llm = HuggingFacePipeline(pipeline=made)
-    if wrapped:
-        return ChatUrial(llm=llm, prompt=prompt, **SETTINGS)
-    return ChatHuggingFace(llm=llm, tokenizer=tokenizer)
+    return HuggingFacePipeline(pipeline=made)

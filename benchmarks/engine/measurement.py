@@ -171,6 +171,10 @@ def _reply(measured: Engine, messages: list[BaseMessage]) -> AIMessage:
 
 
 def _peak_gib() -> float:
+    """Return the most memory that this process had, or on a GPU what it had of that."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated()) / 2**30
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 2**20
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from urial_core.backends.transformers.cuda_graphs import CudaGraphs
 from urial_core.backends.transformers.forward import Forward
 from urial_core.backends.transformers.json_grammar import JsonGrammars
 from urial_core.backends.transformers.kv_cache import KVCache
@@ -29,6 +30,7 @@ from urial_core.backends.transformers.packed_linear import are_packed
 from urial_core.backends.transformers.prefix_store import PrefixStore
 from urial_core.backends.transformers.prefix_tree import PrefixTree
 from urial_core.backends.transformers.prompt_reader import PromptReader
+from urial_core.backends.transformers.sampling import Best, best_logits
 from urial_core.backends.transformers.sequence import (
     ChoiceSequence,
     JsonSequence,
@@ -79,7 +81,7 @@ class Engine:
         model: Any,
         tokenization: Tokenization,
         prefix_cache_bytes: int,
-        max_batch_size: int,
+        max_batch_size: int | None,
         *,
         prefix_on_disk: bool = False,
     ) -> None:
@@ -89,7 +91,8 @@ class Engine:
             model: The model.
             tokenization: Its tokenizer.
             prefix_cache_bytes: Most memory that the prefix cache may take.
-            max_batch_size: Most sequences in progress; further ones wait for their turn.
+            max_batch_size: Most sequences in progress; further ones wait for their turn. None: as
+                many as suit the device.
             prefix_on_disk: Whether prompt prefixes are stored for other processes.
 
         Raises:
@@ -106,13 +109,15 @@ class Engine:
         stores = prefix_on_disk and self.prefixes.max_bytes > 0
         store = PrefixStore(self.forward) if stores else None
         self._reader = PromptReader(self.forward, self.prefixes, tokenization, store)
-        self._max_batch_size = max_batch_size
+        self._max_batch_size = max_batch_size or self.forward.suitable_batch_size()
         # A pass for a few tokens must take about as long as one for one token.
         fast = model.device.type != "cpu" or are_packed(model)
         self._drafts = self.forward.batches and fast
         self._waiting = deque[PromptSequence]()
         self._groups = deque[_Group]()
         self._batches = list[_Batch]()
+        self._graphs = CudaGraphs(self.forward)
+        self._idle: KVCache | None = None  # of a batch that is over: its graphs serve the next
 
     @property
     def busy(self) -> bool:
@@ -199,11 +204,13 @@ class Engine:
     def _begin(self, sequences: Sequence[ReplySequence]) -> Generator[None]:
         """Read prompts, generate the first token of each reply, and join the batch."""
         cache, logits = yield from self._reader.read(sequences)
-        for sequence, scores in zip(sequences, logits, strict=True):
-            _generate(sequence, scores)
+        _generate_all(sequences, logits)
         going = self._leave(_Batch(list(sequences), cache))
         if not going.sequences:
             return
+        if self._idle is not None:
+            self._batches.append(_Batch([], self._idle))
+            self._idle = None
         if self.forward.batches and self._batches:
             (batch,) = self._batches
             batch.cache.join(going.cache)
@@ -215,7 +222,7 @@ class Engine:
         """Feed each sequence its next tokens, and generate another where it has read them all."""
         self._leave(batch)
         if not batch.sequences:
-            self._batches.remove(batch)
+            self._end(batch)
             return
         drafter = batch.sequences[0]
         if self._drafts and len(batch.sequences) == 1 and (draft := drafter.draft()):
@@ -224,24 +231,29 @@ class Engine:
             self._feed(batch)
         self._leave(batch)
         if not batch.sequences:
-            self._batches.remove(batch)
+            self._end(batch)
+
+    def _end(self, batch: _Batch) -> None:
+        """Remove a batch, and keep its storage for the next one, if graphs were captured for it."""
+        self._batches.remove(batch)
+        if self._graphs.usable and batch.cache.nbytes <= self.prefixes.max_bytes:
+            self._idle = batch.cache
 
     def _feed(self, batch: _Batch) -> None:
         count = min(len(s.unread) for s in batch.sequences) if self.forward.batches else 1
-        logits = self.forward(batch.cache, [s.unread[:count] for s in batch.sequences])[:, -1]
-        for sequence, scores in zip(batch.sequences, logits, strict=True):
+        logits = self._graphs(batch.cache, [s.unread[:count] for s in batch.sequences])[:, -1]
+        for sequence in batch.sequences:
             del sequence.unread[:count]
-            if not sequence.unread:
-                _generate(sequence, scores)
+        _generate_all(batch.sequences, logits)
 
     def _verify(self, batch: _Batch, sequence: ReplySequence, draft: list[int]) -> None:
         """Feed a draft of the next tokens too, and go on as far as it turns out to be right."""
         tokens = [*sequence.unread, *draft]
-        logits = self.forward(batch.cache, [tokens], last=len(draft) + 1)[0]
+        logits = self._graphs(batch.cache, [tokens], last=len(draft) + 1)[0]
         right = 0
-        for scores, drafted in zip(logits, [*draft, None], strict=True):
+        for scores, best, drafted in zip(logits, best_logits(logits), [*draft, None], strict=False):
             sequence.unread.clear()
-            _generate(sequence, scores)
+            _generate(sequence, scores, best)
             over = sequence.finish is not None or sequence.receiver.cancelled
             if over or sequence.written[-1] != drafted:
                 break
@@ -265,10 +277,17 @@ class Engine:
         return batch
 
 
-def _generate(sequence: ReplySequence, logits: torch.Tensor) -> None:
+def _generate_all(sequences: Sequence[ReplySequence], logits: torch.Tensor) -> None:
+    """Generate the next token of each sequence that has none left to read."""
+    for sequence, scores, best in zip(sequences, logits, best_logits(logits), strict=False):
+        if not sequence.unread:
+            _generate(sequence, scores, best)
+
+
+def _generate(sequence: ReplySequence, logits: torch.Tensor, best: Best | None) -> None:
     """Generate a sequence's next token; if that fails, it leaves the batch, and no other does."""
     try:
-        sequence.receiver.receive(sequence.step(logits))
+        sequence.receiver.receive(sequence.step(logits, best))
     except Exception as error:  # noqa: BLE001 - the caller's affair
         sequence.receiver.receive(error)
         sequence.receiver.cancelled = True

@@ -24,6 +24,7 @@ class Forward:
     Attributes:
         model: The model of transformers.
         vocab_size: How many logits it returns for a token.
+        layer_types: How the model names what each of its layers attends to, or nothing.
         batches: Whether sequences can be batched and prefixes be reused, since all of its layers
             attend over plain keys and values.
     """
@@ -37,6 +38,7 @@ class Forward:
         self.model = model
         self._config = config = model.config.get_text_config(decoder=True)
         self.vocab_size: int = config.vocab_size
+        self.layer_types: Sequence[str] = getattr(config, "layer_types", None) or ()
         unknown = tokenization.unknown(config.vocab_size)
         self._unknown = torch.tensor(unknown, dtype=torch.long, device=model.device)
         self.batches = self.new_cache().is_plain
@@ -53,6 +55,21 @@ class Forward:
         """Return an empty cache for sequences with so many columns of padding on the left."""
         return KVCache(self._config, padding)
 
+    def suitable_batch_size(self) -> int:
+        """Return how many sequences a batch may hold.
+
+        A CPU is busy with 16. With CUDA, it is as many as half of the memory that is free now holds
+        the keys and values of, at 2,048 tokens each, and at most 64.
+        """
+        if self.model.device.type != "cuda":
+            return 16
+        config = self._config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        values = 2 * config.num_hidden_layers * heads * dim * 2048
+        free, _ = torch.cuda.mem_get_info(self.model.device)
+        return min(max(free // 2 // (values * self.model.dtype.itemsize), 1), 64)
+
     @torch.inference_mode()
     def __call__(
         self, cache: KVCache, tokens: Sequence[Sequence[int]], last: int = 1
@@ -68,6 +85,25 @@ class Forward:
         places = columns - torch.tensor(cache.padding, device=device)[:, None]
         positions = places[:, cache.length :].clamp(min=0)
         mask = (places >= 0).long() if any(cache.padding) else None
+        logits = self.logits(cache, ids, positions, mask, last)
+        cache.length += ids.shape[1]
+        return logits
+
+    def logits(
+        self, cache: KVCache, ids: torch.Tensor, positions: torch.Tensor, mask: Any, last: int
+    ) -> torch.Tensor:
+        """Call the model, which adds the tokens to the layers of the cache.
+
+        Args:
+            cache: The sequences' KV cache.
+            ids: Their next tokens, [batch, tokens].
+            positions: The positions of these in their sequences, [batch, tokens].
+            mask: What they may attend to, in any form that the model takes.
+            last: How many tokens to return logits for.
+
+        Returns:
+            The logits after the last tokens, [batch, last, vocabulary].
+        """
         output = self.model(
             input_ids=ids,
             attention_mask=mask,
@@ -76,6 +112,5 @@ class Forward:
             use_cache=True,
             **({"logits_to_keep": last} if self._takes_logits_to_keep else {}),
         )
-        cache.length += ids.shape[1]
         logits: torch.Tensor = output.logits[:, -last:].float()  # half precision is slow to search
         return logits.index_fill(-1, self._unknown, -torch.inf) if len(self._unknown) else logits

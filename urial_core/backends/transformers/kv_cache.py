@@ -22,15 +22,16 @@ from urial_core.backends.transformers.prefix_tree import KeysAndValues, Match
 __all__ = ["KVCache"]
 
 _GROWTH = 256
-"""Storage grows by this many tokens at a time, and is freed in steps of as many."""
-_SPARE_ROWS = 3
-"""Sequences that can join before storage has to grow again."""
+"""Storage grows by this many tokens at a time, and unused columns are dropped in such steps."""
 
 
 class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed here
     """One layer's storage, of which ``rows`` sequences and ``length`` columns are in use.
 
-    ``keys`` and ``values`` are [sequences, heads, tokens, dim], both with spare room.
+    ``keys`` and ``values`` are [sequences, heads, tokens, dim], both with spare room. While
+    ``static_columns`` is set, as in a CUDA graph, the next tokens go to the columns that it holds,
+    ``length`` stays as it is, and all columns are returned: which may be attended to is the mask's
+    affair.
     """
 
     def __init__(self, window: int | None, rows: int) -> None:
@@ -39,6 +40,7 @@ class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed 
         self.is_sliding = window is not None
         self.rows = rows
         self.length = 0
+        self.static_columns: torch.Tensor | None = None
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.keys = key_states[:, :, :0]
@@ -49,6 +51,11 @@ class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed 
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append; return what the new tokens may attend to."""
+        if self.static_columns is not None:
+            keys, values = self.keys[: self.rows], self.values[: self.rows]
+            keys.index_copy_(2, self.static_columns, key_states)
+            values.index_copy_(2, self.static_columns, value_states)
+            return keys, values
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         start, end = self.length, self.length + key_states.shape[-2]
@@ -70,15 +77,28 @@ class _KVLayer(DynamicLayer):  # type: ignore[misc] # transformers is not typed 
     def _first_visible(self, start: int) -> int:
         return 0 if self.window is None else max(start - self.window + 1, 0)
 
-    def reserve(self, rows: int, columns: int, shift: int = 0) -> None:
-        """Move to storage with room for more, ``shift`` columns further to the right."""
+    def reserve(self, rows: int, columns: int) -> None:
+        """Move to larger storage, if there is no room for so many sequences and columns.
+
+        The number of sequences that it has room for is a power of two.
+        """
+        old_rows, _, old_columns, _ = self.keys.shape
+        if rows <= old_rows and columns <= old_columns:
+            return
+        rows = 1 << (max(rows, old_rows) - 1).bit_length()
+        columns = columns + _GROWTH if columns > old_columns else old_columns
         for name in ("keys", "values"):
             old = getattr(self, name)
-            new = old.new_zeros(rows, old.shape[1], columns + _GROWTH, old.shape[3])
-            used = slice(shift, shift + self.length)
-            new[: self.rows, :, used] = old[: self.rows, :, : self.length]
+            new = old.new_zeros(rows, old.shape[1], columns, old.shape[3])
+            new[: self.rows, :, : self.length] = old[: self.rows, :, : self.length]
             setattr(self, name, new)
-        self.length += shift
+
+    def shift(self, columns: int) -> None:
+        """Move all columns to the right, or to the left where the number is negative."""
+        for storage in (self.keys, self.values):
+            used = storage[: self.rows, :, max(-columns, 0) : self.length].clone()
+            storage[: self.rows, :, max(columns, 0) : self.length + columns] = used
+        self.length += columns
 
     def copy(self, indices: Sequence[int]) -> _KVLayer:
         """Return a layer of its own with these sequences."""
@@ -142,18 +162,29 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
             for layer in self.layers
         ]
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of its storage, in bytes."""
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers)
+
     def tokens(self, index: int) -> int:
         """Return how many tokens of a sequence the cache holds."""
         return self.length - self.padding[index]
+
+    def reserve(self, rows: int, columns: int) -> None:
+        """Have room for so many sequences and columns."""
+        for layer in self.layers:
+            layer.reserve(rows, columns)
 
     def join(self, other: KVCache) -> None:
         """Add the sequences of another cache, after those that are here."""
         length = max(self.length, other.length)
         rows = len(self.padding) + len(other.padding)
         shift, aside = length - self.length, length - other.length
+        self.reserve(rows, length)
         for layer, joining in zip(self.layers, other.layers, strict=True):
-            if shift or rows > layer.keys.shape[0] or length > layer.keys.shape[2]:
-                layer.reserve(rows + _SPARE_ROWS, length, shift)
+            if shift:
+                layer.shift(shift)
             for name in ("keys", "values"):
                 room = getattr(layer, name)[layer.rows : rows]
                 room[:, :, :aside] = 0
@@ -171,22 +202,26 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
         last = len(self.padding) - 1
         self.padding[index] = self.padding[last]
         self.padding.pop()
-        unused = min(self.padding, default=self.length) // _GROWTH * _GROWTH
+        unused = min(self.padding) // _GROWTH * _GROWTH if self.padding else self.length
         for layer in self.layers:
             if index != last:
                 for storage in (layer.keys, layer.values):
                     storage[index, :, : self.length] = storage[last, :, : self.length]
             layer.rows = last
-            layer.keys, layer.values = layer.keys[:, :, unused:], layer.values[:, :, unused:]
-            layer.length -= unused
+            if unused:
+                layer.shift(-unused)
         self.padding = [padding - unused for padding in self.padding]
         self.length -= unused
 
     def crop(self, columns: int) -> None:
         """Forget the last columns."""
-        self.length -= columns
+        self.advance(-columns)
+
+    def advance(self, columns: int) -> None:
+        """Count columns after the last as filled."""
+        self.length += columns
         for layer in self.layers:
-            layer.length -= columns
+            layer.length += columns
 
     def copy(self, indices: Sequence[int]) -> KVCache:
         """Return a cache of its own with these sequences; one may come several times."""

@@ -7,7 +7,9 @@ and common word, and counting those would push the model away from the very styl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
 from secrets import randbits
 
 import torch
@@ -16,11 +18,37 @@ from urial_core.backends.transformers.copy_penalty import CopyPenalty
 from urial_core.completion import TokenLogprob
 from urial_core.parameters import GenerationParameters
 
-__all__ = ["Sampler"]
+__all__ = ["Best", "Sampler", "best_logits"]
 
 _CANDIDATES = 256
 """Sorting a vocabulary of 262,144 takes half as long as the model itself; this many suffice
 wherever they hold the nucleus, which is checked."""
+_BEST = 64
+"""Logits of each row of a batch that are fetched from a GPU at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The largest logits of a row, which a CPU searches faster than a GPU is asked.
+
+    Attributes:
+        tokens: Their tokens, the best first.
+        logits: The logits.
+    """
+
+    tokens: list[int]
+    logits: list[float]
+
+
+def best_logits(logits: torch.Tensor) -> Iterator[Best | None]:
+    """Fetch the largest logits of each row of a batch, [batch, vocabulary], from a GPU.
+
+    One transfer for all rows takes the place of several for each. On a CPU, each row has None.
+    """
+    if logits.device.type != "cuda":
+        return repeat(None, len(logits))
+    top = logits.topk(min(_BEST, logits.shape[-1]))
+    return map(Best, top.indices.tolist(), top.values.tolist())
 
 
 class Sampler:
@@ -44,13 +72,18 @@ class Sampler:
         seed = randbits(63) if parameters.seed is None else parameters.seed % 2**63
         self._random = torch.Generator().manual_seed(seed)
 
-    def choose(self, logits: torch.Tensor, forbidden: list[int]) -> int:
+    def choose(self, logits: torch.Tensor, forbidden: list[int], best: Best | None = None) -> int:
         """Choose the next token.
 
         Args:
             logits: The model's logits, [vocabulary].
             forbidden: Tokens that may not be chosen here.
+            best: The largest of the logits, if they were fetched.
         """
+        if best is not None and not self._parameters.temperature:
+            token = self._best_of(best, forbidden)
+            if token is not None:
+                return token
         scores = self._penalised(logits)
         if self._copying and (penalties := self._copying.penalties()):
             tokens = torch.tensor(list(penalties), device=scores.device)
@@ -93,10 +126,34 @@ class Sampler:
         scores = logits.float() / own.temperature
         return float(scores[token] - scores.logsumexp(-1))
 
+    def _best_of(self, best: Best, forbidden: list[int]) -> int | None:
+        """Return the best token under penalties; None if it may not be among the fetched ones."""
+        repetition, frequency, presence = self._penalties()
+        if repetition < 1 or frequency < 0 or presence < 0:  # others may rise above them
+            return None
+        copied = self._copying.penalties() if self._copying else {}
+        found, highest = None, best.logits[-1]  # all others are below, and penalties only lower
+        for token, logit in zip(best.tokens, best.logits, strict=True):
+            if token in forbidden:
+                continue
+            count = self._counts[token]
+            repeated = logit / repetition if logit > 0 else logit * repetition
+            score = repeated - frequency * count - presence if count else logit
+            score -= copied.get(token, 0.0)
+            if score > highest or (score == highest and found is not None and token < found):
+                found, highest = token, score
+        return found
+
+    def _penalties(self) -> tuple[float, float, float]:
+        own = self._parameters
+        return (
+            own.repetition_penalty or 1.0,
+            own.frequency_penalty or 0.0,
+            own.presence_penalty or 0.0,
+        )
+
     def _penalised(self, logits: torch.Tensor) -> torch.Tensor:
-        repetition = self._parameters.repetition_penalty or 1.0
-        frequency = self._parameters.frequency_penalty or 0.0
-        presence = self._parameters.presence_penalty or 0.0
+        repetition, frequency, presence = self._penalties()
         if not self._counts or (repetition, frequency, presence) == (1, 0, 0):
             return logits
         tokens = torch.tensor(list(self._counts), device=logits.device)
@@ -121,6 +178,8 @@ class Sampler:
 
     def _draw(self, probabilities: torch.Tensor) -> int:
         """Draw from unnormalized probabilities; ``torch.multinomial`` takes ten times as long."""
-        sums = probabilities.cpu().double().cumsum(-1)
-        point = torch.rand((), dtype=torch.float64, generator=self._random) * sums[-1]
-        return min(int(torch.searchsorted(sums, point, right=True)), len(sums) - 1)
+        if probabilities.device.type != "cuda":
+            probabilities = probabilities.cpu()  # Apple's GPUs have no double precision
+        sums = probabilities.double().cumsum(-1)
+        point = torch.rand((), dtype=torch.float64, generator=self._random).to(sums.device)
+        return min(int(torch.searchsorted(sums, point * sums[-1], right=True)), len(sums) - 1)

@@ -11,7 +11,7 @@ from urial_core.backends.transformers.copy_penalty import copy_penalty
 from urial_core.backends.transformers.json_grammar import JsonText
 from urial_core.backends.transformers.prompt_lookup import PromptLookup
 from urial_core.backends.transformers.reply_rules import BannedOpeners, EndBias
-from urial_core.backends.transformers.sampling import Sampler
+from urial_core.backends.transformers.sampling import Best, Sampler
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
 from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, Usage
 from urial_core.decoding.reply_decoder import reply_decoder
@@ -117,9 +117,14 @@ class ReplySequence(PromptSequence):
         if self._lookup is not None:
             self._lookup.report(right)
 
-    def step(self, logits: torch.Tensor) -> CompletionChunk:
-        """Choose the next token from the model's logits, [vocabulary]; return its text."""
-        token = self._choose(logits)
+    def step(self, logits: torch.Tensor, best: Best | None = None) -> CompletionChunk:
+        """Choose the next token; return its text.
+
+        Args:
+            logits: The model's logits, [vocabulary].
+            best: The largest of them, if they were fetched from a GPU.
+        """
+        token = self._choose(logits, best)
         self._sampler.accept(token)
         self._write(token)
         text = ""
@@ -149,13 +154,14 @@ class ReplySequence(PromptSequence):
             text, finish=self.finish, usage=usage, logprobs=logprobs, token_ids=token_ids
         )
 
-    def _choose(self, logits: torch.Tensor) -> int:
+    def _choose(self, logits: torch.Tensor, best: Best | None) -> int:
         """Choose a token: none that ends a blank reply, or with which it opens as it must not."""
         forbidden = list[int]()
         if self._end_bias:
+            best = None
             logits = self._end_bias.added(logits, self.written, at_line_start=self._at_line_start)
         while True:
-            token = self._sampler.choose(logits, forbidden)
+            token = self._sampler.choose(logits, forbidden, best)
             leaves_blank = self._reply.blank and self._leaves_blank(token)
             if not leaves_blank and not (self._banned and self._opens_banned(token)):
                 return token
@@ -201,7 +207,7 @@ class JsonSequence(ReplySequence):
         super().__init__(request, receiver, tokenization)
         self._text = text
 
-    def step(self, logits: torch.Tensor) -> CompletionChunk:
+    def step(self, logits: torch.Tensor, best: Best | None = None) -> CompletionChunk:
         """Choose the next token and append those that are forced after it; return their text.
 
         Where log-probabilities are requested, forced tokens are returned one by one as well, but
@@ -210,7 +216,7 @@ class JsonSequence(ReplySequence):
         text = ""
         logprobs = tuple[TokenLogprob, ...]()
         if not self._text.pending and not self._text.cut:
-            self._choose_allowed(logits)
+            self._choose_allowed(logits, best)
         cut = self._text.cut
         while self._text.pending and not logprobs:
             token = self._text.pending.popleft()
@@ -225,13 +231,13 @@ class JsonSequence(ReplySequence):
         """Return nothing: what comes next is forced or masked."""
         return []
 
-    def _choose_allowed(self, logits: torch.Tensor) -> None:
+    def _choose_allowed(self, logits: torch.Tensor, best: Best | None) -> None:
         """Choose a token that the schema allows, or end a complete value."""
         allowed = self._text.allowed(logits.shape[-1], logits.device)
         allowed[list(self._tokenization.end_of_text)] = False
         if self._text.may_end:
             # It ends where the model would rather write something that cannot be part of it.
-            token = self._sampler.choose(logits, [])
+            token = self._sampler.choose(logits, [], best)
             if not allowed[token]:
                 self.finish = "stop"
                 return

@@ -1,0 +1,169 @@
+"""Decode with CUDA graphs, since launching kernels takes longer than a small model's own work.
+
+A graph replays the kernels of a forward pass, all launched at once, with the shapes and addresses
+that they had when it was captured. So each pass works on the whole storage of the KV cache, writes
+at a column that it reads from memory, and masks the rest; the batch is filled up to a power of two.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from urial_core.backends.transformers.forward import Forward
+from urial_core.backends.transformers.grouped_attention import takes_boolean_masks
+from urial_core.backends.transformers.kv_cache import KVCache
+
+__all__ = ["CudaGraphs", "StaticPass"]
+
+logger = logging.getLogger(__name__)
+
+_DRAFT_TOKENS = 16
+"""Tokens of one sequence in a pass for several, which is filled up to as many."""
+_TOLERANCE = 3e-2
+"""Largest difference from the logits of the plain pass, relative to the largest of them: half
+precision rounds the two differently, and an error in a mask or an address gives another text."""
+
+
+class StaticPass:
+    """A forward pass whose shapes and addresses are always the same.
+
+    Attributes:
+        rows: Sequences in the batch.
+        tokens: Tokens of each.
+    """
+
+    def __init__(self, forward: Forward, cache: KVCache, rows: int, tokens: int) -> None:
+        """Take the model and a KV cache with storage for so many sequences."""
+        self.rows = rows
+        self.tokens = tokens
+        self._forward = forward
+        self._cache = cache
+        self._storage = _storage(cache)
+        device = forward.model.device
+        self._inputs = torch.zeros(rows * tokens + rows + 1, dtype=torch.long, device=device)
+        self._ids = self._inputs[: rows * tokens].view(rows, tokens)
+        self._padding = self._inputs[rows * tokens : -1]
+        self._length = self._inputs[-1:]
+        self._offsets = torch.arange(tokens, device=device)
+        self._columns = torch.arange(cache.layers[0].keys.shape[2], device=device)
+
+    def is_for(self, cache: KVCache) -> bool:
+        """Return whether the pass is for this cache and the storage that it has now."""
+        now = _storage(cache)
+        return cache is self._cache and all(a is b for a, b in zip(self._storage, now, strict=True))
+
+    def feed(self, tokens: Sequence[Sequence[int]]) -> None:
+        """Set the next tokens of the sequences, and where the cache is filled up to."""
+        ids = [token for row in tokens for token in [*row, *[0] * (self.tokens - len(row))]]
+        ids += [0] * (self.rows * self.tokens - len(ids))
+        padding = [*self._cache.padding, *[0] * (self.rows - len(tokens))]
+        self._inputs.copy_(torch.tensor([*ids, *padding, self._cache.length]))
+
+    def run(self) -> torch.Tensor:
+        """Return the logits after each token, [rows, tokens, vocabulary]; reads no value."""
+        columns = self._length + self._offsets
+        positions = (columns - self._padding[:, None]).clamp(min=0)
+        rows = self._cache.layers[0].rows
+        for layer in self._cache.layers:
+            layer.rows, layer.static_columns = self.rows, columns
+        try:
+            mask = self._mask(columns)
+            return self._forward.logits(self._cache, self._ids, positions, mask, self.tokens)
+        finally:
+            for layer in self._cache.layers:
+                layer.rows, layer.static_columns = rows, None
+
+    def _mask(self, columns: torch.Tensor) -> Any:
+        """Return what the tokens in some columns may attend to: a mask, or one by layer type."""
+        places = columns[:, None]
+        visible = (self._columns <= places) & (self._columns >= self._padding[:, None, None])
+        masks = {
+            window: (visible if window is None else visible & (self._columns > places - window))
+            for window in {layer.window for layer in self._cache.layers}
+        }
+        if len(masks) == 1:
+            return next(iter(masks.values()))[:, None]
+        types = self._forward.layer_types
+        windows = (layer.window for layer in self._cache.layers)
+        return {kind: masks[window][:, None] for kind, window in zip(types, windows, strict=False)}
+
+
+class CudaGraphs:
+    """Forward passes of a batch, as graphs that are captured when their shapes are first needed."""
+
+    def __init__(self, forward: Forward) -> None:
+        """Take a model; ``usable`` reports whether it can be captured."""
+        self._forward = forward
+        self._graphs = dict[tuple[int, int], tuple[StaticPass, torch.cuda.CUDAGraph, Any]]()
+        self._checked = set[tuple[int, int]]()
+        self._pool: Any = None
+        devices = set((getattr(forward.model, "hf_device_map", None) or {}).values())
+        on_one_gpu = forward.model.device.type == "cuda" and len(devices) < 2
+        self.usable = on_one_gpu and forward.batches and takes_boolean_masks(forward.model)
+
+    @torch.inference_mode()
+    def __call__(
+        self, cache: KVCache, tokens: Sequence[Sequence[int]], last: int = 1
+    ) -> torch.Tensor:
+        """Feed the sequences of a batch as the plain forward pass does, with the same result."""
+        rows, count = len(tokens), len(tokens[0])
+        shape = (1 << (rows - 1).bit_length(), 1 if count == 1 else _DRAFT_TOKENS)
+        if not self.usable or count > shape[1] or (rows > 1 and count > 1):
+            return self._forward(cache, tokens, last)
+        cache.reserve(shape[0], cache.length + shape[1])
+        if any(not step.is_for(cache) for step, _, _ in self._graphs.values()):
+            self._graphs.clear()
+        if shape not in self._checked:
+            return self._check(cache, tokens, last, shape)
+        if shape not in self._graphs:
+            self._graphs[shape] = self._capture(StaticPass(self._forward, cache, *shape))
+        logits = self._replay(tokens, shape)
+        cache.advance(count)
+        return logits[:rows, count - last : count].clone()
+
+    def _check(
+        self, cache: KVCache, tokens: Sequence[Sequence[int]], last: int, shape: tuple[int, int]
+    ) -> torch.Tensor:
+        """Feed by the plain pass, and use graphs of this shape from now on if they agree."""
+        rows, count = len(tokens), len(tokens[0])
+        plain = self._forward(cache, tokens, last)
+        cache.crop(count)
+        try:
+            step = StaticPass(self._forward, cache, *shape)
+            step.feed(tokens)
+            step.run()  # libraries set themselves up, which cannot be captured
+            self._graphs[shape] = self._capture(step)
+            replayed = self._replay(tokens, shape)[:rows, count - last : count]
+            known = plain.isfinite()
+            difference = (replayed - plain)[known].abs().max()
+            if not difference <= _TOLERANCE * plain[known].abs().max():
+                raise ArithmeticError(f"its logits differ by {float(difference):.3g}")  # noqa: TRY301
+            self._checked.add(shape)
+        except Exception as error:  # noqa: BLE001 - the plain pass serves all models
+            logger.info("%s is decoded without CUDA graphs: %s", type(self._forward.model), error)
+            self.usable = False
+            self._graphs.clear()
+        cache.advance(count)
+        return plain
+
+    def _capture(self, step: StaticPass) -> tuple[StaticPass, torch.cuda.CUDAGraph, torch.Tensor]:
+        graph = torch.cuda.CUDAGraph()
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
+            logits = step.run()
+        return step, graph, logits
+
+    def _replay(self, tokens: Sequence[Sequence[int]], shape: tuple[int, int]) -> torch.Tensor:
+        step, graph, logits = self._graphs[shape]
+        step.feed(tokens)
+        graph.replay()
+        return logits
+
+
+def _storage(cache: KVCache) -> list[torch.Tensor]:
+    return [storage for layer in cache.layers for storage in (layer.keys, layer.values)]
