@@ -1,6 +1,7 @@
 """Passes with fixed shapes and addresses, which CUDA graphs replay, give what plain passes give.
 
-No GPU is needed: on a CPU the same operations run at once where a graph would replay them.
+All but the last test need no GPU: on a CPU the same operations run at once where a graph would
+replay them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from test_continuous_batching import Arrivals, Receiver, drafting, requests_for
 
-from urial_core.backends.transformers import TransformersModel, engine
+from urial_core.backends.transformers import TransformersModel, engine, grouped_attention
 from urial_core.backends.transformers.cuda_graphs import CudaGraphs, StaticPass
 from urial_core.backends.transformers.sampling import Best
 
@@ -87,6 +88,18 @@ def test_a_static_pass_equals_a_plain_one(plain_architecture: str, make_engine: 
         assert (graphs.replays, graphs.captures) == (2, 1)
 
 
+@pytest.mark.parametrize("scale", [None, 0.1])
+def test_attention_by_products(scale: float | None) -> None:
+    """Two matrix products attend as torch's kernel does, with a mask for each sequence."""
+    query, key, value = (torch.randn(2, 3, tokens, 8) for tokens in (4, 20, 20))
+    mask = torch.arange(20) >= torch.tensor([0, 7])[:, None, None, None]
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, scale=scale
+    )
+    attended = grouped_attention._attend_by_products(query, key, value, attn_mask=mask, scale=scale)
+    torch.testing.assert_close(attended, expected)
+
+
 def test_a_pass_that_differs_is_not_used(make_engine: MakeEngine) -> None:
     """Where the first replay gives other logits, the plain pass serves from then on."""
 
@@ -146,3 +159,21 @@ def test_any_arrivals_and_cancellations(
     run_state_machine_as_test(
         Machine, settings=settings(max_examples=examples, stateful_step_count=20)
     )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_real_graphs(
+    plain_architecture: str, make_model: Callable[..., Any], tokenizer: Any
+) -> None:
+    """On a GPU, replies are the same by graphs and without them, alone and together."""
+    texts = list[list[str]]()
+    for with_graphs in (True, False):
+        loaded = make_model(plain_architecture).to("cuda")
+        model = TransformersModel(loaded, tokenizer, prefix_on_disk=False)
+        made: Any = model._ready_engine()
+        made._graphs.usable &= with_graphs
+        requests = requests_for(model)
+        texts.append([completion.text for completion in model.complete(requests)])
+        texts.append([model.complete([request])[0].text for request in requests])
+        assert made._graphs.usable == with_graphs
+    assert texts[0] == texts[1] == texts[2] == texts[3]

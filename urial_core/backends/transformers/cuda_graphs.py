@@ -44,7 +44,9 @@ class StaticPass:
         self._cache = cache
         self._storage = _storage(cache)
         device = forward.model.device
-        self._inputs = torch.zeros(rows * tokens + rows + 1, dtype=torch.long, device=device)
+        inputs = torch.zeros(rows * tokens + rows + 1, dtype=torch.long)
+        self._staged = inputs.pin_memory() if device.type == "cuda" else inputs
+        self._inputs = inputs.to(device, copy=True)
         self._ids = self._inputs[: rows * tokens].view(rows, tokens)
         self._padding = self._inputs[rows * tokens : -1]
         self._length = self._inputs[-1:]
@@ -61,7 +63,8 @@ class StaticPass:
         ids = [token for row in tokens for token in [*row, *[0] * (self.tokens - len(row))]]
         ids += [0] * (self.rows * self.tokens - len(ids))
         padding = [*self._cache.padding, *[0] * (self.rows - len(tokens))]
-        self._inputs.copy_(torch.tensor([*ids, *padding, self._cache.length]))
+        self._staged.copy_(torch.tensor([*ids, *padding, self._cache.length]))
+        self._inputs.copy_(self._staged, non_blocking=True)
 
     def run(self) -> torch.Tensor:
         """Return the logits after each token, [rows, tokens, vocabulary]; reads no value."""
@@ -92,13 +95,17 @@ class StaticPass:
         return {kind: masks[window][:, None] for kind, window in zip(types, windows, strict=False)}
 
 
+_Captured = tuple[StaticPass, torch.cuda.CUDAGraph, torch.Tensor]
+"""A pass, its graph, and the logits that each replay writes."""
+
+
 class CudaGraphs:
     """Forward passes of a batch, as graphs that are captured when their shapes are first needed."""
 
     def __init__(self, forward: Forward) -> None:
         """Take a model; ``usable`` reports whether it can be captured."""
         self._forward = forward
-        self._graphs = dict[tuple[int, int], tuple[StaticPass, torch.cuda.CUDAGraph, Any]]()
+        self._graphs = dict[tuple[int, int], _Captured]()
         self._checked = set[tuple[int, int]]()
         self._pool: Any = None
         devices = set((getattr(forward.model, "hf_device_map", None) or {}).values())
@@ -109,7 +116,11 @@ class CudaGraphs:
     def __call__(
         self, cache: KVCache, tokens: Sequence[Sequence[int]], last: int = 1
     ) -> torch.Tensor:
-        """Feed the sequences of a batch as the plain forward pass does, with the same result."""
+        """Feed the sequences of a batch as the plain forward pass does, with the same result.
+
+        Returns:
+            The logits, [batch, last, vocabulary], until the next call.
+        """
         rows, count = len(tokens), len(tokens[0])
         shape = (1 << (rows - 1).bit_length(), 1 if count == 1 else _DRAFT_TOKENS)
         if not self.usable or count > shape[1] or (rows > 1 and count > 1):
@@ -117,13 +128,14 @@ class CudaGraphs:
         cache.reserve(shape[0], cache.length + shape[1])
         if any(not step.is_for(cache) for step, _, _ in self._graphs.values()):
             self._graphs.clear()
+            self._pool = None  # it ends with its last graph
         if shape not in self._checked:
             return self._check(cache, tokens, last, shape)
         if shape not in self._graphs:
             self._graphs[shape] = self._capture(StaticPass(self._forward, cache, *shape))
         logits = self._replay(tokens, shape)
         cache.advance(count)
-        return logits[:rows, count - last : count].clone()
+        return logits[:rows, count - last : count]
 
     def _check(
         self, cache: KVCache, tokens: Sequence[Sequence[int]], last: int, shape: tuple[int, int]
@@ -147,10 +159,11 @@ class CudaGraphs:
             logger.info("%s is decoded without CUDA graphs: %s", type(self._forward.model), error)
             self.usable = False
             self._graphs.clear()
+            _end_capture_of_random_numbers(self._forward.model.device)
         cache.advance(count)
         return plain
 
-    def _capture(self, step: StaticPass) -> tuple[StaticPass, torch.cuda.CUDAGraph, torch.Tensor]:
+    def _capture(self, step: StaticPass) -> _Captured:
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
@@ -163,6 +176,13 @@ class CudaGraphs:
         step.feed(tokens)
         graph.replay()
         return logits
+
+
+def _end_capture_of_random_numbers(device: torch.device) -> None:
+    """Have a GPU's random numbers drawn as before: torch does not, where a capture fails."""
+    if device.type == "cuda":
+        generator = torch.cuda.default_generators[device.index or 0]
+        generator.graphsafe_set_state(generator.clone_state())
 
 
 def _storage(cache: KVCache) -> list[torch.Tensor]:

@@ -48,6 +48,8 @@ _PASS_TOKENS = 512
 """Most tokens of prompts in one pass: a request can be cancelled between passes."""
 _PASS_TOKENS_BESIDE_REPLIES = 64
 """The same while replies are decoded: such a pass takes about as long as two of their steps."""
+_GPU_PASSES = 8
+"""How many times as many tokens a GPU reads in one pass."""
 
 
 @dataclass(eq=False)
@@ -133,7 +135,9 @@ class Engine:
         """Read a pass of prompts, and generate a token of each reply in progress."""
         self._start_groups()
         decoding = bool(self._batches)
-        self._reader.pass_tokens = _PASS_TOKENS_BESIDE_REPLIES if decoding else _PASS_TOKENS
+        tokens = _PASS_TOKENS_BESIDE_REPLIES if decoding else _PASS_TOKENS
+        on_gpu = self.model.device.type == "cuda"
+        self._reader.pass_tokens = tokens * _GPU_PASSES if on_gpu else tokens
         if self._groups:
             self._advance(self._groups.popleft())
         for batch in list(self._batches):

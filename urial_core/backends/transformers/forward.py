@@ -68,7 +68,7 @@ class Forward:
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         values = 2 * config.num_hidden_layers * heads * dim * 2048
         free, _ = torch.cuda.mem_get_info(self.model.device)
-        return min(max(free // 2 // (values * self.model.dtype.itemsize), 1), 64)
+        return int(min(max(free // 2 // (values * self.model.dtype.itemsize), 1), 64))
 
     @torch.inference_mode()
     def __call__(

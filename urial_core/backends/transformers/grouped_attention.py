@@ -56,10 +56,11 @@ def _attend(
 
 
 def _attend_by_products(
-    query: Tensor, key: Tensor, value: Tensor, *, attn_mask: Tensor, scale: float | None
+    query: Tensor, key: Tensor, value: Tensor, *, attn_mask: Tensor | None, scale: float | None
 ) -> Tensor:
     """Attend by two matrix products; all shapes are as of ``scaled_dot_product_attention``."""
     scores = torch.matmul(query, key.mT).float()
     scores *= query.shape[-1] ** -0.5 if scale is None else scale
-    weights = scores.masked_fill_(~attn_mask, -torch.inf).softmax(-1)
-    return torch.matmul(weights.to(value.dtype), value)
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, -torch.inf)
+    return torch.matmul(scores.softmax(-1).to(value.dtype), value)

@@ -9,6 +9,7 @@ can join or leave at any time.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
 from typing import Any
@@ -139,17 +140,22 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
         """Fill the empty cache: sequence i with the first ``lengths[i]`` tokens of prefix i."""
         self.length = columns = max(lengths)
         samples = next(prefix.segments[0] for prefix in prefixes if prefix.segments)
+        alike = defaultdict[tuple[object, ...], list[int]](list)  # most share one prompt prefix
+        for row, (prefix, length) in enumerate(zip(prefixes, lengths, strict=True)):
+            alike[length, *map(id, prefix.segments)].append(row)
         for index, layer in enumerate(self.layers):
             for name, side in (("keys", 0), ("values", 1)):
                 sample = samples[index][side]
                 heads, _, dim = sample.shape
                 storage = sample.new_zeros(len(prefixes), heads, columns + _GROWTH, dim)
-                for row, (prefix, length) in enumerate(zip(prefixes, lengths, strict=True)):
-                    at = columns - length
-                    for segment in prefix.segments:
+                for row, *others in alike.values():
+                    at = columns - lengths[row]
+                    for segment in prefixes[row].segments:
                         part = segment[index][side][:, : columns - at]
                         storage[row, :, at : at + part.shape[1]] = part
                         at += part.shape[1]
+                    if others:
+                        storage[others] = storage[row].clone()
                 setattr(layer, name, storage)
             layer.length = columns
             layer.is_initialized = True

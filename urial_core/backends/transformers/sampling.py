@@ -48,7 +48,8 @@ def best_logits(logits: torch.Tensor) -> Iterator[Best | None]:
     if logits.device.type != "cuda":
         return repeat(None, len(logits))
     top = logits.topk(min(_BEST, logits.shape[-1]))
-    return map(Best, top.indices.tolist(), top.values.tolist())
+    tokens, values = torch.stack([top.indices.double(), top.values.double()]).tolist()
+    return (Best(list(map(int, row)), best) for row, best in zip(tokens, values, strict=True))
 
 
 class Sampler:
@@ -134,6 +135,8 @@ class Sampler:
         copied = self._copying.penalties() if self._copying else {}
         found, highest = None, best.logits[-1]  # all others are below, and penalties only lower
         for token, logit in zip(best.tokens, best.logits, strict=True):
+            if logit < highest:  # as are all that follow
+                break
             if token in forbidden:
                 continue
             count = self._counts[token]
