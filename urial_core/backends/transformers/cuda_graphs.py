@@ -126,7 +126,8 @@ class CudaGraphs:
         if not self.usable or count > shape[1] or (rows > 1 and count > 1):
             return self._forward(cache, tokens, last)
         cache.reserve(shape[0], cache.length + shape[1])
-        if any(not step.is_for(cache) for step, _, _ in self._graphs.values()):
+        step, *_ = next(iter(self._graphs.values()), (None,))
+        if step is not None and not step.is_for(cache):  # then none of them is
             self._graphs.clear()
             self._pool = None  # it ends with its last graph
         if shape not in self._checked:
