@@ -182,15 +182,17 @@ class _Nudged:
         """Have the aligned model write the next words; end the reply if it has none."""
         conversation, so_far = self.request.conversation, self.text
         found: str = yield Compute(lambda: _ask(self.strategy.nudge_with, conversation, so_far))
-        found = _without_echo(found, so_far)
-        taken = _WORD.findall(found)[:words]
+        # llama.cpp's server writes the answer so far first, so the place of spaces is known there.
+        echo = so_far.rstrip()
+        echoed = bool(echo) and found.startswith(echo)
+        taken = _WORD.findall(found.removeprefix(echo))[:words]
         if not taken:
             self.finish = "stop"
             return
         text = "".join(taken)
         if not self.text or self.text[-1].isspace():
             text = text.lstrip()
-        elif not text[0].isspace() and not text.startswith(_ATTACHED):
+        elif not echoed and not text[0].isspace() and not text.startswith(_ATTACHED):
             text = f" {text}"
         self.text += escape(text, self.request.format) if self.request.format else text
         self.nudged += len(taken)
@@ -205,11 +207,6 @@ class _Nudged:
             "nudged_share": round(self.nudged / max(len(reply.text.split()), 1), 4),
         }
         return replace(reply, end=replace(reply.end, decoding=decoding))
-
-
-def _without_echo(found: str, so_far: str) -> str:
-    """Return a continuation without the answer so far, which llama.cpp's server repeats first."""
-    return found.removeprefix(so_far.rstrip())
 
 
 def _ask(model: Any, conversation: Sequence[Message], so_far: str) -> str:

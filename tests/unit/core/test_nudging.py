@@ -98,6 +98,14 @@ def test_a_model_that_repeats_the_answer_so_far(unsure: set[int]) -> None:
     assert reply.text == ANSWER
 
 
+def test_no_space_where_a_repeated_answer_has_none() -> None:
+    """A model that repeats the answer so far decides itself whether a space follows it."""
+    base = Writer(ANSWER, [1])
+    other = ANSWER.replace("The river", "The's river")
+    reply = answer(base, lambda _, so_far: other if so_far == "The" else f"{so_far} river")
+    assert reply.text.startswith("The's river is long")
+
+
 @pytest.mark.parametrize(("written", "text"), [(",", "The, river is"), ("lake", "The lake is")])
 def test_a_space_before_words_alone(written: str, text: str) -> None:
     """A word without its space gets one; a comma or a full stop follows at once."""
