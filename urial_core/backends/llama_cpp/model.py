@@ -238,7 +238,9 @@ class LlamaCppModel(CompletionModel):
                 server = PrivateServer(self._path, **options)
                 self._finalizer = finalize(self, server.close)
                 if self._prefix_on_disk:
-                    self._files = PrefixFiles(self._path, options["params"], server.slots)
+                    self._files = PrefixFiles(
+                        self._path, options["params"], options["n_parallel"], server.slots
+                    )
                 client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,
