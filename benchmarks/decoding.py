@@ -2,11 +2,13 @@
 
     python benchmarks/decoding.py answers.jsonl
     python benchmarks/decoding.py answers.jsonl --questions 10 --methods greedy rules --show
+    python benchmarks/decoding.py answers.jsonl --methods greedy --nudge-with http://127.0.0.1:8084/v1
 
 ``decoding_questions.jsonl`` has 100 questions: arithmetic, extraction from a passage, a given
 format, facts of a given context, and Python functions, which a test runs in a process of its own
 for at most five seconds. The demo model answers under a preset, on transformers in float32. Each
-answer is a row of the file, and running again adds what is missing.
+answer is a row of the file, and running again adds what is missing. ``--nudge-with`` adds nudging
+by the chat model of a server, and that model's own answers.
 
 - passed: correct answers, with the 95 % interval of their share (Wilson).
 - gained, lost: questions that pass here and not with greedy decoding, and the other way round.
@@ -22,7 +24,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +37,15 @@ from urial_core import (
     BestOfN,
     GenerationParameters,
     Message,
+    Nudging,
     PowerSampling,
     Reply,
     RolloutPower,
     UrialChat,
     load_prompt,
 )
+from urial_core.analysis.methods import MethodReply, chat_model_method
+from urial_core.analysis.questions import Question
 from urial_core.analysis.records import RecordFile
 from urial_core.backends.in_process import model_in_process
 from urial_core.demo import demo_model_file
@@ -65,10 +70,16 @@ def compared(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Way:
-    """A strategy and parameters beside those of every question."""
+    """A strategy and parameters beside those of every question; or a chat model that answers."""
 
     decoding: DecodingStrategy | None
     parameters: Mapping[str, Any]
+    chat_model: Any = None
+
+    def described(self) -> str:
+        """Return what decides the answers, the same in any process."""
+        text = f"{self.decoding}, {self.parameters}, {type(self.chat_model).__name__}"
+        return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 METHODS = {
@@ -94,7 +105,7 @@ class Row:
     """One answer.
 
     Attributes:
-        method: One of ``METHODS``.
+        method: One of ``METHODS`` or of ``nudging``.
         question: The question's id.
         reply: The reply's text.
         tokens: Tokens that were generated for it, those of discarded samples included.
@@ -148,9 +159,27 @@ def runs(code: str, test: str) -> bool:
     return done.returncode == 0
 
 
-def answer(chat: UrialChat, question: Mapping[str, Any], way: Way, seed: int) -> Reply:
+def nudging(url: str) -> dict[str, Way]:
+    """Return nudging by a server's chat model, in both forms, and that model by itself."""
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(base_url=url, api_key="none", model="any", temperature=0)
+    brief = ChatOpenAI(base_url=url, api_key="none", model="any", temperature=0, max_tokens=24)
+    return {
+        "nudge": Way(Nudging(nudge_with=brief), {}),
+        "nudge, opener": Way(Nudging(nudge_with=brief, threshold=0, opener=8), {}),
+        "the nudging model": Way(None, {}, model),
+    }
+
+
+def answer(
+    chat: UrialChat, question: Mapping[str, Any], way: Way, seed: int
+) -> Reply | MethodReply:
     """Answer one question."""
     limit = MAX_TOKENS[question["kind"]]
+    if way.chat_model is not None:
+        alone = chat_model_method(way.chat_model.bind(max_tokens=limit))
+        return alone.reply(Question("", ()), [Message("user", question["question"])])
     parameters = GenerationParameters(max_tokens=limit, seed=seed, **way.parameters)
     (reply,) = chat.reply([chat.request([Message("user", question["question"])], parameters)])
     return reply
@@ -162,10 +191,16 @@ def interval(passed: int, total: int) -> str:
     return f"{passed}/{total} ({ends.low:.0%}-{ends.high:.0%})"
 
 
-def report(rows: Sequence[Row], questions: Sequence[Mapping[str, Any]], *, show: bool) -> None:
+def report(
+    rows: Sequence[Row],
+    methods: Iterable[str],
+    questions: Sequence[Mapping[str, Any]],
+    *,
+    show: bool,
+) -> None:
     """Print the table, over the questions that every method in it has answered."""
     by_method = {
-        method: {row.question: row for row in rows if row.method == method} for method in METHODS
+        method: {row.question: row for row in rows if row.method == method} for method in methods
     }
     by_method = {method: found for method, found in by_method.items() if found}
     asked = [q for q in questions if all(q["id"] in found for found in by_method.values())]
@@ -204,6 +239,7 @@ def main() -> None:
     parser.add_argument("answers", type=Path, help="the file of answers, *.jsonl")
     parser.add_argument("--questions", type=int, default=100, help="how many, of all kinds alike")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--nudge-with", metavar="URL", help="a server with a chat endpoint")
     parser.add_argument("--prompt", default="default", help="a preset")
     parser.add_argument("--batch", type=int, default=10, help="questions answered together")
     parser.add_argument("--show", action="store_true", help="also print the answers")
@@ -212,12 +248,15 @@ def main() -> None:
     questions = [json.loads(line) for line in QUESTIONS.read_text("utf-8").splitlines()]
     in_turn = sorted(questions, key=lambda question: question["id"].rpartition("-")[2])
     chosen = in_turn[: arguments.questions]
+    methods = {name: METHODS[name] for name in arguments.methods}
+    if arguments.nudge_with:
+        methods |= nudging(arguments.nudge_with)
     prompt = load_prompt(arguments.prompt)
     settings = {
         "prompt": prompt.digest,
         "batch": arguments.batch,
         "max_tokens": MAX_TOKENS,
-        **{name: repr(METHODS[name]) for name in arguments.methods},
+        **{name: way.described() for name, way in methods.items()},
     }
     options = {"backend": "transformers", "dtype": "float32", "max_batch_size": 64}
     model = model_in_process(str(demo_model_file()), options)
@@ -228,8 +267,7 @@ def main() -> None:
         ThreadPoolExecutor(arguments.batch) as pool,
     ):
         known = {(row.method, row.question) for row in records.rows}
-        for name in arguments.methods:
-            way = METHODS[name]
+        for name, way in methods.items():
             chat = UrialChat(model, prompt, decoding=way.decoding)
             missing = [question for question in chosen if (name, question["id"]) not in known]
             for start in range(0, len(missing), arguments.batch):
@@ -242,12 +280,12 @@ def main() -> None:
                 replies = [job.result() for job in jobs]
                 seconds = (time.perf_counter() - begun) / len(group)
                 for question, reply in zip(group, replies, strict=True):
-                    usage = reply.end.usage
+                    usage = reply.usage if isinstance(reply, MethodReply) else reply.end.usage
                     tokens = usage.output_tokens if usage else 0
                     records.append(Row(name, question["id"], reply.text, tokens, seconds))
                 done = start + len(group)
                 print(f"{name}: {done}/{len(missing)}, {seconds:.1f} s each", file=sys.stderr)
-        report(records.rows, chosen, show=arguments.show)
+        report(records.rows, methods, chosen, show=arguments.show)
 
 
 if __name__ == "__main__":

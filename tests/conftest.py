@@ -35,6 +35,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 if TYPE_CHECKING:
     from running_server import RunningServer
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
     from urial_core.backends.llama_cpp import LlamaCppModel
     from urial_core.backends.transformers import TransformersModel
@@ -84,18 +86,34 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"needs {', '.join(missing)}")
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist, nobody calls it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """With ``--dist loadgroup``, have the tests of a file share a process and what they load.
+
+    Tests that each start a process of their own go wherever one is free. pytest-xdist's own groups
+    are lost with pytest 9.2 (pytest-xdist's issue 1386, open in 2026).
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FileScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if Path(file).stem in STARTS_PROCESSES else file
+
+    # Keep the order of collection, in which quick unit tests come last, so that no process idles.
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make Hypothesis tests, which have more examples there, a part of the long matrix.
 
     Coverage is measured by the other tests: it would take most of the time of these.
-
-    With ``--dist loadgroup``, the tests of a file share a process and what they have loaded, except
-    where each starts a process of its own.
     """
     for item in items:
-        if item.path.stem not in STARTS_PROCESSES:
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("no_cover")
             if selects_matrix(config.option.markexpr):

@@ -1,25 +1,13 @@
-"""Shared by the conformance tests: imports from this folder, llama.cpp, and what is selected."""
+"""Shared by the conformance tests: imports from this folder, and what is selected."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-
-from urial_core.backends.llama_cpp import LlamaCppModel
-from urial_core.demo import demo_model_file
-
-
-@pytest.fixture(scope="session")
-def llama() -> Generator[LlamaCppModel]:
-    """Return the demo model, quantized, run by llama.cpp in this process on one thread."""
-    model = LlamaCppModel(demo_model_file(), n_ctx=2048, n_parallel=2, n_threads=1)
-    yield model
-    model.close()
 
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks

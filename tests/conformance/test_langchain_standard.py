@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 import pytest
-import torch
-from chat_urial_claims import BACKEND_TESTS, ChatUrialClaims
+from chat_urial_claims import ChatUrialClaims
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_urial import ChatUrial
 from langchain_urial.structured_output import Method
 from urial_core.backends.in_process import shared_model
-from urial_core.backends.transformers import TransformersModel
-from urial_core.backends.transformers.loading import converted_gguf
 from urial_core.demo import demo_model_file
 
 
@@ -77,30 +73,3 @@ class TestLlamaCpp(ChatUrialClaims):
     def model_override_value(self) -> str:
         # The same weights under another name.
         return str(self.link)
-
-
-@pytest.mark.model
-@pytest.mark.matrix
-class TestTransformers(ChatUrialClaims):
-    """What a backend can break of it, greedy, on the demo model in float32."""
-
-    only: ClassVar[set[str]] = BACKEND_TESTS
-
-    @pytest.fixture(autouse=True)
-    def _use_demo_model(self, demo_model: TransformersModel) -> None:
-        # The suite's properties are read after this fixture has run.
-        type(self).demo_model = demo_model
-
-    @property
-    def chat_model_params(self) -> dict[str, Any]:
-        return {
-            "model": self.demo_model.name,
-            "backend_options": {"dtype": "float32"},
-            "prompt": "short",
-            "max_tokens": self.reply_tokens,
-        }
-
-    @property
-    def model_override_value(self) -> str:
-        # The folder that the GGUF file was converted to: the same weights under another name.
-        return str(converted_gguf(Path(self.demo_model.name), torch.float32))

@@ -1,4 +1,7 @@
-"""UrialLLM passes the conformance suite for LlamaIndex on a real server's base model."""
+"""What of the conformance suite for LlamaIndex is about a server: concurrency, errors, closing.
+
+Its other rules are LangChain's suite's, too, which runs on the same server.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import pytest
 from backend_tests import BackendTests
 from fault_proxy import FaultProxy
 from llama_index.core.llms import LLM
-from llama_index.core.llms.function_calling import FunctionCallingLLM
 from running_server import RunningServer
 
 from llamaindex_urial import UrialLLM
@@ -20,12 +22,17 @@ from llamaindex_urial.conformance.answers import ClosingTests
 @pytest.mark.server
 @pytest.mark.matrix
 class TestUrialLLM(BackendTests):
-    """Greedy, in short answers; tool calls and structured output get more tokens.
-
-    Two endpoints, a whole one and a streamed one, use every request to the server.
-    """
+    """Greedy, in short answers, at two endpoints, a whole one and a streamed one."""
 
     endpoints: ClassVar[set[str]] = {"achat", "stream_chat"}
+    only: ClassVar[set[str]] = {
+        "test_answers_are_not_mixed_up",
+        "test_awaited_together_is_faster",
+        "test_closing_early",
+        "test_closing_early_is_no_error",
+        "test_does_not_block_the_event_loop",
+        "test_errors_reach_the_caller",
+    }
 
     @pytest.fixture
     def llm(self, server: RunningServer) -> LLM:
@@ -40,14 +47,6 @@ class TestUrialLLM(BackendTests):
             assert llm.metadata.context_window  # asks the server for it
             proxy.cut_after = 100
             yield llm
-
-    @pytest.fixture
-    def tool_llm(self, server: RunningServer) -> FunctionCallingLLM:
-        return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=64, timeout=120)
-
-    @pytest.fixture
-    def structured_llm(self, server: RunningServer) -> LLM:
-        return UrialLLM.from_endpoint(server.base_url, prompt="short", max_tokens=64, timeout=120)
 
 
 @pytest.mark.model

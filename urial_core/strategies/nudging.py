@@ -36,6 +36,8 @@ NudgeFunction = Callable[[Sequence[Message], str], str]
 """From the conversation, and the answer so far, to how the answer goes on."""
 
 _WORD = re.compile(r"\s*\S+")
+_ATTACHED = tuple(".,;:!?)]}")
+"""Characters that follow a word without a space."""
 _LLAMAINDEX = "llama_index.core.llms"
 
 
@@ -180,14 +182,17 @@ class _Nudged:
         """Have the aligned model write the next words; end the reply if it has none."""
         conversation, so_far = self.request.conversation, self.text
         found: str = yield Compute(lambda: _ask(self.strategy.nudge_with, conversation, so_far))
-        taken = _WORD.findall(found)[:words]
+        # llama.cpp's server writes the answer so far first, so the place of spaces is known there.
+        echo = so_far.rstrip()
+        echoed = bool(echo) and found.startswith(echo)
+        taken = _WORD.findall(found.removeprefix(echo))[:words]
         if not taken:
             self.finish = "stop"
             return
         text = "".join(taken)
         if not self.text or self.text[-1].isspace():
             text = text.lstrip()
-        elif not text[0].isspace():
+        elif not echoed and not text[0].isspace() and not text.startswith(_ATTACHED):
             text = f" {text}"
         self.text += escape(text, self.request.format) if self.request.format else text
         self.nudged += len(taken)

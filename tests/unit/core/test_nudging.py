@@ -91,6 +91,29 @@ def test_a_model_like_the_base_changes_nothing(unsure: set[int], at_once: int) -
     assert reply.end.decoding["nudged_words"] == len(unsure & set(range(len(ANSWER.split()))))
 
 
+@given(unsure=st.sets(st.integers(0, 10)))
+def test_a_model_that_repeats_the_answer_so_far(unsure: set[int]) -> None:
+    """What a server's continuation repeats of the answer is not written twice."""
+    reply = answer(Writer(ANSWER, [*unsure]), lambda *_: ANSWER)
+    assert reply.text == ANSWER
+
+
+def test_no_space_where_a_repeated_answer_has_none() -> None:
+    """A model that repeats the answer so far decides itself whether a space follows it."""
+    base = Writer(ANSWER, [1])
+    other = ANSWER.replace("The river", "The's river")
+    reply = answer(base, lambda _, so_far: other if so_far == "The" else f"{so_far} river")
+    assert reply.text.startswith("The's river is long")
+
+
+@pytest.mark.parametrize(("written", "text"), [(",", "The, river is"), ("lake", "The lake is")])
+def test_a_space_before_words_alone(written: str, text: str) -> None:
+    """A word without its space gets one; a comma or a full stop follows at once."""
+    base = Writer(ANSWER, [1])
+    reply = answer(base, lambda _, so_far: written if so_far == "The" else " river")
+    assert reply.text.startswith(f"{text} long")
+
+
 def test_the_words_of_which_the_base_is_unsure_are_replaced() -> None:
     """The aligned model writes one word at each such place, and the base model goes on."""
     other = "Our brook was short: but so was cold during summer!"
@@ -160,7 +183,7 @@ def test_a_chat_model_gets_the_conversation_and_the_answer_so_far() -> None:
     model = LangChainModel()
     messages = [Message("system", "Be brief."), Message("user", "How?")]
     reply = answer(Writer(ANSWER, [0, 1]), model, messages)
-    assert reply.text.startswith("Our Our is long,")
+    assert reply.text.startswith("Our lake is long,")
     assert model.asked[0] == [("system", "Be brief."), ("user", "How?")]
     assert model.asked[1] == [("system", "Be brief."), ("user", "How?"), ("assistant", "Our")]
 

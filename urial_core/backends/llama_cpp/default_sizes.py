@@ -14,8 +14,8 @@ LEAST_WINDOW = 4096
 """The default window is no smaller, unless the model was trained for less."""
 MOST_WINDOW = 32_768
 """The default window is no larger: a longer prefill takes minutes without a GPU."""
-_MOST_SLOTS, _LEAST_SLOTS = 16, 4
-"""Between these is the default number of slots: more replies at once gain little on a CPU."""
+_SLOTS = (16, 8, 4)
+"""Default numbers of slots. More gain little on a CPU; few numbers share files of prefixes."""
 _USUAL_WINDOW = 8192
 """The window for which there must be memory in each slot before there are more slots."""
 _SHARE_OF_MEMORY = 8
@@ -23,7 +23,7 @@ _SHARE_OF_MEMORY = 8
 
 
 def default_slots(path: str, n_ctx: int | None, memory: int | None = None) -> int:
-    """Return how many replies to generate at once: as many as the memory allows, 4 to 16.
+    """Return how many replies to generate at once: 16, 8 or 4, the most that the memory allows.
 
     The KV caches of all slots may take an eighth of the available memory, with the context window
     that is given, or else 8,192 tokens.
@@ -36,10 +36,11 @@ def default_slots(path: str, n_ctx: int | None, memory: int | None = None) -> in
     settings = architecture_settings(path)
     room = available_memory() if memory is None else memory
     if not (per_token := _bytes_per_token(settings)) or room is None:
-        return _LEAST_SLOTS
+        return _SLOTS[-1]
     trained = settings.get("context_length") or LEAST_WINDOW
     slot_bytes = min(n_ctx or _USUAL_WINDOW, trained) * per_token
-    return int(min(max(room // _SHARE_OF_MEMORY // slot_bytes, _LEAST_SLOTS), _MOST_SLOTS))
+    fitting = room // _SHARE_OF_MEMORY // slot_bytes
+    return next((slots for slots in _SLOTS if slots <= fitting), _SLOTS[-1])
 
 
 def default_window(path: str, n_parallel: int, memory: int | None = None) -> int:

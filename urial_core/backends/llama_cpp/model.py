@@ -74,9 +74,9 @@ class LlamaCppModel(CompletionModel):
                 the one that the model was trained for is used. Memory is allocated for
                 ``n_parallel`` of them. Default: what the model was trained for, at most 32,768,
                 and, down to 4,096, what makes that memory an eighth of what is available.
-            n_parallel: The number of concurrent replies; further ones wait. Default: 4 to 16, as
-                many as an eighth of the available memory allows, for windows of ``n_ctx`` or 8,192
-                tokens.
+            n_parallel: The number of concurrent replies; further ones wait. Default: 16, 8 or 4,
+                the most that an eighth of the available memory allows, for windows of ``n_ctx`` or
+                8,192 tokens.
             n_threads: The number of compute threads. Default: ``OMP_NUM_THREADS`` if set, as for
                 torch; else one for each core.
             n_gpu_layers: The number of layers on the GPU, where llama.cpp was built for one.
@@ -238,7 +238,9 @@ class LlamaCppModel(CompletionModel):
                 server = PrivateServer(self._path, **options)
                 self._finalizer = finalize(self, server.close)
                 if self._prefix_on_disk:
-                    self._files = PrefixFiles(self._path, options["params"], server.slots)
+                    self._files = PrefixFiles(
+                        self._path, options["params"], options["n_parallel"], server.slots
+                    )
                 client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,

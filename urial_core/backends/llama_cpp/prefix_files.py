@@ -25,17 +25,18 @@ logger = logging.getLogger(__name__)
 class PrefixFiles:
     """The files of one GGUF file under one set of parameters, for one version of llama.cpp."""
 
-    def __init__(self, path: str, params: Mapping[str, Any], slots: Path) -> None:
+    def __init__(self, path: str, params: Mapping[str, Any], n_parallel: int, slots: Path) -> None:
         """Name the files by what their contents depend on.
 
         Args:
             path: The GGUF file, which exists.
             params: Members of ``xllamacpp.CommonParams``.
+            n_parallel: The number of slots: a server reads only files of one with as many.
             slots: The folder in which the server saves KV caches.
         """
         file = Path(path).resolve()
         status = file.stat()
-        parts = (version("xllamacpp"), str(file), status.st_size, status.st_mtime_ns)
+        parts = (version("xllamacpp"), str(file), status.st_size, status.st_mtime_ns, n_parallel)
         self._key = sha256(repr((*parts, sorted(params.items()))).encode()).hexdigest()[:16]
         self._slots = slots
 
