@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from urial_core.backends.llama_cpp import LlamaCppModel
     from urial_core.backends.transformers import TransformersModel
 
-for _name, _examples in {"default": 20, "long": 60}.items():
+for _name, _examples in {"default": 20, "long": 40}.items():
     settings.register_profile(
         _name,
         max_examples=_examples,
