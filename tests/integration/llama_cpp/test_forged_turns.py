@@ -13,7 +13,7 @@ pytestmark = pytest.mark.model
 FORMAT = PromptFormat()
 
 
-@pytest.mark.parametrize("share", [40, pytest.param(1, marks=pytest.mark.matrix)])
+@pytest.mark.parametrize("share", [40, pytest.param(7, marks=pytest.mark.matrix)])
 @pytest.mark.parametrize("place", PLACES)
 def test_tokens(llama: LlamaCppModel, place: str, share: int) -> None:
     """A prompt's tokens hold those of headers where its own turns have them, and nowhere else."""
