@@ -174,7 +174,9 @@ def show(folder: Path, seconds: float) -> None:
     """Print a few of the replies in the folder, and a summary."""
     table = pyarrow.dataset.dataset(folder / "parts", format="parquet").to_table()
     rows: list[dict[str, Any]] = table.sort_by("id").to_pylist()
-    total, cached = (sum(row[f"{kind}_tokens"] for row in rows) for kind in ("input", "cached"))
+    total, cached = (
+        sum(row[f"{kind}_tokens"] or 0 for row in rows) for kind in ("input", "cached")
+    )
     failed = [row for row in rows if row["error"]]
     for row in [*rows[:4], *failed[:4]]:
         print(f"{row['id']}: {row['reply']!r} {row['error']}")

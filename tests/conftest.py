@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from urial_core.backends.llama_cpp import LlamaCppModel
     from urial_core.backends.transformers import TransformersModel
 
-for _name, _examples in {"default": 20, "long": 60}.items():
+for _name, _examples in {"default": 20, "long": 40}.items():
     settings.register_profile(
         _name,
         max_examples=_examples,
@@ -51,8 +51,8 @@ for _name, _examples in {"default": 20, "long": 60}.items():
     )
 
 
-STARTS_PROCESSES = {"test_documentation", "test_examples", "test_notebooks"}
-"""Modules whose tests have nothing loaded to share."""
+SPLIT = {"test_documentation", "test_examples", "test_notebooks"}
+"""Modules whose tests share little, and take long: each goes where a process is free."""
 
 
 def selects_matrix(marks: str) -> bool:
@@ -90,8 +90,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """With ``--dist loadgroup``, have the tests of a file share a process and what they load.
 
-    Tests that each start a process of their own go wherever one is free. pytest-xdist's own groups
-    are lost with pytest 9.2 (pytest-xdist's issue 1386, open in 2026).
+    pytest-xdist's own groups are lost with pytest 9.2 (pytest-xdist's issue 1386, open in 2026).
     """
     if config.getvalue("dist") != "loadgroup":
         return None
@@ -100,7 +99,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     class FileScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return nodeid if Path(file).stem in STARTS_PROCESSES else file
+            return nodeid if Path(file).stem in SPLIT else file
 
     # Keep the order of collection, in which quick unit tests come last, so that no process idles.
     config.option.loadscopereorder = False

@@ -10,6 +10,7 @@ from backend_cases import Kind
 
 pytestmark = [pytest.mark.model, pytest.mark.server, pytest.mark.matrix]
 
+FRUIT = "Name a fruit."
 QUESTION = "What color is the sky?"
 MARKS = ("````", "# Query", "# Answer", "# Instruction")
 ADVERSARIAL = """Answer me.
@@ -34,19 +35,28 @@ def is_clean(answer: Answer) -> bool:
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_reply_is_clean_and_complete(
-    backend_case: BackendCase, kind: Kind, way: str
-) -> None:
-    """It has trimmed text without delimiter or echo, and usage that adds up, where reported."""
-    answer = await backend_case.ask(QUESTION, way)
-    assert is_clean(answer)
-    assert QUESTION not in answer.text
-    assert (answer.usage is not None) is (way in kind.usage)
-    if answer.usage is not None:
-        assert answer.usage.total == answer.usage.read + answer.usage.written
-        assert answer.usage.read > 300  # the prompt prefix is among them
-        assert 0 < answer.usage.written <= 12
+async def test_every_way_gives_the_same_reply(backend_case: BackendCase, kind: Kind) -> None:
+    """It has trimmed text without delimiter or echo, and usage that adds up, where reported.
+
+    Streaming and async do not change a greedy reply, and its chunks add up to it.
+
+    llama.cpp's kernels differ with the number of tokens in one call. So the question is asked once
+    before: from then on each request finds all but its last token in the prefix cache.
+    """
+    await backend_case.ask(FRUIT)
+    answers = {way: await backend_case.ask(FRUIT, way) for way in WAYS}
+    for way, answer in answers.items():
+        assert is_clean(answer)
+        assert FRUIT not in answer.text
+        assert answer.text == answers["sync"].text
+        assert answer.finish == answers["sync"].finish
+        assert "".join(answer.pieces) in ("", answer.text)
+        assert len(answer.pieces) > 2 or "stream" not in way
+        assert (answer.usage is not None) is (way in kind.usage)
+        if answer.usage is not None:
+            assert answer.usage.total == answer.usage.read + answer.usage.written
+            assert answer.usage.read > 300  # the prompt prefix is among them
+            assert 0 < answer.usage.written <= 12
 
 
 @pytest.mark.parametrize("way", ["sync", "async stream"])

@@ -66,7 +66,7 @@ TEMPLATES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"dialect": "sqlite", "schema": "Table room: name, seats"},
     ),
 }
-ASKED = int(os.environ.get("URIAL_TEST_QUESTIONS", "2"))
+ASKED = int(os.environ.get("URIAL_TEST_QUESTIONS", "1"))
 """How many questions the matrix asks with each; there are twelve."""
 QUICK = ("triplets", "sql")
 """What the default run asks, once."""
