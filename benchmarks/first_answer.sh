@@ -56,8 +56,8 @@ PYTHON
 
 step "clone" git clone --quiet "$source" "$fresh/clone"
 step "virtual environment" python3 -m venv "$fresh/venv"
-# Torch, which the embedding model needs, is the large part: PyPI's build for Linux brings CUDA.
-step "install" "$fresh/venv/bin/pip" install --quiet -e "$fresh/clone[demo,web]"
+# Torch, which the embedding model needs, is the large part; the version is the README's.
+step "install" "$fresh/venv/bin/pip" install --quiet torch==2.13.0 -e "$fresh/clone[demo,web]"
 step "first answer (model, index, prompt)" answer
 step "second answer (prompt prefix on disk)" answer
 printf '\n%s%s\n' "$report" "all: $SECONDS s"
