@@ -25,7 +25,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
@@ -44,6 +43,7 @@ from rag_stores import (
     llamaindex_index,
     stores,
 )
+from scipy.stats import binomtest
 
 from langchain_urial import ChatUrial, create_rag_chain
 from llamaindex_urial import UrialLLM, rag_templates
@@ -55,6 +55,7 @@ from urial_core.prompts.loading import preset_or_file
 FOLDER = Path(__file__).parent
 MAX_TOKENS = 64
 SLOTS = 4
+ARMS = ("bare model", "default", "rag, plain template", "rag, its message")
 PLAIN = PromptTemplate.from_template(  # rlm/rag-prompt of LangChain's hub and tutorials
     "You are an assistant for question-answering tasks. Use the following pieces of retrieved "
     "context to answer the question. If you don't know the answer, just say that you don't know. "
@@ -250,12 +251,11 @@ def judged(
 
 
 def share(values: Sequence[bool]) -> str:
-    """Return a share with its bootstrap interval (95 %, percentile, over questions)."""
+    """Return a share with its 95 % interval (Wilson's, which is also right at 0 and at 100 %)."""
     if not values:
         return "-"
-    drawn = np.random.default_rng(0).choice(np.array(values), (10_000, len(values))).mean(axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{sum(values)} of {len(values)} ({low:.0%} to {high:.0%})"
+    interval = binomtest(sum(values), len(values)).proportion_ci(method="wilson")
+    return f"{sum(values)} of {len(values)} ({interval.low:.0%} to {interval.high:.0%})"
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
@@ -279,12 +279,19 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
         yield f"| {framework}, {arm} | {' | '.join(cells)} |"
 
 
-def read_rows(path: Path, settings: str) -> list[Row]:
+def settings_of(store: str, rag: Prompt) -> dict[str, str]:
+    """Return what decides the answers of each arm: its prompt, the store, the reply's length."""
+    shared = f"{store} {MAX_TOKENS}"
+    prompts = {"bare model": "none", "default": load_prompt().digest[:12]}
+    return {arm: f"{prompts.get(arm, rag.digest[:12])} {shared}" for arm in ARMS}
+
+
+def read_rows(path: Path, settings: dict[str, str]) -> list[Row]:
     """Read the answers made before; end if they were made with other settings."""
     if not path.exists():
         return []
     rows = [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
-    if any(row.settings != settings for row in rows):
+    if any(row.settings != settings[row.arm] for row in rows):
         raise SystemExit(f"{path} has answers made with other settings: name another file.")
     return rows
 
@@ -314,6 +321,7 @@ def main() -> None:
     parser.add_argument("answers", type=Path, nargs="?", help="a JSONL file, added to")
     parser.add_argument("--half", choices=["tuning", "held-out", "all"], default="held-out")
     parser.add_argument("--prompt", default="rag", help="the preset or file in place of `rag`")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--store", choices=stores(), default="own")
     parser.add_argument("--retrieval", action="store_true", help="measure the stores alone")
     parser.add_argument("--threads", type=int, default=1)
@@ -325,7 +333,7 @@ def main() -> None:
     if options.answers is None:
         parser.error("name a file for the answers, or pass --retrieval")
     rag = load_prompt(preset_or_file(options.prompt))
-    settings = f"{rag.digest[:12]} {load_prompt().digest[:12]} {options.store} {MAX_TOKENS}"
+    settings = settings_of(options.store, rag)
     rows = read_rows(options.answers, settings)
     done = {row.key for row in rows}
     model = LlamaCppModel(
@@ -340,11 +348,13 @@ def main() -> None:
         } | {("LlamaIndex", arm): ask for arm, ask in llamaindex_arms(model, rag, index).items()}
         with options.answers.open("a", encoding="utf-8") as file:
             for place, ask in arms.items():
+                if place[1] not in options.arms:
+                    continue
                 todo = [one for one in questions if (*place, one.text) not in done]
                 with ThreadPoolExecutor(SLOTS) as pool:
                     answers = pool.map(ask, [one.text for one in todo])
                     for question, answer in zip(todo, answers, strict=True):
-                        row = judged(settings, place, question, answer, corpus)
+                        row = judged(settings[place[1]], place, question, answer, corpus)
                         rows.append(row)
                         file.write(json.dumps(asdict(row), ensure_ascii=False) + "\n")
                         file.flush()
