@@ -74,8 +74,12 @@ class TextReply:
 
     @property
     def is_blank(self) -> bool:
-        """Whether the reply ended without text, by itself rather than at a limit or a stop."""
-        return self._decoder.ended_blank and self._finish != "length"
+        """Whether the reply ended without text, by itself rather than at a limit or a stop.
+
+        An engine that went on to its limit behind the reply's end does not make that a limit's.
+        """
+        by_itself = self._decoder.ended or self._finish != "length"
+        return self._decoder.ended_blank and by_itself
 
     def feed(self, chunk: CompletionChunk) -> list[TextDelta]:
         """Take a chunk; return what it adds to the reply."""

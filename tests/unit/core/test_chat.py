@@ -260,6 +260,16 @@ def test_a_reply_cut_by_length_is_not_retried() -> None:
     assert (end.reason, len(model.requests)) == ("length", 1)
 
 
+@pytest.mark.parametrize("beyond", ["\n````\nand more", "Context: all of it again"])
+def test_an_empty_reply_is_retried_where_the_engine_goes_on(beyond: str) -> None:
+    """A turn's end or a template's continuation ends it, though the engine wrote to its limit."""
+    model = ReportingModel([CompletionChunk(beyond, finish="length")])
+    chat = UrialChat(model, PROMPT)
+    request = chat.request([Message("user", "Question: Why?\nContext: so\nAnswer:")])
+    (reply,) = chat.reply([request])
+    assert (reply.text, reply.end.attempts, len(model.requests)) == ("", 2, 2)
+
+
 def test_the_models_window_is_the_budget() -> None:
     """A conversation longer than the model's window is refused, or truncated if so configured."""
     turns = [
