@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from urial_core import GenerationParameters
-from urial_core.backends.transformers.sampling import Sampler
+from urial_core.backends.transformers.sampling import Best, Sampler
 
 VOCABULARY = 2000
 
@@ -86,3 +86,24 @@ def test_bfloat16() -> None:
     """Half precision scores are sampled in single precision."""
     sampler = Sampler(GenerationParameters(temperature=1.0, top_p=0.9, seed=0))
     assert 0 <= sampler.choose(logits(2).bfloat16(), []) < VOCABULARY
+
+
+@given(
+    seen=st.lists(st.integers(0, 11), max_size=8),
+    forbidden=st.lists(st.integers(0, 11), max_size=4),
+    values=st.lists(st.integers(-9, 9), min_size=12, max_size=12),
+    repetition=st.sampled_from([0.8, 1.0, 1.3]),
+    presence=st.sampled_from([-1.0, 0.0, 2.0]),
+)
+def test_the_largest_logits_suffice_or_are_not_used(
+    seen: list[int], forbidden: list[int], values: list[int], repetition: float, presence: float
+) -> None:
+    """A greedy choice is the same whether a few of the largest logits were fetched or none."""
+    parameters = GenerationParameters(repetition_penalty=repetition, presence_penalty=presence)
+    sampler = Sampler(parameters)
+    for token in seen:
+        sampler.accept(token)
+    scores = torch.tensor(values, dtype=torch.float32) + torch.arange(12) / 100  # no ties
+    top = scores.topk(4)
+    best = Best(top.indices.tolist(), top.values.tolist())
+    assert sampler.choose(scores, forbidden, best) == sampler.choose(scores, forbidden)
