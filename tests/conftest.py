@@ -1,7 +1,7 @@
 """Shared by all tests: the environment, the real base model, and a real server that runs it.
 
 ``pytest`` runs all tests but the long matrix, ``pytest -m matrix`` runs that, and ``pytest -m ""``
-runs everything. The matrix includes every Hypothesis test once more, with more examples.
+runs everything. ``--hypothesis-profile long`` has ten times the examples of each Hypothesis test.
 
 ``URIAL_TEST_SERVER`` names the base URL of a server that runs already, such as vLLM (see
 ``tests/servers/start_vllm.sh``); the same tests run against it.
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from urial_core.backends.llama_cpp import LlamaCppModel
     from urial_core.backends.transformers import TransformersModel
 
-for _name, _examples in {"default": 20, "long": 40}.items():
+for _name, _examples in {"default": 20, "long": 200}.items():
     settings.register_profile(
         _name,
         max_examples=_examples,
@@ -51,13 +51,10 @@ for _name, _examples in {"default": 20, "long": 40}.items():
     )
 
 
+UNIT_TESTS = Path(__file__).parent / "unit"
+
 SPLIT = {"test_documentation", "test_examples", "test_notebooks"}
 """Modules whose tests share little, and take long: each goes where a process is free."""
-
-
-def selects_matrix(marks: str) -> bool:
-    """Whether a mark expression asks for the long matrix, by its name or by leaving out nothing."""
-    return not marks or ("matrix" in marks and "not matrix" not in marks)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if marks and "matrix" not in marks:
         config.option.markexpr = f"({marks}) and not matrix"
     if not config.getoption("hypothesis_profile"):
-        settings.load_profile("long" if selects_matrix(marks) else "default")
+        settings.load_profile("default")
 
 
 def is_installed(module: str) -> bool:
@@ -106,17 +103,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return FileScheduling(config, log)
 
 
-@pytest.hookimpl(tryfirst=True)  # before tests are selected by their marks
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Make Hypothesis tests, which have more examples there, a part of the long matrix.
+@pytest.hookimpl(wrapper=True, trylast=True)  # next to the test itself
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Measure the coverage of unit tests only, and of no Hypothesis test, which it would slow most.
 
-    Coverage is measured by the other tests: it would take most of the time of these.
+    The mark ``no_cover`` of pytest-cov stops one of two measurements that it starts in a process of
+    pytest-xdist, and the other then goes on.
     """
-    for item in items:
-        if is_hypothesis_test(getattr(item, "obj", None)):
-            item.add_marker("no_cover")
-            if selects_matrix(config.option.markexpr):
-                item.add_marker("matrix")
+    trace = sys.gettrace()
+    marked = item.get_closest_marker("no_cover") or is_hypothesis_test(getattr(item, "obj", None))
+    if trace is None or (UNIT_TESTS in item.path.parents and not marked):
+        return (yield)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(trace)
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,7 @@ def test_the_report_holds_every_token(tmp_path: Path) -> None:
     assert first[7][1::2] == [905, 82]
 
 
+@pytest.mark.no_cover
 def test_two_hundred_answers_are_small(tmp_path: Path) -> None:
     """The page of 200 answers of 250 tokens, with five different choices each, is below 5 MB."""
     top = tuple((f" word{n}", -0.5 - n) for n in range(5))

@@ -20,6 +20,8 @@ from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
 from urial_core.errors import GenerationError, ServerUnreachableError, UrialError
 
+pytestmark = pytest.mark.no_cover  # many inputs to lines that other tests run too
+
 HTML = httpx.Response(200, text="<html>", headers={"content-type": "text/html"})
 
 

@@ -14,6 +14,8 @@ from fake_server import DONE, KINDS, WAYS, FakeServer, Pieces, chunks_from, even
 from urial_core.errors import GenerationError, UrialError
 from urial_core.structured.constraints import Choice
 
+pytestmark = pytest.mark.no_cover  # many inputs to lines that other tests run too
+
 RESPONSE: dict[str, Any] = {
     "choices": [
         {

@@ -17,6 +17,8 @@ from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.messages import Role
 from urial_core.prompts.prompt_format import LINE_BREAKS
 
+pytestmark = pytest.mark.no_cover  # many inputs to lines that other tests run too
+
 LINE_START = re.compile(f"(?:^|[{LINE_BREAKS}])")
 
 

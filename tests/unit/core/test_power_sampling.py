@@ -53,6 +53,7 @@ def sample(chat: UrialChat, seed: int, length: int = 4) -> Reply:
         {"alpha": 1.0, "steps_per_block": 3},
     ],
 )
+@pytest.mark.no_cover
 def test_replies_are_distributed_as_the_power(settings: dict[str, Any]) -> None:
     """Over all texts of up to four letters, frequencies match p ** alpha by a chi-squared test."""
     chat, size = chat_of(**settings), 400

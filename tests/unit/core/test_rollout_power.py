@@ -79,6 +79,7 @@ def p_value(size: int, alpha: float, **settings: Any) -> float:
         {"alpha": 3.0, "block_size": 2, "temperature": 1.0},
     ],
 )
+@pytest.mark.no_cover
 def test_replies_are_distributed_as_the_power(settings: dict[str, Any]) -> None:
     """With many rollouts to the reply's end, frequencies match p ** alpha (chi-squared)."""
     many = {"candidates": 24, "rollouts": 8, "rollout_tokens": 4}

@@ -90,6 +90,7 @@ def test_no_copy_reaches_from_one_text_into_the_next() -> None:
     assert penalty_of([[1, 2], [3, 4]], [1, 2]) == {}
 
 
+@pytest.mark.no_cover
 def test_a_very_long_copy_overflows_nothing() -> None:
     """The penalty of a long copy is large and finite."""
     assert penalty_of([[0] * 3000], [0] * 2500) == {0: 1e4}

@@ -19,6 +19,8 @@ from urial_core.completion import CompletionRequest
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.constraints import Choice, JsonSchema
 
+pytestmark = pytest.mark.no_cover  # many inputs to lines that other tests run too
+
 MakeEngine = Callable[..., TransformersModel]
 PERSON: dict[str, Any] = {
     "type": "object",

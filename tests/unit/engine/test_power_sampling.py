@@ -65,6 +65,7 @@ def sharpened(model: Any, prompt: list[int], length: int, alpha: float) -> dict[
     return {text: power / total for text, power in powers.items()}
 
 
+@pytest.mark.no_cover
 def test_replies_are_distributed_as_the_power() -> None:
     """Frequencies on the engine match the enumerated p ** alpha by a chi-squared test."""
     module, model = letter_model()
