@@ -5,8 +5,11 @@ Sessions install no torch, so the engine's tests skip; ``.ci/run`` runs those.
 
 from __future__ import annotations
 
+import os
+
 import nox
 
+os.environ.setdefault("UV_LINK_MODE", "copy")  # NLTK opens no file that has two links
 nox.options.default_venv_backend = "uv"  # which resolves to the oldest versions as well
 
 EXTRAS = "-e.[cli,langchain,llamaindex,openai]"
@@ -19,6 +22,7 @@ TOOLS = [  # the extra `test` would install torch
     "pytest-socket>=0.7",
     "pytest-timeout>=2.4",
     "pytest-xdist>=3.8",
+    "scipy>=1.14",
 ]
 
 

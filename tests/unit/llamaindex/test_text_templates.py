@@ -153,7 +153,10 @@ def test_a_reply_ends_before_the_next_turn(module: str, name: str, marker: str |
 
     Templates without a marker are instructions alone, and have no turn to invent.
     """
-    messages = filled_in(getattr(import_module(f"llama_index.core.{module}"), name))
+    template = getattr(import_module(f"llama_index.core.{module}"), name, None)
+    if template is None:
+        pytest.skip(f"needs a llama-index-core that has {name}")
+    messages = filled_in(template)
     request = CHAT.request(core_messages(messages))
     answer = "The answer is 4: two and two.\n- Question: a list\n\nIt is certain."
     assert decode(request, answer) == answer
