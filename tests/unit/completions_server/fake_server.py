@@ -172,7 +172,8 @@ class FakeServer:
         return prompt if isinstance(prompt, str) else "".join(map(self._word, prompt))
 
     def _word(self, token: int) -> str:
-        return "" if token == BEGIN else self.vocabulary[token - 10]
+        known = range(10, 10 + len(self.vocabulary))  # other numbers stand for no text
+        return self.vocabulary[token - 10] if token in known else ""
 
     def _models(self) -> Any:
         entry: dict[str, Any] = {"id": "base", "object": "model"}
