@@ -51,14 +51,14 @@ for _name, _examples in {"default": 20, "long": 200}.items():
     )
 
 
-UNIT_TESTS = Path(__file__).parent / "unit"
+TESTS = Path(__file__).parent
 
 SPLIT = {"test_documentation", "test_examples", "test_notebooks"}
 """Modules whose tests share little, and take long: each goes where a process is free."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave the long matrix out of any selection that does not name it."""
+    """Leave the long matrix out of any selection that does not name it; choose the examples."""
     marks = config.option.markexpr
     if marks and "matrix" not in marks:
         config.option.markexpr = f"({marks}) and not matrix"
@@ -67,11 +67,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be found, by its full name."""
+    """Whether a module can be found, by its full name, elsewhere than in a folder of tests."""
     try:
-        return find_spec(module) is not None
+        spec = find_spec(module)
     except ModuleNotFoundError:  # of a package around it
         return False
+    if spec is None:
+        return False
+    folders = spec.submodule_search_locations or ()
+    return not any(Path(folder).is_relative_to(TESTS) for folder in folders)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -112,7 +116,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """
     trace = sys.gettrace()
     marked = item.get_closest_marker("no_cover") or is_hypothesis_test(getattr(item, "obj", None))
-    if trace is None or (UNIT_TESTS in item.path.parents and not marked):
+    if trace is None or (TESTS / "unit" in item.path.parents and not marked):
         return (yield)
     sys.settrace(None)
     try:

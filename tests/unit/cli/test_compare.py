@@ -109,7 +109,7 @@ def test_a_missing_question_file_is_found_first(
     assert not loaded
 
 
-@pytest.mark.needs("langchain.chat_models")  # tests/unit has a folder of the shorter name
+@pytest.mark.needs("langchain", "langchain_core")
 @pytest.mark.parametrize(
     ("name", "message"), [("chat:nobody:x", "nobody"), ("chat:x", "is no chat model")]
 )

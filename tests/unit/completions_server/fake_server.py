@@ -102,6 +102,10 @@ DONE = event("[DONE]")
 Answer = Callable[[Any], Any]
 
 
+class UnknownTokenError(LookupError):
+    """A prompt has a token id that the server never gave, which a real one answers with 400."""
+
+
 class FakeServer:
     """A fake server of one kind, whose completions are up to the test.
 
@@ -154,7 +158,10 @@ class FakeServer:
             case "/tokenize" if self.tokenizes:
                 return _response({"tokens": self._tokens(body)})
             case "/v1/completions":
-                return _response(self.answer(body))
+                try:
+                    return _response(self.answer(body))
+                except UnknownTokenError as error:
+                    return httpx.Response(400, json={"error": {"message": str(error), "code": 400}})
         if path.startswith("/slots/"):
             return _response({"id_slot": 0})
         return httpx.Response(404, json={"error": {"message": "File Not Found", "code": 404}})
@@ -172,8 +179,11 @@ class FakeServer:
         return prompt if isinstance(prompt, str) else "".join(map(self._word, prompt))
 
     def _word(self, token: int) -> str:
-        known = range(10, 10 + len(self.vocabulary))  # other numbers stand for no text
-        return self.vocabulary[token - 10] if token in known else ""
+        if token == BEGIN:
+            return ""
+        if token not in range(10, 10 + len(self.vocabulary)):
+            raise UnknownTokenError(f"Token id {token} is out of vocabulary")
+        return self.vocabulary[token - 10]
 
     def _models(self) -> Any:
         entry: dict[str, Any] = {"id": "base", "object": "model"}
