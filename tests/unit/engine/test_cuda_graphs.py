@@ -101,11 +101,11 @@ def test_attention_by_products(scale: float | None) -> None:
 
 
 def test_a_pass_that_differs_is_not_used(make_engine: MakeEngine) -> None:
-    """Where the first replay gives other logits, the plain pass serves from then on."""
+    """Where the first replay gives other probabilities, the plain pass serves from then on."""
 
     class Wrong(Replayed):
         def _replay(self, tokens: Sequence[Sequence[int]], shape: tuple[int, int]) -> torch.Tensor:
-            return super()._replay(tokens, shape) + 1.0
+            return super()._replay(tokens, shape) * 1.1
 
     forward = make_engine()._ready_engine().forward
     graphs, cache, plain = Wrong(forward), filled(forward), filled(forward)
@@ -113,6 +113,27 @@ def test_a_pass_that_differs_is_not_used(make_engine: MakeEngine) -> None:
         torch.testing.assert_close(graphs(cache, NEXT), forward(plain, NEXT))
     assert not graphs.usable
     assert graphs.replays == 1
+
+
+def test_half_precision_may_round_differently(
+    make_model: Callable[..., Any], tokenizer: Any
+) -> None:
+    """What rounding moves is little probability, though it moves the largest logits by 4 %."""
+
+    class Rounded(Replayed):
+        def _replay(self, tokens: Sequence[Sequence[int]], shape: tuple[int, int]) -> torch.Tensor:
+            logits = super()._replay(tokens, shape)
+            signs = torch.ones_like(logits)
+            signs[..., ::2] = -1
+            return logits + 0.04 * logits.abs().max() * signs
+
+    model = make_model("llama").to(torch.bfloat16)
+    forward = TransformersModel(model, tokenizer)._ready_engine().forward
+    graphs, cache = Rounded(forward), filled(forward)
+    for _ in range(2):
+        graphs(cache, NEXT)
+    assert graphs.usable
+    assert graphs.replays == 2
 
 
 def test_moved_storage_is_captured_again(make_engine: MakeEngine) -> None:

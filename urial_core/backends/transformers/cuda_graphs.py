@@ -23,9 +23,11 @@ logger = logging.getLogger(__name__)
 
 _DRAFT_TOKENS = 16
 """Tokens of one sequence in a pass for several, which is filled up to as many."""
-_TOLERANCE = 3e-2
-"""Largest difference from the logits of the plain pass, relative to the largest of them: half
-precision rounds the two differently, and an error in a mask or an address gives another text."""
+_TOLERANCE = {torch.float32: 1e-3}
+_HALF_PRECISION_TOLERANCE = 0.1
+"""How much of the next token's probability may lie elsewhere than by the plain pass. Half precision
+rounds the two differently: logits of Gemma 3 270M by 2 % of the largest and more, probabilities by
+0.02 in all. A wrong mask or address gives another text."""
 
 
 class StaticPass:
@@ -151,10 +153,10 @@ class CudaGraphs:
             step.run()  # libraries set themselves up, which cannot be captured
             self._graphs[shape] = self._capture(step)
             replayed = self._replay(tokens, shape)[:rows, count - last : count]
-            known = plain.isfinite()
-            difference = (replayed - plain)[known].abs().max()
-            if not difference <= _TOLERANCE * plain[known].abs().max():
-                raise ArithmeticError(f"its logits differ by {float(difference):.3g}")  # noqa: TRY301
+            moved = (replayed.softmax(-1) - plain.softmax(-1)).abs().sum(-1).max() / 2
+            dtype = self._forward.model.dtype
+            if not moved <= _TOLERANCE.get(dtype, _HALF_PRECISION_TOLERANCE):
+                raise ArithmeticError(f"its probabilities differ by {float(moved):.3g}")  # noqa: TRY301
             self._checked.add(shape)
         except Exception as error:  # noqa: BLE001 - the plain pass serves all models
             logger.info("%s is decoded without CUDA graphs: %s", type(self._forward.model), error)

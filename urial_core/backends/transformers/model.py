@@ -7,23 +7,22 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from urial_core.backends.openmp import limit_spinning
+from urial_core.backends.transformers.calls import Call, Deliveries, Item, from_thread
 from urial_core.backends.transformers.source import Source, context_window_of
 from urial_core.completion import (
     Completion,
     CompletionChunk,
     CompletionRequest,
     ModelFeatures,
-    joined,
 )
-from urial_core.errors import GenerationError, MissingDependencyError, ParameterError, UrialError
+from urial_core.errors import GenerationError, MissingDependencyError, ParameterError
 from urial_core.structured.grammar import check_schema
 
 if TYPE_CHECKING:
@@ -104,6 +103,7 @@ class TransformersModel:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="urial-engine")
         self._worker_process: int | None = None  # that of its thread
         self._engine: Engine | None = None
+        self._deliveries = Deliveries()
         self._stepping = False  # whether a job for the next step waits
         self._config: Any = None
         self._tokens: Tokenization | None = None
@@ -195,7 +195,7 @@ class TransformersModel:
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts, all in the same batch."""
-        queue = SimpleQueue[_Item]()
+        queue = SimpleQueue[Item]()
         with self._call(requests, queue.put) as call:
             while call.unfinished:
                 call.take(self._get(queue))
@@ -203,39 +203,45 @@ class TransformersModel:
 
     async def acomplete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts, all in the same batch, without blocking the event loop."""
-        queue = asyncio.Queue[_Item]()
-        with self._call(requests, _from_thread(queue)) as call:
+        queue = asyncio.Queue[Item]()
+        with self._call(requests, from_thread(queue)) as call:
             while call.unfinished:
                 call.take(await queue.get())
         return call.completions()
 
     def stream(self, request: CompletionRequest) -> Generator[CompletionChunk]:
-        """Complete a prompt, a chunk for each token; closing it early cancels the request."""
-        queue = SimpleQueue[_Item]()
-        with self._call([request], queue.put) as call:
+        """Complete a prompt, a chunk for each step; closing it early cancels the request.
+
+        Of many streams at once, each has longer chunks where steps follow each other fast.
+        """
+        queue = SimpleQueue[Item]()
+        with self._call([request], queue.put, self._deliveries) as call:
             while call.unfinished:
                 yield call.take(self._get(queue))
 
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """Complete a prompt as ``stream`` does, without blocking the event loop."""
-        queue = asyncio.Queue[_Item]()
-        with self._call([request], _from_thread(queue)) as call:
+        queue = asyncio.Queue[Item]()
+        with self._call([request], from_thread(queue), self._deliveries) as call:
             while call.unfinished:
                 yield call.take(await queue.get())
 
     @contextmanager
     def _call(
-        self, requests: Sequence[CompletionRequest], put: Callable[[_Item], object]
-    ) -> Generator[_Call]:
+        self,
+        requests: Sequence[CompletionRequest],
+        put: Callable[[Item], object],
+        deliveries: Deliveries | None = None,
+    ) -> Generator[Call]:
         """Have the worker complete requests; on exit, those that are unfinished are cancelled."""
-        call = _Call(self.name, requests, put)
+        call = Call(self.name, requests, put, deliveries)
         self._submit(self._begin, call)
         try:
             yield call
         finally:
             call.cancel()
 
-    def _begin(self, call: _Call) -> None:
+    def _begin(self, call: Call) -> None:
         """Add a call's requests to the batch; only the worker may."""
         for receiver in call.receivers:
             try:
@@ -251,6 +257,7 @@ class TransformersModel:
                 self._engine.step()
             except Exception as error:  # noqa: BLE001 - else the callers would wait for ever
                 self._engine.fail(error)
+            self._deliveries.deliver()
         self._step_later()
 
     def _step_later(self) -> None:
@@ -263,7 +270,7 @@ class TransformersModel:
             except RuntimeError as error:  # at the interpreter's exit, no jobs are taken
                 engine.fail(error)
 
-    def _get(self, queue: SimpleQueue[_Item]) -> _Item:
+    def _get(self, queue: SimpleQueue[Item]) -> Item:
         self._check_process()
         return queue.get()
 
@@ -315,64 +322,6 @@ class TransformersModel:
             return self._tokens
 
 
-_Item = tuple[int, CompletionChunk | Exception]
-"""The number of a request among those of its call, and its next chunk or its error."""
-
-
-@dataclass
-class _Receiver:
-    """Passes a request's chunks from the worker to its caller."""
-
-    number: int
-    request: CompletionRequest
-    put: Callable[[_Item], object]
-    cancelled: bool = False
-
-    def receive(self, item: CompletionChunk | Exception) -> None:
-        self.put((self.number, item))
-
-
-class _Call:
-    """Requests that a caller waits for, and their chunks so far.
-
-    Attributes:
-        receivers: One for each request.
-        unfinished: How many of the requests are not finished.
-    """
-
-    def __init__(
-        self, model: str, requests: Sequence[CompletionRequest], put: Callable[[_Item], object]
-    ) -> None:
-        self.receivers = [_Receiver(number, one, put) for number, one in enumerate(requests)]
-        self.unfinished = len(requests)
-        self._model = model
-        self._chunks = [list[CompletionChunk]() for _ in requests]
-
-    def take(self, item: _Item) -> CompletionChunk:
-        """Keep a chunk and return it, or raise the error that came instead.
-
-        Raises:
-            UrialError: The request failed.
-        """
-        number, chunk = item
-        if isinstance(chunk, UrialError):
-            raise chunk
-        if isinstance(chunk, Exception):
-            raise GenerationError(f"{self._model} failed during generation: {chunk}") from chunk
-        self._chunks[number].append(chunk)
-        self.unfinished -= chunk.finish is not None
-        return chunk
-
-    def completions(self) -> list[Completion]:
-        """Join each request's chunks; the last holds its finish and usage."""
-        return [joined(chunks) for chunks in self._chunks]
-
-    def cancel(self) -> None:
-        """Report to the engine that nobody waits for the requests."""
-        for receiver in self.receivers:
-            receiver.cancelled = True
-
-
 def _described(engine: Engine) -> Mapping[str, Any]:
     import torch
 
@@ -388,14 +337,3 @@ def _described(engine: Engine) -> Mapping[str, Any]:
         "threads": torch.get_num_threads(),
         "packed_weights": are_packed(model),
     }
-
-
-def _from_thread(queue: asyncio.Queue[_Item]) -> Callable[[_Item], object]:
-    """Return a function with which another thread puts items into a queue of this event loop."""
-    loop = asyncio.get_running_loop()
-
-    def put(item: _Item) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-
-    return put

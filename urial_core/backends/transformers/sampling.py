@@ -48,8 +48,8 @@ def best_logits(logits: torch.Tensor) -> Iterator[Best | None]:
     if logits.device.type != "cuda":
         return repeat(None, len(logits))
     top = logits.topk(min(_BEST, logits.shape[-1]))
-    tokens, values = torch.stack([top.indices.double(), top.values.double()]).tolist()
-    return (Best(list(map(int, row)), best) for row, best in zip(tokens, values, strict=True))
+    tokens, values = torch.stack([top.indices.double(), top.values.double()]).cpu()
+    return map(Best, tokens.long().tolist(), values.tolist())
 
 
 class Sampler:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import lru_cache
 from itertools import compress, count
 from operator import ne
 from typing import Any
@@ -18,6 +20,8 @@ __all__ = ["Tokenization", "common_prefix"]
 
 _PRIMING_TOKENS = 8
 """Tokens of the prompt that a decoder must have seen to place spaces correctly."""
+_REMEMBERED_TEXTS = 64
+"""A prompt is encoded where its tokens are counted, and where it is read."""
 
 
 class Tokenization:
@@ -43,6 +47,7 @@ class Tokenization:
             )
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
+        self._encoded = lru_cache(_REMEMBERED_TEXTS)(self._encode)
         self.end_of_text = set[int]()
         self.add_end_of_text(tokenizer.eos_token_id)
         self.size = len(tokenizer)
@@ -62,10 +67,13 @@ class Tokenization:
         Text that spells a special token, such as ``</s>``, stays text: a user must not be able to
         write one. An end-of-text token that the tokenizer adds is left out: the text goes on.
         """
+        return self._encoded(encodable(text)).tolist()
+
+    def _encode(self, text: str) -> array[int]:
         with self._lock:
-            encoded = self._tokenizer(encodable(text), split_special_tokens=True, verbose=False)
+            encoded = self._tokenizer(text, split_special_tokens=True, verbose=False)
         ids: list[int] = encoded["input_ids"]
-        return ids[: len(ids) - self._added_at_end]
+        return array("I", ids[: len(ids) - self._added_at_end])
 
     @property
     def vocabulary(self) -> dict[str, int]:
