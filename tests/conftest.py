@@ -19,9 +19,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import signal
 import sys
+import threading
 from collections.abc import Generator
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import TYPE_CHECKING
 
 import pytest
@@ -107,22 +111,47 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return FileScheduling(config, log)
 
 
+def pytest_collection_finish() -> None:
+    """Have coverage see each module's import, which else may happen in a test that it does not."""
+    if sys.gettrace() is None:
+        return
+    for package in ("urial_core", "langchain_urial", "llamaindex_urial"):
+        for module in walk_packages([str(TESTS.parent / package)], f"{package}."):
+            if not module.name.endswith("__main__"):
+                with suppress(ImportError):  # of an optional package
+                    import_module(module.name)
+
+
+@contextmanager
+def unmeasured() -> Generator[None]:
+    """Measure no coverage, nor that of threads that start meanwhile."""
+    trace, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type] # as its documentation allows
+    try:
+        yield
+    finally:
+        threading.settrace(of_threads)  # type: ignore[arg-type]
+        sys.settrace(trace)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None]:
+    """Measure the coverage of unit tests only, fixtures included."""
+    with nullcontext() if TESTS / "unit" in item.path.parents else unmeasured():
+        return (yield)
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)  # next to the test itself
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Measure the coverage of unit tests only, and of no Hypothesis test, which it would slow most.
+    """Measure the coverage of no Hypothesis test, which it would slow most.
 
     The mark ``no_cover`` of pytest-cov stops one of two measurements that it starts in a process of
     pytest-xdist, and the other then goes on.
     """
-    trace = sys.gettrace()
     marked = item.get_closest_marker("no_cover") or is_hypothesis_test(getattr(item, "obj", None))
-    if trace is None or (TESTS / "unit" in item.path.parents and not marked):
+    with unmeasured() if marked else nullcontext():
         return (yield)
-    sys.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(trace)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ Item = tuple[int, CompletionChunk | Exception]
 
 
 @dataclass(eq=False, slots=True)
-class Receiver:
+class _Receiver:
     """Takes a request's chunks from the engine, and passes them to the caller; for the worker only.
 
     Attributes:
@@ -51,14 +51,10 @@ class Receiver:
             self.put((self.number, item))
             return
         self._held.append(item)
-        if item.finish is not None:
-            self._pass_on()
-        elif self.deliveries is None:
-            return
-        elif not self._begun:
+        if item.finish is not None or (self.deliveries is not None and not self._begun):
             self._begun = True
             self._pass_on()
-        elif len(self._held) == 1:
+        elif self.deliveries is not None and len(self._held) == 1:
             self.deliveries.add(self)
 
     def deliver(self, now: float, interval: float) -> bool:
@@ -78,9 +74,9 @@ class Deliveries:
     """The streams that hold chunks for their callers; for the worker only."""
 
     def __init__(self) -> None:
-        self._holding = list[Receiver]()
+        self._holding = list[_Receiver]()
 
-    def add(self, receiver: Receiver) -> None:
+    def add(self, receiver: _Receiver) -> None:
         """Add a stream that holds a chunk."""
         self._holding.append(receiver)
 
@@ -117,7 +113,7 @@ class Call:
             deliveries: Those of the worker, for a stream; None to wait for whole completions.
         """
         self.receivers = [
-            Receiver(number, request, put, deliveries) for number, request in enumerate(requests)
+            _Receiver(number, request, put, deliveries) for number, request in enumerate(requests)
         ]
         self.unfinished = len(requests)
         self._model = model
