@@ -15,6 +15,9 @@ from langchain_urial.structured_output import Method
 from urial_core.backends.in_process import shared_model
 from urial_core.demo import demo_model_file
 
+OWN = {"n_ctx": 4096, "n_parallel": 1}
+"""Options of a model that no other test shares."""
+
 
 class TestUnit(ChatModelUnitTests):
     """The unit suite; nothing is loaded."""
@@ -68,6 +71,16 @@ class TestLlamaCpp(ChatUrialClaims):
             "backend_options": self.backend_options,
             "max_tokens": self.reply_tokens,
         }
+
+    @pytest.fixture(autouse=True)
+    def own_model(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the agent's loop run on a model that has read nothing before.
+
+        To call its tool and to answer are a tie for the demo model (0.43 to 0.52), which the
+        quantized kernels round either way by what they computed before.
+        """
+        if "agent_loop" in request.node.name:
+            monkeypatch.setattr(type(self), "backend_options", OWN)
 
     @property
     def model_override_value(self) -> str:
