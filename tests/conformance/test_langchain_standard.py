@@ -15,7 +15,7 @@ from langchain_urial.structured_output import Method
 from urial_core.backends.in_process import shared_model
 from urial_core.demo import demo_model_file
 
-OWN = {"n_ctx": 4096, "n_parallel": 1}
+OWN_OPTIONS = {"n_ctx": 4096, "n_parallel": 1}
 """Options of a model that no other test shares."""
 
 
@@ -80,7 +80,7 @@ class TestLlamaCpp(ChatUrialClaims):
         quantized kernels round either way by what they computed before.
         """
         if "agent_loop" in request.node.name:
-            monkeypatch.setattr(type(self), "backend_options", OWN)
+            monkeypatch.setattr(type(self), "backend_options", OWN_OPTIONS)
 
     @property
     def model_override_value(self) -> str:

@@ -66,7 +66,10 @@ def test_streams_lose_nothing_and_are_not_woken_too_often(step: float, texts_: l
     now, deliveries, streams = [0.0], Deliveries(), list[tuple[Any, list[tuple[float, Item]]]]()
     for text in texts_:
         got = list[tuple[float, Item]]()
-        put = lambda item, got=got: got.append((now[0], item))  # noqa: E731 - one for each stream
+
+        def put(item: Item, got: list[tuple[float, Item]] = got) -> None:
+            got.append((now[0], item))
+
         (receiver,) = Call("m", [REQUEST], put, deliveries).receivers
         streams.append(((receiver, chunks(text)), got))
     with pytest.MonkeyPatch.context() as patch:

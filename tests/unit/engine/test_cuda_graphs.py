@@ -101,11 +101,11 @@ def test_attention_by_products(scale: float | None) -> None:
 
 
 def test_a_pass_that_differs_is_not_used(make_engine: MakeEngine) -> None:
-    """Where the first replay gives other probabilities, the plain pass serves from then on."""
+    """Where the first replay gives other logits, the plain pass serves from then on."""
 
     class Wrong(Replayed):
         def _replay(self, tokens: Sequence[Sequence[int]], shape: tuple[int, int]) -> torch.Tensor:
-            return super()._replay(tokens, shape) * 1.1
+            return super()._replay(tokens, shape) + 1.0
 
     forward = make_engine()._ready_engine().forward
     graphs, cache, plain = Wrong(forward), filled(forward), filled(forward)
@@ -113,6 +113,20 @@ def test_a_pass_that_differs_is_not_used(make_engine: MakeEngine) -> None:
         torch.testing.assert_close(graphs(cache, NEXT), forward(plain, NEXT))
     assert not graphs.usable
     assert graphs.replays == 1
+
+
+def test_other_probabilities_are_not_used(make_model: Callable[..., Any], tokenizer: Any) -> None:
+    """In half precision, the plain pass serves where replays give another text."""
+
+    class Wrong(Replayed):
+        def _replay(self, tokens: Sequence[Sequence[int]], shape: tuple[int, int]) -> torch.Tensor:
+            return super()._replay(tokens, shape).flip(-1)
+
+    model = make_model("llama").to(torch.bfloat16)
+    forward = TransformersModel(model, tokenizer)._ready_engine().forward
+    graphs = Wrong(forward)
+    graphs(filled(forward), NEXT)
+    assert not graphs.usable
 
 
 def test_half_precision_may_round_differently(
