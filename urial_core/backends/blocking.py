@@ -11,14 +11,20 @@ import threading
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from queue import SimpleQueue
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from urial_core.completion import Completion, CompletionChunk, CompletionModel, CompletionRequest
 
-__all__ = ["SingleRequestModel", "aiterate_in_thread", "iterate_in_thread", "worker_for"]
+__all__ = [
+    "SingleRequestModel",
+    "aiterate_in_thread",
+    "from_thread",
+    "iterate_in_thread",
+    "worker_for",
+]
 
 _T = TypeVar("_T")
 
@@ -67,15 +73,10 @@ async def aiterate_in_thread(
     executor: Executor | None, start: Callable[[], Generator[_T]]
 ) -> AsyncGenerator[_T]:
     """As ``iterate_in_thread``, without blocking the event loop; None is the loop's executor."""
-    loop = asyncio.get_running_loop()
     queue = asyncio.Queue[_T | _End]()
-
-    def put(item: _T | _End) -> None:
-        if not loop.is_closed():  # else there is no consumer left
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-
     cancelled = threading.Event()
-    loop.run_in_executor(executor, _produce, start, put, cancelled)
+    loop = asyncio.get_running_loop()
+    loop.run_in_executor(executor, _produce, start, from_thread(queue), cancelled)
     try:
         while not isinstance(item := await queue.get(), _End):
             yield item
@@ -160,3 +161,14 @@ class SingleRequestModel(CompletionModel):
         if self.is_async:
             return self.astream_one(request)
         return aiterate_in_thread(self.worker, lambda: self.stream_one(request))
+
+
+def from_thread(queue: asyncio.Queue[_T]) -> Callable[[_T], object]:
+    """Return a function with which another thread puts items into a queue of this event loop."""
+    loop = asyncio.get_running_loop()
+
+    def put(item: _T) -> None:
+        with suppress(RuntimeError):  # the loop is closed: there is no consumer left
+            loop.call_soon_threadsafe(queue.put_nowait, item)
+
+    return put

@@ -9,16 +9,14 @@ fast.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from urial_core.completion import Completion, CompletionChunk, CompletionRequest, joined
 from urial_core.errors import GenerationError, UrialError
 
-__all__ = ["Call", "Deliveries", "Item", "from_thread"]
+__all__ = ["Call", "Deliveries", "Item"]
 
 _SECONDS_PER_CHUNK = 0.001
 """Least time for each stream between two deliveries to all: what a framework takes for a chunk."""
@@ -142,14 +140,3 @@ class Call:
         """Report to the engine that nobody waits for the requests."""
         for receiver in self.receivers:
             receiver.cancelled = True
-
-
-def from_thread(queue: asyncio.Queue[Item]) -> Callable[[Item], object]:
-    """Return a function with which another thread puts items into a queue of this event loop."""
-    loop = asyncio.get_running_loop()
-
-    def put(item: Item) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(queue.put_nowait, item)
-
-    return put

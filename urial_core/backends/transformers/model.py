@@ -13,8 +13,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from urial_core.backends.blocking import from_thread
 from urial_core.backends.openmp import limit_spinning
-from urial_core.backends.transformers.calls import Call, Deliveries, Item, from_thread
+from urial_core.backends.transformers.calls import Call, Deliveries, Item
 from urial_core.backends.transformers.source import Source, context_window_of
 from urial_core.completion import Completion, CompletionChunk, CompletionRequest, ModelFeatures
 from urial_core.errors import GenerationError, MissingDependencyError, ParameterError
