@@ -46,7 +46,6 @@ from urial_core.backends.completions_server import (
 
 PROMPT = load_prompt("short")
 PARAMETERS = GenerationParameters(max_tokens=24)
-ROWS_PER_PART = 40
 REQUESTS_PER_WORKER = 4  # concurrent batches of one worker of Ray Data's
 TOPICS = ("bees", "bread", "clouds", "coffee", "honey", "maps", "paper", "rain", "silk", "snow")
 LLAMA_SERVER = Path(__file__).parents[1] / "tests" / "servers" / "llama_server.py"
@@ -100,14 +99,14 @@ class ReadReply:
 
 
 def answer_all(
-    questions: Path, folder: Path, base_url: str, server: Server, in_flight: int
+    questions: Path, folder: Path, base_url: str, server: Server, options: argparse.Namespace
 ) -> None:
     """Answer the questions that have no reply in the folder yet."""
     import ray
     from ray.data.checkpoint import CheckpointConfig
     from ray.data.llm import HttpRequestProcessorConfig, build_processor
 
-    workers = -(-in_flight // REQUESTS_PER_WORKER)
+    workers = -(-options.in_flight // REQUESTS_PER_WORKER)
     # Ray reserves a CPU for each step of the job and needs all of them; they mostly wait.
     ray.init(num_cpus=4 + (os.cpu_count() or 1), include_dashboard=False, logging_level="WARNING")
     # Ray Data itself stores which ids were written, beside the parts.
@@ -127,7 +126,7 @@ def answer_all(
         preprocess=AddPayload(server),
     )
     rows = ray.data.read_json(str(questions), override_num_blocks=1)
-    rows = rows.repartition(target_num_rows_per_block=ROWS_PER_PART, strict=True)
+    rows = rows.repartition(target_num_rows_per_block=options.rows_per_part, strict=True)
     processor(rows).map(ReadReply(server)).write_parquet(str(folder / "parts"))
     ray.shutdown()
 
@@ -196,6 +195,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="for the replies; default: a temporary one")
     parser.add_argument("--server", help="its base URL; default: start one with the demo model")
     parser.add_argument("--in-flight", type=int, default=8, help="concurrent requests")
+    parser.add_argument(
+        "--rows-per-part", type=int, default=40, help="how many are written at once"
+    )
     options = parser.parse_args()
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="urial-answers-"))).absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -203,18 +205,18 @@ def main() -> None:
     if options.questions is None:
         write_questions(questions, options.rows)
     if options.server:
-        run(questions, folder, options.server, options.in_flight)
+        run(questions, folder, options.server, options)
     else:
         with demo_server() as url:
-            run(questions, folder, url, options.in_flight)
+            run(questions, folder, url, options)
 
 
-def run(questions: Path, folder: Path, base_url: str, in_flight: int) -> None:
+def run(questions: Path, folder: Path, base_url: str, options: argparse.Namespace) -> None:
     """Compute the prompt prefix ahead, answer the questions, and print the replies."""
     model = CompletionsServerModel(base_url)
     model.warm(PROMPT)
     start = time.monotonic()
-    answer_all(questions, folder, base_url.rstrip("/"), model.server(), in_flight)
+    answer_all(questions, folder, base_url.rstrip("/"), model.server(), options)
     show(folder, time.monotonic() - start)
 
 

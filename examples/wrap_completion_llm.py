@@ -42,8 +42,8 @@ def main() -> None:
         print(DEMO_NOTICE, end="\n\n")
     model = os.environ.get("URIAL_MODEL") or str(demo_model_file())
     if model.endswith(".gguf"):
-        model = str(converted_gguf(Path(model), torch.bfloat16))
-    llm = PlainLLM(generator=pipeline("text-generation", model=model, dtype=torch.bfloat16))
+        model = str(converted_gguf(Path(model), torch.float32))
+    llm = PlainLLM(generator=pipeline("text-generation", model=model, dtype=torch.float32))
 
     question = "What can I do with old newspapers?"
     print("The base model alone:\n", llm.invoke(question), sep="")

@@ -47,8 +47,9 @@ def server() -> Generator[str]:
 def start(questions: Path, folder: Path, server: str) -> subprocess.Popen[str]:
     """Start the example on a file of questions, without telemetry."""
     paths = ["--questions", str(questions), "--folder", str(folder)]
+    options = ["--server", server, "--in-flight", "4", "--rows-per-part", "8"]
     return subprocess.Popen(
-        [sys.executable, str(EXAMPLE), *paths, "--server", server, "--in-flight", "4"],
+        [sys.executable, str(EXAMPLE), *paths, *options],
         env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -75,7 +76,7 @@ def test_a_killed_job_resumes(server: str, tmp_path: Path) -> None:
     """Written rows stay; only the rest is sent; a row without a question has its error."""
     pytest.importorskip("ray.data", reason="needs the extra ray")
     questions, folder = tmp_path / "questions.jsonl", tmp_path / "answers"
-    texts = [f"What is {number} plus 1?" for number in range(80)]
+    texts = [f"What is {number} plus 1?" for number in range(24)]
     texts[3] = ""
     rows = [
         {"id": f"q{number:02}", "messages": [{"role": "user", "content": text}]}

@@ -71,9 +71,9 @@ def test_as_a_plain_script(tmp_path: Path) -> None:
         sides = {}
         for side, text in (("aligned_", load_prompt().prefix + context), ("", context[1:])):
             ids = tokenizer(text)["input_ids"]
-            with torch.no_grad():
-                logits = model(torch.tensor([ids + answer])).logits[0, len(ids) - 1 : -1]
-            sides[side] = logits.double().log_softmax(-1)
+            with torch.no_grad():  # the logits after each token, from the prompt's last on
+                passed = model(torch.tensor([ids + answer]), logits_to_keep=len(answer) + 1)
+            sides[side] = passed.logits[0, :-1].double().log_softmax(-1)
             for at, token in enumerate(tokens):
                 expected = sides[side][at]
                 rank = int((expected > expected[token["id"]]).sum()) + 1
