@@ -22,6 +22,7 @@ __all__ = [
     "CompletionRequest",
     "ModelFeatures",
     "TokenLogprob",
+    "TokenRequest",
     "Tokenizer",
     "Usage",
     "estimate_tokens",
@@ -76,6 +77,19 @@ class CompletionRequest:
         """The completion's length limit, in tokens."""
         assert self.parameters.max_tokens is not None  # noqa: S101 - `compose` sets it
         return self.parameters.max_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest(CompletionRequest):
+    """A request whose prompt is given as tokens.
+
+    A prompt in text cannot hold special tokens, which a tuned model's chat template writes.
+
+    Attributes:
+        prompt_ids: The prompt's tokens, which are read in the place of ``prompt``.
+    """
+
+    prompt_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from urial_core.backends.transformers.scoring import (
     check_same_vocabulary,
     compare_sides,
 )
-from urial_core.backends.transformers.sequence import TokenRequest
+from urial_core.completion import TokenRequest
 
 QUESTIONS = (
     "Why do cats purr?",

@@ -189,6 +189,10 @@ class TransformersModel:
         """Run a job with the engine on the worker thread, between two steps; loads the model."""
         return self._submit(lambda: job(self._ready_engine())).result()
 
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Encode a conversation with the model's chat template (``Tokenization.encode_chat``)."""
+        return self.run(lambda engine: engine.tokenization.encode_chat(messages))
+
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts, all in the same batch."""
         queue = SimpleQueue[Item]()

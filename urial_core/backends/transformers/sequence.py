@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -13,7 +13,13 @@ from urial_core.backends.transformers.prompt_lookup import PromptLookup
 from urial_core.backends.transformers.reply_rules import BannedOpeners, EndBias
 from urial_core.backends.transformers.sampling import Best, Sampler
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
-from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, Usage
+from urial_core.completion import (
+    CompletionChunk,
+    CompletionRequest,
+    TokenLogprob,
+    TokenRequest,
+    Usage,
+)
 from urial_core.decoding.reply_decoder import reply_decoder
 from urial_core.structured.constraints import Choice
 
@@ -23,24 +29,10 @@ __all__ = [
     "PromptSequence",
     "Receiver",
     "ReplySequence",
-    "TokenRequest",
 ]
 
 _MAX_BLANK_TOKENS = 4
 """Tokens of whitespace alone that a reply may begin with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenRequest(CompletionRequest):
-    """A request whose prompt is given as tokens.
-
-    A prompt in text cannot hold special tokens, which a tuned model's chat template writes.
-
-    Attributes:
-        prompt_ids: The prompt's tokens, which are read in the place of ``prompt``.
-    """
-
-    prompt_ids: tuple[int, ...]
 
 
 class Receiver(Protocol):
