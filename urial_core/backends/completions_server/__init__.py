@@ -1,11 +1,12 @@
 """Base models behind a server with OpenAI's completions API (``/v1/completions``).
 
-    model.py       CompletionsServerModel: the CompletionModel
-    payload.py     request -> request body, in the dialect of vLLM, llama.cpp or others; pure
-    response.py    response -> completions, a reply, or the chunks of a stream; pure
-    exchanges.py   detect what a server is, tokenize, complete, choose, warm up; pure
-    connection.py  sends requests and reads streams through the OpenAI SDK, sync and async
-    errors.py      the SDK's errors as this project's
+    model.py            CompletionsServerModel: the CompletionModel
+    payload.py          request -> request body, in the dialect of vLLM, llama.cpp or others; pure
+    response.py         response -> completions, a reply, or the chunks of a stream; pure
+    exchanges.py        detect what a server is, tokenize, complete, choose, warm up; pure
+    prompt_logprobs.py  score given answers, for token shift; pure
+    connection.py       sends requests and reads streams through the OpenAI SDK, sync and async
+    errors.py           the SDK's errors as this project's
 
 Importing this package does not import the SDK; creating a model does.
 """

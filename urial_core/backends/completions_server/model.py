@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mappi
 from contextlib import aclosing, suppress
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from urial_core.backends.completions_server import exchanges
+from urial_core.backends.completions_server import exchanges, prompt_logprobs
 from urial_core.backends.completions_server.exchanges import Exchange, Server
 from urial_core.backends.completions_server.payload import DIALECTS, Dialect
 from urial_core.backends.completions_server.response import StreamReader
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = ["CompletionsServerModel"]
+
+_T = TypeVar("_T")
 
 
 class CompletionsServerModel(CompletionModel):
@@ -177,6 +179,14 @@ class CompletionsServerModel(CompletionModel):
             enforces_json=dialect.json_schema is not None,
             with_model=self.with_model,
         )
+
+    def run(self, exchange: Callable[[Server], Exchange[_T]]) -> _T:
+        """Run an exchange with the server and return its result."""
+        return self._connection.run(exchange(self.server()))
+
+    def encode_chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Encode a conversation with the chat template (``prompt_logprobs.encode_chat``)."""
+        return self.run(partial(prompt_logprobs.encode_chat, messages))
 
     def disconnect(self) -> None:
         """Close all connections to the server; replies in progress break off."""

@@ -5,7 +5,7 @@ Unknown fields pass; absent ones and nulls mean the same.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Required
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # before Python 3.12, pydantic takes no other
@@ -37,12 +37,20 @@ class _Logprobs(TypedDict, total=False):
     top_logprobs: list[dict[str, float | None] | None] | None
 
 
+class _PromptToken(TypedDict, total=False):
+    logprob: Required[float]
+    rank: Required[Annotated[int, Field(ge=1)]]
+    decoded_token: str | None
+
+
 class _Choice(TypedDict, total=False):
     index: int | None
     text: str | None
     message: _Message | None
     finish_reason: str | None
     logprobs: _Logprobs | None
+    token_ids: list[_Tokens] | None
+    prompt_logprobs: list[dict[str, _PromptToken] | None] | None
 
 
 class _PromptDetails(TypedDict, total=False):
