@@ -39,6 +39,7 @@ __all__ = [
     "Temperature",
     "analysis_model",
     "chat_model_named",
+    "is_url",
     "progress_bar",
 ]
 
@@ -81,6 +82,11 @@ DeviceMap = Annotated[
 ]
 
 
+def is_url(name: str) -> bool:
+    """Return whether a model's name is the URL of a server."""
+    return name.startswith(("http://", "https://"))
+
+
 def analysis_model(name: str, options: Mapping[str, Any], console: Console) -> CompletionModel:
     """Load a base model, and print what it is.
 
@@ -96,7 +102,7 @@ def analysis_model(name: str, options: Mapping[str, Any], console: Console) -> C
         ParameterError: An option is unknown, or given for a server.
     """
     chosen = {option: value for option, value in options.items() if value not in (None, "auto")}
-    if not name.startswith(("http://", "https://")):
+    if not is_url(name):
         model: CompletionModel
         model, description = load_model(None if name == DEMO else name, chosen, console)
     elif chosen:

@@ -14,13 +14,13 @@ from urial_core.analysis import shift as measure_shift
 from urial_core.analysis.questions import read_questions
 from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.token_shift import ShiftSummary
-from urial_core.analysis.token_shift.sides import prompt_named
-from urial_core.backends.transformers import TransformersModel
+from urial_core.analysis.token_shift.sides import ShiftModel, prompt_named
 from urial_core.cli.analysis_options import (
     DeviceMap,
     Dtype,
     QuestionFile,
     analysis_model,
+    is_url,
     progress_bar,
 )
 from urial_core.errors import UnsupportedModelError
@@ -36,7 +36,7 @@ def shift(
         typer.Option(
             envvar="URIAL_MODEL",
             metavar="NAME",
-            help="The base model: demo, a hub id, a folder or a .gguf file.",
+            help="The base model: demo, a hub id, a folder, a .gguf file or a vLLM server's URL.",
         ),
     ],
     output: Annotated[
@@ -65,7 +65,6 @@ def shift(
     """Show which tokens a prompt or tuning changes: token distribution shift, with a report."""
     console = Console(stderr=True)
     options = {
-        "backend": "transformers",
         "dtype": dtype,
         "device_map": device_map,
         "trust_remote_code": trust_remote_code or None,
@@ -89,10 +88,13 @@ def shift(
     typer.echo(str(output / "report.html"))
 
 
-def _load(model: str, options: Mapping[str, Any], console: Console) -> TransformersModel:
-    loaded = analysis_model(model, options, console)
-    if not isinstance(loaded, TransformersModel):
-        raise UnsupportedModelError(f"{model} does not run in this process on transformers.")
+def _load(model: str, options: Mapping[str, Any], console: Console) -> ShiftModel:
+    in_process = {} if is_url(model) else {"backend": "transformers"}
+    loaded = analysis_model(model, {**options, **in_process}, console)
+    if not isinstance(loaded, ShiftModel):
+        raise UnsupportedModelError(
+            f"{model} runs neither in this process on transformers nor on a server."
+        )
     return loaded
 
 

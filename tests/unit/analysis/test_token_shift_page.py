@@ -20,12 +20,12 @@ from urial_core.analysis.token_shift.summary import summarize
 RANKS = (5, 1, 2, 1, 40)
 
 
-def row(number: int) -> AnswerShift:
+def row(number: int, kl: float | None = 0.5) -> AnswerShift:
     """Return an answer of five tokens, the first and the last of which are shifted."""
     texts = ("You", " can", " <b>try", " it", "\n")
     tokens = [
         TokenShift(
-            at, text, rank, -1.0 - at, 1, -0.1, 0.5, ((" No", -0.5), (text, -1.5)), ((text, -0.1),)
+            at, text, rank, -1.0 - at, 1, -0.1, kl, ((" No", -0.5), (text, -1.5)), ((text, -0.1),)
         )
         for at, (text, rank) in enumerate(zip(texts, RANKS, strict=True))
     ]
@@ -33,9 +33,9 @@ def row(number: int) -> AnswerShift:
     return AnswerShift(str(number), 1, question, "".join(texts), "delimiter", tuple(tokens))
 
 
-def dom_of(answers: int, script: str, folder: Path) -> str:
+def dom_of(answers: int, script: str, folder: Path, kl: float | None = 0.5) -> str:
     """Open the report of so many answers, run a script after the page's own; return its DOM."""
-    rows = [row(number) for number in range(1, answers + 1)]
+    rows = [row(number, kl) for number in range(1, answers + 1)]
     page = folder / "report.html"
     write_report(page, rows, summarize(rows, base="base", aligned="aligned"))
     return opened(page, folder / "browser", script=script)
@@ -71,6 +71,17 @@ def test_keys(tmp_path: Path) -> None:
     assert re.search(r"␣No\s+60\.7", details)
     (current,) = re.findall(r'<span class="t [^"]*current"[^>]*>(.*?)</span>', dom)
     assert unescape(current) == " <b>try"
+
+
+def test_without_divergence(tmp_path: Path) -> None:
+    """The details of a token that a server scored have no divergence; others have one."""
+    for kl, shown in ((0.5, True), (None, False)):
+        folder = tmp_path / str(kl)
+        folder.mkdir()
+        dom = dom_of(1, "press('s')", folder, kl)
+        details = whole_text_of(dom, "details")
+        assert "rank under the base" in details
+        assert ("KL, nats" in details) is shown
 
 
 def test_search_and_pages(tmp_path: Path) -> None:

@@ -67,15 +67,17 @@ def test_an_invalid_prompt_file(run: Run, tmp_path: Path, loaded: list[str | Non
 
 
 def test_other_backends_are_refused(run: Run, loaded: list[str | None]) -> None:
-    """Only models of the transformers backend can score; the error says so."""
+    """Only models of the transformers backend and of servers can score; the error says so."""
     result = run("--model", "some/model")
     assert result.exit_code == 1
-    assert "some/model does not run in this process on transformers" in result.stderr
+    assert (
+        "some/model runs neither in this process on transformers nor on a server" in result.stderr
+    )
     assert loaded == ["some/model"]
 
 
-def test_a_server_is_refused(run: Run) -> None:
-    """A server's URL is no model in this process."""
-    result = run("--model", "http://127.0.0.1:9/v1")
+def test_options_of_a_model_in_this_process(run: Run) -> None:
+    """With a server's URL, an option of a model in this process is an error that names it."""
+    result = run("--model", "http://127.0.0.1:9/v1", "--dtype", "float32")
     assert result.exit_code == 1
-    assert "behind a server" in result.stderr
+    assert "dtype: no option of a model behind a server" in result.stderr

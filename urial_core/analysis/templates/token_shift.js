@@ -1,5 +1,5 @@
 "use strict";
-// A token is [text, rank, ‰, aligned rank, aligned ‰, KL * 100, kind, base top, aligned top].
+// A token is [text, rank, ‰, aligned rank, aligned ‰, KL * 100 or null, kind, base top, aligned top].
 const { answers, texts, kinds } = readData();
 const PER_PAGE = 20;
 const CATEGORIES = ["unshifted", "marginal", "shifted"];
@@ -87,7 +87,7 @@ function describe(span) {
   const facts = [["position", span.place], ["category", category(token)], ["kind", kinds[token[6]]],
     ["rank under the base", token[1]], ["probability under the base", share(token[2])],
     ["rank on the aligned side", token[3]], ["probability there", share(token[4])],
-    ["KL, nats", (token[5] / 100).toFixed(2)]];
+    ...(token[5] === null ? [] : [["KL, nats", (token[5] / 100).toFixed(2)]])];
   details.replaceChildren(
     element("div", { class: "chosen" }, visible(texts[token[0]])),
     element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))])),

@@ -3,6 +3,9 @@
 analysis.py   ``shift``: questions -> rows, figures and report; resuming
 sides.py      who answers, and what the base model sees of it
 comparing.py  conversations -> answers, and both sides' predictions of each token
+scoring.py    AnswerScorer: what that takes of the models
+in_process.py models of the transformers backend: whole distributions
+on_server.py  models behind vLLM: ranks and log-probabilities by ``prompt_logprobs``
 rows.py       what is kept of an answer
 figures.py    what is computed of all answers
 kinds.py      stylistic and content tokens

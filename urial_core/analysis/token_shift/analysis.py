@@ -19,14 +19,16 @@ from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.token_shift.comparing import ComparedAnswer, answer_and_compare
 from urial_core.analysis.token_shift.figures import ShiftSummary
 from urial_core.analysis.token_shift.rows import AnswerShift
+from urial_core.analysis.token_shift.scoring import AnswerScorer
 from urial_core.analysis.token_shift.sides import (
     AlignedSide,
+    ShiftModel,
     aligned_side,
     model_name,
+    model_named,
     model_settings,
+    scorer_of,
 )
-from urial_core.backends.transformers import TransformersModel
-from urial_core.demo import demo_model_file
 from urial_core.errors import AnalysisError, UrialError, shown
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
@@ -38,9 +40,9 @@ __all__ = ["shift"]
 def shift(
     questions: Path | Iterable[Question | str | Iterable[str]],
     *,
-    model: str | Path | TransformersModel,
+    model: str | Path | ShiftModel,
     output: Path,
-    against: str | Path | Prompt | TransformersModel = "default",
+    against: str | Path | Prompt | ShiftModel = "default",
     max_tokens: int = 256,
     repetition_penalty: float = 1.0,
     batch_size: int = 16,
@@ -54,11 +56,11 @@ def shift(
     Args:
         questions: A question file's path, or questions (see ``load_questions``).
         model: The base model: "demo" for the demo model; a hub id, a local folder or a ``.gguf``
-            file; or a model of the transformers backend.
+            file; a vLLM server's URL; or a model of the transformers backend or of a server.
         output: The folder for the files.
         against: The aligned side: a preset's name, a prompt file's path or a prompt, under which
             the same model answers; or a tuned model with the same vocabulary, which answers with
-            its own chat template.
+            its own chat template, and runs in this process or on a server as the base model does.
         max_tokens: Longest answer, in tokens.
         repetition_penalty: Of the aligned side's greedy decoding; above 1, its answer is not always
             its most probable token. Default: 1, none.
@@ -71,7 +73,8 @@ def shift(
     Raises:
         AnalysisError: Questions are invalid, or the folder has rows of other settings.
         PromptError: The prompt file is invalid.
-        UnsupportedModelError: The vocabularies differ.
+        UnsupportedModelError: The vocabularies differ, or the server cannot score answers.
+        ServerError: The server refused, or cannot be reached.
         MissingDependencyError: A package is not installed.
     """
     check_report_packages()
@@ -84,8 +87,9 @@ def shift(
     parameters = GenerationParameters(
         temperature=0, max_tokens=max_tokens, repetition_penalty=repetition_penalty
     )
-    base = _loaded(model)
+    base = model if isinstance(model, ShiftModel) else model_named(model)
     side = aligned_side(against, base)
+    scorer = scorer_of(side, base)
     settings = {
         "model": model_settings(base),
         "against": side.settings,
@@ -93,19 +97,13 @@ def shift(
         "repetition_penalty": repetition_penalty,
     }
     with RecordFile(output / "tokens.jsonl", AnswerShift, settings) as records:
-        run = _Run(asked, base, side, parameters, records)
+        run = _Run(asked, side, scorer, parameters, records)
         run.complete(batch_size, progress or (lambda _what, _done, _total: None))
         rows = run.rows
     summary = summarize(rows, base=model_name(base), aligned=side.name)
     write_csv(output / "summary.csv", summary)
     write_report(output / "report.html", rows, summary)
     return summary
-
-
-def _loaded(model: str | Path | TransformersModel) -> TransformersModel:
-    if isinstance(model, TransformersModel):
-        return model
-    return TransformersModel(demo_model_file() if model == "demo" else model)
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,8 @@ class _Run:
     """
 
     questions: Sequence[Question]
-    base: TransformersModel
     side: AlignedSide
+    scorer: AnswerScorer
     parameters: GenerationParameters
     records: RecordFile[AnswerShift]
 
@@ -133,15 +131,13 @@ class _Run:
 
         Raises:
             AnalysisError: The file has an answer to another question under the same id.
-            UnsupportedModelError: The models' vocabularies differ.
+            UnsupportedModelError: The models cannot be compared.
         """
         self._check_texts()
         missing = [q for q in self.questions if not all(map(self._is_answered, _keys(q)))]
         if not missing:
             return
-        from urial_core.backends.transformers.scoring import check_same_vocabulary
-
-        check_same_vocabulary(self.side.model, self.base)
+        self.scorer.check()
         keys = [key for question in self.questions for key in _keys(question)]
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
@@ -162,7 +158,7 @@ class _Run:
                 self._add(question, turn, AnalysisError("An earlier turn has no answer."))
         if asked:
             conversations = [self._conversation(question, turn) for question in asked]
-            found = answer_and_compare(self.side, self.base, conversations, self.parameters)
+            found = answer_and_compare(self.side, self.scorer, conversations, self.parameters)
             for question, outcome in zip(asked, found, strict=True):
                 self._add(question, turn, outcome)
 

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from urial_core.analysis.token_shift.rows import TokenShift
+from urial_core.analysis.token_shift.scoring import FATAL, AnswerScorer, WrittenAnswer
 from urial_core.analysis.token_shift.sides import AlignedSide, base_request
-from urial_core.backends.transformers import TransformersModel
-from urial_core.completion import Completion, CompletionRequest
+from urial_core.completion import Completion
 from urial_core.decoding.reply_decoder import reply_decoder
-from urial_core.errors import (
-    GenerationError,
-    MissingDependencyError,
-    ModelLoadError,
-    UnsupportedModelError,
-    UrialError,
-)
+from urial_core.errors import UrialError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt_format import PromptFormat
 
-if TYPE_CHECKING:
-    from urial_core.backends.transformers.scoring import AnswerPair, Position, Prediction
-    from urial_core.backends.transformers.tokenization import Tokenization
-
 __all__ = ["ComparedAnswer", "answer_and_compare"]
-
-_NO_LOGPROB = -9999.0
-"""Stands for minus infinity, which JSON cannot hold, as in the OpenAI API."""
-
-_FATAL = (MissingDependencyError, ModelLoadError, UnsupportedModelError)
-"""Errors after which no other answer can succeed either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +37,7 @@ class ComparedAnswer:
 
 def answer_and_compare(
     side: AlignedSide,
-    base: TransformersModel,
+    scorer: AnswerScorer,
     conversations: Sequence[Sequence[Message]],
     parameters: GenerationParameters,
 ) -> list[ComparedAnswer | UrialError]:
@@ -64,7 +47,7 @@ def answer_and_compare(
 
     Args:
         side: Who answers.
-        base: The base model.
+        scorer: The models of both sides.
         conversations: The conversations; each ends with a user's message.
         parameters: How the aligned side samples.
 
@@ -75,99 +58,46 @@ def answer_and_compare(
         ModelError: The model cannot be loaded, or has no chat template.
     """
 
-    def answer(messages: Sequence[Message]) -> tuple[CompletionRequest, Completion] | UrialError:
+    def answer(messages: Sequence[Message]) -> WrittenAnswer | UrialError:
         try:
             request = side.request(messages, parameters)
-            return request, side.model.complete([request])[0]
-        except _FATAL:
+            written = scorer.write(request)
+            return WrittenAnswer(request, base_request(side, messages), written)
+        except FATAL:
             raise
         except UrialError as error:
             return error
 
-    with ThreadPoolExecutor(len(conversations)) as pool:  # the engine batches them
+    with ThreadPoolExecutor(len(conversations)) as pool:  # they are batched
         answered = list(pool.map(answer, conversations))
-    return _compared(side, base, conversations, answered)
-
-
-def _compared(
-    side: AlignedSide,
-    base: TransformersModel,
-    conversations: Sequence[Sequence[Message]],
-    answered: Sequence[tuple[CompletionRequest, Completion] | UrialError],
-) -> list[ComparedAnswer | UrialError]:
-    from urial_core.backends.transformers.scoring import AnswerPair
-
-    pairs = [
-        AnswerPair(given[0], base_request(side, messages), given[1].token_ids)
-        for messages, given in zip(conversations, answered, strict=True)
-        if not isinstance(given, UrialError)
+    written = [one for one in answered if isinstance(one, WrittenAnswer)]
+    compared = iter(scorer.compare(written))
+    return [
+        _described(one, next(compared), side.answer_format)
+        if isinstance(one, WrittenAnswer)
+        else one
+        for one in answered
     ]
-    compared = iter(_positions(side.model, base, pairs))
-    tokenization = base.run(lambda engine: engine.tokenization)
-    found = list[ComparedAnswer | UrialError]()
-    for given in answered:
-        if isinstance(given, UrialError):
-            found.append(given)
-            continue
-        positions = next(compared)
-        if isinstance(positions, UrialError):
-            found.append(positions)
-        else:
-            found.append(_described(*given, positions, tokenization, side.answer_format))
-    return found
-
-
-def _positions(
-    aligned: TransformersModel, base: TransformersModel, pairs: Sequence[AnswerPair]
-) -> list[list[Position] | UrialError]:
-    """Compare answers in one batch; if that fails, one by one, so that only some fail."""
-    from urial_core.backends.transformers.scoring import compare_sides
-
-    try:
-        return [*compare_sides(aligned, base, pairs)] if pairs else []
-    except Exception as error:  # noqa: BLE001 - such as running out of memory
-        if len(pairs) > 1:
-            return [one for pair in pairs for one in _positions(aligned, base, [pair])]
-        return [GenerationError(f"{base.name} failed to score an answer: {error}")]
 
 
 def _described(
-    request: CompletionRequest,
-    completion: Completion,
-    positions: Sequence[Position],
-    tokenization: Tokenization,
+    answer: WrittenAnswer,
+    found: Sequence[TokenShift] | UrialError,
     answer_format: PromptFormat | None,
-) -> ComparedAnswer:
-    decoder = reply_decoder(request)
+) -> ComparedAnswer | UrialError:
+    """Add an answer's text, its end, and which tokens are part of that."""
+    if isinstance(found, UrialError):
+        return found
+    completion = answer.completion
+    decoder = reply_decoder(answer.request)
     text = decoder.feed(completion.text)
     text += decoder.flush(cut=completion.finish == "length")
-    texts = _token_texts(request, completion, tokenization)
-    starts = [0, *accumulate(map(len, texts))]
+    starts = accumulate((len(token.text) for token in found), initial=0)
     length = _length(completion, answer_format)
     tokens = (
-        _token(token, piece, position, tokenization, ends=start >= length)
-        for token, piece, position, start in zip(
-            completion.token_ids, texts, positions, starts, strict=False
-        )
+        replace(token, ends=start >= length) for token, start in zip(found, starts, strict=False)
     )
     return ComparedAnswer(text, decoder.end_reason(completion.finish), tuple(tokens))
-
-
-def _token_texts(
-    request: CompletionRequest, completion: Completion, tokenization: Tokenization
-) -> list[str]:
-    """Return the text that each token adds; an end-of-text token's own name."""
-    from urial_core.backends.transformers.sequence import TokenRequest
-
-    if isinstance(request, TokenRequest):
-        prompt: Sequence[int] = request.prompt_ids
-    else:
-        prompt = tokenization.encode(request.prompt)
-    step = tokenization.decoder(prompt)
-    return [
-        tokenization.decode(token) if token in tokenization.end_of_text else step(token)
-        for token in completion.token_ids
-    ]
 
 
 def _length(completion: Completion, answer_format: PromptFormat | None) -> int:
@@ -179,29 +109,3 @@ def _length(completion: Completion, answer_format: PromptFormat | None) -> int:
     while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith(delimiters)):
         lines.pop()
     return len("".join(lines).rstrip("\n"))
-
-
-def _token(
-    token: int, text: str, position: Position, tokenization: Tokenization, *, ends: bool
-) -> TokenShift:
-    base, aligned = position.base, position.aligned
-
-    def top(prediction: Prediction) -> tuple[tuple[str, float], ...]:
-        return tuple((tokenization.decode(one), _rounded(p)) for one, p in prediction.top)
-
-    return TokenShift(
-        id=token,
-        text=text,
-        rank=base.rank,
-        logprob=_rounded(base.logprob),
-        aligned_rank=aligned.rank,
-        aligned_logprob=_rounded(aligned.logprob),
-        kl=_rounded(position.kl),
-        top=top(base),
-        aligned_top=top(aligned),
-        ends=ends,
-    )
-
-
-def _rounded(value: float) -> float:
-    return round(max(value, _NO_LOGPROB), 6)

@@ -20,7 +20,8 @@ class Figures:
         unshifted: Share of tokens that are the base model's most probable one.
         marginal: Share of tokens of rank 2 or 3 under the base model.
         shifted: Share of tokens of a higher rank.
-        kl: Mean of KL(aligned || base), in nats.
+        kl: Mean of KL(aligned || base), in nats; None where a server reports no whole
+            distribution.
         probability: Mean probability of the tokens under the base model.
         rank: Geometric mean of the tokens' ranks under the base model.
     """
@@ -30,7 +31,7 @@ class Figures:
     unshifted: Estimate
     marginal: Estimate
     shifted: Estimate
-    kl: Estimate
+    kl: Estimate | None
     probability: Estimate
     rank: Estimate
 

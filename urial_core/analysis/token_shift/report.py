@@ -75,7 +75,7 @@ def _data(rows: Sequence[AnswerShift]) -> dict[str, Any]:
 
     A token is ``[text, rank, probability, aligned rank, aligned probability, kl, kind, base top,
     aligned top]``: texts are numbers of ``texts``, probabilities are in thousandths, ``kl`` is in
-    hundredths, and a top is ``[text, probability, ...]`` without those below a thousandth.
+    hundredths or null, and a top is ``[text, probability, ...]`` without those below a thousandth.
     """
     texts = dict[str, int]()
 
@@ -93,7 +93,7 @@ def _data(rows: Sequence[AnswerShift]) -> dict[str, Any]:
             _thousandths(token.logprob),
             token.aligned_rank,
             _thousandths(token.aligned_logprob),
-            round(token.kl * 100),
+            None if token.kl is None else round(token.kl * 100),
             KINDS.index(kind),
             top(token.top),
             top(token.aligned_top),

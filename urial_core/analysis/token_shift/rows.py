@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from math import exp
 from typing import Literal
 
-__all__ = ["CATEGORIES", "AnswerShift", "Category", "TokenShift"]
+__all__ = ["CATEGORIES", "AnswerShift", "Category", "TokenShift", "rounded"]
 
 Category = Literal["unshifted", "marginal", "shifted"]
 """By the token's rank under the base model: 1, 2 to 3, or above (Lin et al. 2024, section 2)."""
 
 CATEGORIES: tuple[Category, ...] = ("unshifted", "marginal", "shifted")
+
+_NO_LOGPROB = -9999.0
+"""Stands for minus infinity, which JSON cannot hold, as in the OpenAI API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class TokenShift:
         logprob: Its natural log-probability under the base model.
         aligned_rank: Its rank under the aligned side: 1, but for penalties and rounding.
         aligned_logprob: Its log-probability there.
-        kl: KL(aligned || base) of the distributions at its position, in nats.
+        kl: KL(aligned || base) of the distributions at its position, in nats; None from a server,
+            which reports no whole distribution.
         top: The base model's five most probable tokens with their log-probabilities, best first.
         aligned_top: The aligned side's.
         ends: Whether it is part of the answer's end: an end-of-text token, or the delimiter.
@@ -37,7 +41,7 @@ class TokenShift:
     logprob: float
     aligned_rank: int
     aligned_logprob: float
-    kl: float
+    kl: float | None
     top: tuple[tuple[str, float], ...]
     aligned_top: tuple[tuple[str, float], ...]
     ends: bool = False
@@ -74,3 +78,8 @@ class AnswerShift:
     end_reason: str = ""
     tokens: tuple[TokenShift, ...] = ()
     error: str = ""
+
+
+def rounded(value: float) -> float:
+    """Return a log-probability or a divergence as rows hold it."""
+    return round(max(value, _NO_LOGPROB), 6)

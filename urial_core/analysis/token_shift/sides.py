@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from urial_core.analysis.token_shift.in_process import InProcessScorer
+from urial_core.analysis.token_shift.on_server import ServerScorer
+from urial_core.analysis.token_shift.scoring import AnswerScorer
+from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.chat import UrialChat
-from urial_core.completion import CompletionRequest
-from urial_core.errors import ContextOverflowError
+from urial_core.completion import CompletionRequest, TokenRequest
+from urial_core.demo import demo_model_file
+from urial_core.errors import ContextOverflowError, UnsupportedModelError
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt, preset_names
@@ -26,11 +31,19 @@ from urial_core.prompts.turns import write_turns
 __all__ = [
     "AlignedSide",
     "PromptedSide",
+    "ShiftModel",
     "TunedSide",
     "aligned_side",
     "base_request",
+    "model_name",
+    "model_named",
     "model_settings",
+    "prompt_named",
+    "scorer_of",
 ]
+
+ShiftModel = TransformersModel | CompletionsServerModel
+"""A model of either side."""
 
 _PROMPT_FILES = (".toml", ".txt")
 """Names of prompt files end so; anything else that is no preset names a model."""
@@ -40,7 +53,7 @@ class AlignedSide(Protocol):
     """Who writes the answers."""
 
     @property
-    def model(self) -> TransformersModel:
+    def model(self) -> ShiftModel:
         """The model that writes the answers."""
 
     @property
@@ -69,7 +82,7 @@ class AlignedSide(Protocol):
 class PromptedSide:
     """The base model itself under a URIAL prompt."""
 
-    model: TransformersModel
+    model: ShiftModel
     prompt: Prompt
 
     @property
@@ -99,7 +112,7 @@ class PromptedSide:
 class TunedSide:
     """Another model, tuned from the base model, with its own chat template."""
 
-    model: TransformersModel
+    model: ShiftModel
 
     @property
     def name(self) -> str:
@@ -120,10 +133,8 @@ class TunedSide:
         self, messages: Sequence[Message], parameters: GenerationParameters
     ) -> CompletionRequest:
         """Write the conversation with the model's chat template."""
-        from urial_core.backends.transformers.sequence import TokenRequest
-
         turns = [{"role": message.role, "content": message.text} for message in messages]
-        ids = self.model.run(lambda engine: engine.tokenization.encode_chat(turns))
+        ids = self.model.encode_chat(turns)
         window, most = self.model.context_window, parameters.max_tokens or 0
         if window is not None and len(ids) + most > window:
             raise ContextOverflowError(window, len(ids), most, [("conversation", len(ids))])
@@ -132,23 +143,47 @@ class TunedSide:
         )
 
 
-def aligned_side(
-    against: str | Path | Prompt | TransformersModel, model: TransformersModel
-) -> AlignedSide:
+def model_named(name: str | Path) -> ShiftModel:
+    """Return the model of a name: "demo", a hub id, a path or a server's URL."""
+    if str(name).startswith(("http://", "https://")):
+        return CompletionsServerModel(str(name))
+    return TransformersModel(demo_model_file() if name == "demo" else name)
+
+
+def aligned_side(against: str | Path | Prompt | ShiftModel, model: ShiftModel) -> AlignedSide:
     """Return the side that a user names.
 
     Args:
         against: A prompt or the name of one (see ``prompt_named``), for the model under it; or a
-            tuned model, or its hub id, folder or ``.gguf`` file.
+            tuned model, or its name (see ``model_named``).
         model: The base model.
 
     Raises:
         PromptError: The prompt file is invalid.
     """
-    if isinstance(against, TransformersModel):
+    if isinstance(against, ShiftModel):
         return TunedSide(against)
     prompt = prompt_named(against)
-    return PromptedSide(model, prompt) if prompt else TunedSide(TransformersModel(against))
+    if prompt is not None:
+        return PromptedSide(model, prompt)
+    return TunedSide(model_named(str(against)))
+
+
+def scorer_of(side: AlignedSide, base: ShiftModel) -> AnswerScorer:
+    """Return what scores the answers of a side and its base model.
+
+    Raises:
+        UnsupportedModelError: One runs in this process, the other on a server.
+    """
+    match side.model, base:
+        case TransformersModel() as aligned, TransformersModel():
+            return InProcessScorer(aligned, base)
+        case CompletionsServerModel() as aligned, CompletionsServerModel():
+            return ServerScorer(aligned, base)
+    raise UnsupportedModelError(
+        f"One of {model_name(base)} and {side.name} runs in this process and the other on a "
+        "server: have both run in this process, or serve both."
+    )
 
 
 def prompt_named(name: str | Path | Prompt) -> Prompt | None:
@@ -173,11 +208,14 @@ def base_request(side: AlignedSide, messages: Sequence[Message]) -> CompletionRe
     )
 
 
-def model_name(model: TransformersModel) -> str:
+def model_name(model: ShiftModel) -> str:
     """Return a model's id, or the name of its file or folder."""
     return Path(model.name).name if Path(model.name).exists() else model.name
 
 
-def model_settings(model: TransformersModel) -> dict[str, Any]:
+def model_settings(model: ShiftModel) -> dict[str, Any]:
     """Return what decides a model's output, as far as another process can have it too."""
-    return {name: value for name, value in model.cache_key.items() if name != "object"}
+    settings = {name: value for name, value in model.cache_key.items() if name != "object"}
+    if isinstance(model, CompletionsServerModel):
+        settings["model"] = model.name  # the one that is served, where none was named
+    return settings

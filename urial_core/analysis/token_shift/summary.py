@@ -40,6 +40,7 @@ _MOST_TOKENS = 40
 """How many of the most shifted tokens are listed."""
 
 _MEASURES = (*CATEGORIES, "kl", "probability", "rank")
+"""Of each token; there is no ``kl`` of those that a server scored."""
 
 
 def summarize(rows: Iterable[AnswerShift], *, base: str, aligned: str) -> ShiftSummary:
@@ -81,10 +82,16 @@ def write_csv(path: Path, summary: ShiftSummary) -> None:
     columns = [f"{name}{end}" for name in _MEASURES for end in ("", "_low", "_high")]
     writer.writerow(["group", "tokens", *columns])
     for figures in summary.groups:
-        estimates: list[Estimate] = [getattr(figures, name) for name in _MEASURES]
-        values = [f"{v:.6g}" for e in estimates for v in (e.mean, e.low, e.high)]
+        estimates: list[Estimate | None] = [getattr(figures, name) for name in _MEASURES]
+        values = [cell for estimate in estimates for cell in _cells(estimate)]
         writer.writerow([figures.group, figures.tokens, *values])
     write_text(path, file.getvalue())
+
+
+def _cells(estimate: Estimate | None) -> list[str]:
+    if estimate is None:
+        return ["", "", ""]
+    return [f"{value:.6g}" for value in (estimate.mean, estimate.low, estimate.high)]
 
 
 def _groups(
@@ -105,21 +112,36 @@ def _groups(
     return {name: tokens for name, tokens in groups.items() if any(tokens)}
 
 
-def _measures(token: TokenShift) -> list[float]:
-    """Return a token's ``_MEASURES``; of its rank, the logarithm."""
-    categories = [float(token.category == category) for category in CATEGORIES]
-    return [*categories, token.kl, token.probability, log(token.rank)]
+def _measures_of(answers: Sequence[Sequence[TokenShift]]) -> tuple[str, ...]:
+    """Return the ``_MEASURES`` that all tokens have."""
+    whole = all(token.kl is not None for tokens in answers for token in tokens)
+    return _MEASURES if whole else tuple(name for name in _MEASURES if name != "kl")
+
+
+def _measured(token: TokenShift, name: str) -> float:
+    """Return one of a token's measures; of its rank, the logarithm."""
+    match name:
+        case "kl":
+            return token.kl or 0.0
+        case "probability":
+            return token.probability
+        case "rank":
+            return log(token.rank)
+    return float(token.category == name)
 
 
 def _figures(
     group: str, answers: Sequence[Sequence[TokenShift]], questions: Sequence[int]
 ) -> Figures:
-    measured = [[_measures(token) for token in tokens] for tokens in answers]
-    none = np.zeros(len(_MEASURES))
+    names = _measures_of(answers)
+    measured = [
+        [[_measured(token, name) for name in names] for token in tokens] for tokens in answers
+    ]
+    none = np.zeros(len(names))
     sums = np.array([np.sum(values, axis=0) if values else none for values in measured])
-    counts = np.array([[len(tokens)] * len(_MEASURES) for tokens in answers], float)
+    counts = np.array([[len(tokens)] * len(names) for tokens in answers], float)
     estimates = column_means(_by_question(sums, questions), _by_question(counts, questions))
-    named: dict[str, Any] = dict(zip(_MEASURES, estimates, strict=True))
+    named: dict[str, Any] = {"kl": None, **dict(zip(names, estimates, strict=True))}
     tokens = sum(map(len, answers))
     return Figures(group, tokens, **{**named, "rank": _exponential(named["rank"])})
 
@@ -132,11 +154,11 @@ def _curves(answers: Sequence[AnswerShift], questions: Sequence[int]) -> tuple[P
     length = int(np.sort(lengths)[-needed])
     present = _by_question((np.arange(length) < lengths[:, None]).astype(float), questions)
     curves = list[PositionCurve]()
-    for number, name in list(enumerate(_MEASURES))[len(CATEGORIES) :]:
+    for name in _measures_of([row.tokens for row in answers])[len(CATEGORIES) :]:
         values = np.zeros((len(answers), length))
         for row, answer in zip(values, answers, strict=True):
             tokens = answer.tokens[:length]
-            row[: len(tokens)] = [_measures(token)[number] for token in tokens]
+            row[: len(tokens)] = [_measured(token, name) for token in tokens]
         estimates = column_means(_by_question(values, questions), present)
         if name == "rank":
             estimates = [_exponential(estimate) for estimate in estimates]
