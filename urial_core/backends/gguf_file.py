@@ -1,17 +1,19 @@
 """Read a GGUF file's header: check it before an engine maps the file, and look up its settings.
 
-llama.cpp ends the process at some damaged files. The header has keys and values, and where each
-tensor lies in the file.
+llama.cpp ends the process at some damaged files and at some settings; transformers fills in at
+random what a file lacks. The header has keys and values, and where each tensor lies in the file.
 """
 
 from __future__ import annotations
 
 import mmap
+import re
 import struct
-from collections.abc import Iterator
-from math import prod
+from collections.abc import Iterator, Mapping
+from math import inf, prod
 from pathlib import Path
-from typing import Any
+from reprlib import repr as shortened
+from typing import Any, NamedTuple
 
 from urial_core.errors import ModelLoadError
 
@@ -41,10 +43,33 @@ _TENSORS = {
     14: (256, 210),
 }
 """Elements and bytes of a block by a tensor's type. Of rarer types, only the start is checked."""
+_F32 = 0
+_NO_WEIGHTS = {9: "Q8_1", 15: "Q8_K", 24: "I8", 25: "I16", 27: "I64", 28: "F64"}
+"""Types of which llama.cpp multiplies no weights."""
+_NO_MODELS = {
+    b"adapter": "an adapter",
+    b"mmproj": "a projector",
+    b"imatrix": "an importance matrix",
+}
+"""What a file may hold besides a model, by its ``general.type``."""
+_ENCODERS = (b"gemma-embedding", b"llama-embed")
+"""Architectures that are encoders without a setting that says so."""
+_ENCODER_POOLING = (1, 2)
+"""Kinds of pooling (of all tokens, the first token) that only encoders have."""
+_BYTE = 6
+"""The type of a token that stands for one byte."""
+_MAPPED_AT = 32
+"""llama.cpp maps tensors that begin at a multiple of so many bytes."""
 
 
-def check_gguf(path: str | Path) -> None:
-    """Raise with the reason if a file is no GGUF file, or is cut or damaged.
+def check_gguf(path: str | Path, *, for_llama_cpp: bool = False) -> None:
+    """Raise with the reason if a file is cut, damaged, or not one of a causal language model.
+
+    Only what holds for every architecture is checked: the rest is what the engines report.
+
+    Args:
+        path: The file, or the first one of a model that was split.
+        for_llama_cpp: Whether to refuse also files at which only llama.cpp ends the process.
 
     Raises:
         ModelLoadError: It cannot be read, or cannot be a model.
@@ -55,20 +80,24 @@ def check_gguf(path: str | Path) -> None:
             if start != _MAGIC:
                 raise ModelLoadError(f"{path} is not a GGUF file: it begins with {start!r}.")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                _Header(data).check()
+                reason = next(_Header(data).faults(Path(path), for_llama_cpp=for_llama_cpp), None)
     except OSError as error:
         raise ModelLoadError(f"Cannot read the model {path}: {error.strerror}.") from error
     except (ValueError, struct.error) as error:
         raise ModelLoadError(
             f"{path} is damaged: {error}. It may have been cut in a download: get it again."
         ) from error
+    if reason is not None:
+        raise ModelLoadError(
+            f"{path} cannot be run: {reason}. Use another file of the model, or convert it again."
+        )
 
 
 def architecture_settings(path: str | Path) -> dict[str, Any]:
     """Return the settings of a file's architecture, such as "context_length", as far as readable.
 
-    They are numbers, and lists of numbers where layers differ. Nothing is raised: ``check_gguf``
-    says what is wrong with a file.
+    They are numbers, lists of numbers where layers differ, and text as bytes. Nothing is raised:
+    ``check_gguf`` says what is wrong with a file.
     """
     settings = dict[str, Any]()
     try:
@@ -83,6 +112,19 @@ def architecture_settings(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, struct.error):
         pass
     return settings
+
+
+class _Tensor(NamedTuple):
+    """Where a tensor lies, from the start of all data, and of which type and shape it is."""
+
+    shape: tuple[int, ...]
+    kind: int
+    offset: int
+
+    @property
+    def end(self) -> int:
+        elements, size = _TENSORS.get(self.kind, (1, 0))
+        return self.offset + prod(self.shape) // elements * size
 
 
 class _Header:
@@ -100,22 +142,37 @@ class _Header:
         if version not in _VERSIONS:
             raise ValueError(f"its version is {version}")
 
-    def check(self) -> None:
-        """Raise a ValueError or struct.error where the header or a tensor leaves the file."""
-        alignment = 32
-        for name, value in self.entries():
-            if name == "general.alignment" and isinstance(value, int):
-                alignment = value
-        if alignment < 1:
-            raise ValueError(f"its alignment is {alignment}")
-        ends = [self._tensor_end() for _ in range(self._tensors)]
+    def faults(self, path: Path, *, for_llama_cpp: bool) -> Iterator[str]:
+        """Yield reasons why the file at a path cannot be run; see ``check_gguf``.
+
+        Each is looked for on the assumption that there is none before it.
+
+        Raises:
+            ValueError: The header or a tensor leaves the file, or tensors overlap.
+            struct.error: Likewise.
+        """
+        settings = dict(self.entries())
+        alignment = settings.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment < 1 or alignment % 8:
+            raise ValueError(f"its alignment is {shortened(alignment)}")
+        tensors, end = dict[str, _Tensor](), 0
+        for _ in range(self._tensors):
+            name, tensor = self._tensor()
+            if end not in (-1, tensor.offset):
+                raise ValueError(f"its tensor {name!r} begins at {tensor.offset}, not at {end}")
+            tensors[name] = tensor
+            end = -(-tensor.end // alignment) * alignment if tensor.kind in _TENSORS else -1
         start = -(-self._at // alignment) * alignment
-        needed = start + max(ends, default=0)
+        needed = start + max((tensor.end for tensor in tensors.values()), default=0)
         if needed > len(self._data):
             raise ValueError(f"its tensors need {needed} bytes, and it has {len(self._data)}")
+        yield from _missing_parts(settings, path)
+        yield from _faults(settings, tensors)
+        if for_llama_cpp:
+            yield from _faults_for_llama_cpp(settings, tensors, start)
 
     def entries(self) -> Iterator[tuple[str, Any]]:
-        """Yield each key with its number, its list of numbers, or None for text."""
+        """Yield each key with its number, its text as bytes, or a list of such."""
         for _ in range(self._values):
             name = self._string().decode("utf-8", "replace")
             [kind] = self._unpack("<I")
@@ -125,29 +182,27 @@ class _Header:
         if kind in _NUMBERS:
             return self._unpack(f"<{_NUMBERS[kind]}")[0]
         if kind == _STRING:
-            self._string()
-        elif kind == _ARRAY:
+            return self._string()
+        if kind == _ARRAY:
             item, count = self._unpack("<IQ")
             if item in _NUMBERS:
                 return list(self._unpack(f"<{count}{_NUMBERS[item]}"))
             if item != _STRING:
                 raise ValueError(f"a list's items are of the unknown type {item}")
-            for _ in range(count):
-                self._string()
-        else:
-            raise ValueError(f"a value is of the unknown type {kind}")
-        return None
+            return [self._string() for _ in range(count)]
+        raise ValueError(f"a value is of the unknown type {kind}")
 
-    def _tensor_end(self) -> int:
-        """Skip a tensor's entry; return the end of its data, from the start of all data."""
+    def _tensor(self) -> tuple[str, _Tensor]:
         name = self._string().decode("utf-8", "replace")
         [dimensions] = self._unpack("<I")
         if dimensions > _MAX_DIMENSIONS:
             raise ValueError(f"the tensor {name!r} has {dimensions} dimensions")
         shape = self._unpack(f"<{dimensions}Q")
-        kind, offset = self._unpack("<IQ")
-        elements, size = _TENSORS.get(kind, (1, 0))
-        return int(offset + prod(shape) // elements * size)
+        tensor = _Tensor(shape, *self._unpack("<IQ"))
+        elements, _ = _TENSORS.get(tensor.kind, (1, 0))
+        if prod(shape[:1]) % elements:
+            raise ValueError(f"the tensor {name!r} has rows of {shape[0]}, not of {elements}s")
+        return name, tensor
 
     def _string(self) -> bytes:
         [length] = self._unpack("<Q")
@@ -164,3 +219,85 @@ class _Header:
         self._at += size
         if self._at > len(self._data):
             raise ValueError(f"it ends within its header, after {len(self._data)} bytes")
+
+
+def _faults(settings: Mapping[str, Any], tensors: Mapping[str, _Tensor]) -> Iterator[str]:
+    """Yield which settings no causal language model has."""
+    kind, architecture = (settings.get(f"general.{name}") for name in ("type", "architecture"))
+    if isinstance(kind, bytes) and kind in _NO_MODELS:
+        yield f"it holds {_NO_MODELS[kind]}, not a model"
+    if not isinstance(architecture, bytes):
+        yield f"its general.architecture is {_shown(architecture)}"
+        return
+    prefix = architecture.decode("utf-8", "replace")
+    for name in ("context_length", "embedding_length", "block_count"):
+        value = settings.get(f"{prefix}.{name}")
+        if type(value) is not int or not 1 <= value < 1 << 31:
+            yield f"its {prefix}.{name} is {_shown(value)}"
+    yield from _block_faults(settings[f"{prefix}.block_count"], tensors, _parts(settings))
+    if (
+        architecture in _ENCODERS
+        or settings.get(f"{prefix}.attention.causal") is False
+        or settings.get(f"{prefix}.pooling_type") in _ENCODER_POOLING
+        or any(name.startswith("enc.") for name in tensors)
+    ):
+        yield f"it is an encoder ({prefix}), which does not continue text"
+    for name, value in settings.items():
+        least, most = (0, 1) if name.endswith("_epsilon") else (-inf, inf)
+        if isinstance(value, float) and not least <= value <= most:  # or it is no number
+            yield f"its {name} is {value}"
+    tokens = settings.get("tokenizer.ggml.tokens")
+    if not isinstance(tokens, list) or not tokens or not isinstance(tokens[0], bytes):
+        yield f"its tokenizer.ggml.tokens is {_shown(tokens)}: it must be a list of texts"
+
+
+def _block_faults(count: int, tensors: Mapping[str, _Tensor], parts: int) -> Iterator[str]:
+    """Yield where the number of a model's blocks (layers) does not fit its tensors."""
+    numbers = (int(found[1]) for name in tensors if (found := re.match(r"blk\.(\d+)\.", name)))
+    if (last := max(numbers, default=0)) >= count:
+        yield f"its block_count is {count}, and it has a tensor of block {last}"
+    if count > len(tensors) and parts == 1:
+        yield f"its block_count is {count}, and it has {len(tensors)} tensors"
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else shortened(value)
+
+
+def _parts(settings: Mapping[str, Any]) -> int:
+    """Return into how many files the model was split."""
+    count = settings.get("split.count")
+    return count if isinstance(count, int) and count > 1 else 1
+
+
+def _missing_parts(settings: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Yield which of the files of a model that was split are not beside its first."""
+    if (count := _parts(settings)) == 1:
+        return
+    ending = f"-00001-of-{count:05}.gguf"
+    if not path.name.endswith(ending):
+        yield f"it is one of {count} parts: use the first, whose name must end in {ending}"
+    for number in range(2, count + 1):
+        part = path.with_name(f"{path.name.removesuffix(ending)}-{number:05}-of-{count:05}.gguf")
+        if not part.is_file():
+            yield f"its part {part.name} is missing"
+
+
+def _faults_for_llama_cpp(
+    settings: Mapping[str, Any], tensors: Mapping[str, _Tensor], start: int
+) -> Iterator[str]:
+    """Yield where llama.cpp would end the process (abort)."""
+    texts = [token for token in settings["tokenizer.ggml.tokens"] if token]
+    if double := len(texts) - len(set(texts)):  # its issue 25739
+        yield f"its tokenizer.ggml.tokens repeats {double} tokens, at which llama.cpp ends"
+    types, model = (settings.get(f"tokenizer.ggml.{name}") for name in ("token_type", "model"))
+    if model == b"bert" and isinstance(types, list) and _BYTE in types:
+        yield "its tokenizer.ggml.model is bert, which has no tokens of single bytes"
+    if start % _MAPPED_AT:
+        yield f"its tensors begin at byte {start}, which is no multiple of {_MAPPED_AT}"
+    for name, tensor in tensors.items():
+        if name.endswith(("norm.weight", ".bias")) and len(tensor.shape) == 1:
+            if tensor.kind != _F32:
+                yield f"its tensor {name!r} is of type {tensor.kind}, not F32"
+        elif name.endswith(".weight") and tensor.kind in _NO_WEIGHTS:
+            yield f"its tensor {name!r} is of type {_NO_WEIGHTS[tensor.kind]}"

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import finalize
 
 from urial_core.backends.completions_server import LLAMA_CPP, CompletionsServerModel
+from urial_core.backends.gguf_file import check_gguf
 from urial_core.backends.llama_cpp.default_sizes import default_slots, default_window
 from urial_core.backends.llama_cpp.prefix_files import PrefixFiles
 from urial_core.backends.llama_cpp.private_server import PrivateServer
@@ -230,6 +231,7 @@ class LlamaCppModel(CompletionModel):
     def _loaded(self) -> CompletionsServerModel:
         with self._lock:
             if self._client is None:
+                check_gguf(self._path, for_llama_cpp=True)
                 options = {**self._options, "n_threads": self.n_threads}
                 if options["n_parallel"] is None:
                     options["n_parallel"] = default_slots(self._path, options["n_ctx"])

@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from urial_core.backends.gguf_file import check_gguf
 from urial_core.backends.temporary_folder import TemporaryFolder
 from urial_core.errors import ModelLoadError, ParameterError
 
@@ -49,11 +48,12 @@ class PrivateServer:
     ) -> None:
         """Load a model and serve it; see ``LlamaCppModel``.
 
+        llama.cpp ends the process at some files: see ``check_gguf``.
+
         Raises:
-            ModelLoadError: There is no such file, or llama.cpp cannot load it.
+            ModelLoadError: llama.cpp cannot load the file.
             ParameterError: llama.cpp has no such parameter, or not of that type.
         """
-        check_gguf(path)
         self.key = secrets.token_hex(16)
         self._folder = TemporaryFolder(Path(gettempdir()))  # only this user can open it
         self.slots = self._folder.path
@@ -89,9 +89,9 @@ class PrivateServer:
         except RuntimeError as error:
             self.close()
             raise ModelLoadError(
-                f"llama.cpp cannot load {path}: the file is damaged, its architecture is unknown "
-                "to this build of llama.cpp, or the memory is too small for "
-                f"n_ctx={n_ctx} and n_parallel={n_parallel}. With "
+                f"llama.cpp cannot load {path}: the file is damaged, its settings do not fit its "
+                "tensors, its architecture is unknown to this build of llama.cpp, or the memory is "
+                f"too small for n_ctx={n_ctx} and n_parallel={n_parallel}. With "
                 "backend_options={'params': {'verbosity': 4}} it logs more on stderr."
             ) from error
         except BaseException:
