@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,29 +110,109 @@ def test_a_cpu_uses_bfloat16_where_it_is_fast(
     assert resolve_dtype("auto", torch.device("cpu")) is expected
 
 
-@pytest.mark.parametrize("damage", ["cut weights", "no configuration"])
-def test_a_damaged_conversion_is_made_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
-) -> None:
-    """It is not blamed on the GGUF file."""
-    file, conversion = tmp_path / "m.gguf", tmp_path / "conversion"
-    file.write_bytes(b"GGUF")
-    made = list[int]()
+@pytest.fixture
+def conversions(
+    make_model: Callable[..., Any],
+    tokenizer: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[dict[str, Any]]:
+    """Convert any GGUF file into a tiny model; list the reports that transformers gives of it."""
+    reports = list[dict[str, Any]]()
+    load = loading.AutoModelForCausalLM.from_pretrained
+    load_tokenizer = loading.AutoTokenizer.from_pretrained
 
-    def convert(*_: Any) -> Path:
-        if not conversion.is_dir():
-            shutil.copytree(folder, conversion)
-            made.append(1)
-        return conversion
+    def model_of(name: Any, *, gguf_file: str | None = None, **options: Any) -> Any:
+        if gguf_file is None:
+            return load(name, **options)
+        reports.append({"missing_keys": set(), "mismatched_keys": set()})
+        return make_model("llama"), reports[-1]
 
-    monkeypatch.setattr(loading, "converted_gguf", convert)
-    monkeypatch.setattr(loading, "_folder_of", lambda *_: conversion)
-    convert()
-    if damage == "cut weights":
-        (conversion / "model.safetensors").write_bytes(b"cut")
+    def tokenizer_of(name: Any, *, gguf_file: str | None = None, **options: Any) -> Any:
+        return tokenizer if gguf_file else load_tokenizer(name, **options)
+
+    monkeypatch.setenv("URIAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(loading, "check_gguf", lambda _: None)
+    monkeypatch.setattr(loading.MissingDependencyError, "check", lambda *_: None)
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", model_of)
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", tokenizer_of)
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    return reports
+
+
+def damage_file(folder: Path, name: str, content: bytes | None) -> None:
+    """Remove a file, or put something else in its place."""
+    if content is None:
+        (folder / name).unlink()
     else:
-        (conversion / "config.json").unlink()
-    model = TransformersModel(file, dtype="float32")
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", struct.pack("<Q", 2) + b"{}"])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "model.safetensors"])
+def test_a_damaged_conversion_is_made_again(
+    conversions: list[Any], tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    """It is not blamed on the GGUF file; weights without tensors do not load at random."""
+    model = TransformersModel(tmp_path / "m.gguf", dtype="float32")
     model.load()
-    assert len(made) == 2
-    assert model.info["dtype"] == "float32"
+    [folder] = (tmp_path / "cache" / "models").iterdir()
+    written = (folder / name).read_bytes()
+    damage_file(folder, name, content)
+    again = TransformersModel(tmp_path / "m.gguf", dtype="float32")
+    again.load()
+    assert again.info["dtype"] == "float32"
+    assert len(conversions) == 2
+    assert len((folder / name).read_bytes()) == len(written)
+    TransformersModel(tmp_path / "m.gguf", dtype="float32").load()
+    assert len(conversions) == 2
+
+
+def test_a_conversion_of_the_right_size_that_does_not_load_is_made_again(
+    conversions: list[Any], tmp_path: Path
+) -> None:
+    """A disk may lose what was written, and keep the size."""
+    TransformersModel(tmp_path / "m.gguf", dtype="float32").load()
+    [folder] = (tmp_path / "cache" / "models").iterdir()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(bytes(weights.stat().st_size))
+    TransformersModel(tmp_path / "m.gguf", dtype="float32").load()
+    assert len(conversions) == 2
+
+
+def test_a_file_in_a_conversion_s_place_is_replaced(conversions: list[Any], tmp_path: Path) -> None:
+    """The folder is made as if there was nothing."""
+    TransformersModel(tmp_path / "m.gguf", dtype="float32").load()
+    [folder] = (tmp_path / "cache" / "models").iterdir()
+    shutil.rmtree(folder)
+    folder.touch()
+    TransformersModel(tmp_path / "m.gguf", dtype="float32").load()
+    assert len(conversions) == 2
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ({"missing_keys": {"b", "a"}}, r"\(2 differ\): a is missing"),
+        ({"mismatched_keys": {("a", (8, 2), (8, 4))}}, r"a has the shape \(8, 2\), not \(8, 4\)"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_not_filled_in(
+    conversions: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    report: dict[str, Any],
+    message: str,
+) -> None:
+    """Transformers would initialize them at random."""
+    load = loading.AutoModelForCausalLM.from_pretrained
+
+    def load_with_report(*names: Any, **options: Any) -> Any:
+        model, normal = load(*names, **options)
+        return model, {**normal, **report}
+
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", load_with_report)
+    with pytest.raises(ModelLoadError, match=message):
+        TransformersModel(tmp_path / "m.gguf", dtype="float32").load()
+    assert len(conversions) == 1
+    assert not list((tmp_path / "cache").glob("models/*"))

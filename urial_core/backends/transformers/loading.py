@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+_SIZES = "sizes.json"
+"""The file of a conversion that has the sizes of its others."""
 
 
 def default_device() -> torch.device:
@@ -128,7 +132,7 @@ def _load_gguf(load: Callable[..., Any], source: Source, options: Mapping[str, A
     """Load a part of a GGUF file's conversion; make a conversion that is damaged again."""
     path = Path(source.model_id).expanduser()
     dtype = resolve_dtype(source.dtype, default_device())
-    existed = _folder_of(path, dtype).is_dir()
+    existed = _is_whole(_folder_of(path, dtype))
     folder = converted_gguf(path, dtype)
     try:
         return load(str(folder), **options)
@@ -138,7 +142,7 @@ def _load_gguf(load: Callable[..., Any], source: Source, options: Mapping[str, A
         if not existed or isinstance(error, torch.OutOfMemoryError):
             raise
         logger.warning("The conversion %s cannot be loaded (%s): making it again.", folder, error)
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         return load(str(converted_gguf(path, dtype)), **options)
 
 
@@ -151,23 +155,40 @@ def _folder_of(path: Path, dtype: torch.dtype) -> Path:
     return cache_folder() / "models" / f"{path.stem}-{sha256(key.encode()).hexdigest()[:12]}"
 
 
+def _is_whole(folder: Path) -> bool:
+    """Return whether a conversion has all of its files, in the sizes in which they were written."""
+    try:
+        sizes = json.loads((folder / _SIZES).read_bytes())
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
 def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     """Convert a GGUF file into a folder that loads in seconds, once; return the folder.
 
-    The folder is in the cache folder, named by the file's path, size and time and by the dtype.
+    The folder is in the cache folder, named by the file's path, size and time and by the dtype. One
+    whose files are cut or missing is made again.
 
     Raises:
-        ModelLoadError: There is no such file, or it is damaged.
+        ModelLoadError: There is no such file, or it is damaged or contradicts itself.
         MissingDependencyError: The ``gguf`` package is not installed.
     """
     folder = _folder_of(path, dtype)
-    if folder.is_dir():
+    if _is_whole(folder):
         return folder
     check_gguf(path)
     MissingDependencyError.check("Reading a GGUF file", "gguf", "gguf")
     logger.info("Converting %s for transformers, once; this takes about a minute.", path)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        path.parent,
+        gguf_file=path.name,
+        dtype=dtype,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # for the report to name them
+    )
+    _check_report(path, report)
     # The weights are dequantised by now; transformers would refuse to save them as GGUF.
     model.hf_quantizer = None
     if hasattr(model.config, "quantization_config"):
@@ -177,8 +198,32 @@ def converted_gguf(path: Path, dtype: torch.dtype) -> Path:
     try:
         model.save_pretrained(unfinished.path)
         tokenizer.save_pretrained(unfinished.path)
-        if not folder.is_dir():  # another process may have been faster
+        sizes = {file.name: file.stat().st_size for file in unfinished.path.iterdir()}
+        (unfinished.path / _SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+        if not _is_whole(folder):  # another process may have been faster
+            _remove(folder)
             unfinished.path.rename(folder)
     finally:
         unfinished.remove()
     return folder
+
+
+def _check_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Raise if transformers filled in at random what a GGUF file lacks."""
+    differing = [f"{name} is missing" for name in sorted(report["missing_keys"])]
+    differing += [
+        f"{name} has the shape {tuple(shape)}, not {tuple(expected)}"
+        for name, shape, expected in sorted(report["mismatched_keys"])
+    ]
+    if differing:
+        raise ModelLoadError(
+            f"The tensors of {path} do not fit its settings ({len(differing)} differ): "
+            f"{differing[0]}. Use another file of the model, whole rather than split, or convert "
+            "it again."
+        )
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.is_dir():
+        folder.unlink(missing_ok=True)
