@@ -26,6 +26,7 @@ if has_torch := find_spec("torch") is not None:
     )
 
     from urial_core.backends.transformers import TransformersModel
+    from urial_core.backends.transformers.grouped_attention import use_grouped_attention
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `drawn_schemas`
 
@@ -102,11 +103,13 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Any]:
 def make_engine(
     make_model: Callable[..., Any], tokenizer: PreTrainedTokenizerFast
 ) -> Callable[..., TransformersModel]:
-    """Wrap a tiny model as a completion model."""
+    """Wrap a tiny model as a completion model, with attention as in one that is loaded by name."""
 
     def make(architecture: str = "llama", **options: Any) -> TransformersModel:
         options = {"prefix_on_disk": False, **options}
-        return TransformersModel(make_model(architecture), tokenizer, **options)
+        model = make_model(architecture)
+        use_grouped_attention(model)
+        return TransformersModel(model, tokenizer, **options)
 
     return make
 

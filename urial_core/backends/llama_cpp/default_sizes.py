@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
+from urial_core.backends.available_memory import available_memory
 from urial_core.backends.gguf_file import architecture_settings
 
-__all__ = ["LEAST_WINDOW", "MOST_WINDOW", "available_memory", "default_slots", "default_window"]
+__all__ = ["LEAST_WINDOW", "MOST_WINDOW", "default_slots", "default_window"]
 
 LEAST_WINDOW = 4096
 """The default window is no smaller, unless the model was trained for less."""
@@ -63,25 +62,6 @@ def default_window(path: str, n_parallel: int, memory: int | None = None) -> int
         return min(window, LEAST_WINDOW)
     fitting = room // _SHARE_OF_MEMORY // (n_parallel * per_token) // 1024 * 1024
     return min(window, max(fitting, LEAST_WINDOW))
-
-
-def available_memory() -> int | None:
-    """Return the memory that can be used without swapping, in bytes; None if it is unknown."""
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as lines:
-            of_system = (
-                next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
-            )
-    except (OSError, StopIteration, ValueError):
-        try:
-            of_system = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-        except (AttributeError, OSError, ValueError):
-            return None
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no limit
-        return of_system
-    return min(of_system, limit)
 
 
 def _bytes_per_token(settings: dict[str, Any]) -> int:

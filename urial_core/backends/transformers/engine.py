@@ -38,7 +38,7 @@ from urial_core.backends.transformers.sequence import (
     Receiver,
     ReplySequence,
 )
-from urial_core.backends.transformers.tokenization import Tokenization
+from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
 from urial_core.completion import CompletionRequest
 from urial_core.structured.constraints import Choice, JsonSchema
 
@@ -66,6 +66,14 @@ class _Batch:
 
     sequences: list[ReplySequence]
     cache: KVCache
+
+    def find_shared_prefix(self) -> None:
+        """Find what the prompts of all sequences begin with."""
+        first, *others = [sequence.ids for sequence in self.sequences] or [()]
+        for ids in others:
+            if ids[: len(first)] != first:
+                first = first[: common_prefix(first, ids)]
+        self.cache.shared = len(first)
 
 
 class Engine:
@@ -219,8 +227,10 @@ class Engine:
             (batch,) = self._batches
             batch.cache.join(going.cache)
             batch.sequences += going.sequences
+            batch.find_shared_prefix()
         else:
             self._batches.append(going)
+            going.find_shared_prefix()
 
     def _decode(self, batch: _Batch) -> None:
         """Feed each sequence its next tokens, and generate another where it has read them all."""
@@ -267,7 +277,8 @@ class Engine:
 
     def _leave(self, batch: _Batch) -> _Batch:
         """Remove the sequences that are over or cancelled, and cache their conversations."""
-        for index in reversed(range(len(batch.sequences))):
+        before = len(batch.sequences)
+        for index in reversed(range(before)):
             sequence = batch.sequences[index]
             if sequence.finish is None and not sequence.receiver.cancelled:
                 continue
@@ -278,6 +289,8 @@ class Engine:
             last = batch.sequences.pop()
             if last is not sequence:
                 batch.sequences[index] = last
+        if len(batch.sequences) < before:
+            batch.find_shared_prefix()
         return batch
 
 

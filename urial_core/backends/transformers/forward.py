@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from urial_core.backends.available_memory import available_memory
 from urial_core.backends.transformers.kv_cache import KVCache
+from urial_core.backends.transformers.shared_prefix import SharedPrefix
 from urial_core.backends.transformers.tokenization import Tokenization
 from urial_core.errors import UnsupportedModelError
 
@@ -16,6 +18,11 @@ __all__ = ["Forward"]
 
 _CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """How models name the state they keep between tokens: transformers is renaming it."""
+_MOST_SEQUENCES = 64
+"""More in a batch gain little."""
+_USUAL_TOKENS = 2048
+"""The length of the sequences that there must be memory for."""
+_CAUTIOUS_BATCH_SIZE = 16
 
 
 class Forward:
@@ -56,19 +63,21 @@ class Forward:
         return KVCache(self._config, padding)
 
     def suitable_batch_size(self) -> int:
-        """Return how many sequences a batch may hold.
+        """Return how many sequences a batch may hold: 64, if the memory allows.
 
-        A CPU is busy with 16. With CUDA, it is as many as half of the memory that is free now holds
-        the keys and values of, at 2,048 tokens each, and at most 64.
+        Half of the memory that is free now must hold their keys and values, at 2,048 tokens each.
+        Where that is unknown, it is 16.
         """
-        if self.model.device.type != "cuda":
-            return 16
+        free = available_memory()
+        if self.model.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.model.device)
+        if free is None or not self.batches:
+            return _CAUTIOUS_BATCH_SIZE
         config = self._config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        values = 2 * config.num_hidden_layers * heads * dim * 2048
-        free, _ = torch.cuda.mem_get_info(self.model.device)
-        return int(min(max(free // 2 // (values * self.model.dtype.itemsize), 1), 64))
+        values = 2 * config.num_hidden_layers * heads * dim * _USUAL_TOKENS
+        return int(min(max(free // 2 // (values * self.model.dtype.itemsize), 1), _MOST_SEQUENCES))
 
     @torch.inference_mode()
     def __call__(
@@ -85,7 +94,10 @@ class Forward:
         places = columns - torch.tensor(cache.padding, device=device)[:, None]
         positions = places[:, cache.length :].clamp(min=0)
         mask = (places >= 0).long() if any(cache.padding) else None
-        logits = self.logits(cache, ids, positions, mask, last)
+        on_cpu = device.type == "cpu"  # elsewhere, launching more kernels takes longer
+        prefix = SharedPrefix(cache.shared * on_cpu, cache.padding, len(columns))
+        with prefix.in_use():
+            logits = self.logits(cache, ids, positions, mask, last)
         cache.length += ids.shape[1]
         return logits
 

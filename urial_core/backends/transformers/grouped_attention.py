@@ -17,6 +17,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from urial_core.backends.transformers.shared_prefix import shared_prefix
+
 __all__ = ["takes_boolean_masks", "use_grouped_attention"]
 
 _NAME = "urial_grouped_sdpa"
@@ -46,12 +48,16 @@ def _attend(
     batch, heads, tokens, dim = query.shape
     groups = key.shape[1]
     on_gpu = query.device.type == "cuda"
-    if tokens > 1 or (mask is None if on_gpu else heads == groups):
+    prefix = shared_prefix()
+    if tokens > 1 or (prefix is None and (mask is None if on_gpu else heads == groups)):
         return sdpa_attention_forward(module, query, key, value, mask, **options)
     folded = query.reshape(batch, groups, heads // groups, dim)
     scale = options.get("scaling")
-    attend = _attend_by_products if on_gpu else scaled_dot_product_attention
-    output = attend(folded, key, value, attn_mask=mask, scale=scale)
+    if prefix is not None:
+        output = prefix.attend(folded, key, value, mask, scale)
+    else:
+        attend = _attend_by_products if on_gpu else scaled_dot_product_attention
+        output = attend(folded, key, value, attn_mask=mask, scale=scale)
     return output.reshape(batch, 1, heads, value.shape[-1]), None
 
 

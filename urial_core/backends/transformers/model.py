@@ -74,8 +74,8 @@ class TransformersModel:
             prefix_cache_bytes: Most memory that the prefix cache may take, 1 GiB by default.
             prefix_on_disk: Whether prompt prefixes are also kept in the cache folder, 1 GiB of them
                 at most, so that the next process need not compute them.
-            max_batch_size: Most requests in progress; further ones wait for their turn. None: 16;
-                with CUDA up to 64, as many as half of the free memory holds at 2,048 tokens each.
+            max_batch_size: Most requests in progress; further ones wait for their turn. None: up to
+                64, as many as half of the free memory holds at 2,048 tokens each.
 
         Raises:
             UnsupportedModelError: The object is not a causal language model, or its tokenizer is
