@@ -16,6 +16,7 @@
     prefix_tree.py        the prefix cache
     packed_linear.py      faster linear layers on a CPU
     grouped_attention.py  faster grouped-query attention of one token on a CPU
+    shared_prefix.py      attention to a prefix that a batch shares, by one copy of it
 
 Importing this package loads neither torch nor transformers; using a model does. llguidance is
 loaded at the first JSON schema.

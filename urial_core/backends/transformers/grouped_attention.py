@@ -48,7 +48,8 @@ def _attend(
     batch, heads, tokens, dim = query.shape
     groups = key.shape[1]
     on_gpu = query.device.type == "cuda"
-    prefix = shared_prefix()
+    is_plain = mask is None or (mask.dtype == torch.bool and mask.shape[1] == 1)
+    prefix = shared_prefix() if is_plain else None
     if tokens > 1 or (prefix is None and (mask is None if on_gpu else heads == groups)):
         return sdpa_attention_forward(module, query, key, value, mask, **options)
     folded = query.reshape(batch, groups, heads // groups, dim)
