@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,21 +36,48 @@ class Engine:
 
     Attributes:
         chat: The chat model.
-        tokens_per_chunk: Tokens of a chunk, where the class does not report how many there were.
     """
 
     chat: BaseChatModel
-    tokens_per_chunk: int = 0
 
     async def stream(self, messages: list[BaseMessage]) -> AsyncIterator[int]:
         """Stream a reply; yield the tokens that each chunk reports."""
         async for chunk in self.chat.astream(messages):
             usage = getattr(chunk, "usage_metadata", None)
-            yield usage["output_tokens"] if usage else self.tokens_per_chunk
+            yield usage["output_tokens"] if usage else 0
 
 
 @dataclass(frozen=True)
-class ManagedEngine(Engine):
+class ThreadedEngine:
+    """A class that streams text, and only to threads; tokens are counted by the tokenizer.
+
+    Attributes:
+        start: Starts a reply, and returns its pieces of text.
+        tokenizer: The tokenizer.
+    """
+
+    start: Callable[[list[BaseMessage]], Iterable[str]]
+    tokenizer: Any
+
+    async def stream(self, messages: list[BaseMessage]) -> AsyncIterator[int]:
+        """Stream a reply; yield how many tokens each piece has."""
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+        def run() -> None:
+            try:
+                for piece in self.start(messages):
+                    loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            finally:
+                loop.call_soon_threadsafe(pieces.put_nowait, None)
+
+        running = asyncio.create_task(asyncio.to_thread(run))
+        while (piece := await pieces.get()) is not None:
+            yield len(self.tokenizer.encode(piece, add_special_tokens=False))
+        await running
+
+
+@dataclass(frozen=True)
+class ManagedEngine:
     """transformers' own continuous batching, of tokens: no text is decoded or searched for stops.
 
     Attributes:
@@ -58,8 +85,8 @@ class ManagedEngine(Engine):
         tokenizer: The tokenizer, with URIAL as its chat template.
     """
 
-    manager: Any = None
-    tokenizer: Any = None
+    manager: Any
+    tokenizer: Any
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def stream(self, messages: list[BaseMessage]) -> AsyncIterator[int]:
@@ -80,8 +107,11 @@ class ManagedEngine(Engine):
             seen = len(output.generated_tokens)
 
 
+MeasuredEngine = Engine | ThreadedEngine | ManagedEngine
+
+
 @contextmanager
-def engine(name: str, prompt: str | Prompt = "default", **options: Any) -> Iterator[Engine]:
+def engine(name: str, prompt: str | Prompt = "default", **options: Any) -> Iterator[MeasuredEngine]:
     """Set up an engine by its name.
 
     Args:
@@ -111,7 +141,7 @@ def engine(name: str, prompt: str | Prompt = "default", **options: Any) -> Itera
 @contextmanager
 def _on_transformers(
     kind: str, dtype: str = "float32", model: str = "", *, prompt: str | Prompt, **options: Any
-) -> Iterator[Engine]:
+) -> Iterator[MeasuredEngine]:
     from urial_core.backends.transformers import TransformersModel
 
     settings = {**SETTINGS, "prompt": prompt}
@@ -125,16 +155,22 @@ def _on_transformers(
 
         config = GenerationConfig(max_new_tokens=REPLY_TOKENS, do_sample=False)
         with loaded.continuous_batching_context_manager(generation_config=config) as manager:
-            chat = ChatUrial(llm=TransformersModel(loaded, tokenizer), **settings)
-            yield ManagedEngine(chat, manager=manager, tokenizer=tokenizer)
+            yield ManagedEngine(manager, tokenizer)
         return
     llm = _pipeline(loaded, tokenizer)
     if kind == "generate":
-        yield Engine(ChatUrial(llm=llm, **settings), tokens_per_chunk=1)
+
+        def generate(messages: list[BaseMessage]) -> Iterable[str]:
+            turns = convert_to_openai_messages(messages)
+            options = {"add_generation_prompt": True, "tokenize": False}
+            return llm.stream(tokenizer.apply_chat_template(turns, **options))
+
+        yield ThreadedEngine(generate, tokenizer)
     else:
         from langchain_huggingface import ChatHuggingFace
 
-        yield Engine(ChatHuggingFace(llm=llm, tokenizer=tokenizer), tokens_per_chunk=1)
+        chat = ChatHuggingFace(llm=llm, tokenizer=tokenizer)
+        yield ThreadedEngine(lambda messages: (c.text for c in chat.stream(messages)), tokenizer)
 
 
 @contextmanager

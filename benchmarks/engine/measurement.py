@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from engines import Engine, engine
+from engines import Engine, MeasuredEngine, engine
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from urial_core import Prompt
@@ -30,7 +30,7 @@ def question(number: int) -> list[BaseMessage]:
     return [HumanMessage(f"Tell me about {TOPICS[number % len(TOPICS)]}, part {number}.")]
 
 
-async def stream(measured: Engine, messages: list[BaseMessage]) -> tuple[int, list[float]]:
+async def stream(measured: MeasuredEngine, messages: list[BaseMessage]) -> tuple[int, list[float]]:
     """Stream one reply; return its tokens, and the time of each chunk."""
     tokens, times = 0, list[float]()
     async for count in measured.stream(messages):
@@ -39,7 +39,7 @@ async def stream(measured: Engine, messages: list[BaseMessage]) -> tuple[int, li
     return tokens, times
 
 
-async def together(measured: Engine, callers: int, start_number: int) -> Result:
+async def together(measured: MeasuredEngine, callers: int, start_number: int) -> Result:
     """Stream so many replies at the same time."""
     start = time.perf_counter()
     numbers = range(start_number, start_number + callers)
@@ -77,7 +77,7 @@ def decode(name: str) -> Result:
 def first_tokens(name: str) -> Result:
     """Measure the time to the first token in several states of the cache, medians of three."""
 
-    def taken(measured: Engine, messages: list[BaseMessage]) -> float:
+    def taken(measured: MeasuredEngine, messages: list[BaseMessage]) -> float:
         start = time.perf_counter()
         _, times = asyncio.run(stream(measured, messages))
         return times[0] - start
@@ -108,9 +108,12 @@ def first_tokens(name: str) -> Result:
 
 
 def pause(name: str) -> Result:
-    """Measure the longest pause of 8 streams while a prompt of 1,500 tokens arrives."""
+    """Measure the longest pause of 8 streams before and while a prompt of 1,500 tokens arrives.
 
-    async def measure(measured: Engine) -> tuple[list[float], float]:
+    Streams pause without it, too: text that may begin a delimiter waits for the next token.
+    """
+
+    async def measure(measured: MeasuredEngine) -> tuple[list[float], float]:
         streams = [asyncio.create_task(stream(measured, question(n))) for n in range(8)]
         await asyncio.sleep(2.5)
         long = [HumanMessage("word " * 1500 + "Why?")]
@@ -126,7 +129,7 @@ def pause(name: str) -> Result:
     with engine(name) as measured:
         asyncio.run(stream(measured, WARM_UP))
         usual, longest = asyncio.run(measure(measured))
-    return {"step": median(usual), "pause": longest}
+    return {"step": median(usual), "before": max(usual), "pause": longest}
 
 
 def limits(_: str) -> Result:
@@ -161,11 +164,13 @@ def limits(_: str) -> Result:
         }
 
 
-def _loaded(measured: Engine) -> None:
+def _loaded(measured: MeasuredEngine) -> None:
+    assert isinstance(measured, Engine)
     measured.chat.llm.load()  # type: ignore[attr-defined] # one of ours
 
 
-def _reply(measured: Engine, messages: list[BaseMessage]) -> AIMessage:
+def _reply(measured: MeasuredEngine, messages: list[BaseMessage]) -> AIMessage:
+    assert isinstance(measured, Engine)
     reply = measured.chat.invoke(messages, max_tokens=12)
     return AIMessage(reply.text)
 

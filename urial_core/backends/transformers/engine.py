@@ -220,6 +220,8 @@ class Engine:
         going = self._leave(_Batch(list(sequences), cache))
         if not going.sequences:
             return
+        if any(cache.length > batch.cache.length for batch in self._batches):
+            yield  # the batch must be moved, which may take as long as a pass
         if self._idle is not None:
             self._batches.append(_Batch([], self._idle))
             self._idle = None
