@@ -24,7 +24,7 @@ class PlainLLM(LLM):
     """Continues text with a pipeline of transformers, and no more than that."""
 
     generator: Any
-    max_new_tokens: int = 60
+    max_new_tokens: int = 40
 
     @property
     def _llm_type(self) -> str:

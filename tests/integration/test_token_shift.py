@@ -47,7 +47,7 @@ def test_as_a_plain_script(tmp_path: Path) -> None:
     """
     questions = tmp_path / "questions.jsonl"
     questions.write_text("\n".join(map(json.dumps, QUESTIONS)), "utf-8")
-    options = ("--model", "demo", "--dtype", "float32", "--max-tokens", "48")
+    options = ("--model", "demo", "--dtype", "float32", "--max-tokens", "24")
     command = ["shift", str(questions), *options, "--output", str(tmp_path / "out")]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output

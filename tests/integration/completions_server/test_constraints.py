@@ -63,7 +63,7 @@ async def test_json_matches_its_schema(
     value = json.loads(text)
     assert list(value) == ["city", "capital", "rivers"]
     assert value["city"] in ("Paris", "Rome")
-    assert chunks[-1].finish == "stop"
+    assert chunks[-1].finish == "stop", text
 
 
 def test_options_are_scored(model: CompletionsServerModel, request_: CompletionRequest) -> None:

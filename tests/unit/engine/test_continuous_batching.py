@@ -213,3 +213,29 @@ def test_a_step_that_fails_ends_every_request(
         with pytest.raises(GenerationError, match="no memory"):
             model.complete([request])
     assert model.complete([request])[0].text
+
+
+@pytest.mark.parametrize(
+    ("kind", "memory", "expected"),
+    [
+        ("llama", 1 << 40, 64),
+        ("llama", 2 * 10 * (2 * 3 * 2 * 8 * 2048 * 4), 10),
+        ("llama", 1, 1),
+        ("llama", None, 16),
+        ("mamba", 1 << 40, 16),
+    ],
+)
+def test_the_size_of_a_batch_follows_the_memory(
+    kind: str,
+    memory: int | None,
+    expected: int,
+    make_engine: MakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half of the memory must hold the keys and values of 2,048 tokens each; at most 64, or 16.
+
+    The model has three layers of two heads of eight dimensions, in float32.
+    """
+    monkeypatch.setattr("urial_core.backends.transformers.forward.available_memory", lambda: memory)
+    forward = make_engine(kind)._ready_engine().forward
+    assert forward.suitable_batch_size() == expected
