@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from urial_core.analysis.answering import Progress as ReportProgress
-from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.completions_server import CompletionsServerModel, is_server_url
 from urial_core.cli.model_loading import load_model
 from urial_core.completion import CompletionModel
 from urial_core.demo import DEMO_NOTICE
@@ -39,7 +39,6 @@ __all__ = [
     "Temperature",
     "analysis_model",
     "chat_model_named",
-    "is_url",
     "progress_bar",
 ]
 
@@ -82,11 +81,6 @@ DeviceMap = Annotated[
 ]
 
 
-def is_url(name: str) -> bool:
-    """Return whether a model's name is the URL of a server."""
-    return name.startswith(("http://", "https://"))
-
-
 def analysis_model(name: str, options: Mapping[str, Any], console: Console) -> CompletionModel:
     """Load a base model, and print what it is.
 
@@ -102,7 +96,7 @@ def analysis_model(name: str, options: Mapping[str, Any], console: Console) -> C
         ParameterError: An option is unknown, or given for a server.
     """
     chosen = {option: value for option, value in options.items() if value not in (None, "auto")}
-    if not is_url(name):
+    if not is_server_url(name):
         model: CompletionModel
         model, description = load_model(None if name == DEMO else name, chosen, console)
     elif chosen:

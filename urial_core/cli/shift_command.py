@@ -15,12 +15,12 @@ from urial_core.analysis.questions import read_questions
 from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.token_shift import ShiftSummary
 from urial_core.analysis.token_shift.sides import ShiftModel, prompt_named
+from urial_core.backends.completions_server import is_server_url
 from urial_core.cli.analysis_options import (
     DeviceMap,
     Dtype,
     QuestionFile,
     analysis_model,
-    is_url,
     progress_bar,
 )
 from urial_core.errors import UnsupportedModelError
@@ -89,7 +89,7 @@ def shift(
 
 
 def _load(model: str, options: Mapping[str, Any], console: Console) -> ShiftModel:
-    in_process = {} if is_url(model) else {"backend": "transformers"}
+    in_process = {} if is_server_url(model) else {"backend": "transformers"}
     loaded = analysis_model(model, {**options, **in_process}, console)
     if not isinstance(loaded, ShiftModel):
         raise UnsupportedModelError(

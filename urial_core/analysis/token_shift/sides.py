@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urial_core.analysis.token_shift.in_process import InProcessScorer
 from urial_core.analysis.token_shift.on_server import ServerScorer
 from urial_core.analysis.token_shift.scoring import AnswerScorer
-from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.completions_server import CompletionsServerModel, is_server_url
 from urial_core.backends.transformers import TransformersModel
 from urial_core.chat import UrialChat
 from urial_core.completion import CompletionRequest, TokenRequest
@@ -145,7 +145,7 @@ class TunedSide:
 
 def model_named(name: str | Path) -> ShiftModel:
     """Return the model of a name: "demo", a hub id, a path or a server's URL."""
-    if str(name).startswith(("http://", "https://")):
+    if is_server_url(str(name)):
         return CompletionsServerModel(str(name))
     return TransformersModel(demo_model_file() if name == "demo" else name)
 

@@ -12,7 +12,10 @@ Importing this package does not import the SDK; creating a model does.
 """
 
 from urial_core.backends.completions_server.exchanges import Server
-from urial_core.backends.completions_server.model import CompletionsServerModel
+from urial_core.backends.completions_server.model import (
+    CompletionsServerModel,
+    is_server_url,
+)
 from urial_core.backends.completions_server.payload import (
     DIALECTS,
     GENERIC,
@@ -35,5 +38,6 @@ __all__ = [
     "chat_payload",
     "completion_of",
     "completion_payload",
+    "is_server_url",
     "reply_of",
 ]

@@ -28,9 +28,14 @@ from urial_core.prompts.prompt import Prompt
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["CompletionsServerModel"]
+__all__ = ["CompletionsServerModel", "is_server_url"]
 
 _T = TypeVar("_T")
+
+
+def is_server_url(name: str) -> bool:
+    """Return whether a model's name is the URL of a server."""
+    return name.startswith(("http://", "https://"))
 
 
 class CompletionsServerModel(CompletionModel):

@@ -73,7 +73,7 @@ class _Batch:
         for ids in others:
             if ids[: len(first)] != first:
                 first = first[: common_prefix(first, ids)]
-        self.cache.shared = len(first)
+        self.cache.shared_tokens = len(first)
 
 
 class Engine:

@@ -94,8 +94,9 @@ class Forward:
         places = columns - torch.tensor(cache.padding, device=device)[:, None]
         positions = places[:, cache.length :].clamp(min=0)
         mask = (places >= 0).long() if any(cache.padding) else None
-        on_cpu = device.type == "cpu"  # elsewhere, launching more kernels takes longer
-        prefix = SharedPrefix(cache.shared * on_cpu, cache.padding, len(columns))
+        # On a GPU, launching more kernels would take longer.
+        shared_tokens = cache.shared_tokens if device.type == "cpu" else 0
+        prefix = SharedPrefix(shared_tokens, cache.padding, len(columns))
         with prefix.in_use():
             logits = self.logits(cache, ids, positions, mask, last)
         cache.length += ids.shape[1]

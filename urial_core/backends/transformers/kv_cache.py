@@ -119,7 +119,7 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
     Attributes:
         length: Columns filled, padding included; whoever feeds the model counts them.
         padding: For each sequence, how many columns pad it on the left.
-        shared: How many tokens all sequences begin with, as far as is known.
+        shared_tokens: How many tokens all sequences begin with, as far as is known.
         is_plain: Whether all layers attend over plain keys and values. Only then can sequences be
             batched and prefixes be reused.
     """
@@ -131,7 +131,7 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
         super().__init__(config=config)
         self.length = 0
         self.padding = list(padding)
-        self.shared = 0
+        self.shared_tokens = 0
         plain = (DynamicLayer, DynamicSlidingWindowLayer)
         self.is_plain = bool(self.layers) and all(type(layer) in plain for layer in self.layers)
         if self.is_plain:
