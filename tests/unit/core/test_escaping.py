@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from time import process_time
 from unicodedata import category, normalize
 
 import pytest
 from adversarial import PROMPT_FORMATS, many, prompt_formats, texts
+from growth import is_linear
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -191,14 +191,11 @@ def test_a_conversation_has_exactly_its_own_headers(
 def test_linear_time(prompt_format: PromptFormat, unit: str) -> None:
     """Escaping and unescaping take time in proportion to the text, even an adversarial one."""
 
-    def seconds(size: int) -> float:
+    def work(size: int) -> None:
         text = (unit * size)[:size]
-        start = process_time()
         unescape(escape(text, prompt_format), prompt_format)
-        return process_time() - start
 
-    short, long = (min(seconds(size) for _ in range(3)) for size in (5_000, 40_000))
-    assert long < 30 * max(short, 0.002)
+    assert is_linear(work, 40_000)
 
 
 @many

@@ -7,6 +7,7 @@ from time import process_time
 from typing import Any
 
 import pytest
+from growth import is_linear
 
 from urial_core.errors import ParameterError, PromptError, UnsupportedSchemaError
 from urial_core.openai_tools import parse_call, parse_response_format, parse_tools
@@ -69,18 +70,15 @@ def test_dots_in_texts_are_no_keys() -> None:
     ],
 )
 def test_a_streamed_value_takes_linear_time(make: Callable[[int], str]) -> None:
-    """Character by character, eight times the text takes about eight times as long."""
+    """A value that comes character by character is read in time in proportion to its length."""
 
-    def seconds(size: int) -> float:
+    def work(size: int) -> None:
         scanner, text = JsonValue(), make(size)
-        start = process_time()
         for character in text:
             scanner.feed(character)
         assert scanner.text == text
-        return process_time() - start
 
-    short = min(seconds(10_000) for _ in range(2))
-    assert seconds(80_000) < 24 * max(short, 0.02)
+    assert is_linear(work, 48_000)
 
 
 def test_patterns_take_linear_time() -> None:
