@@ -185,12 +185,16 @@ class KVCache(DynamicCache):  # type: ignore[misc] # as above
             layer.reserve(rows, columns)
 
     def join(self, other: KVCache) -> None:
-        """Add the sequences of another cache, after those that are here."""
+        """Add the sequences of another cache, after those that are here, and empty that one.
+
+        It is emptied layer by layer, so that memory never holds both as a whole.
+        """
         length = max(self.length, other.length)
         rows = len(self.padding) + len(other.padding)
         shift, aside = length - self.length, length - other.length
-        self.reserve(rows, length)
-        for layer, joining in zip(self.layers, other.layers, strict=True):
+        for layer in self.layers:
+            joining = other.layers.pop(0)
+            layer.reserve(rows, length)
             if shift:
                 layer.shift(shift)
             for name in ("keys", "values"):
