@@ -6,7 +6,8 @@
 
 The passages are in ``rag_corpus.toml``, the questions in ``rag_questions.toml``: every second one
 is for tuning, the others are held out. Every question goes through LangChain's two-step chain and
-LlamaIndex's query engine, with the frameworks' own templates and with those of the preset ``rag``.
+LlamaIndex's query engine, with the frameworks' own templates and with those of the preset ``rag``,
+through an agent of each with a retrieval tool, and through LlamaIndex's chat engine.
 Each answer is a row of the file, and running again adds what is missing. ``--store`` and
 ``--retrieval`` use FAISS and Qdrant where they are installed (``rag_stores.py``).
 """
@@ -14,6 +15,7 @@ Each answer is a row of the file, and running again adds what is missing. ``--st
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import re
 import sys
@@ -25,14 +27,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from langchain.agents import create_agent
 from langchain_core.documents import Document
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import PromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnablePassthrough
+from langchain_core.tools import create_retriever_tool
 from llama_index.core import VectorStoreIndex
+from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.chat_engine.types import ChatMode
 from llama_index.core.llms import CompletionResponse, CustomLLM, LLMMetadata
 from llama_index.core.llms.callbacks import llm_completion_callback
+from llama_index.core.tools import RetrieverTool
 from pydantic import PrivateAttr
 from rag_stores import (
     PASSAGES_PER_QUESTION,
@@ -55,7 +63,16 @@ from urial_core.prompts.loading import preset_or_file
 FOLDER = Path(__file__).parent
 MAX_TOKENS = 64
 SLOTS = 4
-ARMS = ("bare model", "default", "rag, plain template", "rag, its message")
+ARMS = (
+    "bare model",
+    "default",
+    "rag, plain template",
+    "rag, its message",
+    "chat engine, default",
+    "chat engine, rag",
+    "agent, default",
+)
+TOOL = ("search_handbook", "Finds passages about the island of Orrin.")
 PLAIN = PromptTemplate.from_template(  # rlm/rag-prompt of LangChain's hub and tutorials
     "You are an assistant for question-answering tasks. Use the following pieces of retrieved "
     "context to answer the question. If you don't know the answer, just say that you don't know. "
@@ -155,7 +172,7 @@ Answer = tuple[str, list[str]]
 def langchain_arms(
     model: LlamaCppModel, rag: Prompt, retriever: BaseRetriever
 ) -> dict[str, Callable[[str], Answer]]:
-    """Return LangChain's two-step chain with each model and template."""
+    """Return LangChain's two-step chain with each model and template, and its agent."""
     bare = BareLLM(UrialLLM(llm=model, max_tokens=MAX_TOKENS))
     chats = {
         "default": ChatUrial(llm=model, max_tokens=MAX_TOKENS),
@@ -181,6 +198,15 @@ def langchain_arms(
         result = create_rag_chain(chats["rag"], retriever).invoke({"input": question})
         return result["answer"], ids_of(result["context"])
 
+    tool = create_retriever_tool(retriever, *TOOL, response_format="content_and_artifact")
+    agent = create_agent(chats["default"], [tool])
+
+    def look_up(question: str) -> Answer:
+        messages = agent.invoke({"messages": [HumanMessage(question)]})["messages"]
+        results = [message for message in messages if isinstance(message, ToolMessage)]
+        docs = [doc for result in results for doc in result.artifact or ()]
+        return messages[-1].text, ids_of(docs)
+
     def ids_of(docs: Sequence[Document]) -> list[str]:
         return [doc.metadata["id"] for doc in docs]
 
@@ -189,13 +215,14 @@ def langchain_arms(
         "default": plain(chats["default"] | StrOutputParser()),
         "rag, plain template": plain(chats["rag"] | StrOutputParser()),
         "rag, its message": helper,
+        "agent, default": look_up,
     }
 
 
 def llamaindex_arms(
     model: LlamaCppModel, rag: Prompt, index: VectorStoreIndex
 ) -> dict[str, Callable[[str], Answer]]:
-    """Return LlamaIndex's query engine with each model and template."""
+    """Return LlamaIndex's query engine and chat engine with each template, and its agent."""
 
     def engine(llm: Any, **templates: Any) -> Callable[[str], Answer]:
         made = index.as_query_engine(llm=llm, similarity_top_k=PASSAGES_PER_QUESTION, **templates)
@@ -206,12 +233,38 @@ def llamaindex_arms(
 
         return answer
 
+    def chat_engine(llm: UrialLLM, **templates: Any) -> Callable[[str], Answer]:
+        def answer(question: str) -> Answer:
+            made = index.as_chat_engine(
+                ChatMode.CONTEXT, llm=llm, similarity_top_k=PASSAGES_PER_QUESTION, **templates
+            )
+            response = made.chat(question)
+            return str(response), [node.metadata["id"] for node in response.source_nodes]
+
+        return answer
+
+    retriever = index.as_retriever(similarity_top_k=PASSAGES_PER_QUESTION)
+    tool = RetrieverTool.from_defaults(retriever, name=TOOL[0], description=TOOL[1])
+
+    def look_up(question: str) -> Answer:
+        async def run() -> Any:
+            agent = FunctionAgent(tools=[tool], llm=default)
+            return await agent.run(question)
+
+        output = asyncio.run(run())
+        nodes = [node for call in output.tool_calls for node in call.tool_output.raw_output or ()]
+        return str(output), [node.metadata["id"] for node in nodes]
+
     chat = UrialLLM(llm=model, prompt=rag, max_tokens=MAX_TOKENS)
+    default = UrialLLM(llm=model, max_tokens=MAX_TOKENS)
     return {
         "bare model": engine(BareLLM(UrialLLM(llm=model, max_tokens=MAX_TOKENS))),
-        "default": engine(UrialLLM(llm=model, max_tokens=MAX_TOKENS)),
+        "default": engine(default),
         "rag, plain template": engine(chat),
         "rag, its message": engine(chat, **rag_templates()),
+        "chat engine, default": chat_engine(default),
+        "chat engine, rag": chat_engine(chat, **rag_templates()),
+        "agent, default": look_up,
     }
 
 
@@ -282,7 +335,8 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 def settings_of(store: str, rag: Prompt) -> dict[str, str]:
     """Return what decides the answers of each arm: its prompt, the store, the reply's length."""
     shared = f"{store} {MAX_TOKENS}"
-    prompts = {"bare model": "none", "default": load_prompt().digest[:12]}
+    default = load_prompt().digest[:12]
+    prompts = {arm: default for arm in ARMS if "default" in arm} | {"bare model": "none"}
     return {arm: f"{prompts.get(arm, rag.digest[:12])} {shared}" for arm in ARMS}
 
 

@@ -106,6 +106,7 @@ class CallsDecoder:
         live: Sequence[Tool] = (),
         several: bool = True,
         limits: ValueLimits | None = None,
+        answered: Sequence[ToolCall] = (),
     ) -> None:
         """Start a turn.
 
@@ -118,6 +119,7 @@ class CallsDecoder:
                 unvalidated.
             several: Whether the turn may hold several calls.
             limits: How long the values may get that a grammar cut; None without a grammar.
+            answered: Calls of which the conversation has the results, which end the turn, too.
         """
         self.calls = calls
         self.invalid: InvalidToolCall | None = None
@@ -127,8 +129,11 @@ class CallsDecoder:
         self._tools = tools
         self._several = several
         self._limits = limits
+        self._answered = answered
         self._turn = TurnDecoder(prompt_format, written)
-        self._call = _CallDecoder(tools, len(calls), written=written, live=live, limits=limits)
+        self._call = _CallDecoder(
+            tools, len(calls), written=written, live=live, limits=limits, answered=answered
+        )
 
     @property
     def ended(self) -> bool:
@@ -178,7 +183,10 @@ class CallsDecoder:
         deltas, call = self._call.end(cut=cut)
         if isinstance(call, InvalidToolCall):
             self.invalid, self.invalid_text = call, self._call.value.text
-        elif any((call.name, call.arguments) == (one.name, one.arguments) for one in self.calls):
+        elif not self.emitted and any(
+            (call.name, call.arguments) == (one.name, one.arguments)
+            for one in (*self.calls, *self._answered)
+        ):
             self._ended = True  # small models repeat themselves; once is enough
             return ()
         else:
@@ -204,11 +212,13 @@ class _CallDecoder:
         written: str = "",
         live: Sequence[Tool] = (),
         limits: ValueLimits | None = None,
+        answered: Sequence[ToolCall] = (),
     ) -> None:
         self.emitted = False
         self.number = number
         self._tools = tools
         self._live = live
+        self._answered = answered
         self._limits = limits
         self._id = new_call_id()
         self.value = JsonValue()
@@ -254,7 +264,10 @@ class _CallDecoder:
         if name is None or not start or self.value.text[start] != "{":
             return []
         first = not self.emitted
-        arguments = self.value.text[start + self._sent : end]
+        written = self.value.text[start:end]
+        if any(one.name == name and one.arguments.startswith(written) for one in self._answered):
+            return []  # it may turn out to be that call
+        arguments = written[self._sent :]
         if not arguments and not first:
             return []
         self.emitted = True

@@ -5,13 +5,16 @@
 
 A model that enforces constraints takes these as steps of their own, so that name, arguments and
 form are valid by construction. Any other writes header and calls in one completion. Calls are
-validated when they are whole; an invalid one is retried once, with what is wrong as feedback.
+validated when they are whole; an invalid one is retried once, with what is wrong as feedback. A
+call that this exchange has the result of is not made again, since small models would go on with it
+for ever: the answer is written instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob
 from urial_core.composing import ReplyRequest
@@ -28,7 +31,7 @@ from urial_core.decoding.stream_decoders import HeaderDecoder
 from urial_core.decoding.text_reply import TextReply, text_reply
 from urial_core.decoding.tool_calls import CallsDecoder, call_schema
 from urial_core.prompts.escaping import escape
-from urial_core.prompts.turns import result_text, write_response_format
+from urial_core.prompts.turns import answered_calls, result_text, write_response_format
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import Choice, JsonSchema
 from urial_core.structured.grammar import grammar_schema
@@ -59,6 +62,7 @@ class _ToolReply:
         self._limits = request.parameters.value_limits
         self._steps = Continuation(request, context.context_window)
         self._format = self._steps.format
+        self._answered = () if self._use.must_call else answered_calls(request.conversation)
         self._calls = list[ToolCall]()
         self._invalid = list[InvalidToolCall]()
         self._cut = False
@@ -84,7 +88,7 @@ class _ToolReply:
             return (yield from self._write_answer())
         self._steps.written = self._calls_start
         yield from self._write_calls()
-        return self._calls_reply()
+        return (yield from self._end_reply())
 
     def _calibrated_choice(self) -> Steps[Choice]:
         """Return the choice between answer and call, the model's bias subtracted.
@@ -124,7 +128,7 @@ class _ToolReply:
         """Let the model open an answer or calls, and go on with what it opened."""
         header = HeaderDecoder(self._format)
         answer = TextReply(replace(self._request, prompt="", constraint=None))
-        calls = CallsDecoder(self._format, self._tools, self._calls, several=self._use.parallel)
+        calls = self._decoder(self._tools, several=self._use.parallel)
         reader = CompletionReader(replace(self._request, constraint=None))
         logprobs = list[TokenLogprob]()
 
@@ -163,7 +167,13 @@ class _ToolReply:
             yield from self._end_calls(reader, calls)
         else:
             yield from self._write_calls()
-        return self._calls_reply()
+        return (yield from self._end_reply())
+
+    def _end_reply(self) -> ReplySteps:
+        """Return the calls, or have the answer written if there is none that is new."""
+        if self._calls or self._invalid:
+            return self._calls_reply()
+        return (yield from self._write_answer())
 
     def _write_answer(self) -> ReplySteps:
         """Have the answer written in a turn that we open, as a reply without tools."""
@@ -200,6 +210,9 @@ class _ToolReply:
     def _call_lines(self) -> str:
         return "\n".join(call.line for call in self._calls)
 
+    def _decoder(self, tools: Sequence[Tool], **options: Any) -> CallsDecoder:
+        return CallsDecoder(self._format, tools, self._calls, answered=self._answered, **options)
+
     def _write_calls(self) -> Steps[None]:
         """Have calls written in their turn, which is open."""
         schema = call_schema(self._tools, self._limits)
@@ -209,10 +222,8 @@ class _ToolReply:
         goes_on = True
         while goes_on:
             number = len(self._calls)
-            decoder = CallsDecoder(
-                self._format,
+            decoder = self._decoder(
                 self._tools,
-                self._calls,
                 live=self._exact_tools if self._context.live and number == 0 else (),
                 several=False,
                 limits=self._limits,
@@ -249,7 +260,7 @@ class _ToolReply:
         """Have calls written whose form nothing enforces, after the beginning of the first."""
         start = call_start(tools[0].name if len(tools) == 1 else None).rstrip()
         self._steps.written += start
-        decoder = CallsDecoder(self._format, tools, self._calls, written=start, several=several)
+        decoder = self._decoder(tools, written=start, several=several)
         yield from self._read_calls((yield from self._steps.next_request()), decoder)
 
     def _read_calls(self, request: CompletionRequest, decoder: CallsDecoder) -> Steps[None]:
@@ -277,9 +288,7 @@ class _ToolReply:
         ):
             yield from self._write_calls_unconstrained(named or self._tools, several=False)
             return
-        again = CallsDecoder(
-            self._format, self._tools, self._calls, several=False, limits=self._limits
-        )
+        again = self._decoder(self._tools, several=False, limits=self._limits)
         yield from self._read_calls((yield from self._steps.next_request(schema)), again)
 
     def _retries(self, decoder: CallsDecoder) -> Steps[bool]:

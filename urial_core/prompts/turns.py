@@ -14,6 +14,7 @@ from urial_core.tools import Tool, ToolCall
 
 __all__ = [
     "Turn",
+    "answered_calls",
     "author_turn",
     "group_turns",
     "result_text",
@@ -91,6 +92,13 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
                 text = f"{call.name} (no result yet)"
                 turns.append(Turn("tool", (message,), text, index + 1))
     return turns
+
+
+def answered_calls(messages: Sequence[Message]) -> list[ToolCall]:
+    """Return the calls since the last user message that have their results."""
+    asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    places = sorted(place for place in _results(messages) if place[0] > asked)
+    return [messages[index].tool_calls[position] for index, position in places]
 
 
 def author_turn(author: str, number: int) -> Turn:

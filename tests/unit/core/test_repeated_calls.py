@@ -1,0 +1,90 @@
+"""A call of which the conversation has the result is not made again: the answer is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from urial_core import Message, Prompt, Reply, ReplyEnd, Tool, ToolCall, ToolUse, UrialChat
+from urial_core.completion import ModelFeatures
+from urial_core.prompts.tool_examples import ToolExamples
+from urial_core.replies import TextDelta, ToolCallDelta
+from urial_core.testing import FakeModel
+
+ENFORCING = ModelFeatures(enforces_choices=True, enforces_json=True)
+PROMPT = Prompt(name="tiny", instruction="Be kind.", tool_examples=ToolExamples("", (), ()))
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = ToolUse((Tool.of("get_weather", "The weather.", CITY),))
+CALL, END, NO_MORE = "# Tool call:\n````\n", "\n````\n", "\n````\n\n# Tool result:"
+LYON = '{"name": "get_weather", "arguments": {"city": "Lyon"}}'
+NICE = '{"name": "get_weather", "arguments": {"city": "Nice"}}'
+LYONS = '{"name": "get_weather", "arguments": {"city": "Lyons"}}'
+
+ASKED = Message("user", "Rain in Lyon?")
+CALLED = Message("assistant", tool_calls=(ToolCall("get_weather", '{"city": "Lyon"}', "1"),))
+RESULT = Message("tool", "Cloudy.", tool_call_id="1")
+EXCHANGE = (ASKED, CALLED, RESULT)
+
+
+def replies(
+    messages: Sequence[Message], *responses: str, constrained: bool, use: ToolUse = WEATHER
+) -> tuple[Reply, list[TextDelta | ToolCallDelta | ReplyEnd]]:
+    """Return the reply of a fake model, and the events of the same as a stream."""
+    features = ENFORCING if constrained else None
+    whole, streamed = (
+        UrialChat(FakeModel(*responses, features=features), PROMPT) for _ in range(2)
+    )
+    request = whole.request(messages, tools=use)
+    return whole.reply([request])[0], list(streamed.stream(request))
+
+
+def responses(call: str, *, constrained: bool) -> tuple[str, ...]:
+    """Return what a model writes that makes a call and no other."""
+    return (CALL, call, NO_MORE) if constrained else (f"{CALL}{call}{END}",)
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+@pytest.mark.parametrize("failed", [False, True])
+def test_the_answer_is_written_instead(*, constrained: bool, failed: bool) -> None:
+    """Nothing of the repeated call is emitted, and an agent's loop ends with the answer."""
+    messages = (ASKED, CALLED, replace(RESULT, failed=failed))
+    repeated = (CALL, LYON) if constrained else (f"{CALL}{LYON}{END}",)
+    reply, events = replies(messages, *repeated, f"No rain.{END}", constrained=constrained)
+    assert (reply.text, reply.tool_calls, reply.end.reason) == ("No rain.", (), "delimiter")
+    assert not any(isinstance(event, ToolCallDelta) for event in events)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "No rain."
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+@pytest.mark.parametrize("call", [NICE, LYONS])
+def test_other_arguments_are_another_call(call: str, *, constrained: bool) -> None:
+    """A call that begins like an answered one, and goes on otherwise, is made and streamed."""
+    reply, events = replies(
+        EXCHANGE, *responses(call, constrained=constrained), constrained=constrained
+    )
+    assert [made.line for made in reply.tool_calls] == [call]
+    deltas = [event for event in events if isinstance(event, ToolCallDelta)]
+    assert "".join(delta.arguments for delta in deltas) == reply.tool_calls[0].arguments
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+@pytest.mark.parametrize(
+    ("messages", "use"),
+    [
+        ((*EXCHANGE, Message("assistant", "No."), Message("user", "And now?")), WEATHER),
+        ((ASKED, CALLED), WEATHER),
+        (EXCHANGE, replace(WEATHER, choice="required")),
+    ],
+    ids=["asked again", "without a result", "required"],
+)
+def test_the_same_call_is_made_where_it_is_new(
+    messages: Sequence[Message], use: ToolUse, *, constrained: bool
+) -> None:
+    """A new question, a call without its result, or a required call may repeat one."""
+    written = responses(LYON, constrained=constrained)
+    if use.must_call:
+        written = (LYON, NO_MORE) if constrained else (' {"city": "Lyon"}}',)
+    reply, _ = replies(messages, *written, constrained=constrained, use=use)
+    assert [made.line for made in reply.tool_calls] == [LYON]
