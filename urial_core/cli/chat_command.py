@@ -122,6 +122,8 @@ def chat(
         max_tokens=max_tokens, temperature=temperature, dry_multiplier=dry_multiplier, seed=seed
     )
     strategy = load_strategy(decoding, chat_model_named(nudge_with) if nudge_with else None)
+    if strategy is None:  # one reply at a time: all memory is for its window
+        options["n_parallel"] = 1
     with no_keyboard_echo():
         loaded, description = load_model(None if demo else model, options, console)
         core = UrialChat(loaded, chosen, overflow, context_window, strategy)

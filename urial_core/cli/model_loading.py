@@ -36,7 +36,7 @@ def load_model(
     Args:
         model_id: A hub id, a local folder or a ``.gguf`` file; None for the demo model.
         options: The backend and its options, as ``model_in_process`` takes them; and
-            ``context_window``, for which llama.cpp allocates memory.
+            ``context_window`` and ``n_parallel``, for which llama.cpp allocates memory.
         console: Where progress is shown.
 
     Raises:
@@ -46,18 +46,23 @@ def load_model(
     """
     source = str(_demo_file(console)) if model_id is None else model_id
     options = dict(options)
-    window, backend = options.pop("context_window", None), options.get("backend", "auto")
+    sizes = {
+        "n_ctx": options.pop("context_window", None),
+        "n_parallel": options.pop("n_parallel", None),
+    }
+    backend = options.get("backend", "auto")
     if backend == "auto":
         backend = backend_for(source, {k: v for k, v in options.items() if k != "backend"})
-    if window is not None and backend == "llama.cpp":
-        options["n_ctx"] = window
+    if backend == "llama.cpp":
+        options |= {name: size for name, size in sizes.items() if size is not None}
     model = model_in_process(source, options)
     local = Path(source).expanduser().exists()
     name = Path(source).name if local else model.name
     if isinstance(model, LlamaCppModel):
         with _waiting(f"Loading {name}", console, local=True):
             info = model.info
-        return model, f"{name} · llama.cpp, {info['threads']} threads, {info['slots']} slots"
+        slots = f", {info['slots']} slots" if info["slots"] > 1 else ""
+        return model, f"{name} · llama.cpp, {info['threads']} threads{slots}"
     convert = local and name.lower().endswith(".gguf") and not _converted_before(name)
     text = f"Converting {name}, once; about a minute" if convert else f"Loading {name}"
     with _waiting(text, console, local=local):

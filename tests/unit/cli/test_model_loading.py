@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from urial_core.backends import in_process
 from urial_core.backends.llama_cpp import LlamaCppModel
-from urial_core.cli import model_loading
+from urial_core.cli import chat_command, model_loading
+from urial_core.cli.app import app
 from urial_core.cli.model_loading import load_model
+from urial_core.errors import ModelLoadError
 
 
 class FakeModel:
@@ -75,6 +78,8 @@ def test_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(model, LlamaCppModel)
     assert description == "demo.gguf · llama.cpp, 2 threads, 16 slots"
     assert shown(screen) == "Loading demo.gguf\n"
+    monkeypatch.setattr(LlamaCppModel, "info", property(lambda _: {"threads": 2, "slots": 1}))
+    assert load_model(None, {}, console())[1] == "demo.gguf · llama.cpp, 2 threads"
     other, _ = load_model(None, {"dtype": "float32"}, console())
     assert isinstance(other, FakeModel)
 
@@ -110,15 +115,42 @@ def test_spinner_for_local_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("xllamacpp")
-@pytest.mark.parametrize(("window", "n_ctx"), [(None, None), (2048, 2048)])
-def test_the_window_is_set_where_memory_is_allocated(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, window: int | None, n_ctx: int | None
+@pytest.mark.parametrize(
+    ("options", "n_ctx", "n_parallel"),
+    [
+        ({}, "None", "None"),
+        ({"context_window": 2048}, "2048", "None"),
+        ({"context_window": 2048, "n_parallel": 1}, "2048", "1"),
+    ],
+)
+def test_sizes_are_set_where_memory_is_allocated(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: dict[str, Any],
+    n_ctx: str,
+    n_parallel: str,
 ) -> None:
-    """llama.cpp allocates memory for the window that is asked for; transformers as it goes."""
+    """llama.cpp allocates memory for window and slots; transformers as it goes."""
     monkeypatch.setattr(LlamaCppModel, "info", property(lambda _: {"threads": 2, "slots": 4}))
-    options = {} if window is None else {"context_window": window}
     model, _ = load_model(str(tmp_path / "a.gguf"), options, console())
-    assert model.cache_key["n_ctx"] == str(n_ctx)
+    assert (model.cache_key["n_ctx"], model.cache_key["n_parallel"]) == (n_ctx, n_parallel)
     model, _ = load_model("some/model", options, console())
     assert isinstance(model, FakeModel)
     assert model.options == {}
+
+
+@pytest.mark.needs("xllamacpp")
+@pytest.mark.parametrize(("arguments", "slots"), [((), 1), (("--decoding", "best_of_n"), None)])
+def test_a_chat_has_all_memory_for_one_window(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], slots: int | None
+) -> None:
+    """``urial chat`` writes one reply at a time, unless its strategy draws several."""
+    asked = list[dict[str, Any]]()
+
+    def load(_: str | None, options: dict[str, Any], __: Console) -> Any:
+        asked.append(options)
+        raise ModelLoadError("enough")
+
+    monkeypatch.setattr(chat_command, "load_model", load)
+    assert CliRunner().invoke(app, ["chat", "--demo", *arguments]).exit_code
+    assert [options.get("n_parallel") for options in asked] == [slots]

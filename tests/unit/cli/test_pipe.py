@@ -94,7 +94,7 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
     )
     run_urial("chat", *arguments.split(), stdin="Hi\n", model=model)
     options = {"dtype": "float32", "device_map": "cpu", "trust_remote_code": True}
-    assert loaded == [("m", {"backend": "transformers", **options})]
+    assert loaded == [("m", {"backend": "transformers", **options, "n_parallel": 1})]
     parameters = model.requests[0].parameters
     assert (parameters.max_tokens, parameters.temperature, parameters.seed) == (7, 0.5, 3)
     assert parameters.dry_multiplier == 0.8
