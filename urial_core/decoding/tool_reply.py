@@ -7,7 +7,7 @@ A model that enforces constraints takes these as steps of their own, so that nam
 form are valid by construction. Any other writes header and calls in one completion. Calls are
 validated when they are whole; an invalid one is retried once, with what is wrong as feedback. A
 call that this exchange has the result of is not made again, since small models would go on with it
-for ever: the answer is written instead.
+for ever: the answer is written instead or, where a call is required, a call of another tool.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class _ToolReply:
         self._limits = request.parameters.value_limits
         self._steps = Continuation(request, context.context_window)
         self._format = self._steps.format
-        self._answered = () if self._use.must_call else answered_calls(request.conversation)
+        self._answered = answered_calls(request.conversation)
         self._calls = list[ToolCall]()
         self._invalid = list[InvalidToolCall]()
         self._cut = False
@@ -71,8 +71,18 @@ class _ToolReply:
         """Write the whole reply."""
         if not self._use.must_call:
             return (yield from self._decide())
+        others = self._tools_without_answered_calls()
+        if not others:
+            self._answered = []
         yield from self._write_calls()
+        if not (self._calls or self._invalid):
+            self._steps.written, self._tools = self._calls_start, others
+            yield from self._write_calls()
         return self._calls_reply()
+
+    def _tools_without_answered_calls(self) -> tuple[Tool, ...]:
+        called = {call.name for call in self._answered}
+        return tuple(tool for tool in self._tools if tool.name not in called)
 
     # Answer or call
 

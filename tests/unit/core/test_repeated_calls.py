@@ -1,4 +1,4 @@
-"""A call of which the conversation has the result is not made again: the answer is written."""
+"""A call of which the conversation has the result is not made again: something else is written."""
 
 from __future__ import annotations
 
@@ -88,3 +88,16 @@ def test_the_same_call_is_made_where_it_is_new(
         written = (LYON, NO_MORE) if constrained else (' {"city": "Lyon"}}',)
     reply, _ = replies(messages, *written, constrained=constrained, use=use)
     assert [made.line for made in reply.tool_calls] == [LYON]
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+def test_a_required_call_is_another_tools(*, constrained: bool) -> None:
+    """Where a call is required, a repeated one gives way to one of the tools not called so far."""
+    final = Tool.of("answer", "The answer.", {"type": "object", "properties": {}})
+    use = ToolUse((*WEATHER.tools, final), choice="required")
+    written = ('{"name": "answer", "arguments": {}}', NO_MORE) if constrained else (" {}}",)
+    repeated = (LYON,) if constrained else (LYON.removeprefix('{"name":'),)
+    reply, events = replies(EXCHANGE, *repeated, *written, constrained=constrained, use=use)
+    assert [call.name for call in reply.tool_calls] == ["answer"]
+    deltas = [event for event in events if isinstance(event, ToolCallDelta)]
+    assert {delta.name for delta in deltas} - {""} == {"answer"}
