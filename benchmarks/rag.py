@@ -62,6 +62,7 @@ from urial_core.prompts.loading import preset_or_file
 
 FOLDER = Path(__file__).parent
 MAX_TOKENS = 64
+AGENT_TOKENS = 128  # a call's arguments count, too
 SLOTS = 4
 ARMS = (
     "bare model",
@@ -199,7 +200,7 @@ def langchain_arms(
         return result["answer"], ids_of(result["context"])
 
     tool = create_retriever_tool(retriever, *TOOL, response_format="content_and_artifact")
-    agent = create_agent(chats["default"], [tool])
+    agent = create_agent(ChatUrial(llm=model, max_tokens=AGENT_TOKENS), [tool])
 
     def look_up(question: str) -> Answer:
         messages = agent.invoke({"messages": [HumanMessage(question)]})["messages"]
@@ -248,7 +249,8 @@ def llamaindex_arms(
 
     def look_up(question: str) -> Answer:
         async def run() -> Any:
-            agent = FunctionAgent(tools=[tool], llm=default)
+            llm = UrialLLM(llm=model, max_tokens=AGENT_TOKENS)
+            agent = FunctionAgent(tools=[tool], llm=llm)
             return await agent.run(question)
 
         output = asyncio.run(run())

@@ -22,6 +22,7 @@ from urial_core.prompts.turns import (
     Turn,
     author_turn,
     group_turns,
+    question_again,
     write_response_format,
     write_tools,
     write_turns,
@@ -73,6 +74,7 @@ class ReplyRequest(CompletionRequest):
     Attributes:
         tools: What the reply may call; None for no tools.
         response_format: The JSON schema that a reply in text must match.
+        question_again: The turn that repeats the question before an answer from long tool results.
         content_free_prompt: The same prompt with a query without content, to calibrate the choice
             between answer and call (contextual calibration, Zhao et al. 2021).
         conversation: The messages that are answered, for strategies that ask other models.
@@ -82,6 +84,7 @@ class ReplyRequest(CompletionRequest):
 
     tools: ToolUse | None = None
     response_format: JsonSchema | None = None
+    question_again: str = ""
     content_free_prompt: str = ""
     conversation: tuple[Message, ...] = ()
     examples: tuple[Example, ...] = ()
@@ -152,6 +155,7 @@ def compose(
     prefix = prompt.prefix_with_tools if tools else prompt.prefix
     tool_list = write_tools(tools.tools, prompt_format) if tools else ""
     ending = _ending(prompt, parameters, reply_start, tools, response_format)
+    again = question_again(messages, prompt_format) if ending.decides else ""
 
     start = prefix + tool_list
 
@@ -160,7 +164,7 @@ def compose(
 
     if examples:
         room = budget and budget.window - _reply_tokens(parameters.max_tokens, None)
-        rest = text(turns).removeprefix(start) + ending.reserve
+        rest = text(turns).removeprefix(start) + ending.reserve + again
         while (
             budget
             and examples
@@ -174,7 +178,7 @@ def compose(
     if budget is not None:
         kept, tokens, max_tokens = _fitted(
             turns,
-            lambda kept: text(kept) + ending.reserve,
+            lambda kept: text(kept) + ending.reserve + again,
             budget,
             parameters.max_tokens,
             overflow,
@@ -203,6 +207,7 @@ def compose(
         constraint=ending.constraint,
         tools=tools,
         response_format=response_format,
+        question_again=again,
         content_free_prompt=(
             start
             + prompt_format.turn("user", escape(content_free_query, prompt_format))

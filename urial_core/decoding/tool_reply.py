@@ -188,11 +188,11 @@ class _ToolReply:
     def _write_answer(self) -> ReplySteps:
         """Have the answer written in a turn that we open, as a reply without tools."""
         prompt_format, schema = self._format, self._request.response_format
-        opened = prompt_format.open_turn("assistant").removeprefix(prompt_format.separator)
-        self._steps.written = opened
+        opened = prompt_format.open_turn("assistant")
+        self._steps.written = opened.removeprefix(prompt_format.separator)
         tokens_left = yield from self._steps.tokens_left()
         rule = write_response_format(schema, prompt_format)
-        turns = (rule + prompt_format.open_turn("assistant")).removeprefix(prompt_format.separator)
+        turns = (self._request.question_again + rule + opened).removeprefix(prompt_format.separator)
         parameters = self._request.parameters
         request = replace(
             self._request,

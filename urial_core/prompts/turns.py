@@ -17,11 +17,15 @@ __all__ = [
     "answered_calls",
     "author_turn",
     "group_turns",
+    "question_again",
     "result_text",
     "write_response_format",
     "write_tools",
     "write_turns",
 ]
+
+_FAR = 4
+"""How many times longer than the question results are behind which it is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,18 @@ def answered_calls(messages: Sequence[Message]) -> list[ToolCall]:
     asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
     places = sorted(place for place in _results(messages) if place[0] > asked)
     return [messages[index].tool_calls[position] for index, position in places]
+
+
+def question_again(messages: Sequence[Message], prompt_format: PromptFormat) -> str:
+    """Return the last user message as a turn, if much longer tool results follow; else nothing.
+
+    Small models answer what is near, and behind several passages they lose the question.
+    """
+    asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    results = sum(len(message.text) for message in messages[asked + 1 :] if message.role == "tool")
+    if asked < 0 or results < _FAR * len(messages[asked].text):
+        return ""
+    return prompt_format.turn("user", escape(messages[asked].text, prompt_format))
 
 
 def author_turn(author: str, number: int) -> Turn:
