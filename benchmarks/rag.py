@@ -31,7 +31,7 @@ from langchain.agents import create_agent
 from langchain_core.documents import Document
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
-from langchain_core.prompts import PromptTemplate
+from langchain_core.prompts import ChatPromptTemplate, PromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnablePassthrough
 from langchain_core.tools import create_retriever_tool
@@ -67,6 +67,7 @@ SLOTS = 4
 ARMS = (
     "bare model",
     "default",
+    "default, system message",
     "rag, plain template",
     "rag, its message",
     "chat engine, default",
@@ -79,6 +80,11 @@ PLAIN = PromptTemplate.from_template(  # rlm/rag-prompt of LangChain's hub and t
     "context to answer the question. If you don't know the answer, just say that you don't know. "
     "Use three sentences maximum and keep the answer concise.\n"
     "Question: {question} \nContext: {context} \nAnswer:"
+)
+SYSTEM = (  # of LangChain's tutorial of retrieval chains
+    "You are an assistant for question-answering tasks. Use the following pieces of retrieved "
+    "context to answer the question. If you don't know the answer, say that you don't know. Use "
+    "three sentences maximum and keep the answer concise.\n\n{context}"
 )
 REFUSAL = re.compile(
     r"\b(do(es)? not|don'?t|doesn'?t|did not|didn'?t) (say|mention|give|state|contain|provide"
@@ -180,12 +186,12 @@ def langchain_arms(
         "rag": ChatUrial(llm=model, prompt=rag, max_tokens=MAX_TOKENS),
     }
 
-    def plain(llm: Any) -> Callable[[str], Answer]:
+    def plain(llm: Any, template: Runnable[Any, Any] = PLAIN) -> Callable[[str], Answer]:
         chain: Runnable[Any, Any] = (
             RunnablePassthrough.assign(
                 context=lambda given: "\n\n".join(doc.page_content for doc in given["docs"])
             )
-            | PLAIN
+            | template
             | llm
         )
 
@@ -194,6 +200,8 @@ def langchain_arms(
             return chain.invoke({"docs": docs, "question": question}), ids_of(docs)
 
         return answer
+
+    in_system_message = ChatPromptTemplate([("system", SYSTEM), ("human", "{question}")])
 
     def helper(question: str) -> Answer:
         result = create_rag_chain(chats["rag"], retriever).invoke({"input": question})
@@ -214,6 +222,7 @@ def langchain_arms(
     return {
         "bare model": plain(lambda value: bare.complete(value.to_string()).text),
         "default": plain(chats["default"] | StrOutputParser()),
+        "default, system message": plain(chats["default"] | StrOutputParser(), in_system_message),
         "rag, plain template": plain(chats["rag"] | StrOutputParser()),
         "rag, its message": helper,
         "agent, default": look_up,
