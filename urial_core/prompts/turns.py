@@ -111,10 +111,11 @@ def question_again(messages: Sequence[Message], prompt_format: PromptFormat) -> 
     Small models answer what is near, and behind several passages they lose the question.
     """
     asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    question = messages[asked].text if asked >= 0 else ""
     results = sum(len(message.text) for message in messages[asked + 1 :] if message.role == "tool")
-    if asked < 0 or results < _FAR * len(messages[asked].text):
+    if not question.strip() or results < _FAR * len(question):
         return ""
-    return prompt_format.turn("user", escape(messages[asked].text, prompt_format))
+    return prompt_format.turn("user", escape(question, prompt_format))
 
 
 def author_turn(author: str, number: int) -> Turn:

@@ -55,9 +55,11 @@ def test_nothing_is_repeated_without_a_choice() -> None:
 
 
 def test_a_later_question_is_the_one_that_counts() -> None:
-    """Results before the last question are behind it already."""
+    """Results before the last question are behind it already; a blank one is none."""
     messages = [*conversation(LONG), Message("assistant", "Bob."), Message("user", "When?")]
     assert not compose(PROMPT, messages, tools=TOOLS).question_again
+    blank = [Message("user", " "), *conversation(LONG)[1:]]
+    assert not compose(PROMPT, blank, tools=TOOLS).question_again
 
 
 def test_it_fits_the_window() -> None:
