@@ -85,7 +85,7 @@ def test_a_killed_job_resumes(server: str, tmp_path: Path) -> None:
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
     job = start(questions, folder, server)
-    deadline = time.monotonic() + 250
+    deadline = time.monotonic() + 350
     while not done_files(folder):
         assert job.poll() is None, job.communicate()[0][-2000:]
         assert time.monotonic() < deadline
