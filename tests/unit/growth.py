@@ -6,17 +6,20 @@ from collections.abc import Callable
 from time import process_time
 from timeit import repeat
 
-TIMES = 16
+GROWTH = 16
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Return the CPU time of some work, without garbage collections."""
+    return repeat(work, timer=process_time, repeat=1, number=1)[0]
 
 
 def is_linear(work: Callable[[int], object], size: int) -> bool:
     """Whether the work takes at this size at most four times 16 times what it takes at a sixteenth.
 
-    Linear time grows 16 times, quadratic time 256 times. The least CPU time of several runs without
-    garbage collections is taken, since the speed of a shared machine changes by a factor of two.
+    Linear time grows 16 times, quadratic time 256 times. The work is done again if it took too
+    long, since the speed of a shared machine changes by a factor of two.
     """
-
-    def seconds(size: int, runs: int) -> float:
-        return min(repeat(lambda: work(size), timer=process_time, repeat=runs, number=1))
-
-    return seconds(size, 2) < 4 * TIMES * max(seconds(size // TIMES, 3), 0.0005)
+    short = min(cpu_seconds(lambda: work(size // GROWTH)) for _ in range(3))
+    limit = 4 * GROWTH * max(short, 0.0005)
+    return any(cpu_seconds(lambda: work(size)) < limit for _ in range(3))

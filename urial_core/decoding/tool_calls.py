@@ -264,15 +264,18 @@ class _CallDecoder:
         if name is None or not start or self.value.text[start] != "{":
             return []
         first = not self.emitted
-        written = self.value.text[start:end]
-        if any(one.name == name and one.arguments.startswith(written) for one in self._answered):
-            return []  # it may turn out to be that call
-        arguments = written[self._sent :]
+        if first and self._may_be_answered(name, self.value.text[start:end]):
+            return []
+        arguments = self.value.text[start + self._sent : end]
         if not arguments and not first:
             return []
         self.emitted = True
         self._sent += len(arguments)
         return [ToolCallDelta(self.number, self._id, name if first else "", arguments)]
+
+    def _may_be_answered(self, name: str, written: str) -> bool:
+        """Whether the arguments so far are the beginning of an answered call's."""
+        return any(one.name == name and one.arguments.startswith(written) for one in self._answered)
 
     def _name(self, tools: Sequence[Tool]) -> str | None:
         start, end = self.value.members.get("name", (0, None))

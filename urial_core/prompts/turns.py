@@ -99,10 +99,11 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
 
 
 def answered_calls(messages: Sequence[Message]) -> list[ToolCall]:
-    """Return the calls since the last user message that have their results."""
-    asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    """Return the calls since the last user message that have results, as a model writes them."""
+    asked = _last_question(messages)
     places = sorted(place for place in _results(messages) if place[0] > asked)
-    return [messages[index].tool_calls[position] for index, position in places]
+    calls = [messages[index].tool_calls[position] for index, position in places]
+    return [ToolCall.of(call.name, call.values, call.id) for call in calls]
 
 
 def question_again(messages: Sequence[Message], prompt_format: PromptFormat) -> str:
@@ -110,12 +111,17 @@ def question_again(messages: Sequence[Message], prompt_format: PromptFormat) -> 
 
     Small models answer what is near, and behind several passages they lose the question.
     """
-    asked = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    asked = _last_question(messages)
     question = messages[asked].text if asked >= 0 else ""
     results = sum(len(message.text) for message in messages[asked + 1 :] if message.role == "tool")
     if not question.strip() or results < _FAR * len(question):
         return ""
     return prompt_format.turn("user", escape(question, prompt_format))
+
+
+def _last_question(messages: Sequence[Message]) -> int:
+    """Return the index of the last user message, or -1."""
+    return max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
 
 
 def author_turn(author: str, number: int) -> Turn:

@@ -47,9 +47,11 @@ def responses(call: str, *, constrained: bool) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("constrained", [True, False])
 @pytest.mark.parametrize("failed", [False, True])
-def test_the_answer_is_written_instead(*, constrained: bool, failed: bool) -> None:
+@pytest.mark.parametrize("arguments", ['{"city": "Lyon"}', '{ "city":"Lyon"}'])
+def test_the_answer_is_written_instead(arguments: str, *, constrained: bool, failed: bool) -> None:
     """Nothing of the repeated call is emitted, and an agent's loop ends with the answer."""
-    messages = (ASKED, CALLED, replace(RESULT, failed=failed))
+    called = Message("assistant", tool_calls=(ToolCall("get_weather", arguments, "1"),))
+    messages = (ASKED, called, replace(RESULT, failed=failed))
     repeated = (CALL, LYON) if constrained else (f"{CALL}{LYON}{END}",)
     reply, events = replies(messages, *repeated, f"No rain.{END}", constrained=constrained)
     assert (reply.text, reply.tool_calls, reply.end.reason) == ("No rain.", (), "delimiter")
