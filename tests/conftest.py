@@ -185,18 +185,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningServer]
 
     Its chat endpoint has the short prompt as its template.
     """
-    from running_server import LlamaServer, RunningServer
+    from running_server import chosen_server
 
     from urial_core import load_prompt
     from urial_core.chat_template import chat_template
 
-    if url := os.environ.get("URIAL_TEST_SERVER"):
-        yield RunningServer(url)
-        return
-    pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
     folder = tmp_path_factory.mktemp("server")
     template = folder / "urial.jinja"
     template.write_bytes(chat_template(load_prompt("short")).encode())
-    started = LlamaServer(folder, options=["--chat-template-file", str(template)])
-    yield started
-    started.kill()
+    with chosen_server(folder, ["--chat-template-file", str(template)]) as chosen:
+        yield chosen

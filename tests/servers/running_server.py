@@ -9,9 +9,12 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from urial_core.backends.completions_server import CompletionsServerModel
 
@@ -114,6 +117,20 @@ class LlamaServer(RunningServer):
         """End it at once, like a crash."""
         self.process.kill()
         self.process.communicate()
+
+
+@contextmanager
+def chosen_server(folder: Path, options: Sequence[str] = ()) -> Generator[RunningServer]:
+    """Run the server of ``URIAL_TEST_SERVER``, or else llama.cpp with these options."""
+    if url := os.environ.get("URIAL_TEST_SERVER"):
+        yield RunningServer(url)
+        return
+    pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
+    started = LlamaServer(folder, options=options)
+    try:
+        yield started
+    finally:
+        started.kill()
 
 
 def is_json_on_one_line(text: str) -> bool:

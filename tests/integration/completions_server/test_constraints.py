@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Generator
 from dataclasses import replace
 
 import pytest
-from running_server import LlamaServer, RunningServer, is_json_on_one_line
+from running_server import RunningServer, chosen_server, is_json_on_one_line
 
 from langchain_urial import ChatUrial
 from urial_core import CompletionRequest, Message
@@ -32,13 +31,8 @@ SCHEMA = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningServer]:
     """A server that has read nothing else: quantized kernels round by what they computed before."""
-    if url := os.environ.get("URIAL_TEST_SERVER"):
-        yield RunningServer(url)
-        return
-    pytest.importorskip("xllamacpp", reason="needs the extra llamacpp")
-    started = LlamaServer(tmp_path_factory.mktemp("constraints"))
-    yield started
-    started.kill()
+    with chosen_server(tmp_path_factory.mktemp("constraints")) as chosen:
+        yield chosen
 
 
 @pytest.fixture
