@@ -154,6 +154,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
         return (yield)
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Generator[None]:
+    """Leave the process's environment as it was, since a command line in this process sets it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({n: v for n, v in before.items() if os.environ.get(n) != v})
+
+
 @pytest.fixture(scope="session")
 def demo_model() -> TransformersModel:
     """The demo extra's base model in float32, where greedy replies are equal to the last token."""

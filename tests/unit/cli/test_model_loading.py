@@ -35,15 +35,14 @@ class FakeModel:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """Load nothing, and restore the environment afterwards."""
+def _nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Load nothing, and have no progress bars turned off so far."""
     demo_file = tmp_path / "demo.gguf"
     demo_file.touch()
     monkeypatch.setattr(in_process, "TransformersModel", FakeModel)
     monkeypatch.setattr(model_loading, "demo_model_file", lambda progress: demo_file)
-    copy = dict(os.environ)
-    monkeypatch.setattr(os, "environ", copy)
-    return copy
+    for name in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_VERBOSITY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def console(*, terminal: bool = False, quiet: bool = False) -> Console:
