@@ -13,6 +13,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from llama_index.core.llms import ChatMessage
@@ -38,19 +39,20 @@ class Animal(BaseModel):
 def demo_server() -> Generator[str]:
     """Serve the demo model with llama.cpp; yield the base URL of its API."""
     print(DEMO_NOTICE, file=sys.stderr)
-    process = subprocess.Popen(  # noqa: S603 - our own script
-        [sys.executable, str(LLAMA_SERVER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout  # noqa: S101
-    try:
-        yield f"{process.stdout.readline().strip()}/v1"
-    finally:
-        process.kill()
-        process.communicate()
+    with TemporaryDirectory() as slots:  # where a prompt prefix goes from one slot to the others
+        process = subprocess.Popen(  # noqa: S603 - our own script
+            [sys.executable, str(LLAMA_SERVER), "--slot-save-path", slots],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout  # noqa: S101
+        try:
+            yield f"{process.stdout.readline().strip()}/v1"
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def use(url: str) -> None:

@@ -48,6 +48,7 @@ def _parameters(options: argparse.Namespace) -> xllamacpp.CommonParams:
     params.n_parallel = options.slots
     params.n_ctx = options.slots * options.window  # divided among the slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.fit_params = False  # all of it is given; else the vocabulary is read once more
     params.swa_full = True  # else models with sliding windows do not reuse a restored slot
     params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = True
     if options.slot_save_path:

@@ -72,6 +72,9 @@ class PrivateServer:
             common.cpuparams.n_threads = common.cpuparams_batch.n_threads = n_threads
             if n_gpu_layers is not None:
                 common.n_gpu_layers = n_gpu_layers
+            devices = [device["type"].name for device in xllamacpp.get_device_info()]
+            # To fit layers to a GPU's memory, llama.cpp reads the whole vocabulary once more.
+            common.fit_params = any(name.endswith("GPU") for name in devices)
             common.swa_full = True  # else sliding-window models do not reuse a restored slot
             # Shared by all requests, this cache can answer one with another's conversation:
             # llama.cpp's issue 27148, open in 2026.
