@@ -10,6 +10,7 @@ to answer from; every second one was not looked at while variants were chosen, a
 one half. Shares stand with their 95 % intervals (Wilson). ``docs/decoding.md`` has the results.
 
 - copies: eight words in a row of the prompt prefix, which the message lacks.
+- echoes: a whole sentence of the prompt's answers, of three words or more.
 - topic: two topic words of the examples, which the message lacks.
 - greeted: of the greetings, those answered with a greeting.
 - copied: over half of the second reply's runs of six words stand in the first.
@@ -63,7 +64,7 @@ class Variant:
 
     def parameters(self, max_tokens: int) -> GenerationParameters:
         """Return the parameters of its replies."""
-        multiplier = 0.8 if self.dry else 0.0
+        multiplier = 2.0 if self.dry else 0.0
         return GenerationParameters(max_tokens=max_tokens, dry_multiplier=multiplier)
 
 
@@ -131,12 +132,14 @@ def measure_first(answer: Answers, prompt: Prompt, data: Any, half: Half) -> dic
     asked = [(kind, text) for kind, texts in data["first_messages"].items() for text in half(texts)]
     replies = answer([[text] for _, text in asked])
     known = runs(prompt.prefix, 8)
+    sentences = {sentence for example in prompt.examples for sentence in said(example.answer)}
     rows = [(kind, text, reply) for (kind, text), reply in zip(asked, replies, strict=True)]
     for kind, text, reply in rows:
         show(kind, text, reply)
     greetings = [reply for kind, _, reply in rows if kind == "greeting"]
     return {
         **share("copies", [bool((runs(r.text, 8) & known) - runs(t, 8)) for _, t, r in rows]),
+        **share("echoes", [bool(said(reply.text) & sentences) for reply in replies]),
         **share("topic", [takes_topic(text, reply) for _, text, reply in rows]),
         **share("ended itself", [ended(reply) for reply in replies]),
         **share("greeted", [bool(GREETINGS.search(r.text[:120])) for r in greetings]),
@@ -193,6 +196,12 @@ def measure_passages(answer: Answers, prompt: Prompt, data: Any, half: Half) -> 
 def takes_topic(question: str, reply: Reply) -> bool:
     """Return whether a reply is about what the prompt's examples are about."""
     return len((set(words(reply.text)) & TOPICS) - set(words(question))) >= 2
+
+
+def said(text: str) -> set[str]:
+    """Return a text's sentences of three words or more, as their words."""
+    found = (words(sentence) for sentence in re.split(r"(?<=[.!?])\s+", text))
+    return {" ".join(sentence) for sentence in found if len(sentence) >= 3}
 
 
 def copied(first: str, second: str) -> float:

@@ -43,7 +43,7 @@ class GenerationParameters:
             rest of the conversation holds too is free: documents, code and tool results can be
             quoted. llama.cpp counts the whole context.
         dry_base: How fast that grows with the copied sequence, at least 1. Default 1.75.
-        dry_allowed_length: The longest sequence that may be copied freely, in tokens. Default 4.
+        dry_allowed_length: The longest sequence that may be copied freely, in tokens. Default 2.
         dry_sequence_breakers: A copied sequence ends at a token that holds one of these strings,
             beside line breaks, which always end it. Default none.
         end_bias: Nats added to the logits of the tokens that end the reply, for each 100 tokens
@@ -181,7 +181,7 @@ _DEFAULTS: dict[str, Any] = {
     "presence_penalty": 0.0,
     "dry_multiplier": 0.0,
     "dry_base": 1.75,
-    "dry_allowed_length": 4,
+    "dry_allowed_length": 2,
     "dry_sequence_breakers": (),
     "end_bias": 0.0,
     "banned_openers": (),

@@ -254,7 +254,7 @@ def test_llama_cpp_is_sent_dry() -> None:
     assert {name: value for name, value in payload.items() if name.startswith("dry_")} == {
         "dry_multiplier": 0.8,
         "dry_base": 1.75,
-        "dry_allowed_length": 4,
+        "dry_allowed_length": 2,
         "dry_sequence_breakers": ["\n", ":"],
         "dry_penalty_last_n": 1 << 20,
     }

@@ -189,7 +189,7 @@ def test_resolved_fills_in_unset_parameters() -> None:
         presence_penalty=0.0,
         dry_multiplier=0.0,
         dry_base=1.75,
-        dry_allowed_length=4,
+        dry_allowed_length=2,
         dry_sequence_breakers=(),
         end_bias=0.0,
         banned_openers=(),
