@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,9 +25,9 @@ def warmed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     ways = list[bool]()
     warm = CompletionsServerModel.warm
 
-    def noted(model: CompletionsServerModel, prefix: str, *, is_saved: bool = False) -> None:
-        warm(model, prefix, is_saved=is_saved)
-        ways.append(is_saved)
+    def noted(model: CompletionsServerModel, prefix: str, **options: Any) -> None:
+        warm(model, prefix, **options)
+        ways.append(options.get("is_saved", False))
 
     monkeypatch.setattr(CompletionsServerModel, "warm", noted)
     return ways
@@ -73,3 +74,19 @@ def test_nothing_is_kept_where_it_is_not_wanted(ask: Ask, tmp_path: Path) -> Non
     """``prefix_on_disk=False`` neither writes nor reads."""
     assert ask(prefix_on_disk=False)
     assert not (tmp_path / "prefixes").exists()
+
+
+def test_prompts_do_not_push_each_other_out() -> None:
+    """After a second prompt's first request, the first prompt's prefix is still cached."""
+    model = LlamaCppModel(demo_model_file(), n_ctx=1024, n_parallel=4, prefix_on_disk=False)
+    parameters = GenerationParameters(max_tokens=1, temperature=0.0)
+    cached = list[tuple[int, int]]()
+    for prompt in ("short", "instruction_only", "short", "instruction_only"):
+        chat = UrialChat(model, load_prompt(prompt))
+        requests = [chat.request([Message("user", f"Name a {x}.")], parameters) for x in ("a", "b")]
+        for reply in chat.reply(requests):
+            assert reply.end.usage
+            cached.append((reply.end.usage.input_tokens or 0, reply.end.usage.cached_tokens or 0))
+    model.close()
+    for tokens, found in cached:
+        assert tokens - found < 30

@@ -38,6 +38,17 @@ def test_llama_cpp_restores_the_first_slot_into_the_others() -> None:
     assert {each.body["prompt"] for each in sent if "prompt" in each.body} == {PROMPT.prefix}
 
 
+async def test_chosen_slots_alone_are_warmed() -> None:
+    """Other slots keep what they have; the first chosen one's KV cache is the one that is saved."""
+    fake_server = FakeServer("llama.cpp")
+    await fake_server.model().awarm(PROMPT, slots=[1, 2])
+    assert [body["id_slot"] for body in fake_server.completions] == [1]
+    assert [path for path in fake_server.paths if "action" in path] == [
+        "/slots/1?action=save",
+        "/slots/2?action=restore",
+    ]
+
+
 def test_slots_that_cannot_be_saved_each_read_the_prefix() -> None:
     """Without ``--slot-save-path`` it takes longer, but every slot is warm."""
     fake_server = FakeServer("llama.cpp")

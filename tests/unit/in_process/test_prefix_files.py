@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,9 @@ class Server:
         self.file = slots / saved_prefix(PREFIX)
         self.computed = 0
 
-    def warm(self, prefix: str, *, is_saved: bool = False) -> None:
+    def warm(self, prefix: str, *, is_saved: bool, slots: Sequence[int]) -> None:
         """Compute the prefix and save it, unless what is saved can be read."""
-        assert prefix == PREFIX
+        assert (prefix, slots) == (PREFIX, [0, 2])
         if not is_saved or self.file.read_text() != self.content:
             self.computed += 1
             self.file.write_text(self.content)
@@ -44,7 +44,7 @@ def computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int],
         slots.mkdir()
         server = Server(n_parallel, slots)
         files = PrefixFiles(str(model), {}, n_parallel, slots)
-        files.warm(server, PREFIX)  # type: ignore[arg-type]
+        files.warm(server, PREFIX, [0, 2])  # type: ignore[arg-type]
         (slots / saved_prefix(PREFIX)).unlink()
         slots.rmdir()
         return server.computed

@@ -210,7 +210,13 @@ def saved_prefix(prefix: str) -> str:
     return f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"
 
 
-def warm_up(prompt: Prompt | str, server: Server, *, is_saved: bool = False) -> Exchange[None]:
+def warm_up(
+    prompt: Prompt | str,
+    server: Server,
+    *,
+    is_saved: bool = False,
+    slots: Sequence[int] | None = None,
+) -> Exchange[None]:
     """Compute a prompt prefix in each of the server's prefix caches.
 
     vLLM shares one among all requests. llama.cpp has one per slot: the first slot's is saved and
@@ -221,6 +227,7 @@ def warm_up(prompt: Prompt | str, server: Server, *, is_saved: bool = False) -> 
         prompt: The prompt, or its prefix's text.
         server: The server.
         is_saved: Whether the server's folder may hold this model's ``saved_prefix`` already.
+        slots: llama.cpp's slots to do it in. Default: all.
     """
     prefix = prompt if isinstance(prompt, str) else prompt.prefix
     body = {"model": server.model, "prompt": prefix, "max_tokens": 1, "temperature": 0.0}
@@ -228,13 +235,14 @@ def warm_up(prompt: Prompt | str, server: Server, *, is_saved: bool = False) -> 
         yield HttpRequest(body)
         return
     file = {"filename": saved_prefix(prefix)}
-    slots = f"{server.root}/slots"
-    for slot in range(server.slots):
-        if is_saved and (yield HttpRequest(file, f"{slots}/{slot}?action=restore", optional=True)):
+    chosen = range(server.slots) if slots is None else slots
+    for slot in chosen:
+        url = f"{server.root}/slots/{slot}?action="
+        if is_saved and (yield HttpRequest(file, f"{url}restore", optional=True)):
             continue
         yield HttpRequest({**body, "id_slot": slot})
-        if slot == 0:
-            is_saved = bool((yield HttpRequest(file, f"{slots}/0?action=save", optional=True)))
+        if slot == chosen[0]:
+            is_saved = bool((yield HttpRequest(file, f"{url}save", optional=True)))
 
 
 def _once(server: Server, key: Hashable, exchange: Exchange[_T]) -> Exchange[_T]:

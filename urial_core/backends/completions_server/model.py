@@ -197,20 +197,27 @@ class CompletionsServerModel(CompletionModel):
         """Close all connections to the server; replies in progress break off."""
         self._connection.disconnect()
 
-    def warm(self, prompt: Prompt | str, *, is_saved: bool = False) -> None:
+    def warm(
+        self, prompt: Prompt | str, *, is_saved: bool = False, slots: Sequence[int] | None = None
+    ) -> None:
         """Compute the prompt prefix now, so that the first request finds it in the prefix cache.
 
         Args:
             prompt: The prompt, or its prefix's text.
             is_saved: Whether llama.cpp's ``--slot-save-path`` holds its KV cache from a ``warm``
                 with the same model. It is read then rather than computed.
+            slots: llama.cpp's slots to do it in. Default: all, which then hold no other prefix.
         """
-        self._connection.run(exchanges.warm_up(prompt, self.server(), is_saved=is_saved))
+        warming = exchanges.warm_up(prompt, self.server(), is_saved=is_saved, slots=slots)
+        self._connection.run(warming)
 
-    async def awarm(self, prompt: Prompt | str, *, is_saved: bool = False) -> None:
+    async def awarm(
+        self, prompt: Prompt | str, *, is_saved: bool = False, slots: Sequence[int] | None = None
+    ) -> None:
         """As ``warm``, without blocking the event loop."""
         server = await self.aserver()
-        await self._connection.arun(exchanges.warm_up(prompt, server, is_saved=is_saved))
+        warming = exchanges.warm_up(prompt, server, is_saved=is_saved, slots=slots)
+        await self._connection.arun(warming)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:
         """Complete prompts concurrently."""

@@ -46,7 +46,7 @@ _DIALECT = replace(
 
 
 class LlamaCppModel(CompletionModel):
-    """A GGUF file run by llama.cpp, with the prompt prefix in the KV cache of every slot.
+    """A GGUF file run by llama.cpp, with prompt prefixes in the KV caches of its slots.
 
     Nothing is loaded before it is needed. Any number of threads and event loops may call: as many
     replies as there are slots are generated concurrently (continuous batching), others are queued.
@@ -188,7 +188,10 @@ class LlamaCppModel(CompletionModel):
                 self._finalizer()
 
     def warm(self, prompt: Prompt | str) -> None:
-        """Compute a prompt's prefix in every slot now rather than at the first request.
+        """Compute a prompt's prefix now rather than at the first request.
+
+        The first prompt's is in every slot, a second one's takes every second slot, and so on, so
+        that the prompts of one application do not push each other out.
 
         Args:
             prompt: The prompt, or its prefix's text.
@@ -198,10 +201,12 @@ class LlamaCppModel(CompletionModel):
         if prefix and prefix not in self._warm_prefixes:
             with self._lock:  # concurrent requests need the prefix too
                 if prefix not in self._warm_prefixes:
+                    count, total = len(self._warm_prefixes), max(client.server().slots, 1)
+                    slots = range(count % total, total, count + 1)
                     if self._files is None:
-                        client.warm(prefix)
+                        client.warm(prefix, slots=slots)
                     else:
-                        self._files.warm(client, prefix)
+                        self._files.warm(client, prefix, slots)
                     self._warm_prefixes.add(prefix)
 
     async def awarm(self, prompt: Prompt | str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -40,15 +40,15 @@ class PrefixFiles:
         self._key = sha256(repr((*parts, sorted(params.items()))).encode()).hexdigest()[:16]
         self._slots = slots
 
-    def warm(self, client: CompletionsServerModel, prefix: str) -> None:
-        """Read a prefix into every slot, or compute it there and keep its file."""
+    def warm(self, client: CompletionsServerModel, prefix: str, slots: Sequence[int]) -> None:
+        """Read a prefix into these slots, or compute it there and keep its file."""
         used = self._slots / saved_prefix(prefix)
         kept = prefix_folder() / f"{self._key}-{used.name}"
         with suppress(OSError):  # there is none
             copyfile(kept, used)
             os.utime(kept)
         copied = _time(used)
-        client.warm(prefix, is_saved=copied is not None)
+        client.warm(prefix, is_saved=copied is not None, slots=slots)
         if _time(used) == copied:
             return
         try:  # it was none, or damaged
