@@ -14,7 +14,9 @@ _SPEC.loader.exec_module(fuzz)
 
 
 @pytest.mark.parametrize("kind", fuzz.KINDS)
-@pytest.mark.parametrize("inputs", [80, pytest.param(2000, marks=pytest.mark.matrix)])
+@pytest.mark.parametrize(
+    "inputs", [80, pytest.param(2000, marks=[pytest.mark.matrix, pytest.mark.no_cover])]
+)
 @pytest.mark.timeout(300)
 def test_every_error_is_typed(kind: str, inputs: int) -> None:
     """Random input of each kind is answered or refused by a typed error."""
