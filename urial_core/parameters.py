@@ -38,10 +38,10 @@ class GenerationParameters:
         dry_multiplier: Strength of DRY ("don't repeat yourself", p-e-w 2024,
             https://github.com/oobabooga/text-generation-webui/pull/5677): a token that would
             lengthen a copied sequence of n tokens loses ``multiplier * base ** (n - allowed
-            length)`` from its logit. 0 is off, the default; 0.8 is usual. In this project's engine,
-            a copy is one of the prompt prefix or of the assistant's earlier replies, and what the
-            rest of the conversation holds too is free: documents, code and tool results can be
-            quoted. llama.cpp counts the whole context.
+            length)`` from its logit. 0 is off, the default; 0.8 ends copies, and 2 near copies too.
+            In this project's engine, a copy is one of the prompt prefix or of the assistant's
+            earlier replies, and what the rest of the conversation holds too is free: documents,
+            code and tool results can be quoted. llama.cpp counts the whole context.
         dry_base: How fast that grows with the copied sequence, at least 1. Default 1.75.
         dry_allowed_length: The longest sequence that may be copied freely, in tokens. Default 2.
         dry_sequence_breakers: A copied sequence ends at a token that holds one of these strings,
