@@ -89,6 +89,7 @@ METHODS = {
     "best of 4, agreement": Way(BestOfN(n=4, score="agreement", key=compared), {}),
     "power": Way(PowerSampling(), {}),
     "rollout power": Way(RolloutPower(rollouts=2, rollout_tokens=8), {}),
+    "DRY": Way(None, {"dry_multiplier": 2.0}),
     "rules": Way(
         None,
         {
