@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from urial_core import GenerationParameters, Message, UrialChat, load_prompt
-from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.completions_server import CompletionsServerModel, Server
+from urial_core.backends.completions_server.exchanges import Exchange, HttpRequest
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.demo import demo_model_file
 
@@ -90,3 +91,30 @@ def test_prompts_do_not_push_each_other_out() -> None:
     model.close()
     for tokens, found in cached:
         assert tokens - found < 30
+
+
+def slot_states(server: Server) -> Exchange[list[dict[str, Any]]]:
+    """Ask the server what its slots do."""
+    states: list[dict[str, Any]] = yield HttpRequest(None, f"{server.root}/slots")
+    return states
+
+
+def test_a_first_request_does_not_wait_for_other_replies() -> None:
+    """A prompt's prefix goes into idle slots, and its request is answered while others go on."""
+    model = LlamaCppModel(demo_model_file(), n_ctx=1024, n_parallel=4, prefix_on_disk=False)
+    chat = UrialChat(model, load_prompt("short"))
+    endless = GenerationParameters(max_tokens=500, stop=("never",))
+    streams = [
+        chat.stream(chat.plain_request(f"{number}, {number}, {number},", endless))
+        for number in range(3)
+    ]
+    for stream in streams:
+        next(stream)
+    other = UrialChat(model, load_prompt("instruction_only"))
+    parameters = GenerationParameters(max_tokens=1)
+    assert other.reply([other.request([Message("user", "Hi!")], parameters)])
+    states = model._loaded().run(slot_states)
+    assert [state["is_processing"] for state in states].count(True) == 3
+    for stream in streams:
+        stream.close()
+    model.close()

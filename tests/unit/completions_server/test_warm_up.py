@@ -28,6 +28,7 @@ def test_llama_cpp_restores_the_first_slot_into_the_others() -> None:
     before = len(fake_server.received)
     model.warm(PROMPT)
     sent = fake_server.received[before:]
+    assert sent.pop(0).path == "/slots"
     assert [(each.path, each.body.get("id_slot")) for each in sent] == [
         ("/v1/completions", 0),
         ("/slots/0?action=save", None),
@@ -47,6 +48,32 @@ async def test_chosen_slots_alone_are_warmed() -> None:
         "/slots/1?action=save",
         "/slots/2?action=restore",
     ]
+
+
+def test_busy_slots_are_not_waited_for() -> None:
+    """A slot that is writing a reply keeps what it has; without an idle one, nothing is sent."""
+    fake_server = FakeServer("llama.cpp")
+    states = [{"id": slot, "is_processing": slot != 1} for slot in range(3)]
+    fake_server.overrides["/slots"] = states
+    for slots in (None, [1, 2], [0, 2]):
+        fake_server.received.clear()
+        fake_server.model().warm(PROMPT, slots=slots)
+        assert [body["id_slot"] for body in fake_server.completions] == [1]
+        assert [path for path in fake_server.paths if "action" in path] == ["/slots/1?action=save"]
+    states[1]["is_processing"] = True
+    fake_server.received.clear()
+    fake_server.model().warm(PROMPT)
+    assert not fake_server.completions
+
+
+@pytest.mark.parametrize("states", [5, {"error": "?"}, [3], [{"id": [], "is_processing": 1}], None])
+def test_slots_in_another_form_count_as_idle(states: object) -> None:
+    """A server that does not say which slots are busy has its prefix in all of them."""
+    fake_server = FakeServer("llama.cpp")
+    fake_server.overrides["/slots"] = states
+    fake_server.model().warm(PROMPT)
+    actions = [path for path in fake_server.paths if "action" in path]
+    assert actions == ["/slots/0?action=save", *(f"/slots/{n}?action=restore" for n in (1, 2))]
 
 
 def test_slots_that_cannot_be_saved_each_read_the_prefix() -> None:

@@ -221,7 +221,8 @@ def warm_up(
 
     vLLM shares one among all requests. llama.cpp has one per slot: the first slot's is saved and
     restored into the others, where the server allows that (``--slot-save-path``), so that replies
-    do not depend on the slot. Where it does not, each slot reads the prefix.
+    do not depend on the slot. Where it does not, each slot reads the prefix. Slots that are writing
+    a reply are left out rather than waited for, and if all of ``slots`` are, one that is idle does.
 
     Args:
         prompt: The prompt, or its prefix's text.
@@ -235,7 +236,11 @@ def warm_up(
         yield HttpRequest(body)
         return
     file = {"filename": saved_prefix(prefix)}
-    chosen = range(server.slots) if slots is None else slots
+    states = yield HttpRequest(None, f"{server.root}/slots", optional=True)
+    known = map(_mapping, states if isinstance(states, list) else ())
+    busy = [state.get("id") for state in known if state.get("is_processing")]
+    idle = [slot for slot in range(server.slots) if slot not in busy]
+    chosen = [slot for slot in idle if slots is None or slot in slots] or idle[:1]
     for slot in chosen:
         url = f"{server.root}/slots/{slot}?action="
         if is_saved and (yield HttpRequest(file, f"{url}restore", optional=True)):

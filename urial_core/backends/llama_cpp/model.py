@@ -234,6 +234,8 @@ class LlamaCppModel(CompletionModel):
                 yield chunk
 
     def _loaded(self) -> CompletionsServerModel:
+        if (loaded := self._client) is not None:
+            return loaded  # without waiting for a prefix that is being computed
         with self._lock:
             if self._client is None:
                 check_gguf(self._path, for_llama_cpp=True)
