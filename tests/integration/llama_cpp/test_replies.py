@@ -15,6 +15,7 @@ from urial_core import Message, UrialChat, load_prompt
 from urial_core.backends.completions_server.exchanges import Exchange, HttpRequest
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.completion import CompletionRequest
+from urial_core.demo import demo_model_file
 from urial_core.errors import ContextOverflowError
 from urial_core.parameters import GenerationParameters
 from urial_core.replies import Reply, ReplyEnd, TextDelta
@@ -88,14 +89,15 @@ def test_log_probabilities(chat: UrialChat) -> None:
         assert max(value for _, value in token.top) == pytest.approx(token.logprob, abs=1e-4)
 
 
-async def test_the_prefix_is_cached_in_every_slot(llama: LlamaCppModel) -> None:
+async def test_the_first_prefix_is_cached_in_every_slot() -> None:
     """Of many concurrent requests, each finds the prompt prefix, the first ones too."""
-    prompt = load_prompt("rag")
-    chat = UrialChat(llama, prompt)
+    model, prompt = LlamaCppModel(demo_model_file(), n_ctx=1024, n_parallel=4), load_prompt("short")
+    chat = UrialChat(model, prompt)
     requests = [asked(chat, f"Tell me about the number {n}.", max_tokens=8) for n in range(8)]
     for [reply] in await asyncio.gather(*(chat.areply([request]) for request in requests)):
         assert reply.end.usage is not None
-        assert reply.end.usage.cached_tokens > 0.9 * llama.count_tokens(prompt.prefix)
+        assert reply.end.usage.cached_tokens > 0.9 * model.count_tokens(prompt.prefix)
+    model.close()
 
 
 @pytest.mark.matrix
