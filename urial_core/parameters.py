@@ -38,7 +38,7 @@ class GenerationParameters:
         dry_multiplier: Strength of DRY ("don't repeat yourself", p-e-w 2024,
             https://github.com/oobabooga/text-generation-webui/pull/5677): a token that would
             lengthen a copied sequence of n tokens loses ``multiplier * base ** (n - allowed
-            length)`` from its logit. 0 is off, the default; 0.8 ends copies, and 2 near copies too.
+            length)`` from its logit. 0 is off, the default; 0.8 ends copies, 2 most near copies.
             In this project's engine, a copy is one of the prompt prefix or of the assistant's
             earlier replies, and what the rest of the conversation holds too is free: documents,
             code and tool results can be quoted. llama.cpp counts the whole context.
