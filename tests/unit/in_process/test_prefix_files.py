@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("xllamacpp")
 pytest.importorskip("openai")
 
-from urial_core.backends.completions_server.exchanges import saved_prefix
+from urial_core.backends.completions_server.warming import saved_prefix
 from urial_core.backends.llama_cpp.prefix_files import PrefixFiles
 
 PREFIX = "Be brief."

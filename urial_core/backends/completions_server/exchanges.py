@@ -1,4 +1,4 @@
-"""Exchanges with a server: what it is, its tokenizer, completions, choices and cache warm-up. Pure.
+"""Exchanges with a server: what it is, its tokenizer, completions and choices. Pure.
 
 An exchange is a generator, as httpx's ``auth_flow`` is: it yields the requests to send, receives
 their responses, and returns its result. It is written once, and ``Connection`` runs it, blocking or
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any, TypeVar
 
 from urial_core.backends.completions_server.payload import (
@@ -26,7 +25,6 @@ from urial_core.completion import Completion, CompletionRequest, TokenLogprob, U
 from urial_core.decoding.steps import total_usage
 from urial_core.errors import ServerError, UnsupportedModelError, shown
 from urial_core.prompts.escaping import encodable
-from urial_core.prompts.prompt import Prompt
 from urial_core.structured.constraints import Choice
 
 __all__ = [
@@ -40,8 +38,6 @@ __all__ = [
     "discover",
     "encode",
     "request_body",
-    "saved_prefix",
-    "warm_up",
 ]
 
 COMPLETIONS = "/completions"
@@ -203,51 +199,6 @@ def complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[
     if choice.biases:
         return [(yield from chosen)]
     return [(yield from _once(server, (request.prompt, choice.options), chosen))]
-
-
-def saved_prefix(prefix: str) -> str:
-    """Return the name of the file in which llama.cpp saves a prompt prefix's KV cache."""
-    return f"urial-{sha256(prefix.encode()).hexdigest()[:16]}.bin"
-
-
-def warm_up(
-    prompt: Prompt | str,
-    server: Server,
-    *,
-    is_saved: bool = False,
-    slots: Sequence[int] | None = None,
-) -> Exchange[None]:
-    """Compute a prompt prefix in each of the server's prefix caches.
-
-    vLLM shares one among all requests. llama.cpp has one per slot: the first slot's is saved and
-    restored into the others, where the server allows that (``--slot-save-path``), so that replies
-    do not depend on the slot. Where it does not, each slot reads the prefix. Slots that are writing
-    a reply are left out rather than waited for, and if all of ``slots`` are, one that is idle does.
-
-    Args:
-        prompt: The prompt, or its prefix's text.
-        server: The server.
-        is_saved: Whether the server's folder may hold this model's ``saved_prefix`` already.
-        slots: llama.cpp's slots to do it in. Default: all.
-    """
-    prefix = prompt if isinstance(prompt, str) else prompt.prefix
-    body = {"model": server.model, "prompt": prefix, "max_tokens": 1, "temperature": 0.0}
-    if not server.slots:
-        yield HttpRequest(body)
-        return
-    file = {"filename": saved_prefix(prefix)}
-    states = yield HttpRequest(None, f"{server.root}/slots", optional=True)
-    known = map(_mapping, states if isinstance(states, list) else ())
-    busy = [state.get("id") for state in known if state.get("is_processing")]
-    idle = [slot for slot in range(server.slots) if slot not in busy]
-    chosen = [slot for slot in idle if slots is None or slot in slots] or idle[:1]
-    for slot in chosen:
-        url = f"{server.root}/slots/{slot}?action="
-        if is_saved and (yield HttpRequest(file, f"{url}restore", optional=True)):
-            continue
-        yield HttpRequest({**body, "id_slot": slot})
-        if slot == chosen[0]:
-            is_saved = bool((yield HttpRequest(file, f"{url}save", optional=True)))
 
 
 def _once(server: Server, key: Hashable, exchange: Exchange[_T]) -> Exchange[_T]:

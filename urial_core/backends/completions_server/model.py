@@ -14,6 +14,7 @@ from urial_core.backends.completions_server import exchanges, prompt_logprobs
 from urial_core.backends.completions_server.exchanges import Exchange, Server
 from urial_core.backends.completions_server.payload import DIALECTS, Dialect
 from urial_core.backends.completions_server.response import StreamReader
+from urial_core.backends.completions_server.warming import warm_up
 from urial_core.completion import (
     Completion,
     CompletionChunk,
@@ -208,7 +209,7 @@ class CompletionsServerModel(CompletionModel):
                 with the same model. It is read then rather than computed.
             slots: llama.cpp's slots to do it in. Default: all, which then hold no other prefix.
         """
-        warming = exchanges.warm_up(prompt, self.server(), is_saved=is_saved, slots=slots)
+        warming = warm_up(prompt, self.server(), is_saved=is_saved, slots=slots)
         self._connection.run(warming)
 
     async def awarm(
@@ -216,7 +217,7 @@ class CompletionsServerModel(CompletionModel):
     ) -> None:
         """As ``warm``, without blocking the event loop."""
         server = await self.aserver()
-        warming = exchanges.warm_up(prompt, server, is_saved=is_saved, slots=slots)
+        warming = warm_up(prompt, server, is_saved=is_saved, slots=slots)
         await self._connection.arun(warming)
 
     def complete(self, requests: Sequence[CompletionRequest]) -> list[Completion]:

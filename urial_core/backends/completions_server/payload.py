@@ -133,7 +133,9 @@ LLAMA_CPP = Dialect(
     sampling={**_OPENAI, "top_k": "top_k", "repetition_penalty": "repeat_penalty"},
     always={
         "min_p": 0.0,
-        "repeat_last_n": 64,  # the tokens that a penalty counts; llama.cpp's own default
+        # The tokens that a penalty counts; llama.cpp's own default. They reach into the question at
+        # first. With fewer, replies quote a short passage better, and run on and loop more often.
+        "repeat_last_n": 64,
         "verbose": True,  # reports the stop string that ended the completion
     },
     penalizes_recent_only=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,6 +18,7 @@ from urial_core.backends.gguf_file import check_gguf
 from urial_core.backends.llama_cpp.default_sizes import default_slots, default_window
 from urial_core.backends.llama_cpp.prefix_files import PrefixFiles
 from urial_core.backends.llama_cpp.private_server import PrivateServer
+from urial_core.backends.llama_cpp.slot_shares import SlotShares
 from urial_core.backends.openmp import compute_threads, limit_spinning
 from urial_core.completion import (
     Completion,
@@ -111,8 +113,8 @@ class LlamaCppModel(CompletionModel):
             )
         self._lock = threading.RLock()
         self._client: CompletionsServerModel | None = None
-        self._files: PrefixFiles | None = None
-        self._warm_prefixes = set[str]()
+        self._files: PrefixFiles  # set with the client, as are the shares
+        self._shares: SlotShares
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
@@ -184,30 +186,18 @@ class LlamaCppModel(CompletionModel):
         with self._lock:
             if self._client is not None:
                 self._client = None
-                self._warm_prefixes.clear()
                 self._finalizer()
 
     def warm(self, prompt: Prompt | str) -> None:
         """Compute a prompt's prefix now rather than at the first request.
 
-        The first prompt's is in every slot, a second one's takes every second slot, and so on, so
-        that the prompts of one application do not push each other out.
+        It is in every slot that it may have then (see ``SlotShares``). Requests copy it into one
+        more each.
 
         Args:
             prompt: The prompt, or its prefix's text.
         """
-        prefix = prompt if isinstance(prompt, str) else prompt.prefix
-        client = self._loaded()
-        if prefix and prefix not in self._warm_prefixes:
-            with self._lock:  # concurrent requests need the prefix too
-                if prefix not in self._warm_prefixes:
-                    count, total = len(self._warm_prefixes), max(client.server().slots, 1)
-                    slots = range(count % total, total, count + 1)
-                    if self._files is None:
-                        client.warm(prefix, slots=slots)
-                    else:
-                        self._files.warm(client, prefix, slots)
-                    self._warm_prefixes.add(prefix)
+        self._warm(prompt if isinstance(prompt, str) else prompt.prefix)
 
     async def awarm(self, prompt: Prompt | str) -> None:
         """As ``warm``, without blocking the event loop; see above on loading, however."""
@@ -246,10 +236,13 @@ class LlamaCppModel(CompletionModel):
                     options["n_ctx"] = default_window(self._path, options["n_parallel"])
                 server = PrivateServer(self._path, **options)
                 self._finalizer = finalize(self, server.close)
-                if self._prefix_on_disk:
-                    self._files = PrefixFiles(
-                        self._path, options["params"], options["n_parallel"], server.slots
-                    )
+                self._files = PrefixFiles(
+                    self._path,
+                    options["params"],
+                    options["n_parallel"],
+                    server.slots,
+                    on_disk=self._prefix_on_disk,
+                )
                 client = CompletionsServerModel(
                     server.base_url,
                     api_key=server.key,
@@ -261,15 +254,24 @@ class LlamaCppModel(CompletionModel):
                 self._finalizer.detach()
                 # A server that still writes to someone would not end.
                 self._finalizer = finalize(self, partial(_close, client, server))
-                client.server()
+                self._shares = SlotShares(client.server().slots)
                 self._client = client
             return self._client
 
     def _ready(self, requests: Sequence[CompletionRequest]) -> CompletionsServerModel:
-        """Load the model and compute the requests' prompt prefixes."""
-        for prefix in {request.prompt[: request.prefix_length] for request in requests}:
-            self.warm(prefix)
+        """Load the model and see that each request finds a slot with its prompt prefix."""
+        prefixes = Counter(request.prompt[: request.prefix_length] for request in requests)
+        for prefix, count in prefixes.items():
+            self._warm(prefix, count)
         return self._loaded()
+
+    def _warm(self, prefix: str, count: int | None = None) -> None:
+        """Have a prefix in ``count`` more slots; in all that it may have by default."""
+        client = self._loaded()
+        if prefix:
+            with self._shares.filling(prefix, count) as slots:
+                if slots:
+                    self._files.warm(client, prefix, slots)
 
 
 def _close(client: CompletionsServerModel, server: PrivateServer) -> None:
