@@ -13,6 +13,8 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.llms.utils import parse_partial_json
 from llama_index.core.tools.types import BaseTool
 
+from urial_core.errors import GenerationError
+
 __all__ = ["ToolCallingLLM"]
 
 
@@ -41,6 +43,8 @@ class ToolCallingLLM(FunctionCallingLLM):
 
         Raises:
             ValueError: There are none and ``error_on_no_tool_call`` is set.
+            GenerationError: The response holds nothing but invalid calls, no text either: an agent
+                would return an empty answer.
         """
         found = [
             ToolSelection(
@@ -51,12 +55,14 @@ class ToolCallingLLM(FunctionCallingLLM):
             for block in response.message.blocks
             if isinstance(block, ToolCallBlock)
         ]
+        invalid = (response.raw or {}).get("invalid_tool_calls") or ()
+        reasons = "".join(f" An invalid call: {call['error']}" for call in invalid)
         if not found and error_on_no_tool_call:
-            invalid = (response.raw or {}).get("invalid_tool_calls") or ()
-            reasons = "".join(f" An invalid call: {call['error']}" for call in invalid)
             raise ValueError(
                 f"Expected at least one tool call, but the response holds none.{reasons}"
             )
+        if invalid and not found and not response.message.content:
+            raise GenerationError(f"The reply has neither text nor a valid tool call.{reasons}")
         return found
 
     def _prepare_chat_with_tools(

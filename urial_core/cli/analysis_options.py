@@ -48,7 +48,7 @@ DEMO = "demo"
 BASE_MODEL = typer.Option(
     envvar="URIAL_MODEL",
     metavar="NAME",
-    help="A base model: demo, a hub id, a folder, a .gguf file or a server's URL.",
+    help="A base model: demo, a hub id, a folder, a .gguf file or a server's URL[#MODEL].",
 )
 QuestionFile = Annotated[
     Path,

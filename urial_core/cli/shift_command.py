@@ -36,7 +36,7 @@ def shift(
         typer.Option(
             envvar="URIAL_MODEL",
             metavar="NAME",
-            help="The base model: demo, a hub id, a folder, a .gguf file or a vLLM server's URL.",
+            help="Base model: demo, an id, a folder, a .gguf file, a vLLM server's URL[#MODEL].",
         ),
     ],
     output: Annotated[

@@ -205,6 +205,16 @@ def test_a_url_without_a_path_gets_v1(url: str, path: str) -> None:
     assert fake_server.paths[0] == path
 
 
+def test_a_url_may_name_the_model() -> None:
+    """What follows a ``#`` is the model's name, where ``model`` is not given; it is never sent."""
+    for url in ("http://server.test#org/m", "http://server.test/v1#org%2Fm"):
+        model = CompletionsServerModel(url)
+        assert model.name == "org/m"
+        assert model.cache_key["base_url"] == "http://server.test/v1"
+        assert pickle.loads(pickle.dumps(model)).name == "org/m"  # noqa: S301
+        assert CompletionsServerModel(url, "other").name == "other"
+
+
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "/v1"])
 def test_an_invalid_url_is_refused(url: str) -> None:
     """The error says which form is wanted."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fake_llms import PROMPT
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
@@ -55,15 +56,26 @@ async def ask_with_tools(way: str, llm: UrialLLM) -> Any:
 
 @pytest.mark.parametrize("way", ["whole", "async", "streamed", "async streamed"])
 async def test_a_call_that_was_cut_is_no_call(way: str) -> None:
-    """It is left out of the calls, and the reason is in ``raw`` and in the error."""
+    """It is left out of the calls; the reason is in ``raw`` and in the error, whoever asks."""
     llm = llm_of('{"name": "write", "arguments": ', '{"path": "a', closing='"}}')
     response = await ask_with_tools(way, llm)
     assert response.raw["finish_reason"] == "length"
     assert response.raw["invalid_tool_calls"][0]["text"] == '{"path": "a'
-    assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
+    with pytest.raises(GenerationError, match="max_tokens ran out"):
+        llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
     assert "tool_calls" not in response.message.additional_kwargs
     with pytest.raises(ValueError, match="max_tokens ran out"):
         llm.get_tool_calls_from_response(response)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_an_agent_does_not_end_with_nothing(streaming: bool) -> None:
+    """Where all that the model wrote is a cut call, the agent's run is an error with the reason."""
+    cut = '# Tool call:\n````\n{"name": "write", "arguments": {"path": "a'
+    llm = UrialLLM(llm=FakeModel([CompletionChunk(cut, finish="length")]), prompt=PROMPT)
+    agent = FunctionAgent(tools=[TOOL], llm=llm, streaming=streaming)
+    with pytest.raises(Exception, match="max_tokens ran out"):
+        await agent.run("Write.")
 
 
 async def predict(way: str, llm: UrialLLM) -> Any:

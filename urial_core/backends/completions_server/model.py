@@ -64,8 +64,9 @@ class CompletionsServerModel(CompletionModel):
 
         Args:
             base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``; ``/v1`` is added to
-                a URL without a path.
-            model: The model's name on the server. Default: the first that the server lists.
+                a URL without a path. A model's name may follow it, after a ``#``.
+            model: The model's name on the server. Default: the one in ``base_url``, or the first
+                that the server lists.
             api_key: The server's API key; never shown, and never taken from the environment.
             timeout: Seconds to wait for a connection, or for the next piece of a response. Default:
                 the SDK's, 600 and 5 for a connection.
@@ -96,14 +97,14 @@ class CompletionsServerModel(CompletionModel):
             "http_async_client": http_async_client,
             "uds": uds,
         }
-        self._url, login = _api_url(base_url)
+        self._url, login, named = _api_url(base_url)
         self._arguments = {
             "base_url": base_url,
             **connection,
             "dialect": dialect,
             "context_window": context_window,
         }
-        self._model = model
+        self._model = model or named
         if isinstance(dialect, str) and dialect not in DIALECTS:
             raise ParameterError(f"dialect is {dialect!r}: use one of {', '.join(DIALECTS)}.")
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
@@ -283,8 +284,8 @@ def _in_order(groups: Iterable[Mapping[int, Completion]]) -> list[Completion]:
     return [completions[index] for index in sorted(completions)]
 
 
-def _api_url(base_url: str) -> tuple[str, str | None]:
-    """Return the URL of a server's API, and the login in it as a header's value.
+def _api_url(base_url: str) -> tuple[str, str | None, str | None]:
+    """Return the URL of a server's API, the login in it as a header's value, and a model's name.
 
     ``/v1`` is added to a URL without a path. The login goes out of the URL, which errors show.
 
@@ -301,8 +302,9 @@ def _api_url(base_url: str) -> tuple[str, str | None]:
         )
     login, _, place = parts.netloc.rpartition("@")
     path = parts.path.rstrip("/") or "/v1"
-    url = urlunsplit(parts._replace(netloc=place, path=path))
-    return url, f"Basic {b64encode(unquote(login).encode()).decode()}" if login else None
+    url = urlunsplit(parts._replace(netloc=place, path=path, fragment=""))
+    basic = f"Basic {b64encode(unquote(login).encode()).decode()}" if login else None
+    return url, basic, unquote(parts.fragment) or None
 
 
 def _without_login(url: str) -> str:
