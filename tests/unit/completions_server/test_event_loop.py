@@ -23,6 +23,7 @@ from workflows.errors import WorkflowRuntimeError
 
 from langchain_urial import ChatUrial
 from llamaindex_urial import UrialLLM
+from urial_core import GenerationError
 from urial_core.backends.completions_server import CompletionsServerModel
 
 SLOW = 0.3
@@ -201,7 +202,7 @@ async def test_an_agent_does_not_wait_for_token_counts() -> None:
     server = SlowServer("vllm", delay=0.0)
     llm = UrialLLM(llm=server.model(context_window=4096), prompt=PROMPT, max_tokens=64)
     agent = FunctionAgent(llm=llm, tools=[legs])
-    with suppress(WorkflowRuntimeError):  # it repeats its tool call
+    with suppress(WorkflowRuntimeError, GenerationError):  # it never answers
         await agent.run("Spiders?", max_iterations=2)
     assert server.blocking_paths == []
     estimate = llm.metadata.context_window

@@ -260,6 +260,20 @@ def test_llama_cpp_is_sent_dry() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("parameters", "penalty"),
+    [
+        ({}, 1.1),
+        ({"dry_multiplier": 2.0}, 1.0),
+        ({"dry_multiplier": 2.0, "repetition_penalty": 1.2}, 1.2),
+    ],
+)
+def test_dry_replaces_the_default_penalty(parameters: dict[str, float], penalty: float) -> None:
+    """llama.cpp's penalty counts the last example too; with DRY, it is off unless it is set."""
+    payload = completion_payload(request_for(**parameters), "m", LLAMA_CPP)
+    assert payload["repeat_penalty"] == penalty
+
+
 @pytest.mark.parametrize("constraint", [JsonSchema.of(SCHEMA), Choice(("a", "b"))])
 def test_dry_is_off_in_values(constraint: JsonSchema | Choice) -> None:
     """A constrained completion is sent without DRY: values repeat what the user asked for."""

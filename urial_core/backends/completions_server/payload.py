@@ -162,8 +162,9 @@ def completion_payload(
     ``max_tokens`` and the sampling fields are always sent, since servers have other defaults.
     ``repetition_penalty`` is off unless set, where servers count the prompt's tokens too: it would
     keep the model from the style that the few-shot examples teach. It is also off for JSON and
-    choices, which repeat what the user asked for. The prompt has no begin-of-text token; servers
-    add it.
+    choices, which repeat what the user asked for, and where DRY is on, which ends loops without it:
+    the last example is among the tokens that it counts, so a model would not greet as that does.
+    The prompt has no begin-of-text token; servers add it.
 
     Args:
         request: The request; a constraint that the dialect has no fields for is left out.
@@ -172,7 +173,9 @@ def completion_payload(
         stream: Whether the completion is to be streamed.
     """
     parameters, resolved = request.parameters, request.parameters.resolved()
-    default_improves = dialect.penalizes_recent_only and request.constraint is None
+    is_free = request.constraint is None
+    dry = dialect.dry if is_free and resolved.dry_multiplier else None
+    default_improves = dialect.penalizes_recent_only and is_free and not dry
     if parameters.repetition_penalty is None and not default_improves:
         resolved = resolved.replace(repetition_penalty=1.0)
     payload: dict[str, Any] = {
@@ -183,8 +186,8 @@ def completion_payload(
         **parameters.under_names(dialect.optional_sampling),
         **dialect.always,
     }
-    if dialect.dry and resolved.dry_multiplier and request.constraint is None:
-        payload |= dialect.dry(resolved)
+    if dry:
+        payload |= dry(resolved)
     if constraint := _constraint_fields(request, dialect):
         payload |= constraint  # it ends by itself; a stop string could cut it
     else:
