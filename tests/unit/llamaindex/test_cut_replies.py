@@ -74,7 +74,7 @@ async def test_an_agent_does_not_end_with_nothing(streaming: bool) -> None:
     cut = '# Tool call:\n````\n{"name": "write", "arguments": {"path": "a'
     llm = UrialLLM(llm=FakeModel([CompletionChunk(cut, finish="length")]), prompt=PROMPT)
     agent = FunctionAgent(tools=[TOOL], llm=llm, streaming=streaming)
-    with pytest.raises(Exception, match="max_tokens ran out"):
+    with pytest.raises(GenerationError, match="max_tokens ran out"):
         await agent.run("Write.")
 
 
