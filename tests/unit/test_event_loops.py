@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from stub_server import serving
 from langchain_urial import ChatUrial
 from urial_core import UrialError
 from urial_core.backends.completions_server import CompletionsServerModel
+from urial_core.backends.completions_server.connection import _default_tls
 
 RUNS = 200
 DESCRIPTORS = Path("/proc/self/fd")
@@ -56,6 +58,27 @@ def test_descriptors_stay_flat(run: Callable[[Any], Any]) -> None:
             assert run(chat.ainvoke("Hi")).text == "Yes."
             most = max(most, len(os.listdir(DESCRIPTORS)))  # noqa: PTH208
     assert most <= before + 8
+
+
+def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All clients of a process share them: reading them takes longer than a request."""
+    read = list[object]()
+
+    def counted(**options: Any) -> ssl.SSLContext:
+        read.append(options)
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    _default_tls.cache_clear()
+    with serving(answer) as server:
+        for _ in range(2):
+            model = CompletionsServerModel(server.url, "base", dialect="generic")
+            chat = ChatUrial(llm=model, prompt="short")
+            for _ in range(2):
+                assert asyncio.run(chat.ainvoke("Hi")).text == "Yes."
+            assert chat.invoke("Hi").text == "Yes."
+    _default_tls.cache_clear()
+    assert len(read) == 1
 
 
 async def test_a_loop_keeps_its_connection() -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 from weakref import WeakSet, finalize
 
@@ -217,8 +219,11 @@ class Connection:
         """
         with self._lock:
             if self._client is None:
-                transport = httpx.HTTPTransport(uds=self.uds) if self.uds else None
-                own = self.http_client or httpx.Client(**_SDK_DEFAULTS, transport=transport)
+                tls = self._tls()
+                transport = httpx.HTTPTransport(tls, uds=self.uds) if self.uds else None
+                own = self.http_client or httpx.Client(
+                    **_SDK_DEFAULTS, verify=tls, transport=transport
+                )
                 if self.http_client is None:
                     self._sockets = OpenSockets(own)
                     finalize(self, own.close)
@@ -236,14 +241,25 @@ class Connection:
             if client is None or client.closed:
                 for old in [old for old in self._async_clients if old.is_closed()]:
                     self._async_clients.pop(old).close_sockets()
-                transport = httpx.AsyncHTTPTransport(uds=self.uds) if self.uds else None
+                tls = self._tls()
+                transport = httpx.AsyncHTTPTransport(tls, uds=self.uds) if self.uds else None
                 own = self.http_async_client or httpx.AsyncClient(
-                    **_SDK_DEFAULTS, transport=transport
+                    **_SDK_DEFAULTS, verify=tls, transport=transport
                 )
                 openai = AsyncOpenAI(**self._client_options, http_client=own)
                 client = EventLoopClient(openai, own if self.http_async_client is None else None)
                 self._async_clients[loop] = client
             return client
+
+    def _tls(self) -> ssl.SSLContext:
+        """Return the TLS settings; at a Unix domain socket, nothing needs certificates."""
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.uds else _default_tls()
+
+
+@cache
+def _default_tls() -> ssl.SSLContext:
+    """Return httpx's TLS settings, made once: to read certificates takes a tenth of a second."""
+    return httpx.create_ssl_context()
 
 
 _CONNECTIONS = WeakSet[Connection]()
