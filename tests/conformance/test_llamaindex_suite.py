@@ -34,7 +34,7 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
         os.devnull,
         "-p",
         "no:cacheprovider",
-        "--tb=short",
+        "--tb=native",
     ]
     subprocess.run(
         [*command, "--import-mode=importlib", f"--junitxml={report}", HERE / "faulty_llms.py"],

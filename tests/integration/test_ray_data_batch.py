@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "ray_data_batch.py"
 SCRIPT = ROOT / "tests" / "servers" / "llama_server.py"
 
+RAY_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+
 pytestmark = [
     pytest.mark.model,
     pytest.mark.server,
@@ -45,12 +47,15 @@ def server() -> Generator[str]:
 
 
 def start(questions: Path, folder: Path, server: str) -> subprocess.Popen[str]:
-    """Start the example on a file of questions, without telemetry."""
+    """Start the example on a file of questions, without telemetry.
+
+    Ray would start its workers with a niceness of 15, so that tests beside this one starve them.
+    """
     paths = ["--questions", str(questions), "--folder", str(folder)]
     options = ["--server", server, "--in-flight", "4", "--rows-per-part", "8"]
     return subprocess.Popen(
         [sys.executable, str(EXAMPLE), *paths, *options],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **RAY_SETTINGS},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

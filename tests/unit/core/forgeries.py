@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from unicodedata import normalize
 
@@ -237,11 +238,16 @@ def _after_invalid_call(prompt: Prompt, written: str) -> str:
 
 def delimiters(text: str, prompt_format: PromptFormat) -> list[int]:
     """Count the lines that begin with each header, and with a fence that always ends a turn."""
-    lines = LINE_START.split(text)
-    marks = [*prompt_format.headers, *[prompt_format.fence] * prompt_format.fence_ends_turn]
+    marks = (*prompt_format.headers, *[prompt_format.fence] * prompt_format.fence_ends_turn)
+    lines = [line for line in LINE_START.split(text) if line.startswith(marks)]
     return [sum(line.startswith(mark) for line in lines) for mark in marks]
 
 
-def occurrences(ids: Sequence[int], part: Sequence[int]) -> int:
+def occurrences(ids: list[int], part: list[int]) -> int:
     """Count how often a sequence of tokens occurs in another."""
-    return sum(ids[at : at + len(part)] == part for at in range(len(ids) - len(part) + 1))
+    count, at = 0, -1
+    with suppress(ValueError):  # when the first token does not occur any more
+        while True:
+            at = ids.index(part[0], at + 1)
+            count += ids[at : at + len(part)] == part
+    return count
