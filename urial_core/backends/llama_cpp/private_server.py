@@ -24,6 +24,13 @@ __all__ = ["PrivateServer"]
 
 _HTTP_THREADS = 80
 """Each open request holds one. With fewer than the client's, counting tokens would be queued."""
+_STEP_TOKENS = 48
+"""The tokens of a step without a GPU, of prompts and replies together.
+
+A prompt is read in steps that write a token of each reply too, so replies pause for a step. With 48
+tokens that takes three times as long as a step that only writes; a long prompt alone takes a sixth
+longer than in steps of llama.cpp's 2,048.
+"""
 
 
 class PrivateServer:
@@ -74,7 +81,9 @@ class PrivateServer:
                 common.n_gpu_layers = n_gpu_layers
             devices = [device["type"].name for device in xllamacpp.get_device_info()]
             # To fit layers to a GPU's memory, llama.cpp reads the whole vocabulary once more.
-            common.fit_params = any(name.endswith("GPU") for name in devices)
+            has_gpu = common.fit_params = any(name.endswith("GPU") for name in devices)
+            if n_parallel > 1 and not has_gpu:
+                common.n_batch = max(_STEP_TOKENS, 2 * n_parallel)
             common.swa_full = True  # else sliding-window models do not reuse a restored slot
             # Shared by all requests, this cache can answer one with another's conversation:
             # llama.cpp's issue 27148, open in 2026.
