@@ -2,7 +2,7 @@
 
 The server is ``examples/mcp_tools.py``, which runs as a process of its own.
 
-    pip install llama-index-tools-mcp mcp
+    pip install llama-index-tools-mcp "mcp<2"
     python examples/llamaindex_mcp_tools.py
 """
 

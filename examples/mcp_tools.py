@@ -3,7 +3,7 @@
 This file is also the server, which has two small tools: the client starts it as a process of its
 own and talks to it over its standard input and output.
 
-    pip install langchain-mcp-adapters
+    pip install langchain-mcp-adapters "mcp<2"
     python examples/mcp_tools.py
 """
 
