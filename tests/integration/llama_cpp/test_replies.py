@@ -104,12 +104,12 @@ async def test_the_first_prefix_is_cached_in_every_slot() -> None:
 def test_a_batch_comes_in_order(chat: UrialChat) -> None:
     """A batch of more requests than slots is answered completely, in its order."""
     capitals = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo"}
-    countries = [*capitals, *capitals]
-    questions = [f"What is the capital of {country}?" for country in countries]
+    capitals |= {"Germany": "Berlin", "Russia": "Moscow"}
+    questions = [f"What is the capital of {country}?" for country in capitals]
     replies = chat.reply([asked(chat, question) for question in questions])
     assert len(replies) == len(questions)
-    for country, reply in zip(countries, replies, strict=True):
-        assert capitals[country] in reply.text
+    for capital, reply in zip(capitals.values(), replies, strict=True):
+        assert capital in reply.text
 
 
 def busy_slots(llama: LlamaCppModel) -> int:

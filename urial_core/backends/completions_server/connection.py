@@ -10,7 +10,15 @@ import asyncio
 import os
 import ssl
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -219,11 +227,7 @@ class Connection:
         """
         with self._lock:
             if self._client is None:
-                tls = self._tls()
-                transport = httpx.HTTPTransport(tls, uds=self.uds) if self.uds else None
-                own = self.http_client or httpx.Client(
-                    **_SDK_DEFAULTS, verify=tls, transport=transport
-                )
+                own = self.http_client or self._http_client(httpx.Client, httpx.HTTPTransport)
                 if self.http_client is None:
                     self._sockets = OpenSockets(own)
                     finalize(self, own.close)
@@ -241,19 +245,20 @@ class Connection:
             if client is None or client.closed:
                 for old in [old for old in self._async_clients if old.is_closed()]:
                     self._async_clients.pop(old).close_sockets()
-                tls = self._tls()
-                transport = httpx.AsyncHTTPTransport(tls, uds=self.uds) if self.uds else None
-                own = self.http_async_client or httpx.AsyncClient(
-                    **_SDK_DEFAULTS, verify=tls, transport=transport
+                own = self.http_async_client or self._http_client(
+                    httpx.AsyncClient, httpx.AsyncHTTPTransport
                 )
                 openai = AsyncOpenAI(**self._client_options, http_client=own)
                 client = EventLoopClient(openai, own if self.http_async_client is None else None)
                 self._async_clients[loop] = client
             return client
 
-    def _tls(self) -> ssl.SSLContext:
-        """Return the TLS settings; at a Unix domain socket, nothing needs certificates."""
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.uds else _default_tls()
+    def _http_client(self, client: Callable[..., _T], transport: Callable[..., object]) -> _T:
+        """Make an HTTP client; at a Unix domain socket, one that needs no certificates."""
+        if self.uds is None:
+            return client(**_SDK_DEFAULTS, verify=_default_tls())
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return client(**_SDK_DEFAULTS, verify=tls, transport=transport(verify=tls, uds=self.uds))
 
 
 @cache
