@@ -5,13 +5,14 @@ Then so many callers send them in random order for so long; some streams are clo
 Print how many replies differed, and the memory and open files as time goes on. Exit with 1 if one
 failed, or differed in float32.
 
-    python benchmarks/load.py "torch float32" [--minutes 20] [--callers 16]
+    python benchmarks/load.py "torch float32" [--minutes 20] [--callers 16] [--options JSON]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import sys
@@ -19,6 +20,7 @@ import time
 from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from urial_core import (
     GenerationParameters,
@@ -85,14 +87,14 @@ def resources() -> str:
     return f"{pages * os.sysconf('SC_PAGE_SIZE') / 2**20:.0f} MiB, {files} open files"
 
 
-async def run(engine: str, minutes: float, callers: int) -> int:
+async def run(engine: str, minutes: float, callers: int, options: dict[str, Any]) -> int:
     backend, _, dtype = engine.partition(" ")
-    options = (
+    defaults = (
         {"backend": "transformers", "dtype": dtype}
         if backend == "torch"
         else {"backend": backend, "n_ctx": 2048, "n_parallel": callers}
     )
-    model = model_in_process(str(demo_model_file()), options)
+    model = model_in_process(str(demo_model_file()), {**defaults, **options})
     chats = [UrialChat(model, load_prompt(name)) for name in ("short", "instruction_only")]
     requests = mixed_requests(chats)
     alone = [content((await chat.areply([request]))[0]) for chat, request in requests]
@@ -137,8 +139,9 @@ def main() -> None:
     parser.add_argument("engine", help='"torch float32", "torch bfloat16" or "llama.cpp"')
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--options", type=json.loads, default={}, help="backend_options, in JSON")
     arguments = parser.parse_args()
-    sys.exit(asyncio.run(run(arguments.engine, arguments.minutes, arguments.callers)))
+    sys.exit(asyncio.run(run(**vars(arguments))))
 
 
 if __name__ == "__main__":
