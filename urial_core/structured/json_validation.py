@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from copy import deepcopy
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.formats import format_checker
 from urial_core.structured.json_schema import map_subschemas
-from urial_core.structured.patterns import KEYWORDS, is_readable
+from urial_core.structured.keywords import KEYWORDS, is_readable
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -47,7 +48,7 @@ def load_json(text: str, *, strict: bool = True) -> Any:
     Raises:
         ValueError: It is not JSON.
     """
-    return json.loads(text, strict=strict, parse_constant=_finite, parse_float=_finite)
+    return json.loads(text, strict=strict, parse_constant=_Number, parse_float=_Number)
 
 
 def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, str]:
@@ -69,7 +70,8 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
     try:
         repaired = deepcopy(value)
         for error in validator.iter_errors(value) if repair else ():
-            if error.validator == "type":
+            # The instance of an error in ``propertyNames`` is a name, and its path the object's.
+            if error.validator == "type" and "propertyNames" not in error.absolute_schema_path:
                 repaired = _with_type(repaired, error)
         mismatch = best_match(validator.iter_errors(repaired))
     except Unresolvable as error:
@@ -192,15 +194,17 @@ def _converted(value: Any, kind: str) -> Any:
     """Return the value as another type of JSON; None if it has no equivalent there."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "string" and (number or isinstance(value, bool)):
-        return json.dumps(value)
+        return value.written if isinstance(value, _Number) else json.dumps(value)
     if not isinstance(value, str):
         return None
     try:
         loaded = load_json(value)
     except (ValueError, RecursionError):
         return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
-    if isinstance(loaded, float) and kind == "integer" and loaded.is_integer():
-        return int(loaded)
+    if isinstance(loaded, _Number):
+        if not loaded.keeps_digits:
+            return None
+        loaded = int(loaded) if kind == "integer" and loaded.is_integer() else float(loaded)
     return loaded if kind in _KINDS.get(type(loaded), ()) else None
 
 
@@ -223,9 +227,26 @@ def _is_strict_json(text: str) -> bool:
     return True
 
 
-def _finite(number: str) -> float:
-    """Return a number; refuse what is none in JSON, or too large."""
-    value = float(number)
-    if not isfinite(value):
-        raise ValueError(f"{number} is no number")
-    return value
+class _Number(float):
+    """A finite number, and how it was written.
+
+    Raises:
+        ValueError: It is no number in JSON, or too large.
+    """
+
+    written: str
+
+    def __new__(cls, written: str) -> Self:
+        number = super().__new__(cls, written)
+        if not isfinite(number):
+            raise ValueError(f"{written} is no number")
+        number.written = written
+        return number
+
+    @property
+    def keeps_digits(self) -> bool:
+        """Whether it has all digits that were written: a float has room for 15 to 17."""
+        try:
+            return Decimal(self.written) == Decimal(repr(self))
+        except InvalidOperation:  # an exponent of many digits
+            return False

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from urial_core import Tool, UnsupportedSchemaError
 from urial_core.decoding.tool_calls import call_schema
 from urial_core.structured.json_schema import compact, forbid_additional_properties
-from urial_core.structured.json_validation import check_schema, match_schema
+from urial_core.structured.json_validation import check_schema, match_schema, validate_json
 
 A: dict[str, Any] = {"a": {"type": "integer"}}
 B: dict[str, Any] = {"b": {"type": "integer"}}
@@ -42,6 +42,43 @@ def test_another_type_is_repaired(kind: str | list[str], value: object, repaired
     assert matched == {"list": [{"n": repaired}]}
     assert type(matched["list"][0]["n"]) is type(repaired)
     assert error == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "matched"),
+    [
+        ("string", "3.10", '"3.10"'),
+        ("string", "1e5", '"1e5"'),
+        ("string", "12345678901234567890.5", '"12345678901234567890.5"'),
+        ("number", '"19.990"', "19.99"),
+        ("number", '"12345678901234567.5"', None),
+        ("number", '"1e-99999999999999999999"', None),
+    ],
+)
+def test_no_digits_are_lost(kind: str, written: str, matched: str | None) -> None:
+    """A number becomes the text as it was written, and a text no number with fewer digits."""
+    schema = json.dumps({"type": "object", "properties": {"n": {"type": kind}}})
+    text, error = validate_json(f'{{"n": {written}}}', schema)
+    assert text == f'{{"n": {matched or written}}}'
+    assert bool(error) is (matched is None)
+
+
+@pytest.mark.parametrize(
+    ("value", "step", "error"),
+    [("19.99", 0.01, ""), ("0.3", 0.1, ""), ("1e300", 0.01, ""), ("6", 2, ""), ("0.35", 0.1, "no")],
+)
+def test_multiples_are_of_the_digits(value: str, step: float, error: str) -> None:
+    """A price is a multiple of a cent, as pydantic reads it."""
+    schema = json.dumps({"type": "number", "multipleOf": step})
+    assert bool(validate_json(value, schema)[1]) is bool(error)
+
+
+def test_names_are_the_keys_of_a_dict() -> None:
+    """JSON's names are texts, and pydantic's schema of a ``dict[IntEnum, str]`` has numbers."""
+    schema = {"propertyNames": {"enum": [1, 2], "type": "integer"}, "type": "object"}
+    assert match_schema({"1": "x"}, json.dumps(schema)) == ({"1": "x"}, "")
+    assert match_schema({"3": "x"}, json.dumps(schema))[1]
+    assert match_schema({"a": "x"}, '{"propertyNames": {"pattern": "^a"}}') == ({"a": "x"}, "")
 
 
 @pytest.mark.parametrize(
