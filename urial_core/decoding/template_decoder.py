@@ -101,7 +101,8 @@ class TemplateDecoder:
         self._head = ""  # the line that we are in, or its beginning
         self._length = 0  # characters of that line
         self._before = ("", 0)  # the last line with text: its last character, its length
-        self._in_form = False  # whether the reply itself introduced labels
+        self._own = set[str]()  # the labels that the reply itself introduced
+        self._introduces = True  # whether the line that we are in may introduce labels
         self._line_start = True
         self._blank = True
         self._longest = max(map(len, (*stops.starts, *stops.lines, *stops.sentences)), default=0)
@@ -166,16 +167,27 @@ class TemplateDecoder:
             return True
         is_line = complete and text.rstrip() in self._stops.lines
         if is_line or any(map(text.startswith, self._stops.starts)):
-            return not self._introduces_labels()
+            return not self._is_own(text)
         known = (*self._stops.starts, *self._stops.sentences, *self._stops.lines)
         undecided = not complete and len(line) <= self._longest + _LONGEST_HEADING
         return None if undecided and any(one.startswith(text.rstrip()) for one in known) else False
 
-    def _introduces_labels(self) -> bool:
-        """Whether labels are the reply's own: it begins with one, or announces it by a colon."""
-        if not self._stops.sure and (self._blank or self._before[0] == ":"):
-            self._in_form = True
-        return self._in_form
+    def _is_own(self, line: str) -> bool:
+        """Whether a label is the reply's own: it began with one, or announced it by a colon."""
+        if self._may_introduce:
+            self._own |= self._introduced(line)
+            if not self._stops.sure:
+                self._own |= {*self._stops.starts, *self._stops.lines}
+        return line.lstrip().startswith(tuple(self._own)) or line.startswith(tuple(self._own))
+
+    @property
+    def _may_introduce(self) -> bool:
+        return self._blank or self._before[0] == ":"
+
+    def _introduced(self, line: str) -> set[str]:
+        """Return the labels of the message's record that a line begins."""
+        records = (one for one in self._stops.records if line.lstrip().startswith(one))
+        return {label for record in records for label in record}
 
     def _is_ruler(self, line: str, *, complete: bool) -> bool | None:
         text = line.strip()
@@ -184,7 +196,8 @@ class TemplateDecoder:
                 if not complete and len(text) <= _HEAD:
                     return None
                 last, length = self._before
-                is_heading = len(text) == length and last not in ".!?"  # underlined, in Markdown
+                # A line of the reply's own, underlined as in Markdown.
+                is_heading = len(text) == length != len(ruler) and last not in ".!?"
                 return len(text) >= min(len(ruler), _LEAST_RULER) and not is_heading
         return False
 
@@ -240,6 +253,8 @@ class TemplateDecoder:
     def _pass(self, text: str) -> str:
         """Note what text is passed on."""
         for line in _LINES.findall(text):
+            if not self._length:
+                self._introduces = self._may_introduce
             self._head = (self._head + line)[:_HEAD]
             if stripped := line.rstrip():
                 self._blank = False
@@ -251,6 +266,8 @@ class TemplateDecoder:
         return text
 
     def _end_line(self) -> None:
+        if self._introduces and not self._block:
+            self._own |= self._introduced(normalised(self._head))
         fence = _FENCE.match(self._head)
         if self._opened_bare and not self._head.strip():
             self._block = ""  # a stray fence: code begins right below its own

@@ -10,6 +10,8 @@ it is such a continuation is derived from the message alone, by these rules:
 - Without a cue, labels count where two different ones show that the message is a template.
 - Rulers count where they divide the message, and then also the sentences beside them.
 - Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count.
+- Empty labels, one below the other at the end, are a form: its labels are the answer's own. So are
+  those of a record that the message holds, where the reply begins or announces it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 __all__ = ["TemplateStops", "normalised", "template_stops"]
 
@@ -29,6 +32,14 @@ _MARK = re.compile(
     r"<[^<>/]{1,60}>|<<.{1,60}>>|\[[^\[\]]{1,60}\]|#{1,6} .{1,60}|[A-Z][A-Z _]{2,40}"
 )
 """A whole line that is a label without a colon: a tag, a heading, capitals."""
+_CODE_LINE = re.compile(
+    r"\s*(?:async |@|(?:def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b)"
+    r"|.*\w\("
+)
+"""The start of a line of code that ends in a colon."""
+_PASSAGE_NUMBER = re.compile(r"\[\d+\] ")
+_LONGEST_CUE = 4
+"""Words of a cue that stands alone: a longer line that ends in a colon is an instruction."""
 _INLINE_CUE = re.compile(r"[.?!][\"']? (?P<label>[A-Z]\w*(?: \w+)?):[ \t]*")
 _RULER = re.compile(r"(?:^|.*[^-=*_])((?:-{3,}|={3,}|\*{3,}|_{3,}))")
 
@@ -69,6 +80,7 @@ class TemplateStops:
         cue: The label at the message's end, which the reply need not repeat; empty for none.
         is_code: Whether the cue asks for code, to which a fence around it does not belong.
         sure: Whether labels count even where the reply introduces them by itself.
+        records: The labels of each record in the message, which count even then as the reply's own.
     """
 
     starts: tuple[str, ...] = ()
@@ -78,6 +90,7 @@ class TemplateStops:
     cue: str = ""
     is_code: bool = False
     sure: bool = False
+    records: tuple[tuple[str, ...], ...] = ()
 
 
 def normalised(text: str) -> str:
@@ -98,8 +111,15 @@ def template_stops(
     template = _Template(message, rules, examples)
     labels = template.given_labels()
     rulers = template.rulers()
-    starts = sorted({f"{indent}{label}:" for label in labels for indent in template.indents(label)})
-    lines = sorted({*(mark for mark in template.marks if mark in labels), *template.pairs()})
+    indents = template.indents()
+    starts = sorted(
+        {
+            f"{indent}{label}:"
+            for label in labels - template.marks
+            for indent in ("", *indents.get(label, ()))
+        }
+    )
+    lines = sorted({*(template.marks & labels), *template.pairs()})
     stops = TemplateStops(
         tuple(starts),
         tuple(lines),
@@ -109,7 +129,9 @@ def template_stops(
         template.asks_for_code,
         bool(template.cue or template.opens_turn),
     )
-    return stops if stops != TemplateStops() else None
+    if stops == TemplateStops():
+        return None
+    return replace(stops, records=tuple(template.records())) if starts else stops
 
 
 @dataclass(slots=True)
@@ -120,13 +142,17 @@ class _Line:
     rest: str = ""
     is_mark: bool = False
 
+    @property
+    def is_empty_label(self) -> bool:
+        return bool(self.label) and not self.is_mark and not self.rest.strip("\"'")
+
     @classmethod
     def of(cls, text: str) -> _Line:
         text = text.rstrip()
         found = _LABEL.fullmatch(text)
         if _MARK.fullmatch(text) and not (found and text.startswith("[")):
             return cls(text, normalised(text), is_mark=True)
-        if found is None:
+        if found is None or _CODE_LINE.match(text):
             return cls(text)
         return cls(text, normalised(found["label"]), found["indent"], found["rest"].strip())
 
@@ -141,6 +167,7 @@ class _Template:
     cue: str = field(init=False, default="")
     cue_label: str = field(init=False, default="")
     opens_turn: bool = field(init=False, default=False)
+    form: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         own = [_Line.of(line) for line in self.message.rstrip().split("\n")]
@@ -148,7 +175,9 @@ class _Template:
         shown = [_Line.of(line) for text in texts for line in [*text.split("\n"), ""]]
         self.own, self.all = own, shown + own
         last = own[-1]
-        if self._is_cue(last) and any(line.text for line in own[:-1]):
+        if form := self._form():
+            self.form = form
+        elif self._is_cue(last) and any(line.text for line in own[:-1]):
             self.cue_label = last.label
             self.cue = last.text.strip() if last.is_mark else f"{last.text.split(':')[0].strip()}:"
         elif inline := list(_INLINE_CUE.finditer(last.text)):
@@ -175,19 +204,22 @@ class _Template:
     def _is_cue(self, line: _Line) -> bool:
         if line.is_mark:
             return line.text[0] in "<#" and not _END_MARK.match(line.text)
-        return bool(line.label) and not line.rest.strip("\"'")
+        is_short = len(line.label.split()) <= _LONGEST_CUE
+        follows_label = bool(self.own[:-1] and self.own[-2].label)
+        return line.is_empty_label and (is_short or follows_label)
 
-    def indents(self, label: str) -> set[str]:
-        """Return the indentations at which a label ends the reply; none for a mark."""
-        if label in self.marks:
-            return set()
-        return {"", *(line.indent for line in self.all if line.label == label)}
+    def indents(self) -> dict[str, set[str]]:
+        """Return the indentations of each label."""
+        found = dict[str, set[str]]()
+        for line in self.all:
+            found.setdefault(line.label, set()).add(line.indent)
+        return found
 
     def given_labels(self) -> set[str]:
         """Return the labels that the model must not write."""
         labels = {line.label for line in self.all if line.label}
         feedback = {label for label in labels if label == "Observation" and "Action" in labels}
-        given = {line.label for line in self.own if _is_given(line.label)}
+        given = {line.label for line in self.own if _is_given(line.label)} - self.form
         if self.cue_label:
             given |= {label for label in labels if _is_given(label)}
             given |= self._labels_above_cue() | self._labels_of_examples() | feedback
@@ -197,9 +229,27 @@ class _Template:
             if self._cue_ends_turn(given):
                 given.add(self.cue_label)
             return given
+        feedback &= {line.label for line in self.all[: -len(self.own)]}
         if self.opens_turn:
             return given | {self.own[-1].label} | feedback
         return (given if len(given) > 1 else set()) | feedback
+
+    def records(self) -> Iterable[tuple[str, ...]]:
+        """Yield the labels that stand line by line in the message, and not with the cue."""
+        block = list[str]()
+        for line in [*self.own, _Line("")]:
+            label = _Line.of(_PASSAGE_NUMBER.sub("", line.text)).label
+            if label and not line.is_mark:
+                block.append(label)
+                continue
+            is_given = not any(map(_FEEDBACK.fullmatch, block)) and self.cue_label not in block
+            if (
+                len(block) > 1
+                and is_given
+                and not (self.opens_turn and self.own[-1].label in block)
+            ):
+                yield tuple(f"{label}:" for label in block)
+            block = []
 
     def rulers(self) -> list[str]:
         """Return the rulers that divide the message."""
@@ -242,6 +292,13 @@ class _Template:
         found = {_PAIR_WORDS.sub("", mark.lower()) for mark in partners}
         return partners | {end for end in ends if _PAIR_WORDS.sub("", end.lower()) in found}
 
+    def _form(self) -> frozenset[str]:
+        """Return the empty labels at the message's end, if there are several and only there."""
+        fields = list(takewhile(lambda line: line.is_empty_label, reversed(self.own)))
+        form = frozenset(line.label for line in fields)
+        others = {line.label for line in self.all[: -len(fields) or None]}
+        return form if len(form) > 1 and not form & others else frozenset()
+
     def _is_turn_opener(self, label: str) -> bool:
         """Whether the message's last line begins a turn that examples before it show whole."""
         labels = [line.label for line in self.all if line.label]
@@ -277,12 +334,13 @@ class _Template:
 
     def _answer_labels(self) -> set[str]:
         """Return the labels that examples show right after the cue, as parts of the answer."""
-        found = set[str]()
-        for number in self._earlier_cues():
-            for line in self.all[number + 1 : -1]:
-                if not line.label or _is_given(line.label) or _FEEDBACK.fullmatch(line.label):
-                    break
+        found, is_below = set[str](), False
+        for line in self.all[:-1]:
+            if not line.label or _is_given(line.label) or _FEEDBACK.fullmatch(line.label):
+                is_below = False
+            elif is_below:
                 found.add(line.label)
+            is_below |= line.label == self.cue_label
         return found
 
     def _cue_ends_turn(self, given: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from time import process_time
 from typing import Any
@@ -12,6 +13,7 @@ from growth import is_linear
 from urial_core.errors import ParameterError, PromptError, UnsupportedSchemaError
 from urial_core.openai_tools import parse_call, parse_response_format, parse_tools
 from urial_core.prompts.loading import parse_toml, preset_names
+from urial_core.prompts.template_stops import template_stops
 from urial_core.structured.json_scanner import JsonValue
 from urial_core.structured.json_validation import check_schema, match_schema, validate_json
 
@@ -81,13 +83,29 @@ def test_a_streamed_value_takes_linear_time(make: Callable[[int], str]) -> None:
     assert is_linear(work, 80_000)
 
 
-def test_patterns_take_linear_time() -> None:
+@pytest.mark.parametrize(
+    ("schema", "before", "after"),
+    [
+        ('{"properties": {"a": {"pattern": "^(a+)+$"}}}', '{"a": "', '"}'),
+        ('{"patternProperties": {"^(a+)+$": {}}, "additionalProperties": false}', '{"', '": 1}'),
+    ],
+)
+def test_patterns_take_linear_time(schema: str, before: str, after: str) -> None:
     """A pattern that makes Python's engine backtrack for hours is matched at once."""
-    schema = '{"type": "object", "properties": {"a": {"pattern": "^(a+)+$"}}}'
     start = process_time()
-    _, error = validate_json('{"a": "' + "a" * 5_000 + '!"}', schema)
-    assert "does not match" in error
+    assert validate_json(before + "a" * 5_000 + "!" + after, schema)[1]
+    assert not validate_json(before + "a" * 5_000 + after, schema)[1]
     assert process_time() - start < 2
+
+
+@pytest.mark.parametrize("unit", ["A: x\n", "INFO: started\nWARN: slow\n", "{}: value\n"])
+def test_stops_of_a_template_take_linear_time(unit: str) -> None:
+    """Whatever a message repeats: logs and records of thousands of lines are sent, too."""
+    words = itertools.product("bcdfghklmn", repeat=4)
+    message = "".join(unit.format("".join(word)) for word in itertools.islice(words, 4000))
+    start = process_time()
+    assert template_stops(f"{message}INFO:")
+    assert process_time() - start < 2  # 48 seconds in quadratic time
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,14 @@ CREATE TABLE "animal" (name TEXT)
 
 Question: Which animals are there?
 SQLQuery: """
+TICKET = """\
+Context:
+Ticket: 12
+Topic: refund
+Request: money back
+
+Question: What is it about?
+Answer:"""
 TRIPLETS = """\
 Some text is provided below.
 ---------------------
@@ -167,6 +175,8 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         ("Question: Why?\nContext: Because.", "Because.", "\nQuestion: How?\nContext: So."),
         ("User: Hi\nAI: Hello\nUser: Bye\nAI:", "Bye!", "\nUser: Hm\nAI: Hm"),
         ("Product: Pen\nSlogan:", "It writes.", "\n\nProduct: Ink\nSlogan: It flows."),
+        (RAG, "(A line of the same size)", "\n---------------------"),
+        (TICKET, "The parcel is lost.", "\nTopic: refund\nRequest: money"),
     ],
 )
 def test_an_invented_turn_is_left_out(message: str, answer: str, more: str) -> None:
@@ -206,6 +216,12 @@ def test_a_rightful_answer_is_never_cut(answer: str) -> None:
         "Improve it:\n\nInstall\n-------\nRun it.\n\nUsage\n-----\nCall it.",
         "def f():\n    return {'Question': 1}",
         "See https://example.org\nNote: it is long",
+        "Complete this function:\n\ndef parse_json(text):",
+        "What comes next?\n\nclass JSON:",
+        "A card:\n\nQuestion: Why?\nAnswer: Because.\n\nWrite two more like this:",
+        "Our journal:\nAction: mix\nObservation: it bubbles\nWrite an entry.",
+        "Write a recipe.\n\nIngredients:\nInstructions:",
+        "From the mail.\n\nMail: My order 5 is broken.\n\nTopic:\nRequest:\nSummary:",
     ],
 )
 def test_an_ordinary_message_has_no_stops(message: str) -> None:
@@ -218,6 +234,29 @@ def test_a_reply_in_the_form_of_the_message_is_no_invention(answer: str) -> None
     """Without a cue, a reply may begin with a label, or announce labels with a colon."""
     message = "Write more of these.\nQuestion: Why?\nContext: Because."
     assert decode(template_stops(message), answer)[0] == answer
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (TICKET, "Ticket: 12\nTopic: refund\nRequest: money back"),
+        (TICKET, "Topic: refund\nRequest: money back"),
+        (TICKET, "This is the ticket:\n\nTopic: refund\nRequest: money back"),
+        (
+            "Passages:\n\n[1] Policy: 7\n    Claim: 4\n\nQuestion: Which?\nAnswer:",
+            "Policy: 7\nClaim: 4",
+        ),
+        (
+            "Question: How?\n\nserver: x\ninput: a\nport: 1\n\nNew config:",
+            "server: x\ninput: a\nport: 2",
+        ),
+    ],
+)
+def test_a_record_of_the_message_is_repeated(message: str, answer: str) -> None:
+    """A reply may begin with labels that stand together in what was given, or announce them."""
+    stops = template_stops(message)
+    assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
+    assert decode(stops, f"{answer}\n\nQuestion: What else?")[0].strip() == answer
 
 
 @pytest.mark.parametrize(
