@@ -107,10 +107,32 @@ class ToolCall:
         loaded: dict[str, Any] = json.loads(self.arguments)
         return loaded
 
+    def repeats(self, other: ToolCall) -> bool:
+        """Whether this asks for what another call asked for, in whatever order and digits."""
+        if self.name != other.name:
+            return False
+        return self.arguments == other.arguments or _canonical(self.values) == _canonical(
+            other.values
+        )
+
     @property
     def line(self) -> str:
         """The call as a prompt holds it: one line of JSON."""
         return json.dumps({"name": self.name, "arguments": self.values}, ensure_ascii=False)
+
+
+def _canonical(value: Any) -> str:
+    """Return the JSON text that all ways to write a value share."""
+    return json.dumps(_with_integers(value), sort_keys=True)
+
+
+def _with_integers(value: Any) -> Any:
+    """Return a JSON value whose whole numbers are integers."""
+    if isinstance(value, dict):
+        return {name: _with_integers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return list(map(_with_integers, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True, slots=True)

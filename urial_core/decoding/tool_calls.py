@@ -47,7 +47,12 @@ def call_schema(tools: tuple[Tool, ...], limits: ValueLimits = DEFAULT_LIMITS) -
 
 
 def parse_call(
-    text: str, tools: Sequence[Tool], call_id: str, limits: ValueLimits | None = None
+    text: str,
+    tools: Sequence[Tool],
+    call_id: str,
+    limits: ValueLimits | None = None,
+    *,
+    repair: bool = True,
 ) -> ToolCall | InvalidToolCall:
     """Return the call that a model wrote, or what is wrong with it.
 
@@ -56,9 +61,10 @@ def parse_call(
         tools: What may be called.
         call_id: The call's id.
         limits: How long values may get, where a grammar cut them; None for no limits.
+        repair: Whether to repair what is only written differently. Not where it was emitted.
     """
     try:
-        written = load_json(text, strict=False)
+        written = load_json(text, strict=not repair)
     except (ValueError, RecursionError) as error:
         return InvalidToolCall(text, f"This is not JSON: {error}.", id=call_id)
     if not isinstance(written, dict) or not isinstance(written.get("name"), str):
@@ -74,7 +80,7 @@ def parse_call(
     if not isinstance(arguments, dict):
         return InvalidToolCall(shown, "The arguments must be a JSON object.", name, call_id)
     schema = JsonSchema(known[name].parameters)
-    arguments, mismatch = match_schema(arguments, schema.text)
+    arguments, mismatch = match_schema(arguments, schema.text, repair=repair)
     if mismatch:
         shown = json.dumps(arguments, ensure_ascii=False)
         return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)
@@ -183,10 +189,7 @@ class CallsDecoder:
         deltas, call = self._call.end(cut=cut)
         if isinstance(call, InvalidToolCall):
             self.invalid, self.invalid_text = call, self._call.value.text
-        elif not self.emitted and any(
-            (call.name, call.arguments) == (one.name, one.arguments)
-            for one in (*self.calls, *self._answered)
-        ):
+        elif not self.emitted and any(map(call.repeats, (*self.calls, *self._answered))):
             self._ended = True  # small models repeat themselves; once is enough
             return ()
         else:
@@ -240,7 +243,9 @@ class _CallDecoder:
         if cut and not self._close():
             call: ToolCall | InvalidToolCall = self._cut_call()
         else:
-            call = parse_call(self.value.text, self._tools, self._id, self._limits)
+            call = parse_call(
+                self.value.text, self._tools, self._id, self._limits, repair=not self.emitted
+            )
         if isinstance(call, InvalidToolCall):
             return [], replace(call, index=self.number if self.emitted else None)
         if self.emitted:
@@ -263,19 +268,15 @@ class _CallDecoder:
         start, end = self.value.members.get("arguments", (0, None))
         if name is None or not start or self.value.text[start] != "{":
             return []
+        if any(one.name == name for one in self._answered):
+            return []  # it may turn out to be that call again, which is not made
         first = not self.emitted
-        if first and self._may_be_answered(name, self.value.text[start:end]):
-            return []
         arguments = self.value.text[start + self._sent : end]
         if not arguments and not first:
             return []
         self.emitted = True
         self._sent += len(arguments)
         return [ToolCallDelta(self.number, self._id, name if first else "", arguments)]
-
-    def _may_be_answered(self, name: str, written: str) -> bool:
-        """Whether the arguments so far are the beginning of an answered call's."""
-        return any(one.name == name and one.arguments.startswith(written) for one in self._answered)
 
     def _name(self, tools: Sequence[Tool]) -> str | None:
         start, end = self.value.members.get("name", (0, None))
@@ -299,7 +300,7 @@ def _moved(schema: Any, place: str) -> Any:
 def _is_json(text: str) -> bool:
     try:
         json.loads(text, strict=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

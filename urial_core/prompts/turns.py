@@ -99,11 +99,22 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
 
 
 def answered_calls(messages: Sequence[Message]) -> list[ToolCall]:
-    """Return the calls since the last user message that have results, as a model writes them."""
+    """Return the calls since the last user message that have results, as a model writes them.
+
+    One that failed counts only from its second result on: trying again once may help.
+    """
     asked = _last_question(messages)
-    places = sorted(place for place in _results(messages) if place[0] > asked)
-    calls = [messages[index].tool_calls[position] for index, position in places]
-    return [ToolCall.of(call.name, call.values, call.id) for call in calls]
+    answered, failed = list[ToolCall](), list[ToolCall]()
+    for (index, position), result in sorted(_results(messages).items()):
+        if index <= asked:
+            continue
+        made = messages[index].tool_calls[position]
+        call = ToolCall.of(made.name, made.values, made.id)
+        if messages[result].failed and not any(map(call.repeats, failed)):
+            failed.append(call)
+        else:
+            answered.append(call)
+    return answered
 
 
 def question_again(messages: Sequence[Message], prompt_format: PromptFormat) -> str:
