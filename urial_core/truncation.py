@@ -42,7 +42,7 @@ def truncate(
         kept = [turn for turn in kept if id(turn) not in dropped]
     if tokens <= 0:
         return kept
-    longest = max(len(turn.text) for turn in kept)
+    longest = max((len(turn.text) for turn in kept), default=0)
     lengths = range(_MIN_KEPT, longest)
     too_long = bisect_left(lengths, 1, key=lambda length: excess(_cut_all(kept, length)) > 0)
     return _cut_all(kept, lengths[too_long - 1]) if too_long else kept

@@ -53,7 +53,8 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
         steps.written += "" if prefill else first
         value = _JsonDecoder(steps.format, prefill or first)
         reason = yield from _write(steps, value, None)
-    text, error = validate_json(value.text.strip(), schema.text, repair=not value.emitted)
+    given = bool(prefill) or value.emitted
+    text, error = validate_json(value.text.strip(), schema.text, repair=not given)
     may_retry = error and not prefill and not value.emitted and reason != "length"
     if may_retry and (yield from steps.retries(_with_error(steps, value.text, error))):
         if constraint is None or not value.keeps(constraint):
@@ -64,7 +65,7 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
         text, error = validate_json(value.text.strip(), schema.text)
     deltas = value.deltas
     if not value.emitted:
-        text = text.removeprefix(prefill)
+        text = text.removeprefix(prefill.lstrip())
         if text != _joined(deltas):
             deltas = [TextDelta(text)] if text else []
         yield from deltas

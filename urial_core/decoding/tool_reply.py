@@ -282,7 +282,7 @@ class _ToolReply:
 
     def _end_calls(self, reader: CompletionReader, decoder: CallsDecoder) -> Steps[None]:
         """Take what is left of the calls; retry an invalid one."""
-        cut = reader.finish == "length"
+        cut = reader.finish == "length" and not decoder.ended
         yield from decoder.flush(cut=cut)
         self._cut = cut and (decoder.invalid is not None or not decoder.ended)
         if decoder.invalid is None:

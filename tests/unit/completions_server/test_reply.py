@@ -178,6 +178,14 @@ def test_json_continues_a_prefill() -> None:
     assert reply_of(responded(" 3}"), composed, VLLM).text == " 3}"
 
 
+def test_json_behind_a_prefill_is_not_repaired() -> None:
+    """The prefill stays as it was given, so the value must match as it is written."""
+    messages = [*MESSAGES, Message("assistant", '{"n": "')]
+    composed = compose(PROMPT, messages, prefill=True, response_format=SCHEMA)
+    with pytest.raises(GenerationError, match="does not match its schema"):
+        reply_of(responded('4"}'), composed)
+
+
 def test_replies_with_tools_are_refused() -> None:
     """Such a reply takes several requests, and the error says so."""
     tool = Tool(name="f", description="F.", parameters='{"type": "object"}')

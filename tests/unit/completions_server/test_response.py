@@ -201,6 +201,16 @@ def test_a_response_of_another_shape_is_an_error(response: Any) -> None:
         completion_of(response, request_for())
 
 
+def test_a_stream_that_ends_twice_is_whole() -> None:
+    """Text of an event with a finish reason stays, whatever events follow it."""
+    reader = StreamReader(request_for())
+    events = [("Hello", None), (" world", "length"), (".", "stop"), ("", "stop")]
+    chunks = [reader.feed({"choices": [{"text": t, "finish_reason": f}]}) for t, f in events]
+    last = reader.close()
+    assert "".join(chunk.text for chunk in [*chunks, last] if chunk) == "Hello world."
+    assert last.finish == "stop"
+
+
 def test_other_finish_reasons_are_stop() -> None:
     """Every reason except length is a stop, in the protocol's two words."""
     for given_ in ("eos", None, "stop_sequence"):

@@ -250,6 +250,12 @@ def test_truncation_keeps_the_query_of_a_prefill() -> None:
     assert "three three" in request.prompt
 
 
+def test_a_prefill_that_is_too_long_by_itself_is_refused() -> None:
+    """A prefill stays as it is: nothing can be left out where there is nothing else."""
+    with pytest.raises(ContextOverflowError):
+        within(20, [message_of("assistant", 90, "w")], 8, "truncate", prefill=True)
+
+
 def test_truncation_counts_few_tokens() -> None:
     """Truncation tokenizes a long conversation only a few times over: tokenizers can be slow."""
     calls = []

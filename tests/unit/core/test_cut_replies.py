@@ -116,6 +116,26 @@ def test_a_call_without_arguments_is_cut() -> None:
     assert (reply.tool_calls, reply.end.finish_reason) == ((), "length")
 
 
+def test_a_call_that_is_nested_too_deeply_is_cut() -> None:
+    """Whether it was whole cannot be read, and that is no error of Python's."""
+    response = [CompletionChunk(' {"city": ' + "[" * 20_000, finish="length")]
+    reply = ask("whole", response, tools=MUST, features=ModelFeatures())
+    assert (len(reply.end.invalid_tool_calls), reply.end.finish_reason) == (1, "length")
+
+
+@pytest.mark.parametrize("way", ["whole", "streamed"])
+def test_an_engine_that_ran_on_behind_a_call_did_not_cut_it(way: str) -> None:
+    """An invalid call that ended is retried, whatever limit the engine reached behind it."""
+    first = [
+        CompletionChunk(' {"town": "x"}}\n````\n'),
+        CompletionChunk("\n# Query:\n````\nmore", finish="length"),
+    ]
+    responses = [first, [CompletionChunk(' {"city": "Lyon"}}\n````\n')]]
+    reply = ask(way, *responses, tools=MUST, features=ModelFeatures())
+    assert (reply.end.finish_reason, reply.end.attempts) == ("tool_calls", 2)
+    assert reply.end.invalid_tool_calls == ()
+
+
 @pytest.mark.parametrize("second", ["cut", "nothing"])
 def test_finished_calls_are_kept_when_another_does_not_fit(second: str) -> None:
     """The first call stays, and the end says that a second one was begun."""

@@ -245,6 +245,19 @@ def test_the_prompt_holds_the_opening_brace_and_the_error() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("prefill", "rest"), [('{"n": "', '3", "m": 1}'), (' {"n": ', '3, "m": 1}')]
+)
+def test_a_prefill_is_never_emitted_again(prefill: str, rest: str) -> None:
+    """It stays as it was given, so nothing of the value is repaired."""
+    chat = UrialChat(FakeModel(rest), PROMPT)
+    messages = [Message("user", "How many?"), Message("assistant", prefill)]
+    request = chat.request(messages, response_format=SCHEMA, prefill=True)
+    [reply] = chat.reply([request])
+    assert reply.text == rest
+    assert bool(reply.end.validation_error) is ('"3"' in prefill + rest)
+
+
 def test_a_prefill_is_continued() -> None:
     """A prefill is the beginning of the value, and is not emitted again."""
     chat = UrialChat(FakeModel(' 4, "m": 1}'), PROMPT)

@@ -350,6 +350,17 @@ def test_an_invalid_call_that_was_emitted_is_not_retried() -> None:
     assert len(model_of(chat).requests) == 2
 
 
+def test_a_call_that_was_emitted_is_valid_as_it_was_written() -> None:
+    """What would be repaired in a whole reply is invalid in a stream."""
+    written = '{"name": "get_weather", "arguments": {"city": 3}}'
+    for live, expected in ((False, ([("get_weather", {"city": "3"})], [])), (True, ([], ["3"]))):
+        chat = chat_of(CALL, written, NO_MORE, constrained=True)
+        request = request_of(chat, replace(ONE, parallel=False))
+        end = list(chat.stream(request))[-1] if live else chat.reply([request])[0].end
+        assert isinstance(end, ReplyEnd)
+        assert len(end.invalid_tool_calls) == len(expected[1])
+
+
 @pytest.mark.parametrize(
     ("second", "calls", "invalid"),
     [

@@ -119,7 +119,9 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
     turn, value = TurnDecoder(request.format, request.prefill), JsonValue()
     written = completion.text.removesuffix(completion.closing)
     value.feed(request.prefill + turn.feed(written) + turn.flush())
-    text, invalid = validate_json(value.text.strip(), request.response_format.text)
+    text, invalid = validate_json(
+        value.text.strip(), request.response_format.text, repair=not request.prefill
+    )
     cut = completion.finish == "length"
     if not value.complete and (invalid or cut):
         reason = "It was cut at max_tokens: raise it." if cut else invalid
@@ -127,7 +129,7 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
     if invalid:
         raise GenerationError(f"The reply does not match its schema: {invalid}.", text)
     end = ReplyEnd("end_of_text", usage=completion.usage)
-    return Reply(text.removeprefix(request.prefill), end, completion.logprobs)
+    return Reply(text.removeprefix(request.prefill.lstrip()), end, completion.logprobs)
 
 
 class StreamReader:
@@ -180,7 +182,14 @@ class StreamReader:
             usage=self._usage,
             logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
         )
-        if reason is None:
+        if (last := self._last) is not None:  # some servers end a stream twice
+            chunk = replace(
+                chunk,
+                text=last.text + chunk.text,
+                finish=chunk.finish or last.finish,
+                logprobs=last.logprobs + chunk.logprobs,
+            )
+        if chunk.finish is None:
             return chunk
         self._last = chunk
         return None
