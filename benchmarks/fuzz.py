@@ -88,6 +88,12 @@ RESPONSE = {
     "tokens": [1],
 }
 TOOLS = [{"type": "function", "function": {"name": "f", "description": "d", "parameters": SCHEMA}}]
+ALLOWED = {"mode": "auto", "tools": [{"type": "function", "function": {"name": "f"}}]}
+CHOICES: tuple[Any, ...] = (
+    *(None, "auto", "required", "none", "f"),
+    {"type": "allowed_tools", **ALLOWED},
+    {"type": "allowed_tools", "allowed_tools": ALLOWED},
+)
 
 
 def text(rng: random.Random, pieces: int = 8) -> str:
@@ -189,7 +195,7 @@ def prompt_files(rng: random.Random) -> None:
 
 def tools(rng: random.Random) -> None:
     """Offer tools, and put calls into the conversation."""
-    choice = rng.choice((None, "auto", "required", "none", "f", value(rng)))
+    choice = rng.choice((value(rng), *(changed(rng, one) for one in CHOICES)))
     use = parse_tools(changed(rng, TOOLS), choice)
     call = parse_call("f", rng.choice((value(rng), written(rng, value(rng)))), "1")
     messages = [

@@ -94,5 +94,6 @@ def _wanted(choice: ToolChoice | None) -> str | None:
 
 def _named(choice: Mapping[str, Any]) -> str | None:
     """Return the tool that a dict names, as OpenAI or Anthropic writes it."""
-    name = choice.get("function", choice).get("name")
+    function = choice.get("function", choice)
+    name = function.get("name") if isinstance(function, Mapping) else None
     return None if name is None else str(name)

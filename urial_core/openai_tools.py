@@ -33,17 +33,21 @@ def parse_tools(
         The tools and how to use them; None without tools.
 
     Raises:
-        ParameterError: A tool is not a function, two have the same name, or none has a name that
-            was chosen or allowed.
+        ParameterError: An argument has another form, a tool is not a function, two have the same
+            name, or none has a name that was chosen or allowed.
     """
-    if tools is not None and (isinstance(tools, (str, Mapping)) or not isinstance(tools, Iterable)):
-        raise ParameterError(f"tools is {shown(tools)}: pass a list of tools.")
-    known = tuple(map(_tool, tools or ()))
+    known = () if tools is None else tuple(map(_tool, _listed("tools", tools)))
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
-        listed = choice.get("allowed_tools") or choice  # of chat completions, or of responses
-        allowed, choice = listed.get("tools"), listed.get("mode")
+        limits = choice.get("allowed_tools") or choice  # of chat completions, or of responses
+        if not isinstance(limits, Mapping) or limits.get("tools") is None:
+            raise ParameterError(
+                f"tool_choice is {shown(choice)}: use {{'type': 'allowed_tools', 'mode': 'auto', "
+                "'tools': [...]}."
+            )
+        allowed, choice = limits["tools"], limits.get("mode")
     if allowed is not None:
-        known = _allowed(known, [one if isinstance(one, str) else _named(one) for one in allowed])
+        listed = _listed("allowed_tools", allowed)
+        known = _allowed(known, [one if isinstance(one, str) else _named(one) for one in listed])
     if not known:
         return None
     wanted = choice if isinstance(choice, str) else _named(choice)
@@ -89,6 +93,13 @@ def parse_call(name: str | None, arguments: object, call_id: str) -> ToolCall:
             arguments = {}
     values = arguments if isinstance(arguments, Mapping) else {}
     return ToolCall.of(name or "unknown", values, call_id)
+
+
+def _listed(name: str, given: object) -> list[Any]:
+    """Return an argument that is a list of tools."""
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+        raise ParameterError(f"{name} is {shown(given)}: pass a list of tools.")
+    return list(given)
 
 
 def _tool(tool: Any) -> Tool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -74,3 +75,28 @@ def test_an_unknown_tool_cannot_be_allowed() -> None:
     """A name that no tool has is an error, and not a request without tools."""
     with pytest.raises(ParameterError, match="mul may be called, but the tools are add, sub, now"):
         parse_tools(TOOLS, allowed=["mul"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ({"allowed": 5}, "allowed_tools is 5: pass a list"),
+        ({"allowed": "add"}, "allowed_tools is 'add': pass a list"),
+        (
+            {"choice": {"type": "allowed_tools", "mode": "auto"}},
+            "use {'type': 'allowed_tools', 'mode': 'auto', 'tools': [...]}",
+        ),
+        (
+            {"choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": 5}}},
+            "allowed_tools is 5: pass a list",
+        ),
+        (
+            {"choice": {"type": "allowed_tools", "allowed_tools": ["add"]}},
+            "use {'type': 'allowed_tools', 'mode': 'auto', 'tools': [...]}",
+        ),
+    ],
+)
+def test_allowed_tools_are_a_list(arguments: dict[str, Any], advice: str) -> None:
+    """What limits the tools in another form is an error that says what to write."""
+    with pytest.raises(ParameterError, match=re.escape(advice)):
+        parse_tools(TOOLS, **arguments)

@@ -151,7 +151,13 @@ def test_every_way_to_write_a_choice_is_understood(
 
 
 @pytest.mark.parametrize(
-    "choice", ["multiply", {"type": "function", "function": {"name": "any"}}, {"type": "allowed"}]
+    "choice",
+    [
+        "multiply",
+        {"type": "function", "function": {"name": "any"}},
+        {"type": "function", "function": 5},
+        {"type": "allowed"},
+    ],
 )
 def test_an_unknown_tool_cannot_be_chosen(choice: Any) -> None:
     """A choice of what was not bound is an error when it is bound; it names the tools there are."""
