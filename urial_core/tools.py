@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from urial_core.errors import ConversationError, ParameterError
+from urial_core.errors import ConversationError, ParameterError, shown
 from urial_core.structured.json_schema import compact, schema_text
 
 __all__ = [
@@ -103,8 +103,20 @@ class ToolCall:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The arguments as Python objects."""
-        loaded: dict[str, Any] = json.loads(self.arguments)
+        """The arguments as Python objects.
+
+        Raises:
+            ConversationError: They are not a JSON object.
+        """
+        try:
+            loaded = json.loads(self.arguments)
+        except (TypeError, ValueError, RecursionError):
+            loaded = None
+        if not isinstance(loaded, dict):
+            raise ConversationError(
+                f"The arguments of the call of {self.name!r} are {shown(self.arguments)}: write "
+                "them as a JSON object."
+            )
         return loaded
 
     def repeats(self, other: ToolCall) -> bool:
@@ -117,7 +129,11 @@ class ToolCall:
 
     @property
     def line(self) -> str:
-        """The call as a prompt holds it: one line of JSON."""
+        """The call as a prompt holds it: one line of JSON.
+
+        Raises:
+            ConversationError: Its arguments are not a JSON object.
+        """
         return json.dumps({"name": self.name, "arguments": self.values}, ensure_ascii=False)
 
 

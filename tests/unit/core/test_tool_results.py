@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from urial_core import ConversationError, Message, Prompt, ToolCall, compose
@@ -106,3 +108,11 @@ def test_a_call_cannot_be_continued() -> None:
     """A final call is no beginning of a reply in text."""
     with pytest.raises(ConversationError, match="leave out prefill=True"):
         compose(PROMPT, [ASK, calling(call(1))], prefill=True)
+
+
+@pytest.mark.parametrize("arguments", ["{bad", "[1]", "[" * 9_000, None])
+def test_arguments_that_are_no_object_are_refused(arguments: Any) -> None:
+    """A call whose arguments are not a JSON object is an error that names it, as of a message."""
+    called = calling(ToolCall("weather", arguments, "1"))
+    with pytest.raises(ConversationError, match=r"call of 'weather' .*a JSON object"):
+        compose(PROMPT, [ASK, called, result("sun", "1")])
