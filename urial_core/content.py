@@ -67,7 +67,7 @@ class Attachment:
             return None
         try:
             return data.decode(charset, errors="replace")
-        except LookupError:
+        except (LookupError, UnicodeError):  # no such charset, or none that replaces, such as idna
             text = _utf8(data)
             return data.decode("cp1252", errors="replace") if text is None else text
 

@@ -40,6 +40,9 @@ CSV = b64encode("é;1".encode()).decode()
         ),
         ([{"type": "input_file", "file_data": "data:text/plain,a%20b"}], "a b"),
         ([{"type": "media", "mime_type": "text/plain; charset=latin-1", "data": b"\xe9"}], "é"),
+        ([{"type": "media", "mime_type": "text/plain; charset=undefined", "data": b"\xe9"}], "é"),
+        ([{"type": "media", "mime_type": "text/plain; charset=idna", "data": b"\xc3\xa9"}], "é"),
+        ([{"type": "media", "mime_type": "text/plain; charset=punycode", "data": b"\xe9"}], "é"),
         ([{"type": "document", "source": {"type": "text", "data": "x"}}], "x"),
         (
             [
