@@ -43,7 +43,7 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
 
     Raises:
         UnknownPromptError: Neither a preset nor a file.
-        PromptError: The file is too large, not UTF-8, or not well formed.
+        PromptError: The file cannot be read, is too large, not UTF-8, or not well formed.
     """
     if isinstance(source, Prompt):
         return source
@@ -58,17 +58,19 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
     path = source
     if not _is_file(path):
         raise UnknownPromptError(f"There is no prompt file {path}. The presets are {presets}.")
-    if path.stat().st_size > MAX_PROMPT_BYTES:
-        raise PromptError(
-            f"{path} is larger than {MAX_PROMPT_BYTES} bytes: no prompt is that long."
-        )
+    is_toml = path.suffix == ".toml"
     try:
-        text = path.read_bytes().decode("utf-8")
+        if path.stat().st_size > MAX_PROMPT_BYTES:
+            raise PromptError(
+                f"{path} is larger than {MAX_PROMPT_BYTES} bytes: no prompt is that long."
+            )
+        # The bytes of an original file are kept, even a byte order mark.
+        text = path.read_bytes().decode("utf-8-sig" if is_toml else "utf-8")
+    except OSError as error:
+        raise PromptError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise PromptError(f"{path} is not UTF-8 text: {error}.") from error
-    return (
-        parse_toml(text, str(path)) if path.suffix == ".toml" else parse_original(text, path.stem)
-    )
+    return parse_toml(text, str(path)) if is_toml else parse_original(text, path.stem)
 
 
 def preset_or_file(source: str) -> str | Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,28 @@ def test_a_file_must_be_utf8(tmp_path: Path, name: str) -> None:
     path.write_bytes("instruction = 'Grüß dich'\n".encode("latin-1"))
     with pytest.raises(PromptError, match="not UTF-8"):
         load_prompt(path)
+
+
+@pytest.mark.parametrize("name", ["closed.toml", "closed.txt"])
+def test_a_file_that_cannot_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What the system refuses to read is an error that names the file and the reason."""
+    path = tmp_path / name
+    path.write_text(SMALL)
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(PromptError, match=rf"Cannot read .*{name}: Permission denied"):
+        load_prompt(path)
+
+
+def test_a_toml_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """A byte order mark before TOML is left out; an original file keeps all its bytes."""
+    path, original = tmp_path / "small.toml", tmp_path / "small.txt"
+    for file in (path, original):
+        file.write_text(SMALL, "utf-8-sig")
+    assert load_prompt(path) == Prompt(name="small", instruction="Be brief.")
+    assert load_prompt(original).prefix == f"\ufeff{SMALL}"
