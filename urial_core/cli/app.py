@@ -1,8 +1,4 @@
-"""The application: its commands, its exit codes and how it reports errors.
-
-Exit codes: 0 success, 1 an error (reported in one line on stderr), 2 invalid usage,
-``INTERRUPTED`` and ``OUTPUT_CLOSED``.
-"""
+"""The application: its commands, and how it reports errors."""
 
 from __future__ import annotations
 
@@ -18,6 +14,7 @@ from rich.console import Console
 from urial_core import __version__
 from urial_core.cli.chat_command import chat
 from urial_core.cli.compare_command import compare
+from urial_core.cli.exit_codes import INTERRUPTED, OUTPUT_CLOSED
 from urial_core.cli.fit_command import fit
 from urial_core.cli.prompt_commands import diff_prompts, lint_prompt, new_prompt, show_prompt
 from urial_core.cli.rendering import one_line, preset_list, preset_table
@@ -25,13 +22,7 @@ from urial_core.cli.shift_command import shift
 from urial_core.cli.template_command import template
 from urial_core.errors import UrialError
 
-__all__ = ["INTERRUPTED", "OUTPUT_CLOSED", "app"]
-
-INTERRUPTED = 130
-"""The exit code after Ctrl-C, as in shells."""
-
-OUTPUT_CLOSED = 141
-"""The exit code when the reader of stdout is gone (``| head``), as in shells."""
+__all__ = ["app", "errors_in_one_line"]
 
 app = typer.Typer(
     name="urial",
@@ -71,23 +62,31 @@ def prompts() -> None:
 
 
 @contextmanager
-def _errors_in_one_line() -> Generator[None]:
+def errors_in_one_line() -> Generator[None]:
     """Turn the errors that a user can cause into one line on stderr and an exit code."""
     try:
         yield
-    except UrialError as error:
-        typer.echo(f"urial: {one_line(error)}", err=True)
-        raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The interpreter flushes what is still buffered at exit: give it somewhere to go.
+        _end_output()
+        sys.exit(OUTPUT_CLOSED)
+    except (UrialError, OSError) as error:  # an OSError is stdout's, such as a full disk
+        _end_output()
+        typer.echo(f"urial: {one_line(error)}", err=True)
+        sys.exit(1)
+
+
+def _end_output() -> None:
+    """Flush stdout; have what it does not take go nowhere when the interpreter flushes at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(OUTPUT_CLOSED) from None
 
 
 for _command in (prompts, chat, template, compare, shift, fit):
-    app.command()(_errors_in_one_line()(_command))
+    app.command()(errors_in_one_line()(_command))
 
 prompt_app = typer.Typer(
     name="prompt", no_args_is_help=True, help="Make, check, print and compare prompts."
@@ -99,5 +98,5 @@ _prompt_commands: dict[str, Callable[..., None]] = {
     "diff": diff_prompts,
 }
 for _name, _prompt_command in _prompt_commands.items():
-    prompt_app.command(_name)(_errors_in_one_line()(_prompt_command))
+    prompt_app.command(_name)(errors_in_one_line()(_prompt_command))
 app.add_typer(prompt_app)

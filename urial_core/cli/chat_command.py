@@ -157,8 +157,6 @@ def chat_in_pipe(session: ChatSession, console: Console) -> None:
     Raises:
         UrialError: An answer failed; the remaining questions are not asked.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # what the encoding cannot express is no error
     answered = False
     for line in _lines():
         text = line.rstrip("\r\n")

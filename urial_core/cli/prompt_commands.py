@@ -72,8 +72,12 @@ def new_prompt(
     changes: dict[str, Any] = {"name": name} | ({"instruction": instruction} if instruction else {})
     text = write_toml(replace(prompt, **changes))
     try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(f"A name, instruction or example is not UTF-8: {error}.") from error
+    try:
         with file.open("xb") as opened:  # never overwrites
-            opened.write(text.encode())
+            opened.write(data)
     except FileExistsError as error:
         raise ParameterError(f"{file} exists: choose another name, or --output.") from error
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +18,8 @@ from urial_core import __version__, preset_names
 from urial_core.errors import install_hint
 
 RunUrial = Callable[..., Result]
-FAKE_URIAL = [sys.executable, str(Path(__file__).parent / "fake_urial.py"), "chat", "--demo"]
+URIAL = [sys.executable, str(Path(__file__).parent / "fake_urial.py")]
+FAKE_URIAL = [*URIAL, "chat", "--demo"]
 
 
 @pytest.mark.parametrize(
@@ -98,3 +101,67 @@ def test_output_closed() -> None:
         urial.stdout.close()
         assert urial.wait(20) == 141
         assert urial.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["chat", "--demo"],
+        ["prompts"],
+        ["prompt", "show", "default"],
+        ["prompt", "diff", "default", "ja"],
+        ["--help"],
+    ],
+    ids=" ".join,
+)
+def test_output_on_a_full_disk(arguments: list[str]) -> None:
+    """Exit with 1 and one line if stdout cannot be written."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*URIAL, *arguments],
+            input="Hi\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"urial: .*No space left on device\n", done.stderr)
+
+
+def test_output_in_a_narrow_encoding() -> None:
+    """What stdout's encoding cannot express is replaced."""
+    done = subprocess.run(
+        [*URIAL, "prompt", "diff", "default", "ja"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == (b"", 0)
+    assert b"+language = 'ja'" in done.stdout
+    assert b"???" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_closed_input() -> None:
+    """A closed stdin holds no question: it is read as an empty one."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *FAKE_URIAL]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
+
+
+def test_interrupt_while_commands_are_imported() -> None:
+    """Exit with 130 and no message after Ctrl-C before any command runs."""
+    code = (
+        "import sys\n"
+        "from urial_core.cli.__main__ import main\n"
+        "class CtrlC:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'urial_core.cli.app':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, CtrlC())\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 130)

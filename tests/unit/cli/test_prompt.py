@@ -133,3 +133,14 @@ def test_an_unknown_prompt(run: Run, command: str) -> None:
     result = run(command, "nope.toml")
     assert result.exit_code == 1
     assert result.stderr.startswith("urial: There is no prompt file nope.toml.")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("ok", "--instruction", "caf\udcff"), ("caf\udcff",)], ids=["instruction", "name"]
+)
+def test_new_needs_utf8(run: Run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Bytes of the command line that are not UTF-8 are an error in one line, and leave no file."""
+    result = run("new", *arguments)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "is not UTF-8" in result.stderr
+    assert list(tmp_path.iterdir()) == []
