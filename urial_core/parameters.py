@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import isfinite
+from sys import float_info
 from typing import Any
 
-from urial_core.errors import ParameterError
+from urial_core.errors import ParameterError, shown
 from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 
 __all__ = ["DEFAULT_MAX_TOKENS", "DRY", "LIMITS", "RULES", "SAMPLING", "GenerationParameters"]
@@ -214,7 +214,11 @@ def _check(
         if bound is not None
     )
     wanted = f"{'a whole number' if kind is int else 'a number'} {bounds}".strip()
-    if isinstance(value, bool) or not isinstance(value, accepted) or not isfinite(value):
-        raise ParameterError(f"{name} is {value!r}: give {wanted}.")
-    if (low is not None and value < low) or (high is not None and value > high):
-        raise ParameterError(f"{name} is {value!r}: give {wanted}.")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, accepted)
+        or not abs(value) <= float_info.max  # NaN is no larger, either
+        or (low is not None and value < low)
+        or (high is not None and value > high)
+    ):
+        raise ParameterError(f"{name} is {shown(value)}: give {wanted}.")

@@ -39,7 +39,7 @@ class SamplingSettings(BaseModel):
     """How fast that penalty grows with the copied sequence. Default: 1.75."""
 
     dry_allowed_length: int | None = None
-    """Tokens in a row that may be copied freely. Default: 4."""
+    """Tokens in a row that may be copied freely. Default: 2."""
 
     dry_sequence_breakers: list[str] | None = None
     """Strings at which a copied sequence ends, beside line breaks. Default: none."""

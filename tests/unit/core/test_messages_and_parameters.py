@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
+import re
 from dataclasses import FrozenInstanceError
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +19,8 @@ from urial_core import (
     ParameterError,
     UnsupportedContentError,
 )
+from urial_core.errors import shown
+from urial_core.sampling_settings import SamplingSettings
 
 
 @pytest.mark.parametrize("role", ["system", "user", "assistant", "tool"])
@@ -117,6 +123,7 @@ def test_set_parameters_are_renamed_for_an_engine() -> None:
         ("presence_penalty", 3, "at least -2 at most 2"),
         ("seed", 1.5, "a whole number"),
         ("seed", "1", "a whole number"),
+        pytest.param("seed", 10**400, "a whole number", id="seed-huge"),
         ("n", 0, "a whole number at least 1"),
         ("n", None, "a whole number at least 1"),
         ("logprobs", -1, "at least 0 at most 20"),
@@ -133,7 +140,7 @@ def test_invalid_values_are_refused(name: str, value: Any, advice: str) -> None:
     """A value out of range or of another type is refused, with its name and what is valid."""
     with pytest.raises(ParameterError) as caught:
         GenerationParameters(**{name: value})
-    assert str(caught.value).startswith(f"{name} is {value!r}")
+    assert str(caught.value).startswith(f"{name} is {shown(value)}")
     assert advice in str(caught.value)
 
 
@@ -204,3 +211,17 @@ def test_parameters_are_frozen_values() -> None:
     assert hash(GenerationParameters(seed=1)) == hash(GenerationParameters(seed=1))
     with pytest.raises(FrozenInstanceError):
         GenerationParameters().seed = 2  # type: ignore[misc]
+
+
+def test_settings_state_their_defaults() -> None:
+    """A number that a setting's docstring states as the default is the one that is used."""
+    used = GenerationParameters().resolved()
+    stated = dict[str, float]()
+    [settings] = ast.parse(inspect.getsource(SamplingSettings)).body
+    for setting, docstring in pairwise(settings.body):
+        name = setting.target.id if isinstance(setting, ast.AnnAssign) else ""
+        if getattr(used, name, None) is not None:
+            number = re.search(r"Default:.* (\d+(\.\d+)?)", docstring.value.value)
+            stated |= {name: float(number[1])} if number else {}
+    assert stated == {name: getattr(used, name) for name in stated}
+    assert "dry_allowed_length" in stated
