@@ -16,7 +16,7 @@ from urial_core.analysis.methods import Method, PromptMethod
 from urial_core.analysis.questions import Question
 from urial_core.chat_settings import ChatSettings
 from urial_core.completion import CompletionModel, is_completion_model
-from urial_core.errors import ParameterError, UnsupportedModelError
+from urial_core.errors import ParameterError, UnsupportedModelError, shown
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.prompts.prompt import Prompt
@@ -24,7 +24,7 @@ from urial_core.strategies import DecodingStrategy, load_strategy
 
 __all__ = ["BaseModel", "base_model", "named_method"]
 
-_NAME = re.compile(r"(\w+)(?::([^?]*?))?(?:@(\d+))?(?:\?(.*))?")
+_NAME = re.compile(r"(\w+)(?::([^?]*?))?(?:@(\d{1,9}))?(?:\?(.*))?")
 _NAMES = "zero_shot, vanilla, retrieval, urial:PRESET_OR_FILE"
 _RETRIEVED = 3
 """Examples that ``retrieval`` takes, as URIAL's own prompts have."""
@@ -98,7 +98,7 @@ def named_method(name: str, base: BaseModel | None, pool: ExamplePool | None) ->
     if kind not in ("zero_shot", "vanilla", "retrieval", "urial") or (kind == "urial") != bool(
         source
     ):
-        raise ParameterError(f"Unknown method {name!r}: the methods are {_NAMES}.")
+        raise ParameterError(f"Unknown method {shown(name)}: the methods are {_NAMES}.")
     if base is None:
         raise ParameterError(f"Method {name!r} needs a base model: give one as model.")
     given = dict(_settings(settings or "", name))
@@ -159,8 +159,8 @@ def _settings(text: str, name: str) -> Mapping[str, object]:
     try:
         for key, value in parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text)):
             found[key] = value if key == "decoding" else json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ParameterError(
-            f"Method {name!r}: write its settings as ?temperature=0.7&max_tokens=200."
+            f"Method {shown(name)}: write its settings as ?temperature=0.7&max_tokens=200."
         ) from error
     return found

@@ -134,7 +134,7 @@ class RecordFile(Generic[Row]):
             return None
         try:
             found: object = json.loads(read_text(self.settings_path))
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise AnalysisError(f"{self.settings_path} is damaged: it is no JSON object.")

@@ -19,10 +19,10 @@ def read_text(path: Path) -> str:
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise AnalysisError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise AnalysisError(f"{path} is not UTF-8 text: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise AnalysisError(f"Cannot read {path}: {getattr(error, 'strerror', error)}.") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -42,12 +42,13 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         AnalysisError: The file cannot be written.
     """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     try:
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(text.encode(errors="replace"))
-        unfinished.replace(path)
-    except OSError as error:
-        raise AnalysisError(f"Cannot write {path}: {error.strerror}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+        try:
+            unfinished.write_bytes(text.encode(errors="replace"))
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise AnalysisError(f"Cannot write {path}: {getattr(error, 'strerror', error)}.") from error

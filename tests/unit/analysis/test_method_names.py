@@ -170,6 +170,9 @@ def test_texts_of_a_pool_cannot_forge_turns() -> None:
         ("zero_shot?decoding=nudge", ParameterError, "nudge_with"),
         ("zero_shot?heat=1", ParameterError, "Unknown parameter heat"),
         ("zero_shot?temperature=-1", ParameterError, "temperature is -1"),
+        pytest.param(f"zero_shot@{'9' * 5000}", ParameterError, "Unknown method", id="count"),
+        pytest.param(f"zero_shot?top_p={'[' * 5000}", ParameterError, "write its", id="deep"),
+        pytest.param(f"zero_shot?top_k={'9' * 400}", ParameterError, "top_k is 9", id="digits"),
     ],
 )
 def test_invalid_names(name: str, error: type[UrialError], message: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from urial_core.analysis.records import RecordFile
+from urial_core.analysis.text_files import read_text, write_text
 from urial_core.errors import AnalysisError
 
 SETTINGS = {"model": "m", "sampling": {"temperature": 0.0}}
@@ -69,6 +70,24 @@ def test_damage_elsewhere_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b'{"name"\n' + path.read_bytes())
     with pytest.raises(AnalysisError, match=r"rows\.jsonl, line 1 is damaged"):
         RecordFile(path, Row, SETTINGS)
+
+
+def test_damaged_settings_are_an_error(tmp_path: Path) -> None:
+    """Settings that no JSON parser reads, however deep, are an error that names their file."""
+    (tmp_path / "rows.settings.json").write_text("[" * 100_000)
+    with pytest.raises(AnalysisError, match=r"rows\.settings\.json is damaged"):
+        RecordFile(tmp_path / "rows.jsonl", Row, SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["file/in_a_file", "a\0b", "x" * 300])
+def test_paths_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    """A path that can be neither read nor written is an error that names it."""
+    (tmp_path / "file").touch()
+    path = tmp_path / name
+    with pytest.raises(AnalysisError, match="Cannot read"):
+        read_text(path)
+    with pytest.raises(AnalysisError, match="Cannot write"):
+        write_text(path, "a")
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
