@@ -121,11 +121,7 @@ class ToolCall:
 
     def repeats(self, other: ToolCall) -> bool:
         """Whether this asks for what another call asked for, in whatever order and digits."""
-        if self.name != other.name:
-            return False
-        return self.arguments == other.arguments or _canonical(self.values) == _canonical(
-            other.values
-        )
+        return self.name == other.name and _canonical(self.values) == _canonical(other.values)
 
     @property
     def line(self) -> str:
