@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from urial_core.errors import ConversationError, ParameterError, shown
-from urial_core.structured.json_schema import compact, schema_text
+from urial_core.structured.json_schema import allows_objects, compact, schema_text
 
 __all__ = [
     "InvalidToolCall",
@@ -59,8 +59,18 @@ class Tool:
 
     @classmethod
     def of(cls, name: str, description: str, parameters: Mapping[str, Any]) -> Tool:
-        """Return a tool whose schema is given as Python objects."""
-        return cls(name, description, schema_text(parameters))
+        """Return a tool whose schema is given as Python objects.
+
+        Raises:
+            ParameterError: No object matches the schema.
+        """
+        tool = cls(name, description, schema_text(parameters))
+        if not allows_objects(parameters):
+            raise ParameterError(
+                f"No object matches the parameters of the tool {name!r}: {shown(parameters)}. Make "
+                "them a property of one."
+            )
+        return tool
 
     @property
     def schema(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from urial_core.prompts.escaping import encodable
 __all__ = [
     "NAMED",
     "SUBSCHEMAS",
+    "allows_objects",
     "compact",
     "forbid_additional_properties",
     "map_subschemas",
@@ -29,6 +30,7 @@ SUBSCHEMAS = (
 _BRANCHES = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "$ref")
 _ABOUT_OTHERS = {"additionalProperties", "patternProperties", "unevaluatedProperties"}
 """Keywords by which a schema decides on additional properties itself."""
+_OTHER_TYPES = ("array", "boolean", "integer", "null", "number", "string")
 
 
 _MAX_DEPTH = 64
@@ -61,6 +63,46 @@ def schema_text(schema: Any) -> str:
         raise UnsupportedSchemaError(
             f"The JSON schema cannot be written as JSON: {error}. Pass values that JSON has."
         ) from error
+
+
+def allows_objects(schema: Mapping[str, Any]) -> bool:
+    """Return whether an object may match a schema, by the types and literals that it names."""
+    answers = dict[str, bool]()
+
+    def allows(part: Any) -> bool:
+        if not isinstance(part, Mapping):
+            return part is not False
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference not in answers:
+            answers[reference] = True  # until it is known: it may refer to itself
+            answers[reference] = allows(_referenced(reference, schema))
+        types = _listed(part.get("type"))
+        literals = [*_listed(part.get("enum")), *([part["const"]] if "const" in part else [])]
+        return (
+            answers.get(str(reference), True)
+            and not (types and all(kind in _OTHER_TYPES for kind in types))
+            and not (literals and not any(isinstance(one, Mapping) for one in literals))
+            and all(map(allows, _listed(part.get("allOf"))))
+            and all(
+                any(map(allows, branches))
+                for branches in map(_listed, (part.get("anyOf"), part.get("oneOf")))
+                if branches
+            )
+        )
+
+    return allows(schema)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _referenced(reference: str, root: Mapping[str, Any]) -> Any:
+    """Return what a reference within a schema refers to; an empty schema if it is elsewhere."""
+    target: Any = root
+    for name in reference.removeprefix("#").split("/")[1:]:
+        target = target.get(name, {}) if isinstance(target, Mapping) else {}
+    return target
 
 
 def compact(schema: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from urial_core import Tool, UnsupportedSchemaError
+from urial_core import ParameterError, Tool, UnsupportedSchemaError
 from urial_core.decoding.tool_calls import call_schema
 from urial_core.structured.json_schema import compact, forbid_additional_properties
 from urial_core.structured.json_validation import check_schema, match_schema, validate_json
@@ -226,3 +226,48 @@ def test_undeclared_properties_are_invalid(
     """Properties that no part of the schema declares become invalid, and no others."""
     assert Draft202012Validator(schema).is_valid(value)
     assert Draft202012Validator(forbid_additional_properties(schema)).is_valid(value) is valid
+
+
+DEFS: dict[str, Any] = {
+    "O": OBJECT,
+    "S": {"type": "string"},
+    "R": {"anyOf": [{"$ref": "#/$defs/R"}, {"$ref": "#/$defs/S"}]},
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"type": ["object", "null"]},
+        {"$ref": "#/$defs/O"},
+        {"$ref": "#"},
+        {"$ref": "https://elsewhere.org/schema"},
+        {"allOf": [{"$ref": "#/$defs/O"}, {"required": ["a"]}]},
+        {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/O"}]},
+        {"enum": ["a", {"a": 1}]},
+    ],
+)
+def test_parameters_may_be_any_schema_of_an_object(schema: dict[str, Any]) -> None:
+    """A tool's parameters need no properties of their own: references and branches are kept."""
+    given = {**schema, "$defs": DEFS}
+    assert Tool.of("f", "", given).schema == given
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "items": {"type": "integer"}},
+        {"type": ["string", "null"]},
+        {"enum": ["red", "blue"]},
+        {"const": None},
+        {"$ref": "#/$defs/S"},
+        {"allOf": [OBJECT, {"$ref": "#/$defs/S"}]},
+        {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/S"}]},
+        {"oneOf": [{"type": "null"}, False]},
+    ],
+)
+def test_parameters_that_are_no_object_are_refused(schema: dict[str, Any]) -> None:
+    """Arguments are an object: a tool that no object can be passed to is an error."""
+    with pytest.raises(ParameterError, match="No object matches the parameters of the tool 'f'"):
+        Tool.of("f", "", {**schema, "$defs": DEFS})
