@@ -96,7 +96,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     n: int = 1
     """Replies per request; ``invoke`` returns the first, ``generate`` all."""
 
-    stop: list[str] | None = Field(default=None, alias="stop_sequences")
+    stop: str | list[str] | None = Field(default=None, alias="stop_sequences")
     """Strings at which every reply ends, beside those of the call."""
 
     streaming: bool | None = None

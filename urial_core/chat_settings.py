@@ -95,7 +95,7 @@ class ChatSettings(SamplingSettings):
     context_window: int | None = None
     """The model's whole window in tokens, where the model does not report it."""
 
-    stop: list[str] | None = None
+    stop: str | list[str] | None = None
     """Strings at which every reply ends, beside those of the call."""
 
     stop_at_template: bool = True

@@ -48,6 +48,16 @@ def test_the_names_of_other_integrations_are_understood() -> None:
     assert (chat.model_name, chat.stop) == ("some/model", ["END"])
 
 
+def test_a_stop_sequence_may_be_one_string() -> None:
+    """The constructor takes a string as a call does: it is one stop sequence, not its letters."""
+    chat = chat_of("A fig END A plum", stop="END")
+    assert chat.invoke("A fruit?").text == "A fig"
+    assert [*chat.llm.requests[0].parameters.stop] == ["END"]
+    assert (
+        chat.model_copy(update={"stop": "plum"}).invoke("A fruit?", stop="A p").text == "A fig END"
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

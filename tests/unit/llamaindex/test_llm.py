@@ -89,6 +89,9 @@ def test_arguments_of_a_call_take_precedence_over_settings() -> None:
     parameters = llm.llm.requests[0].parameters
     assert (parameters.temperature, parameters.max_tokens) == (0.1, 9)
     assert parameters.stop == ("B", "A")
+    llm = llm_of(["x"], stop="A END")
+    llm.complete("Hi", stop="B")
+    assert llm.llm.requests[0].parameters.stop == ("B", "A END")
 
 
 def test_invalid_parameters_are_reported_before_the_model_runs() -> None:
