@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -18,27 +18,20 @@ from langchain_core.output_parsers import (
     PydanticToolsParser,
 )
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
+from pydantic import TypeAdapter, ValidationError
 
+from langchain_urial.schemas import SchemaLike, is_type, json_schema, readable_type
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
-from urial_core.structured.pydantic_schema import schema_of_type
 
-__all__ = ["Method", "SchemaLike", "ToolCallingChatModel", "openai_format"]
+__all__ = ["Method", "ToolCallingChatModel", "openai_format"]
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 """How a reply is made to match a schema."""
 
-SchemaLike = Any
-"""A pydantic class (v2 or v1), a TypedDict, a JSON schema, a function as OpenAI writes it, or a
-type such as ``list[Person]`` or ``A | B``."""
-
 _FORMATS = ("json_schema", "json_object", "text")
-_FUNCTION_KEYS = ("function", "parameters", "input_schema", "toolSpec")
 
 
 class ToolCallingChatModel(BaseChatModel, ABC):
@@ -57,8 +50,8 @@ class ToolCallingChatModel(BaseChatModel, ABC):
         """Let replies call tools.
 
         Args:
-            tools: Functions, ``BaseTool`` objects, pydantic classes, or dicts as OpenAI or
-                Anthropic writes them.
+            tools: Functions, ``BaseTool`` objects, classes with fields, or dicts as OpenAI,
+                Anthropic or Bedrock writes them.
             tool_choice: "auto" (default): the model decides; "any", "required" or True: it must
                 call a tool; a tool's name: that one; "none": it must not call any.
             parallel_tool_calls: Whether one reply may hold several calls. Default: yes.
@@ -90,10 +83,10 @@ class ToolCallingChatModel(BaseChatModel, ABC):
         """Return replies as objects that match a schema.
 
         Args:
-            schema: A pydantic class (v2 or v1): replies are its objects. A TypedDict, a JSON
-                schema, or a function as OpenAI writes it: they are dicts. A type such as
-                ``list[Person]`` or ``A | B``: its values, not with "function_calling". None, with
-                "json_mode": any JSON object.
+            schema: A pydantic class (v2 or v1): replies are its objects. A TypedDict, a dataclass,
+                a JSON schema, or a function as OpenAI writes it: they are dicts. A type such as
+                ``list[Person]``, ``A | B`` or an enum: its values, not with "function_calling".
+                None, with "json_mode": any JSON object.
             method: "json_schema" and "json_mode": the reply's text matches the schema;
                 "function_calling": the arguments of a tool call do.
             include_raw: Whether to return a dict of "raw" (the message), "parsed" and
@@ -108,15 +101,16 @@ class ToolCallingChatModel(BaseChatModel, ABC):
             raise ParameterError(f"method is {method!r}: use one of {', '.join(get_args(Method))}.")
         if schema is None and method != "json_mode":
             raise ParameterError(f"method={method!r} needs a schema.")
-        if _is_type(schema) and method == "function_calling":
+        if is_type(schema) and method == "function_calling":
             raise ParameterError(
                 f"{schema!r} is no function's arguments: use method='json_schema', or a class that "
                 "has a field of this type."
             )
-        shown = _json_schema(schema) if _is_type(schema) else schema
-        traced = {"kwargs": {"method": method, "strict": strict}, "schema": shown}
         target: Any = schema
         is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
+        # LangChain converts it for the trace, where it cannot read every TypedDict.
+        shown = schema if schema is None or is_class else json_schema(schema)
+        traced = {"kwargs": {"method": method, "strict": strict}, "schema": shown}
         parser: BaseOutputParser[Any]
         if method == "function_calling":
             name = openai_tools([target])[0]["function"]["name"]
@@ -136,8 +130,8 @@ class ToolCallingChatModel(BaseChatModel, ABC):
         else:
             wanted = {"type": "json_object"} if schema is None else openai_format(schema)
             llm = self.bind(response_format=wanted, ls_structured_output_format=traced, **kwargs)
-            if _is_type(schema):
-                parser = _TypeParser(kind=schema)
+            if is_type(schema):
+                parser = _TypeParser(kind=readable_type(schema))
             elif is_class:
                 parser = PydanticOutputParser(pydantic_object=target)
             else:
@@ -165,29 +159,9 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
         written = dict(response_format)
         parse_response_format(written)  # so that an invalid one is an error here
         return written
-    schema = _json_schema(response_format)
+    schema = json_schema(response_format)
     name = str(schema.get("title", "output"))
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
-
-
-def _json_schema(schema: SchemaLike) -> dict[str, Any]:
-    """Convert a schema to JSON schema, with its references."""
-    if _is_type(schema) or (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        try:
-            return schema_of_type(schema)
-        except PydanticUserError as error:
-            raise ParameterError(f"{schema!r} has no JSON schema: {error.message}") from error
-    if isinstance(schema, Mapping) and not any(key in schema for key in _FUNCTION_KEYS):
-        return dict(schema)
-    try:
-        return convert_to_json_schema(schema)
-    except (ValueError, TypeError) as error:
-        raise ParameterError(f"{schema!r} is not a schema: {error}") from error
-
-
-def _is_type(schema: Any) -> bool:
-    """Return whether this is a type with parameters or a union, rather than a class or a schema."""
-    return get_origin(schema) is not None
 
 
 class _TypeParser(BaseOutputParser[Any]):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict
+import json
+from enum import Enum
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import pytest
+import typing_extensions
 from fake_models import chat_of
 from langchain_core.runnables import RunnableSequence
 from langchain_core.utils.function_calling import convert_to_json_schema
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_urial.structured_output import Method, openai_format
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
+from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.json_schema import compact
+from urial_core.structured.json_validation import match_schema
 
 
 class Fruit(BaseModel):
@@ -44,6 +50,30 @@ class Tree(BaseModel):
     branches: list[Tree] = []
 
 
+class Basket(TypedDict, total=False):  # noqa: D101 - without a description
+    fruit: Annotated[list[FruitDict], ..., "What is in it."]
+    owner: str | None
+    weight: Annotated[int | None, None, "In grams."]
+    count: Annotated[int, 1]
+    price: Annotated[int, Field(ge=1)]
+
+
+class Order(typing_extensions.TypedDict):
+    """An order."""
+
+    basket: Basket
+    note: NotRequired[str]
+    address: str | None
+    former: list[Order]
+
+
+class Colour(Enum):
+    """A colour."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
 SCHEMA = Fruit.model_json_schema()
 FUNCTION = {"name": "Fruit", "description": "A fruit.", "parameters": SCHEMA}
 SCHEMAS = [Fruit, OldFruit, FruitDict, SCHEMA, FUNCTION]
@@ -57,6 +87,11 @@ def bound(structured: Any) -> dict[str, Any]:
     return kwargs
 
 
+def untitled(schema: dict[str, Any]) -> Any:
+    """A schema without the titles that pydantic adds to fields."""
+    return json.loads(compact(schema))
+
+
 @pytest.mark.parametrize("schema", SCHEMAS, ids=range(5))
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("strict", [None, True, False])
@@ -65,7 +100,9 @@ def test_any_schema_is_bound_by_any_method(schema: Any, method: Method, strict: 
     kwargs = bound(chat_of().with_structured_output(schema, method=method, strict=strict))
     traced = kwargs["ls_structured_output_format"]
     assert traced["kwargs"]["method"] == method
-    assert convert_to_json_schema(traced["schema"]) == convert_to_json_schema(schema)
+    assert untitled(convert_to_json_schema(traced["schema"])) == untitled(
+        convert_to_json_schema(schema)
+    )
     if method == "function_calling":
         [written] = kwargs["tools"]
         assert kwargs["tool_choice"]["function"]["name"] == written["function"]["name"]
@@ -140,3 +177,70 @@ def test_further_arguments_are_the_calls() -> None:
     for method in METHODS:
         structured = chat_of().with_structured_output(Fruit, method=method, temperature=0.5)
         assert bound(structured)["temperature"] == 0.5
+
+
+def checked(schema: Any, method: Method) -> JsonSchema:
+    """The schema that replies must match."""
+    kwargs = bound(chat_of().with_structured_output(schema, method=method))
+    if method != "function_calling":
+        return JsonSchema.of(kwargs["response_format"]["json_schema"]["schema"])
+    return JsonSchema.of(kwargs["tools"][0]["function"]["parameters"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_typed_dict_keeps_what_is_optional(method: Method) -> None:
+    """Of either ``TypedDict``: members may be left out or null as it declares, at any depth."""
+    schema = checked(Order, method)
+    order: dict[str, Any] = {"basket": {}, "address": None, "former": []}
+    for valid in order, {**order, "note": "Hi."}, {**order, "former": [order]}:
+        assert match_schema(valid, schema.text) == (valid, "")
+    for invalid in (
+        {"basket": {}, "former": []},
+        {**order, "note": None},
+        {**order, "former": [{"basket": {}}]},
+        {**order, "basket": {"owner": 3.5, "fruit": [{"name": "fig"}]}},
+        {**order, "basket": {"price": 0}},
+    ):
+        assert match_schema(invalid, schema.text, repair=False)[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_typed_dict_is_described_as_in_langchain(method: Method) -> None:
+    """``Annotated`` may hold a default and a description; without a docstring there is none."""
+    schema = checked(Basket, method).schema
+    members = schema["properties"]
+    assert "description" not in schema
+    assert "required" not in schema
+    assert members["fruit"]["description"] == "What is in it."
+    assert members["weight"]["description"] == "In grams."
+    assert (members["weight"]["default"], members["count"]["default"]) == (None, 1)
+    inner = schema["$defs"]["FruitDict"]
+    assert inner["required"] == ["name", "colour"]
+    assert inner["properties"]["name"]["description"] == "What it is called."
+
+
+def test_a_recursive_class_keeps_its_name() -> None:
+    """Its schema is a reference, beside which its title and description are found."""
+    written = openai_format(Tree)["json_schema"]
+    assert written["name"] == "Tree"
+    assert written["schema"]["description"] == "A tree with smaller ones."
+
+
+@pytest.mark.parametrize("kind", [Colour, list, int, dict[str, int], Colour | None])
+def test_a_type_is_no_function(kind: Any) -> None:
+    """An enum or a builtin has pydantic's schema, not its constructor's, and is no arguments."""
+    schema = checked(kind, "json_schema").schema
+    assert schema == TypeAdapter(kind).json_schema()
+    with pytest.raises(ParameterError, match="is no function's arguments"):
+        chat_of().with_structured_output(kind, method="function_calling")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"title": "t", "type": "array"}, {"title": "t", "enum": ["a"]}],
+)
+def test_only_an_object_is_called_with(schema: dict[str, Any]) -> None:
+    """A schema of something else is no function's, and an error before any call."""
+    assert checked(schema, "json_schema").schema == schema
+    with pytest.raises(ParameterError, match="No object matches"):
+        chat_of().with_structured_output(schema, method="function_calling")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal
+from enum import Enum
+from typing import Any, Literal, TypedDict
 
 import pytest
 from fake_models import END, JUNK, PROMPT, EchoModel, ReportingModel, chat_of
@@ -45,6 +46,19 @@ class Fruit(BaseModel):
 
     name: str
     colours: list[str]
+
+
+class FruitDict(TypedDict):
+    """A fruit."""
+
+    name: str
+
+
+class Ripeness(Enum):
+    """How ripe a fruit is."""
+
+    GREEN = "green"
+    RIPE = "ripe"
 
 
 def calling(*lines: str) -> str:
@@ -259,6 +273,8 @@ def test_typed_output_comes_as_objects() -> None:
         (Fruit | int, '{"name": "fig", "colours": []}', Fruit(name="fig", colours=[])),
         (set[str], '["a", "b"]', {"a", "b"}),
         (Literal["yes", "no"], '"no"', "no"),
+        (Ripeness, '"ripe"', Ripeness.RIPE),
+        (list[FruitDict], '[{"name": "fig"}]', [{"name": "fig"}]),
     ],
 )
 def test_typed_output_may_be_of_any_type(kind: Any, text: str, value: object) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from decimal import Decimal
+from functools import partial
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from fake_models import chat_of
 from langchain_core.prompts import PromptTemplate
 from langchain_core.runnables import RunnableBinding
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool, tool
 from pydantic import BaseModel, Field
 from pydantic.v1 import BaseModel as BaseModelV1
 
 from langchain_urial.tools import openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_tools
+from urial_core.structured.json_validation import match_schema
 
 
 @tool
@@ -54,6 +57,53 @@ class TypedAdd(TypedDict):
     b: int
 
 
+class Node(BaseModel):
+    """A node of a tree."""
+
+    value: int
+    kids: list[Node] = []
+
+
+class OldNode(BaseModelV1):
+    """A node of a tree."""
+
+    value: int
+    kids: list[OldNode] = []
+
+
+OldNode.update_forward_refs()
+
+
+class NodeDict(TypedDict):
+    """A node of a tree."""
+
+    value: int
+    kids: list[NodeDict]
+
+
+@tool
+def plant(tree: Node) -> None:
+    """Plant a tree."""
+
+
+def plant_several(trees: list[Node]) -> None:
+    """Plant trees.
+
+    Args:
+        trees: The trees.
+    """
+
+
+@tool(parse_docstring=True)
+def plant_secretly(trees: list[Node], secret: Annotated[str, InjectedToolArg]) -> None:
+    """Plant trees.
+
+    Args:
+        trees: The trees.
+        secret: What the application passes.
+    """
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
@@ -61,6 +111,8 @@ SCHEMA = {
 }
 FUNCTION = {"name": "add", "description": "Add two numbers.", "parameters": SCHEMA}
 OPENAI = {"type": "function", "function": FUNCTION}
+FLAT = {"type": "function", **FUNCTION}
+"""As OpenAI's Responses API writes it."""
 ANTHROPIC = {"name": "add", "description": "Add two numbers.", "input_schema": SCHEMA}
 NAMED = {"type": "function", "function": {"name": "add"}}
 
@@ -76,10 +128,13 @@ def from_runnable() -> BaseTool:
     "given",
     [
         *[lambda it=it: it for it in (add, plain, Add, OldAdd, TypedAdd)],
-        *[lambda it=it: it for it in (FUNCTION, OPENAI, ANTHROPIC, {"title": "add", **SCHEMA})],
+        *[
+            lambda it=it: it
+            for it in (FUNCTION, OPENAI, FLAT, ANTHROPIC, {"title": "add", **SCHEMA})
+        ],
         from_runnable,
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_whatever_describes_a_function_can_be_bound(given: Any) -> None:
     """Each is bound under ``tools`` as OpenAI writes it, and is a tool of the core."""
@@ -99,7 +154,9 @@ def test_whatever_describes_a_function_can_be_bound(given: Any) -> None:
     ("tools", "reason"),
     [
         ([{"type": "web_search_preview"}], "'web_search_preview' is run by its provider's servers"),
+        ([{"type": "web_search_1", "name": "search"}], "'search' is run by its provider's servers"),
         ([{"type": "object"}], "cannot be bound as a tool"),
+        ([{"title": "add", "type": "array"}], "No object matches the parameters of the tool 'add'"),
         ([7], "cannot be bound as a tool"),
     ],
 )
@@ -199,3 +256,74 @@ def test_a_tool_without_parameters_takes_none() -> None:
     assert use is not None
     assert use.tools[0].schema == {"type": "object", "properties": {}}
     assert use.tools[0].description == ""
+
+
+def parameters_of(given: Any) -> dict[str, Any]:
+    """The parameters that a tool is bound with."""
+    [written] = openai_tools([given])
+    parameters: dict[str, Any] = written["function"]["parameters"]
+    return parameters
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(Node, OldNode, NodeDict, plant, plant_several, Node.model_json_schema()),
+        {"title": "plant", **Node.model_json_schema()},
+        StructuredTool(
+            name="plant", description="Plant.", args_schema={**Node.model_json_schema()}
+        ),
+    ],
+    ids=range(8),
+)
+def test_a_tool_keeps_references(given: Any) -> None:
+    """Parameters of a type that holds itself match such values, and no others, at any depth."""
+    use = parse_tools(openai_tools([given]))
+    assert use is not None
+    [known] = use.tools
+    assert known.description
+    leaf, invalid = {"value": 1, "kids": []}, {"value": "one", "kids": []}
+    for kids, matches in ([leaf], True), ([invalid], False), ([{**leaf, "kids": [invalid]}], False):
+        tree = {"value": 1, "kids": kids}
+        first = next(iter(known.schema.get("properties", ())), None)
+        arguments = {"tree": {"tree": tree}, "trees": {"trees": [tree]}}.get(str(first), tree)
+        assert (match_schema(arguments, known.parameters)[1] == "") is matches
+
+
+def test_a_tool_is_described_as_langchain_does() -> None:
+    """Arguments have the descriptions of the docstring; those of the application are left out."""
+    for given in plant_several, plant_secretly:
+        properties = parameters_of(given)["properties"]
+        assert list(properties) == ["trees"]
+        assert properties["trees"]["description"] == "The trees."
+    assert parameters_of(Tool("search", str, "Search."))["properties"]["__arg1"]["type"] == "string"
+
+
+def test_an_amount_is_a_number() -> None:
+    """A decimal is written as a number in a tool as in a response format: a text could be any."""
+
+    class Pay(BaseModel):
+        """Pay."""
+
+        amount: Decimal
+
+    def pay(amount: Decimal) -> None:
+        """Pay."""
+
+    for given in Pay, pay, tool(pay):
+        assert parameters_of(given)["properties"]["amount"]["type"] == "number"
+
+
+def test_what_cannot_be_described_is_an_error_of_this_project() -> None:
+    """Whatever pydantic or LangChain raises for a tool or a schema, it is a ParameterError."""
+
+    class Unknown(TypedDict):
+        """Refers to what there is not."""
+
+        field: Missing  # type: ignore[name-defined] # noqa: F821
+
+    for given in Unknown, partial(plain, 1), object, list:
+        with pytest.raises(ParameterError, match="cannot be bound as a tool"):
+            chat_of().bind_tools([given])
+    with pytest.raises(ParameterError, match="is not a schema"):
+        chat_of().with_structured_output(Unknown)
