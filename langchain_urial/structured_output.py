@@ -216,8 +216,7 @@ def _check(message: AIMessage, text: str) -> None:
         raise OutputParserException(
             f"The reply does not match the schema: {validation_error}", llm_output=text
         )
-    if message.invalid_tool_calls and not isinstance(message, AIMessageChunk):
-        [invalid, *_] = message.invalid_tool_calls
+    for call in metadata.get("invalid_tool_calls", ()):
         raise OutputParserException(
-            f"The arguments do not match the schema: {invalid['error']}", llm_output=invalid["args"]
+            f"The arguments do not match the schema: {call['error']}", llm_output=call["text"]
         )

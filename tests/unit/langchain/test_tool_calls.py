@@ -347,6 +347,17 @@ def test_a_reply_that_does_not_match_is_an_error(constrained: bool) -> None:
     assert isinstance(raw["parsing_error"], OutputParserException)
 
 
+@pytest.mark.parametrize("schema", [Fruit, Fruit.model_json_schema()], ids=["class", "dict"])
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_arguments_that_do_not_match_are_an_error(schema: Any, way: str) -> None:
+    """A call that is invalid twice is no result; the error names what is invalid."""
+    unfit = ' {"name": "fig"}}'  # the prompt has opened the call
+    typed = chat_of(unfit, unfit).with_structured_output(schema, method="function_calling")
+    with pytest.raises(OutputParserException, match="'colours' is a required") as caught:
+        typed.invoke("A fruit?") if way == "invoke" else list(typed.stream("A fruit?"))
+    assert caught.value.llm_output == '{"name": "fig"}'
+
+
 def test_one_reply_that_does_not_fit_leaves_the_others_of_its_batch() -> None:
     """The error is that input's alone."""
     responses = ['"name": "fig"}', '"name": "fig"}', '"name": "fig", "colours": []}']
