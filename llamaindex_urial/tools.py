@@ -83,7 +83,7 @@ class ToolCallingLLM(FunctionCallingLLM):
             return {"messages": messages, **kwargs}
         return {
             "messages": messages,
-            "tools": [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools],
+            "tools": [_openai_tool(tool) for tool in tools],
             "tool_choice": tool_choice or ("required" if tool_required else "auto"),
             "parallel_tool_calls": allow_parallel_tool_calls,
             **kwargs,
@@ -98,6 +98,15 @@ class ToolCallingLLM(FunctionCallingLLM):
             "output_parser": ReActOutputParser(),
             **kwargs,
         }
+
+
+def _openai_tool(tool: BaseTool) -> dict[str, Any]:
+    """Return a tool as the OpenAI API writes it, under the name by which LlamaIndex finds it.
+
+    ``to_openai_tool`` rewrites the name to OpenAI's characters, and no tool has the result's name.
+    """
+    written = tool.metadata.to_openai_tool(skip_length_check=True)
+    return {**written, "function": {**written["function"], "name": tool.metadata.name}}
 
 
 def _arguments(written: dict[str, Any] | str) -> dict[str, Any]:

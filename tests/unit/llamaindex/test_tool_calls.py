@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, Generic, TypeVar
 
 import pytest
 from fake_llms import PROMPT
+from llama_index.core import PromptTemplate
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
-from llama_index.core.tools import FunctionTool
+from llama_index.core.program.function_program import FunctionCallingProgram
+from llama_index.core.tools import FunctionTool, ToolMetadata
+from llama_index.core.types import PydanticProgramMode
+from pydantic import BaseModel
 
 from llamaindex_urial import UrialLLM
 from urial_core import ParameterError, UnsupportedSchemaError
 from urial_core.testing import FakeModel
 
 CALL = "# Tool call:\n````\n"
+ANSWER = "# Answer:\n````\n"
+NAMES = ["my.tool", "search docs", "wetter_in_köln", "天気", 'a "quoted" one']
+"""Names that OpenAI's API would refuse."""
+
+_T = TypeVar("_T")
 
 
 def add(a: int, b: int) -> int:
@@ -22,6 +33,12 @@ def add(a: int, b: int) -> int:
 
 
 TOOL = FunctionTool.from_defaults(add)
+
+
+class Box(BaseModel, Generic[_T]):
+    """A box."""
+
+    value: _T
 
 
 def llm_of(*responses: Any, **fields: Any) -> UrialLLM:
@@ -102,3 +119,59 @@ def test_wrong_tools_are_told_before_the_model_runs() -> None:
     with pytest.raises(UnsupportedSchemaError, match="objekt"):
         llm.complete("Hi", response_format=form)
     assert llm.llm.requests == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tool_is_called_by_any_name(name: str) -> None:
+    """A call has its tool's name as LlamaIndex knows it, whatever characters the name holds."""
+    tool = FunctionTool.from_defaults(add, name=name)
+    written = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {{"a": 1, "b": 2}}}}'
+    llm = llm_of([CALL, f"{written}\n````\n"])
+    response = llm.chat_with_tools([tool, TOOL], "What is 1 plus 2?")
+    assert [call.tool_name for call in llm.get_tool_calls_from_response(response)] == [name]
+    assert llm.predict_and_call([tool, TOOL], "What is 1 plus 2?").response == "3"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tool_is_chosen_by_any_name(name: str) -> None:
+    """``tool_choice`` takes the tool's name, in every form."""
+    tool = FunctionTool.from_defaults(add, name=name)
+    function = {"type": "function", "function": {"name": name}}
+    allowed = {"type": "allowed_tools", "mode": "required", "tools": [function]}
+    for choice in (name, function, {"name": name}, allowed):
+        llm = llm_of([' {"a": 1, "b": 2}}', "\n````\n"])
+        response = llm.chat_with_tools([TOOL, tool], "What is 1 plus 2?", tool_choice=choice)
+        assert calls_in(response) == [(name, {"a": 1, "b": 2})]
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_an_agent_calls_a_tool_by_any_name(name: str) -> None:
+    """An agent finds the called tool, and its history shows the model the same name again."""
+    tool = FunctionTool.from_defaults(add, name=name)
+    llm = llm_of([' {"a": 1, "b": 2}}', "\n````\n"], [ANSWER, "Three.", "\n````\n"])
+    agent = FunctionAgent(tools=[tool], llm=llm, initial_tool_choice=name, streaming=False)
+    run = await agent.run("What is 1 plus 2?")
+    assert str(run) == "Three."
+    assert [(call.tool_name, call.tool_output.content) for call in run.tool_calls] == [(name, "3")]
+    history = llm.llm.requests[-1].prompt
+    assert f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {{"a"' in history
+    assert f"{name}\n3" in history
+
+
+def test_a_generic_class_is_predicted_by_a_function_call() -> None:
+    """A program that calls a function finds that of a generic class, whose name has brackets."""
+    forced = [' {"value": 3}}', "\n````\n"]
+    chosen = [CALL, '{"name": "Box[int]", "arguments": {"value": 3}}', "\n````\n"]
+    llm = llm_of(forced, forced, chosen, pydantic_program_mode=PydanticProgramMode.FUNCTION)
+    question = PromptTemplate("Which number?")
+    assert llm.structured_predict(Box[int], question) == Box[int](value=3)
+    program = FunctionCallingProgram.from_defaults(Box[int], prompt=question, llm=llm)
+    assert program() == Box[int](value=3)
+    assert list(llm.stream_structured_predict(Box[int], question))[-1] == Box[int](value=3)
+
+
+def test_a_tool_without_a_name_is_refused() -> None:
+    """A tool without a name is an error of this package, which says what a tool must have."""
+    unnamed = FunctionTool(add, metadata=ToolMetadata(description="Adds."))
+    with pytest.raises(ParameterError, match="is not a function"):
+        llm_of(["x"]).chat_with_tools([unnamed], "Hi")
