@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 __all__ = [
     "AnalysisError",
@@ -47,6 +48,13 @@ __all__ = [
 
 class UrialError(Exception):
     """Base of all errors of this project; its message says what was invalid and what to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the error without its ``__init__``, which may take more than a message.
+
+        Process pools send errors so.
+        """
+        return _remade, (type(self), *self.args), self.__dict__
 
 
 class PromptError(UrialError):
@@ -172,6 +180,12 @@ class GenerationError(ModelError):
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
         self.text = text
+
+
+def _remade(kind: type[UrialError], *arguments: object) -> UrialError:
+    error = kind.__new__(kind, *arguments)
+    super(UrialError, error).__init__(*arguments)
+    return error
 
 
 def shown(value: object) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import pickle
 from collections.abc import Iterator
+from copy import copy, deepcopy
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from urial_core import ContextOverflowError, GenerationError, ServerError, UrialError
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("langchain_urial", "llamaindex_urial", "urial_core")
@@ -142,3 +147,36 @@ def test_all_kinds_of_imports_count(tmp_path: Path) -> None:
         "urial_core.errors",
         "urial_core.errors",
     ]
+
+
+def all_errors(kind: type[UrialError]) -> Iterator[type[UrialError]]:
+    """Yield a class of errors and those derived from it, tests' own left out."""
+    if kind.__module__.partition(".")[0] in PACKAGES:
+        yield kind
+    for derived in kind.__subclasses__():
+        yield from all_errors(derived)
+
+
+def raised(kind: type[UrialError]) -> UrialError:
+    """Return an error of a class, with its attributes."""
+    if issubclass(kind, ContextOverflowError):
+        return kind(9, 8, 4, [("tools", 2), ("prompt", 6)], "Shorten it.")
+    if issubclass(kind, ServerError):
+        return kind("It failed.", 503)
+    return kind("It failed.", "So far") if issubclass(kind, GenerationError) else kind("It failed.")
+
+
+@pytest.mark.needs("langchain_core", "llama_index")
+def test_every_error_survives_pickling_and_copying() -> None:
+    """Each class of errors passes a process pool, and copies, with its message and attributes."""
+    for package in PACKAGES:
+        import_module(package)
+    kinds = set(all_errors(UrialError))
+    assert {kind.__name__ for kind in kinds} > {"UrialError", "ChatContextOverflowError"}
+    for error in map(raised, kinds):
+        error.add_note("While testing.")
+        pickled = pickle.loads(pickle.dumps(error))  # noqa: S301 - its own
+        for twin in (pickled, copy(error), deepcopy(error)):
+            assert type(twin) is type(error)
+            assert (str(twin), twin.args, vars(twin)) == (str(error), error.args, vars(error))
+            assert getattr(twin, "msg", None) == getattr(error, "msg", None)  # ImportError's
