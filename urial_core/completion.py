@@ -278,9 +278,12 @@ class CompletionModel(Protocol):
 
 
 def joined(chunks: Sequence[CompletionChunk]) -> Completion:
-    """Join the chunks of one completion; its usage and finish are those of the last."""
+    """Join the chunks of one completion; its usage and finish are those of the last.
+
+    No chunks make an empty completion, as a stream without any is.
+    """
     return replace(
-        chunks[-1],
+        chunks[-1] if chunks else CompletionChunk(""),
         text="".join(chunk.text for chunk in chunks),
         closing="".join(chunk.closing for chunk in chunks),
         logprobs=tuple(chain.from_iterable(chunk.logprobs for chunk in chunks)),

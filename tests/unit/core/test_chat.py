@@ -104,6 +104,7 @@ async def answers_of_all_methods(
         (["Hello E"], ("END",), "Hello E", "end_of_text"),
         (["```py\nx\n```", "\n`", "```\n"], (), "```py\nx\n```", "delimiter"),
         (["", "Hi", ""], (), "Hi", "end_of_text"),
+        ([], (), "", "end_of_text"),
     ],
 )
 async def test_all_methods_give_the_same_reply(
