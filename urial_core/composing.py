@@ -196,7 +196,6 @@ def compose(
     own += [(turn.written(prompt_format), turn.kind == "assistant") for turn in kept]
     content_free_query = prompt.tool_examples.content_free_query if ending.decides else ""
     whole = {id(turn) for turn in kept}
-    truncated = [turn.messages for turn in turns if id(turn) not in whole]
     return ReplyRequest(
         prompt=text(kept),
         prefix_length=len(prefix),
@@ -217,9 +216,9 @@ def compose(
         ),
         template=_template_of(prompt, turns) if stop_at_template else None,
         own_spans=_spans(own),
-        conversation=tuple(message for turn in kept for message in turn.messages),
+        conversation=_messages_of(kept, messages),
         examples=tuple(examples),
-        truncated=tuple({id(one): one for group in truncated for one in group}.values()),
+        truncated=_messages_of([turn for turn in turns if id(turn) not in whole], messages),
     )
 
 
@@ -345,6 +344,12 @@ def _fitted(
         )
         tokens, reply = measured(turns)
     return turns, tokens, reply
+
+
+def _messages_of(turns: Sequence[Turn], messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages of turns in their order, each once: its text and calls are two turns."""
+    written = {id(message) for turn in turns for message in turn.messages}
+    return tuple(message for message in messages if id(message) in written)
 
 
 def _written(examples: Sequence[Example], prompt_format: PromptFormat) -> str:

@@ -13,6 +13,7 @@ from urial_core import (
     Message,
     ParameterError,
     Reply,
+    ToolCall,
     UrialChat,
     load_prompt,
 )
@@ -75,6 +76,16 @@ def test_each_answer_is_judged_once_in_its_conversation() -> None:
     assert len(judge.texts) == 5
     assert "<query>\nWho?\n</query>\n\n<answer>\nAnn.\n</answer>" in judge.texts[0]
     assert judge.texts[0].endswith("<query>\nWhy?\n</query>\n\n<answer>\na\n</answer>")
+
+
+def test_the_judge_reads_text_beside_calls_once() -> None:
+    """An earlier message with text and calls is in the judge's transcript once."""
+    judge = FakeJudge(length)
+    spoken = Message("assistant", "I look it up.", tool_calls=(ToolCall("look", id="1"),))
+    found = Message("tool", "Ann.", tool_call_id="1")
+    who, why = Message("user", "Who?"), Message("user", "Why?")
+    answer(judge, "a", "b", messages=[who, spoken, found, why])
+    assert [text.count("I look it up.") for text in judge.texts] == [1, 1]
 
 
 def test_an_answer_at_which_the_judge_failed_is_not_chosen() -> None:

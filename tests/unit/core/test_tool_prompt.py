@@ -309,3 +309,15 @@ def test_invalid_tools_are_refused(make: object, message: str) -> None:
     """Invalid tools, and an invalid choice of tools, are refused at once."""
     with pytest.raises(ParameterError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_a_message_with_text_and_calls_counts_once() -> None:
+    """A request holds each message once and in its order, however many turns it is written as."""
+    spoken = Message("assistant", "I look it up.", tool_calls=(CALL, replace(CALL, id="2")))
+    messages = (QUERY, spoken, RESULT, Message("assistant", "Yes."), QUERY)
+    assert compose(PROMPT, messages, tools=USE).conversation == messages
+    budget = TokenBudget(160, lambda text: len(text.split()))
+    parameters = GenerationParameters(max_tokens=9)
+    conversation = (Message("user", "old " * 99), *messages[1:])
+    request = compose(PROMPT, conversation, parameters, budget=budget, overflow="truncate")
+    assert (request.truncated, request.conversation) == (conversation[:-1], conversation[-1:])
