@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import closing
 from typing import Any, ClassVar, Self, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -29,6 +29,7 @@ from urial_core.chat_settings import ChatSettings
 from urial_core.completion import estimate_tokens
 from urial_core.composing import ReplyRequest, conversation_text
 from urial_core.errors import MissingDependencyError, UnsupportedModelError
+from urial_core.inner_stream import InnerStream
 from urial_core.openai_tools import parse_tools
 
 __all__ = ["ChatUrial", "register"]
@@ -252,7 +253,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with langchain_errors():
             call, [request, *_] = await asyncio.to_thread(self._requests, messages, stop, kwargs)
-            async with aclosing(call.chat.astream(request)) as events:
+            async with InnerStream(call.chat.astream(request)) as events:
                 async for event in events:
                     chunk = event_chunk(event, request, call.model_name)
                     if run_manager:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import aclosing, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -26,6 +26,7 @@ from urial_core.completion import (
     Tokenizer,
     Usage,
 )
+from urial_core.inner_stream import InnerStream
 from urial_core.structured.constraints import JsonSchema
 
 __all__ = ["CompletionLLM"]
@@ -213,8 +214,10 @@ class CompletionLLM(CompletionModel):
     async def _astream_here(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         llm, call = self._prepared([request])
         source = llm._astream(request.prompt, **call)
-        async with aclosing(source) if isinstance(source, AsyncGenerator) else nullcontext():
-            async for item in source:
+        async with (
+            InnerStream(source) if isinstance(source, AsyncGenerator) else nullcontext(source)
+        ) as items:
+            async for item in items:
                 yield _chunk(item)
 
     async def _astream_whole(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:

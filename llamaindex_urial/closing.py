@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["aclosable", "aclosing_quietly", "closable", "closing_quietly"]
+from urial_core.inner_stream import InnerStream
+
+__all__ = ["QuietStream", "aclosable", "closable", "closing_quietly"]
 
 _T = TypeVar("_T")
 _SOURCE = "f_return_val"
@@ -28,8 +30,8 @@ def closable(decorated: Generator[_T]) -> Generator[_T]:
 
 async def aclosable(decorated: AsyncGenerator[_T]) -> AsyncGenerator[_T]:
     """As ``closable``."""
-    async with aclosing_quietly(decorated):
-        async for item in decorated:
+    async with QuietStream(decorated) as items:
+        async for item in items:
             yield item
 
 
@@ -52,17 +54,15 @@ def closing_quietly(decorated: object) -> Generator[None]:
             decorated.close()
 
 
-@asynccontextmanager
-async def aclosing_quietly(decorated: object) -> AsyncGenerator[None]:
-    """As ``closing_quietly``."""
-    try:
-        yield
-    finally:
-        if isinstance(decorated, AsyncGenerator):
-            frame = getattr(decorated, "ag_frame", None)
-            source = frame.f_locals.get(_SOURCE) if frame else None
-            if isinstance(source, AsyncGenerator):
-                await source.aclose()
-                async for _ in decorated:
-                    pass
-            await decorated.aclose()
+class QuietStream(InnerStream[_T]):
+    """A decorated stream that is closed as ``closing_quietly`` closes one."""
+
+    async def aclose(self) -> None:
+        """Close the stream that was decorated, then this one."""
+        frame = getattr(self._source, "ag_frame", None)
+        source = frame.f_locals.get(_SOURCE) if frame else None
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+            async for _ in self._source:
+                pass
+        await super().aclose()

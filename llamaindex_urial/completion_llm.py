@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import aclosing, closing
+from contextlib import closing, nullcontext
 from typing import Any
 
 from llama_index.core.base.llms.types import CompletionResponse
 from llama_index.core.llms.llm import LLM
 
 from llamaindex_urial.capabilities import capabilities_of
-from llamaindex_urial.closing import aclosing_quietly, closing_quietly
+from llamaindex_urial.closing import QuietStream, closing_quietly
 from urial_core.backends.blocking import SingleRequestModel, worker_for
 from urial_core.backends.wrapping import same_names, with_fields
 from urial_core.completion import (
@@ -22,6 +22,7 @@ from urial_core.completion import (
     Tokenizer,
     Usage,
 )
+from urial_core.inner_stream import InnerStream
 from urial_core.parameters import DRY, RULES, SAMPLING
 from urial_core.structured.constraints import JsonSchema
 
@@ -128,8 +129,10 @@ class CompletionLLM(SingleRequestModel):
         if not self._can.streams:
             yield await self.acomplete_one(request)
             return
-        items = await llm.astream_complete(request.prompt, formatted=True, **call)
-        async with aclosing_quietly(items):
+        source: Any = await llm.astream_complete(request.prompt, formatted=True, **call)
+        async with (
+            QuietStream(source) if isinstance(source, AsyncGenerator) else nullcontext(source)
+        ) as items:
             async for item in items:
                 yield _chunk(item, text)
                 text = item.text
@@ -221,8 +224,8 @@ class OllamaModel(SingleRequestModel):
     async def astream_one(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream_one``, without blocking the event loop."""
         arguments = await asyncio.to_thread(self._arguments, request)
-        parts = await self._llm.async_client.generate(**arguments, stream=True)
-        async with aclosing(parts):
+        source = await self._llm.async_client.generate(**arguments, stream=True)
+        async with InnerStream(source) as parts:
             async for part in parts:
                 yield _ollama_chunk(part)
 

@@ -6,7 +6,7 @@ Each response of a stream holds the whole text so far, and what is new.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
-from contextlib import aclosing, closing
+from contextlib import closing
 from typing import Any, Generic, TypeVar
 
 from llama_index.core.base.llms.types import (
@@ -23,6 +23,7 @@ from llama_index.core.base.llms.types import (
 from urial_core import Reply, ReplyEnd, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
 from urial_core.call import Call, response_metadata
 from urial_core.composing import ReplyRequest
+from urial_core.inner_stream import InnerStream
 
 __all__ = ["Responses", "chat_response", "completion_response", "reply_message"]
 
@@ -62,9 +63,12 @@ class Responses(Generic[_Response]):
             for event in events:
                 yield self._add(event)
 
-    async def astream(self) -> AsyncGenerator[_Response]:
+    def astream(self) -> AsyncGenerator[_Response]:
         """As ``stream``, without blocking the event loop."""
-        async with aclosing(self._call.chat.astream(self._request)) as events:
+        return InnerStream(self._astream())  # LlamaIndex's decorators read it
+
+    async def _astream(self) -> AsyncGenerator[_Response]:
+        async with InnerStream(self._call.chat.astream(self._request)) as events:
             async for event in events:
                 yield self._add(event)
 

@@ -7,7 +7,7 @@ schema, which needs no tool examples in the prompt and keeps the system prompt i
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import aclosing, closing
+from contextlib import closing
 from typing import Any, cast
 
 from llama_index.core.base.llms.types import ChatResponse
@@ -23,6 +23,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from llamaindex_urial.tools import ToolCallingLLM
 from urial_core.errors import GenerationError
+from urial_core.inner_stream import InnerStream
 from urial_core.structured.pydantic_schema import schema_of_type
 
 __all__ = ["StructuredPredictionLLM"]
@@ -109,8 +110,8 @@ class StructuredPredictionLLM(ToolCallingLLM):
 
         async def objects() -> AsyncGenerator[Any]:
             partials = _Partials(output_cls)
-            async with aclosing(responses):
-                async for response in responses:
+            async with InnerStream(responses) as items:
+                async for response in items:
                     if (found := partials.take(response)) is not None:
                         yield found
 

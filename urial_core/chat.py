@@ -16,6 +16,7 @@ from urial_core.decoding import reply_steps
 from urial_core.decoding.steps import CountTokens, ReplySteps, Signal
 from urial_core.decoding.tool_calls import call_schema
 from urial_core.errors import GenerationError, UnsupportedModelError
+from urial_core.inner_stream import InnerStream
 from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.dynamic_examples import DynamicExamples
@@ -186,17 +187,18 @@ class UrialChat:
         self, request: ReplyRequest
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         text = ""
-        async for item in self._adecide(request):
-            for event in events_of(item, text):
-                yield event
-            text += item.text
+        async with InnerStream(self._adecide(request)) as items:
+            async for item in items:
+                for event in events_of(item, text):
+                    yield event
+                text += item.text
 
     async def _astream_sample(
         self, request: ReplyRequest
     ) -> AsyncGenerator[TextDelta | ToolCallDelta | ReplyEnd]:
         emitted = list[TextDelta | ToolCallDelta]()
         steps = reply_steps(self.model, request, live=True)
-        chunks: AsyncGenerator[CompletionChunk] | None = None
+        chunks: InnerStream[CompletionChunk] | None = None
         answer: Any = None
         try:
             while True:
@@ -212,7 +214,7 @@ class UrialChat:
                 elif isinstance(step, CountTokens):
                     answer = await asyncio.to_thread(self._count, step)
                 elif isinstance(step, CompletionRequest):
-                    chunks = self.model.astream(step)
+                    chunks = InnerStream(self.model.astream(step))
                     answer = await anext(chunks, None)
                 elif chunks is not None and step is Signal.NEXT_CHUNK:
                     answer = await anext(chunks, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +24,7 @@ from urial_core.completion import (
     Tokenizer,
 )
 from urial_core.errors import MissingDependencyError, ParameterError
+from urial_core.inner_stream import InnerStream
 from urial_core.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class CompletionsServerModel(CompletionModel):
             return
         body = await self._connection.arun(exchanges.request_body(request, server, stream=True))
         reader = StreamReader(request, server.dialect)
-        async with aclosing(self._connection.astream(body, reader)) as chunks:
+        async with InnerStream(self._connection.astream(body, reader)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from urial_core.completion import (
     Tokenizer,
 )
 from urial_core.errors import MissingDependencyError, ParameterError
+from urial_core.inner_stream import InnerStream
 from urial_core.prompts.prompt import Prompt
 from urial_core.structured.grammar import check_schema, lark_grammar_of
 
@@ -219,7 +219,7 @@ class LlamaCppModel(CompletionModel):
     async def astream(self, request: CompletionRequest) -> AsyncGenerator[CompletionChunk]:
         """As ``stream``, without blocking the event loop."""
         client = await asyncio.to_thread(self._ready, [request])
-        async with aclosing(client.astream(request)) as chunks:
+        async with InnerStream(client.astream(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
