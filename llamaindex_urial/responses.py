@@ -23,6 +23,7 @@ from llama_index.core.base.llms.types import (
 from urial_core import Reply, ReplyEnd, TextDelta, TokenLogprob, ToolCall, ToolCallDelta
 from urial_core.call import Call, response_metadata
 from urial_core.composing import ReplyRequest
+from urial_core.errors import ConversationError
 from urial_core.inner_stream import InnerStream
 
 __all__ = ["Responses", "chat_response", "completion_response", "reply_message"]
@@ -152,7 +153,7 @@ def _arguments(call: ToolCall) -> dict[str, Any] | str:
     """Return the arguments as a dictionary, once they are complete."""
     try:
         return call.values
-    except ValueError:
+    except ConversationError:
         return call.arguments
 
 
