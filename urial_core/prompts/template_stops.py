@@ -33,10 +33,10 @@ _MARK = re.compile(
 )
 """A whole line that is a label without a colon: a tag, a heading, capitals."""
 _CODE_LINE = re.compile(
-    r"\s*(?:async |@|(?:def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b)"
-    r"|.*\w\("
+    r"\s*(?:async |(?:def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b).*:"
+    r"|.*\w\(.*"
 )
-"""The start of a line of code that ends in a colon."""
+"""A line of code, which may end in a colon, too."""
 _PASSAGE_NUMBER = re.compile(r"\[\d+\] ")
 _LONGEST_CUE = 4
 """Words of a cue that stands alone: a longer line that ends in a colon is an instruction."""
@@ -152,7 +152,7 @@ class _Line:
         found = _LABEL.fullmatch(text)
         if _MARK.fullmatch(text) and not (found and text.startswith("[")):
             return cls(text, normalised(text), is_mark=True)
-        if found is None or _CODE_LINE.match(text):
+        if found is None or _CODE_LINE.fullmatch(text):
             return cls(text)
         return cls(text, normalised(found["label"]), found["indent"], found["rest"].strip())
 
@@ -167,7 +167,7 @@ class _Template:
     cue: str = field(init=False, default="")
     cue_label: str = field(init=False, default="")
     opens_turn: bool = field(init=False, default=False)
-    form: frozenset[str] = frozenset()
+    form: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
         own = [_Line.of(line) for line in self.message.rstrip().split("\n")]
@@ -175,9 +175,8 @@ class _Template:
         shown = [_Line.of(line) for text in texts for line in [*text.split("\n"), ""]]
         self.own, self.all = own, shown + own
         last = own[-1]
-        if form := self._form():
-            self.form = form
-        elif self._is_cue(last) and any(line.text for line in own[:-1]):
+        self.form = self._form()
+        if self._is_cue(last) and not self.form and any(line.text for line in own[:-1]):
             self.cue_label = last.label
             self.cue = last.text.strip() if last.is_mark else f"{last.text.split(':')[0].strip()}:"
         elif inline := list(_INLINE_CUE.finditer(last.text)):
@@ -237,18 +236,15 @@ class _Template:
     def records(self) -> Iterable[tuple[str, ...]]:
         """Yield the labels that stand line by line in the message, and not with the cue."""
         block = list[str]()
-        for line in [*self.own, _Line("")]:
-            label = _Line.of(_PASSAGE_NUMBER.sub("", line.text)).label
-            if label and not line.is_mark:
-                block.append(label)
+        asked = {self.cue_label, self.own[-1].label if self.opens_turn else ""}
+        for line in (*self.own, _Line("")):
+            content = _Line.of(_PASSAGE_NUMBER.sub("", line.text))
+            if content.label and not content.is_mark:
+                block.append(content.label)
                 continue
-            is_given = not any(map(_FEEDBACK.fullmatch, block)) and self.cue_label not in block
-            if (
-                len(block) > 1
-                and is_given
-                and not (self.opens_turn and self.own[-1].label in block)
-            ):
-                yield tuple(f"{label}:" for label in block)
+            is_given = asked.isdisjoint(block) and not any(map(_FEEDBACK.fullmatch, block))
+            if len(block) > 1 and is_given:
+                yield tuple(f"{label}:" for label in dict.fromkeys(block))
             block = []
 
     def rulers(self) -> list[str]:
