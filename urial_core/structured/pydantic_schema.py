@@ -22,6 +22,11 @@ def schema_of_type(kind: Any) -> dict[str, Any]:
 class _GeneratesForModels(GenerateJsonSchema):
     """Leaves out what pydantic parses and a model should not write."""
 
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Leave out the titles of a TypedDict's fields, as LangChain's own conversion does."""
+        is_typed_dict = schema.get("type") == "typed-dict-field"
+        return not is_typed_dict and super().field_title_should_be_set(schema)
+
     def decimal_schema(self, schema: Any) -> JsonSchemaValue:
         """Return a number's schema: as a string, a model could write any text."""
         written = super().decimal_schema(schema)
