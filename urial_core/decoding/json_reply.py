@@ -53,8 +53,8 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
         steps.written += "" if prefill else first
         value = _JsonDecoder(steps.format, prefill or first)
         reason = yield from _write(steps, value, None)
-    given = bool(prefill) or value.emitted
-    text, error = validate_json(value.text.strip(), schema.text, repair=not given)
+    is_fixed = bool(prefill) or value.emitted  # the caller has some of it already
+    text, error = validate_json(value.text.strip(), schema.text, repair=not is_fixed)
     may_retry = error and not prefill and not value.emitted and reason != "length"
     if may_retry and (yield from steps.retries(_with_error(steps, value.text, error))):
         if constraint is None or not value.keeps(constraint):

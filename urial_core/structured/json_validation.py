@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from copy import deepcopy
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -70,8 +71,9 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
     try:
         repaired = deepcopy(value)
         for error in validator.iter_errors(value) if repair else ():
-            # The instance of an error in ``propertyNames`` is a name, and its path the object's.
-            if error.validator == "type" and "propertyNames" not in error.absolute_schema_path:
+            # An error in ``propertyNames`` is a name's, and its path is the object's.
+            is_at_path = _part(value, error.absolute_path) is error.instance
+            if error.validator == "type" and is_at_path:
                 repaired = _with_type(repaired, error)
         mismatch = best_match(validator.iter_errors(repaired))
     except Unresolvable as error:
@@ -211,10 +213,13 @@ def _converted(value: Any, kind: str) -> Any:
 def _replaced(value: Any, path: list[str | int], part: Any) -> Any:
     if not path:
         return part
-    place = value
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = part
+    _part(value, path[:-1])[path[-1]] = part
+    return value
+
+
+def _part(value: Any, path: Iterable[str | int]) -> Any:
+    for key in path:
+        value = value[key]
     return value
 
 

@@ -202,13 +202,13 @@ def test_a_response_of_another_shape_is_an_error(response: Any) -> None:
 
 
 def test_a_stream_that_ends_twice_is_whole() -> None:
-    """Text of an event with a finish reason stays, whatever events follow it."""
+    """Text and reason of the first end stay, whatever events follow it: a cut is no whole."""
     reader = StreamReader(request_for())
     events = [("Hello", None), (" world", "length"), (".", "stop"), ("", "stop")]
     chunks = [reader.feed({"choices": [{"text": t, "finish_reason": f}]}) for t, f in events]
     last = reader.close()
     assert "".join(chunk.text for chunk in [*chunks, last] if chunk) == "Hello world."
-    assert last.finish == "stop"
+    assert last.finish == "length"
 
 
 def test_other_finish_reasons_are_stop() -> None:

@@ -79,6 +79,8 @@ def test_names_are_the_keys_of_a_dict() -> None:
     assert match_schema({"1": "x"}, json.dumps(schema)) == ({"1": "x"}, "")
     assert match_schema({"3": "x"}, json.dumps(schema))[1]
     assert match_schema({"a": "x"}, '{"propertyNames": {"pattern": "^a"}}') == ({"a": "x"}, "")
+    member = json.dumps({"properties": {"propertyNames": {"type": "integer"}}})
+    assert match_schema({"propertyNames": "3"}, member) == ({"propertyNames": 3}, "")
 
 
 @pytest.mark.parametrize(

@@ -182,11 +182,11 @@ class StreamReader:
             usage=self._usage,
             logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
         )
-        if (last := self._last) is not None:  # some servers end a stream twice
+        if (last := self._last) is not None:  # the stream ended before: that reason stays
             chunk = replace(
                 chunk,
                 text=last.text + chunk.text,
-                finish=chunk.finish or last.finish,
+                finish=last.finish,
                 logprobs=last.logprobs + chunk.logprobs,
             )
         if chunk.finish is None:
