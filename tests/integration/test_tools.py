@@ -94,9 +94,9 @@ def test_an_agent_s_turn(exact_chat: UrialChat) -> None:
     assert "14" in reply.text
 
 
-def test_no_tool_is_needed(chat: UrialChat) -> None:
+def test_no_tool_is_needed(exact_chat: UrialChat) -> None:
     """A question that needs no tool is answered."""
-    reply = ask(chat, ToolUse((WEATHER,)), Message("user", "Why is the sky blue?"))
+    reply = ask(exact_chat, ToolUse((WEATHER,)), Message("user", "Why is the sky blue?"))
     assert reply.tool_calls == ()
     assert reply.text
 
