@@ -2,8 +2,10 @@
 
 First each request is answered alone: greedy and sampled texts, typed answers, choices, tool calls.
 Then so many callers send them in random order for so long; some streams are closed early.
-Print how many replies differed, and the memory and open files as time goes on. Exit with 1 if one
-failed, or differed in float32.
+Print how many replies differed, and the memory and open files as time goes on. Of the greedy texts
+without penalties that differed, print how much more probable the token of the reply alone was,
+where the two part: rounding parts only where that is little. Exit with 1 if a reply failed, or
+differed in float32.
 
     python benchmarks/load.py "torch float32" [--minutes 20] [--callers 16] [--options JSON]
 """
@@ -13,12 +15,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import sys
 import time
 from collections import Counter
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +64,14 @@ def mixed_requests(chats: list[UrialChat]) -> list[tuple[UrialChat, ReplyRequest
     for number, word in enumerate(WORDS):
         chat = chats[number % len(chats)]
         greedy = GenerationParameters(max_tokens=32, temperature=0.0)
+        plain = replace(greedy, repetition_penalty=1.0, logprobs=20)
         sampled = GenerationParameters(max_tokens=32, temperature=0.8, seed=number)
         ask = Message("user", f"Tell me about {word}.")
         about = Message("user", f"Ann, who is {20 + number}, likes {word}. Who is that?")
         sure = Message("user", f"Can one buy {word}?")
         city = Message("user", f"How is the weather in {word.title()}ville?")
         found += [
-            (chat, chat.request([ask], greedy)),
+            (chat, chat.request([ask], plain)),
             (chat, chat.request([Message("system", "Be brief."), ask], greedy)),
             (chat, chat.request([ask], sampled)),
             (chat, chat.request([about], greedy, response_format=PERSON)),
@@ -79,6 +84,14 @@ def mixed_requests(chats: list[UrialChat]) -> list[tuple[UrialChat, ReplyRequest
 def content(reply: Reply) -> object:
     """Return what must be equal: the text and the calls, without their random ids."""
     return reply.text, [(call.name, call.arguments) for call in reply.tool_calls], reply.end.reason
+
+
+def margin(alone: Reply, mixed: Reply) -> float | None:
+    """Return how many nats more probable the token of the reply alone was, where the two part."""
+    for ours, other in zip(alone.logprobs, mixed.logprobs, strict=False):
+        if ours.token != other.token:
+            return ours.logprob - dict(ours.top).get(other.token, -math.inf)
+    return None
 
 
 def resources() -> str:
@@ -97,8 +110,8 @@ async def run(engine: str, minutes: float, callers: int, options: dict[str, Any]
     model = model_in_process(str(demo_model_file()), {**defaults, **options})
     chats = [UrialChat(model, load_prompt(name)) for name in ("short", "instruction_only")]
     requests = mixed_requests(chats)
-    alone = [content((await chat.areply([request]))[0]) for chat, request in requests]
-    counts, start = Counter[str](), time.monotonic()
+    alone = [(await chat.areply([request]))[0] for chat, request in requests]
+    counts, margins, start = Counter[str](), list[float](), time.monotonic()
     print(f"{len(requests)} requests alone; {resources()}", flush=True)
 
     async def call(generator: random.Random) -> None:
@@ -116,7 +129,10 @@ async def run(engine: str, minutes: float, callers: int, options: dict[str, Any]
                 continue
             [reply] = await chat.areply([request])
             counts["answered"] += 1
-            counts["different"] += content(reply) != alone[number]
+            if content(reply) != content(alone[number]):
+                counts["different"] += 1
+                if (parted := margin(alone[number], reply)) is not None:
+                    margins.append(round(parted, 2))
 
     async def report() -> None:
         while True:
@@ -129,6 +145,7 @@ async def run(engine: str, minutes: float, callers: int, options: dict[str, Any]
     await asyncio.gather(*map(call, generators))
     reporter.cancel()
     print(f"{engine}, {callers} callers, {minutes} minutes: {dict(counts)}; {resources()}")
+    print(f"parted where the reply alone preferred its token by (nats): {sorted(margins)}")
     return int(counts["different"] > 0 and engine.endswith("float32"))
 
 
