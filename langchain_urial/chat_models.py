@@ -285,7 +285,11 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
         traced = {name: value for name, value in kwargs.items() if name in _TRACED}
         parameters = self._call({**traced, "stop": stop}).parameters
         params = LangSmithParams(
-            ls_provider=PROVIDER,
+            # Not PROVIDER, which is a message's `model_provider`: where the two are equal,
+            # SummarizationMiddleware compares reported usage, which holds the prompt prefix, with
+            # `profile["max_input_tokens"]`, which leaves it out. This name only labels traces;
+            # the other selects a message's translator and is the provider of `init_chat_model`.
+            ls_provider=self._llm_type,
             ls_model_name=kwargs.get("model") or str(self.model_name),
             ls_model_type="chat",
             ls_temperature=parameters.temperature,

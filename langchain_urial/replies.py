@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 PROVIDER = "urial"
-"""The name of this integration in metadata and traces."""
+"""The name of this integration in a message's metadata and in ``init_chat_model``."""
 
 
 class ChatContextOverflowError(ContextOverflowError, LangChainContextOverflowError):

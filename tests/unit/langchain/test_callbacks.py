@@ -182,7 +182,7 @@ def test_a_trace_names_model_and_parameters_and_no_page() -> None:
     assert isinstance(message, AIMessage)
     [run] = seen
     expected = {
-        "ls_provider": "urial",
+        "ls_provider": "urial-chat",
         "ls_model_name": "fake",
         "ls_model_type": "chat",
         "ls_temperature": 0.5,
