@@ -27,7 +27,7 @@ from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
 from urial_core.chat_settings import ChatSettings
 from urial_core.completion import estimate_tokens
-from urial_core.composing import ReplyRequest, conversation_text
+from urial_core.composing import ReplyRequest, conversation_text, overhead_text
 from urial_core.errors import MissingDependencyError, UnsupportedModelError
 from urial_core.inner_stream import InnerStream
 from urial_core.openai_tools import parse_tools
@@ -36,6 +36,9 @@ __all__ = ["ChatUrial", "register"]
 
 _MAX_CONCURRENCY = 64
 """Conversations that a thread each waits for, where no ``max_concurrency`` is set."""
+_MIN_INPUT_TOKENS = 128
+"""The least input limit of a profile: where the window leaves less, even one query hardly fits, and
+a limit near 0 would have LangChain trim or summarise away every message."""
 _TRACED = ("temperature", "max_tokens")
 
 
@@ -159,7 +162,7 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
 
         The constant prompt prefix before them is not counted, so that ``trim_messages`` trims to
         the size it is given; ``prefix_tokens`` is the prefix's size, and
-        ``profile["max_input_tokens"]`` leaves it out.
+        ``profile["max_input_tokens"]`` leaves it and the tool examples out.
         """
         use = parse_tools(openai_tools(tools or ()))
         text = conversation_text(self._prompt, core_messages(messages), use.tools if use else ())
@@ -303,7 +306,9 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
     def _resolve_model_profile(self) -> ModelProfile:
         """Describe the model without loading anything.
 
-        The input limit is what the prompt prefix leaves of the window, where that is known.
+        The input limit, where the window is known, is what the prompt prefix and the tool examples
+        leave of it, by estimate: LangChain does not ask whether tools are bound. It holds the
+        conversation, the tools' descriptions and the reply.
         """
         profile = ModelProfile(
             name=str(self.model_name),
@@ -329,7 +334,8 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
             temperature=True,
         )
         if window := self.context_window or self._wrapped.model.known_context_window:
-            profile["max_input_tokens"] = max(window - estimate_tokens(self._prompt.prefix), 0)
+            overhead = estimate_tokens(overhead_text(self._prompt, with_tools=True))
+            profile["max_input_tokens"] = max(window - overhead, min(_MIN_INPUT_TOKENS, window))
         if max_tokens := self._call({}).parameters.max_tokens:
             profile["max_output_tokens"] = max_tokens
         return profile

@@ -10,6 +10,7 @@ from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llamaindex_urial.token_ratio import TokenRatio, global_tokenizer_is_set
 from urial_core import CompletionModel, Prompt
 from urial_core.completion import estimate_tokens
+from urial_core.composing import overhead_text
 from urial_core.parameters import DEFAULT_MAX_TOKENS
 
 __all__ = ["Window", "num_output", "warn_if_too_small"]
@@ -37,7 +38,7 @@ class Window:
             stated: The window in tokens, where the user has set it.
         """
         self._model = model
-        self._scaffold = _scaffold(prompt)
+        self._overhead = overhead_text(prompt, with_tools=False)
         self._stated = stated
         self._exact: int | None = None
         self._ratio = TokenRatio(model)
@@ -57,7 +58,7 @@ class Window:
         """As ``room``, counted with the model's tokenizer where there is one."""
         if self._exact is None:
             window = self._stated or self._model.context_window or DEFAULT_CONTEXT_WINDOW
-            self._exact = max(window - self._model.count_tokens(self._scaffold), 0)
+            self._exact = max(window - self._model.count_tokens(self._overhead), 0)
         return self._exact
 
     @property
@@ -66,7 +67,7 @@ class Window:
         if self._exact is not None:
             return self._exact
         window = self._stated or self._model.known_context_window
-        return max(window - estimate_tokens(self._scaffold), 0) if window else None
+        return max(window - estimate_tokens(self._overhead), 0) if window else None
 
     @property
     def ratio(self) -> float:
@@ -111,10 +112,3 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _scaffold(prompt: Prompt) -> str:
-    """Return the prefix with all that is written around a system message, a query and an answer."""
-    prompt_format = prompt.format
-    empty = prompt_format.turn("system", "") + prompt_format.turn("user", "")
-    return prompt.prefix + empty + prompt_format.open_turn("assistant")

@@ -40,6 +40,7 @@ __all__ = [
     "compose",
     "compose_plain",
     "conversation_text",
+    "overhead_text",
 ]
 
 Overflow = Literal["error", "truncate"]
@@ -102,6 +103,26 @@ def conversation_text(
 ) -> str:
     """Return a conversation's turns and its tools as a prompt holds them, without the prefix."""
     return write_tools(tools, prompt.format) + write_turns(messages, prompt.format)
+
+
+def overhead_text(prompt: Prompt, *, with_tools: bool) -> str:
+    """Return what a prompt holds beside the texts of a conversation and the tools' descriptions.
+
+    That is the prefix, and what is written around a system message, a query and the reply. A
+    limit for conversations leaves it out of the context window. What depends on the call is not in
+    it: the schema of a response format, and a question that is repeated after long tool results.
+
+    Args:
+        prompt: The prompt.
+        with_tools: Whether replies may call tools: the prompt then holds the tool examples too,
+            the turn that lists the tools, and a call's beginning in place of an answer's.
+    """
+    prompt_format = prompt.format
+    turns = prompt_format.turn("system", "") + prompt_format.turn("user", "")
+    if not with_tools:
+        return prompt.prefix + turns + prompt_format.open_turn("assistant")
+    call = prompt_format.separator + prompt_format.open_turn("call") + call_start("")
+    return prompt.prefix_with_tools + prompt_format.turn("tools", "") + turns + call
 
 
 def compose(
@@ -296,12 +317,12 @@ def _ending(
         text = rule + answer + escape(prefill, prompt_format)
         return _Ending(text, (*prompt_format.stop, *parameters.stop), constraint)
     # A rule about answers would bias the choice: it is written once an answer was chosen.
-    reserve = rule + call + call_start(max((tool.name for tool in tools.callable), key=len))
+    start = call_start(max((tool.name for tool in tools.callable), key=len))
     if tools.must_call:
-        return _Ending(call, prompt_format.stop, None, reserve)
+        return _Ending(call, prompt_format.stop, None, rule + start)
     separator = prompt_format.separator
     choice = Choice((answer.removeprefix(separator), call.removeprefix(separator)))
-    return _Ending(separator, prompt_format.stop_after_header, choice, reserve)
+    return _Ending(separator, prompt_format.stop_after_header, choice, rule + call + start)
 
 
 def _take_prefill(turns: list[Turn], *, prefill: bool, must_call: bool) -> str:

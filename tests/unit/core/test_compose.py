@@ -5,14 +5,19 @@ from __future__ import annotations
 import pytest
 
 from urial_core import (
+    ContextOverflowError,
     ConversationError,
     GenerationParameters,
     Message,
     ParameterError,
     Prompt,
     PromptFormat,
+    Tool,
+    ToolUse,
     compose,
+    load_prompt,
 )
+from urial_core.composing import TokenBudget, overhead_text
 from urial_core.decoding.reply_decoder import reply_decoder
 from urial_core.messages import Role
 
@@ -23,6 +28,7 @@ HEADERS = {
     "system": "# System:",
     "tool": "# Tool result:",
 }
+TOOL = Tool("get_weather", "Get the weather in a city.")
 OPEN = "\n# Answer:\n````\n"
 
 
@@ -210,3 +216,25 @@ def test_unknown_overflow_is_refused() -> None:
     """An unknown value of ``overflow`` is an error that names the two valid ones."""
     with pytest.raises(ParameterError, match="overflow is 'cut': use 'error' or 'truncate'"):
         compose(PROMPT, conversation("user: Hi"), overflow="cut")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["default", "ja", "short"])
+@pytest.mark.parametrize("tools", [None, ToolUse((TOOL,)), ToolUse((TOOL,), "required")])
+def test_the_overhead_is_all_that_is_written_beside_a_conversation(
+    name: str, tools: ToolUse | None
+) -> None:
+    """A window holds it, the messages' texts, the tools' lines, a call's name and the reply."""
+    prompt = load_prompt(name)
+    own = f"{TOOL.line}{TOOL.name}" if tools else ""
+    texts = ["Be brief.", "What is the weather in Paris?"]
+    messages = [Message("system", texts[0]), Message("user", texts[1])]
+    overhead = len(overhead_text(prompt, with_tools=bool(tools)))
+    window = overhead + len("".join(texts)) + len(own) + 100
+
+    def composed(window: int) -> None:
+        parameters = GenerationParameters(max_tokens=100)
+        compose(prompt, messages, parameters, budget=TokenBudget(window, len), tools=tools)
+
+    composed(window)
+    with pytest.raises(ContextOverflowError):
+        composed(window - 40)

@@ -31,6 +31,14 @@ def query_of(prompt: str) -> str:
     return prompt.rpartition("# Query:\n````\n")[2].partition("\n````\n")[0]
 
 
+class EnglishModel(FakeModel):
+    """A fake model whose tokens are about as long as a real one's are in English."""
+
+    def count_tokens(self, text: str) -> int:
+        """Count four characters as a token."""
+        return len(text) // 4
+
+
 class EchoModel(FakeModel):
     """Answers "re: " and the last query, and remembers its calls."""
 

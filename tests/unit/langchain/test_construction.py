@@ -18,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 from langchain_urial import ChatUrial
 from urial_core import load_prompt
 from urial_core.completion import estimate_tokens
+from urial_core.composing import overhead_text
 from urial_core.errors import ParameterError, UnknownPromptError, UnsupportedModelError
 from urial_core.testing import FakeModel
 
@@ -215,7 +216,7 @@ def test_a_chat_model_can_be_one_of_several_alternatives() -> None:
 
 
 def test_the_profile_describes_the_model() -> None:
-    """It has text, tools and structured output; the input limit is the window less the prefix."""
+    """It has text, tools and structured output; the input limit excludes the prompt."""
     chat = chat_of(context_window=1000)
     assert chat.profile is not None
     assert [name for name, value in chat.profile.items() if value is True] == [
@@ -229,7 +230,8 @@ def test_the_profile_describes_the_model() -> None:
         "temperature",
     ]
     assert chat.profile["name"] == "fake"
-    assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(PROMPT.prefix)
+    overhead = overhead_text(PROMPT, with_tools=True)
+    assert chat.profile["max_input_tokens"] == 1000 - estimate_tokens(overhead)
     assert "max_output_tokens" not in chat.profile
     assert chat_of(max_tokens=9).profile["max_output_tokens"] == 9
     own = {"max_input_tokens": 5}

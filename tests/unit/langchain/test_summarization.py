@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_models import END
+from fake_models import END, EnglishModel
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import tool
 
 from langchain_urial import ChatUrial
-from urial_core.testing import FakeModel
 
 agents = pytest.importorskip("langchain.agents")
 middleware = pytest.importorskip("langchain.agents.middleware")
@@ -25,14 +24,6 @@ LONG = "Tell me of the harbour. " * 170
 def get_weather(city: str) -> str:
     """Get the weather in a city."""
     return f"It is sunny in {city}."
-
-
-class EnglishModel(FakeModel):
-    """A fake model whose tokens are about as long as a real one's are in English."""
-
-    def count_tokens(self, text: str) -> int:
-        """Count four characters as a token."""
-        return len(text) // 4
 
 
 def conversation(trigger: tuple[str, float], *questions: str) -> tuple[list[BaseMessage], int]:

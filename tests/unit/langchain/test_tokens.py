@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_models import PROMPT, PlainLLM, chat_of
+from fake_models import PROMPT, EnglishModel, PlainLLM, chat_of
 from langchain_core.exceptions import ContextOverflowError as LangChainContextOverflowError
 from langchain_core.messages import (
     AIMessage,
@@ -16,14 +16,22 @@ from langchain_core.messages import (
     SystemMessage,
     trim_messages,
 )
+from langchain_core.tools import tool
 
 from langchain_urial import ChatUrial
 from urial_core import ContextOverflowError
+from urial_core.composing import MIN_REPLY_TOKENS
 from urial_core.errors import UnsupportedContentError, UnsupportedModelError
 
 PAGE = len(PROMPT.prefix.split())
 FRAME = 4
 """Words that a turn's header and its two fences add."""
+
+
+@tool
+def get_weather(city: str) -> str:
+    """Get the weather in a city."""
+    return f"It is sunny in {city}."
 
 
 def letters(text: str) -> list[int]:
@@ -104,6 +112,31 @@ def test_what_fits_by_the_profile_fits_the_window() -> None:
     room = chat.profile["max_input_tokens"] - 64 - FRAME
     kept = trim_messages(history(40), max_tokens=room, token_counter=chat, include_system=True)
     assert chat.invoke(kept).content == "Hello!"
+
+
+@pytest.mark.parametrize("prompt", ["default", "short"])
+@pytest.mark.parametrize("window", [2048, 3072, 4096, 8192])
+@pytest.mark.parametrize("with_tool", [True, False])
+def test_the_profiles_limit_holds_for_calls_with_tools(
+    prompt: str, window: int, with_tool: bool
+) -> None:
+    """Messages, tools and the shortest reply that fit ``max_input_tokens`` fit the window."""
+    chat = ChatUrial(llm=EnglishModel(), prompt=prompt, context_window=window)
+    tools = [get_weather] if with_tool else []
+    limit = chat.profile["max_input_tokens"]  # type: ignore[index]
+    room = limit - MIN_REPLY_TOKENS - chat.get_num_tokens_from_messages([], tools)
+    messages = [HumanMessage("word" * (room - 6))]
+    count = chat.get_num_tokens_from_messages(messages, tools)
+    assert limit - 16 < count + MIN_REPLY_TOKENS <= limit
+    reply = chat.bind_tools(tools).invoke(messages) if tools else chat.invoke(messages)
+    assert reply.text == "Hello!"
+
+
+def test_the_profiles_limit_is_never_next_to_nothing() -> None:
+    """In a window that the prompt fills it is 128, for a short query, or all of a tinier window."""
+    for window, limit in ((1800, 128), (1000, 128), (100, 100)):
+        chat = ChatUrial(llm=EnglishModel(), context_window=window)
+        assert (chat.profile or {})["max_input_tokens"] == limit
 
 
 @pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
