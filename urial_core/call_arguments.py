@@ -6,7 +6,15 @@ import warnings
 from collections.abc import Container, Mapping
 from typing import Any
 
-__all__ = ["IGNORED_ARGUMENTS", "RENAMED_ARGUMENTS", "accepted_arguments"]
+from urial_core.errors import ParameterError
+
+__all__ = [
+    "IGNORED_ARGUMENTS",
+    "RENAMED_ARGUMENTS",
+    "REPLACED_ARGUMENTS",
+    "accepted_arguments",
+    "refuse_replaced_arguments",
+]
 
 RENAMED_ARGUMENTS = {
     "max_completion_tokens": "max_tokens",
@@ -32,6 +40,9 @@ IGNORED_ARGUMENTS = frozenset(
     }
 )
 """Arguments without which a reply means the same. Any other unknown one is an error."""
+
+REPLACED_ARGUMENTS = {"functions": "tools", "function_call": "tool_choice"}
+"""The OpenAI API's former arguments for tools, and what replaced them: the form is another."""
 
 _warned = set[str]()
 
@@ -62,3 +73,22 @@ def accepted_arguments(given: Mapping[str, Any], known: Container[str]) -> dict[
             stacklevel=3,
         )
     return accepted
+
+
+def refuse_replaced_arguments(given: Container[str]) -> None:
+    """Raise if an argument is of the OpenAI API's former function calling.
+
+    No model takes one, a wrapped one neither: it would ignore the functions.
+
+    Raises:
+        ParameterError: One is; the error names what to use.
+    """
+    used = {old: new for old, new in REPLACED_ARGUMENTS.items() if old in given}
+    if used:
+        raise ParameterError(
+            f"{', '.join(used)}: the OpenAI API's former function calling. Use "
+            f"{', '.join(f'{new}=' for new in used.values())}, or what sets them. In LangChain: "
+            "bind_tools(tools, tool_choice=...), create_agent or create_tool_calling_agent rather "
+            "than create_openai_functions_agent, and with_structured_output rather than "
+            "create_extraction_chain. In LlamaIndex: chat_with_tools or FunctionAgent."
+        )

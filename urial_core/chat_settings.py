@@ -23,7 +23,12 @@ from urial_core.backends.in_process import BACKEND_OPTIONS, shared_model, withou
 from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
-from urial_core.call_arguments import IGNORED_ARGUMENTS, RENAMED_ARGUMENTS, accepted_arguments
+from urial_core.call_arguments import (
+    IGNORED_ARGUMENTS,
+    RENAMED_ARGUMENTS,
+    accepted_arguments,
+    refuse_replaced_arguments,
+)
 from urial_core.chat import UrialChat
 from urial_core.completion import CompletionModel
 from urial_core.composing import Overflow
@@ -357,6 +362,7 @@ class ChatSettings(SamplingSettings):
             UnsupportedModelError: ``model`` names another model, and this one cannot switch.
         """
         given = {name: value for name, value in kwargs.items() if value is not None}
+        refuse_replaced_arguments(given)
         own = [name for name in _FIELDS if name in type(self).model_fields] + [*_ARGUMENTS]
         name = str(given.get("model", self.model_name))
         model = self._wrapped.model if name == self.model_name else self._model_named(name)

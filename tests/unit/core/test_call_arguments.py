@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from urial_core import ParameterError, call_arguments
-from urial_core.call_arguments import IGNORED_ARGUMENTS, accepted_arguments
+from urial_core.call_arguments import (
+    IGNORED_ARGUMENTS,
+    accepted_arguments,
+    refuse_replaced_arguments,
+)
 from urial_core.openai_tools import parse_tools
 
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("add", "sub", "now")]
@@ -37,6 +41,13 @@ def test_what_changes_the_meaning_is_not_ignored() -> None:
     """Arguments that decide what is answered are used or refused, never dropped."""
     deciding = {"logit_bias", "functions", "function_call", "previous_response_id", "min_tokens"}
     assert not deciding & IGNORED_ARGUMENTS
+
+
+def test_replaced_arguments_are_refused_with_their_successors() -> None:
+    """The form of ``functions`` is not that of ``tools``, so it is an error and no other name."""
+    refuse_replaced_arguments({"tools": [], "tool_choice": "auto"})
+    with pytest.raises(ParameterError, match=r"^function_call: .*Use tool_choice=, or"):
+        refuse_replaced_arguments({"function_call": "auto"})
 
 
 def test_other_names_are_understood() -> None:

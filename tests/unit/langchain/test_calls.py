@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from fake_models import END, PROMPT, EchoModel, PlainLLM, StreamingLLM, chat_of
 from langchain_core.messages import AIMessageChunk
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.tools import tool
 
 from langchain_urial import ChatUrial
 from urial_core.errors import ParameterError, UnsupportedModelError
@@ -57,6 +59,44 @@ def test_one_stop_string_may_stand_alone(stop: Any) -> None:
     assert chat.invoke("Hi", stop=stop).content == "one"
     bound = PlainLLM(reply="one two three").bind(stop=stop)
     assert ChatUrial(llm=bound, prompt=PROMPT).invoke("Hi").content == "one"
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+FUNCTION = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+
+
+@pytest.mark.parametrize("llm", [FakeModel(), StreamingLLM()])
+@pytest.mark.parametrize("bound", [{}, {"function_call": {"name": "f"}}])
+def test_functions_are_refused_with_what_replaced_them(llm: Any, bound: dict[str, Any]) -> None:
+    """OpenAI's former function calling is an error before any model runs, a wrapped one's too."""
+    chat = ChatUrial(llm=llm, prompt=PROMPT).bind(functions=[FUNCTION], **bound)
+    match = r"^functions.*Use tools=.*bind_tools.*create_tool_calling_agent"
+    with pytest.raises(ParameterError, match=match):
+        chat.invoke("Hi")
+    with pytest.raises(ParameterError, match="tool_choice=" if bound else match):
+        list(chat.stream("Hi"))
+    assert not (llm.requests if isinstance(llm, FakeModel) else llm.seen)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_langchains_former_agents_and_chains_report_what_to_use() -> None:
+    """``create_openai_functions_agent`` and ``create_extraction_chain`` end in that error."""
+    agents = pytest.importorskip("langchain_classic.agents")
+    chains = pytest.importorskip("langchain_classic.chains")
+    prompt = ChatPromptTemplate([("human", "{input}"), ("placeholder", "{agent_scratchpad}")])
+    chat = chat_of()
+    agent = agents.create_openai_functions_agent(chat, [add], prompt)
+    with pytest.raises(ParameterError, match="create_agent or create_tool_calling_agent"):
+        agent.invoke({"input": "1 + 1?", "intermediate_steps": []})
+    chain = chains.create_extraction_chain({"properties": {"name": {"type": "string"}}}, chat)
+    with pytest.raises(ParameterError, match=r"function_call.*with_structured_output"):
+        chain.invoke({"input": "Ann is here."})
+    assert chat.llm.requests == []
 
 
 def test_an_unknown_parameter_is_an_error_or_the_llms_own() -> None:

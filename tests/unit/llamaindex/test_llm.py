@@ -103,6 +103,8 @@ def test_invalid_parameters_are_reported_before_the_model_runs() -> None:
     llm = llm_of(["x"])
     with pytest.raises(ParameterError, match="Unknown parameter temprature"):
         llm.chat([ChatMessage(content="Hi")], temprature=1)
+    with pytest.raises(ParameterError, match=r"functions: .*Use tools=.*FunctionAgent"):
+        llm.chat([ChatMessage(content="Hi")], functions=[{"name": "f"}])
     with pytest.raises(ParameterError, match="neither a field nor an option of transformers"):
         UrialLLM.from_model_id("some/model", dtipe="float32")
     assert llm.llm.requests == []
