@@ -17,8 +17,9 @@ from langchain_core.output_parsers import (
     PydanticOutputParser,
     PydanticToolsParser,
 )
+from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableMap, RunnablePassthrough
-from langchain_core.utils.pydantic import is_basemodel_subclass
+from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
 from pydantic import TypeAdapter, ValidationError
 
 from langchain_urial.schemas import SchemaLike, is_type, json_schema, readable_type
@@ -87,8 +88,9 @@ class ToolCallingChatModel(BaseChatModel, ABC):
                 a JSON schema, or a function as OpenAI writes it: they are dicts. A type such as
                 ``list[Person]``, ``A | B`` or an enum: its values, not with "function_calling".
                 None, with "json_mode": any JSON object.
-            method: "json_schema" and "json_mode": the reply's text matches the schema;
-                "function_calling": the arguments of a tool call do.
+            method: "json_schema" and "json_mode": the reply's text matches the schema, and where
+                the reply calls one of ``tools`` instead, the result is None; "function_calling":
+                the arguments of a tool call match it.
             include_raw: Whether to return a dict of "raw" (the message), "parsed" and
                 "parsing_error" (which is raised otherwise).
             strict: Whether to forbid additional properties in a called function's schema.
@@ -133,9 +135,9 @@ class ToolCallingChatModel(BaseChatModel, ABC):
             if is_type(schema):
                 parser = _TypeParser(kind=readable_type(schema))
             elif is_class:
-                parser = PydanticOutputParser(pydantic_object=target)
+                parser = _PydanticParser(pydantic_object=target)
             else:
-                parser = JsonOutputParser()
+                parser = _JsonParser()
         checked = RunnableGenerator(_check_stream, _acheck_stream) | parser
         if not include_raw:
             return llm | checked
@@ -164,7 +166,30 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
 
 
-class _TypeParser(BaseOutputParser[Any]):
+class _TextParser(BaseOutputParser[Any]):
+    """Parses a reply's text; a reply that calls tools and has no text is None.
+
+    So it is in ``ChatOpenAI``: the value comes in a later reply, once the tools have answered.
+    """
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Return the value, or None."""
+        reply = result[0]
+        message = reply.message if isinstance(reply, ChatGeneration) else None
+        if isinstance(message, AIMessage) and message.tool_calls and not message.text:
+            return None
+        return super().parse_result(result, partial=partial)
+
+
+class _JsonParser(_TextParser, JsonOutputParser):
+    """Parses JSON as a dict."""
+
+
+class _PydanticParser(_TextParser, PydanticOutputParser[TBaseModel]):
+    """Parses JSON as an object of a pydantic class."""
+
+
+class _TypeParser(_TextParser):
     """Parses JSON as a value of a type."""
 
     kind: Any

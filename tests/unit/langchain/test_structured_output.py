@@ -7,8 +7,10 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import pytest
 import typing_extensions
-from fake_models import chat_of
+from fake_models import END, chat_of
+from langchain_core.exceptions import OutputParserException
 from langchain_core.runnables import RunnableSequence
+from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.v1 import BaseModel as BaseModelV1
@@ -235,3 +237,50 @@ def test_only_an_object_is_called_with(schema: dict[str, Any]) -> None:
     assert checked(schema, "json_schema").schema == schema
     with pytest.raises(ParameterError, match="No object matches"):
         chat_of().with_structured_output(schema, method="function_calling")
+
+
+@tool
+def get_weather(city: str) -> str:
+    """Get the weather in a city."""
+    return f"It is sunny in {city}."
+
+
+CALL = '# Tool call:\n````\n{"name": "get_weather", "arguments": {"city": "Paris"}}' + END
+ANSWER = ("# Answer:\n````\n", '{"name": "pear", "colour": "green"}' + END)
+"""The choice to answer, then the answer."""
+TEXT_METHODS = pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+KINDS = pytest.mark.parametrize(
+    "schema", [Fruit, OldFruit, FruitDict, convert_to_json_schema(Fruit), Fruit | Tree]
+)
+
+
+@KINDS
+@TEXT_METHODS
+async def test_a_reply_that_calls_a_tool_instead_is_no_error(schema: Any, method: Method) -> None:
+    """The value is None until the tool has answered; the calls are in the raw message."""
+    bound = chat_of(CALL).with_structured_output(
+        schema, method=method, tools=[get_weather], include_raw=True
+    )
+    for result in (bound.invoke("Hi"), await bound.ainvoke("Hi")):
+        assert result["raw"].tool_calls[0]["args"] == {"city": "Paris"}
+        assert (result["parsed"], result["parsing_error"]) == (None, None)
+    plain = chat_of(CALL).with_structured_output(schema, method=method, tools=[get_weather])
+    assert plain.invoke("Hi") is None
+    assert await plain.ainvoke("Hi") is None
+    assert [value for value in plain.stream("Hi") if value is not None] == []
+
+
+@KINDS
+def test_a_reply_in_text_beside_tools_is_parsed(schema: Any) -> None:
+    """A reply that answers is the value, also where it might have called a tool."""
+    bound = chat_of(*ANSWER).with_structured_output(schema, tools=[get_weather])
+    for value in (bound.invoke("Hi"), [*bound.stream("Hi")][-1]):
+        found = value if isinstance(value, dict) else value.__dict__
+        assert found == {"name": "pear", "colour": "green"}
+
+
+def test_an_empty_reply_without_calls_is_still_an_error() -> None:
+    """Only calls stand for a value that comes later."""
+    bound = chat_of(f"# Answer:\n````\n{END}").with_structured_output(Fruit, tools=[get_weather])
+    with pytest.raises(OutputParserException):
+        bound.invoke("Hi")
