@@ -75,6 +75,8 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
         """What LlamaIndex plans with: the window is what the prompt prefix leaves of it.
 
         Window and output are given in tokens of LlamaIndex's tokenizer (``Settings.tokenizer``).
+        The window includes the tool examples of an agent's prompt: query engines, which fill it,
+        pass no tools. In a small one, an agent needs ``overflow="truncate"`` or a smaller memory.
         """
         return self._metadata(self._window.room, self._window.ratio)
 

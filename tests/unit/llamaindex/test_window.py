@@ -9,6 +9,7 @@ from typing import Any
 import llama_index.core
 import pytest
 from llama_index.core import Document, MockEmbedding, Settings, SummaryIndex
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.extractors import KeywordExtractor
 from llama_index.core.llms import ChatMessage
@@ -157,6 +158,43 @@ def test_a_chat_goes_on_beyond_the_window(tokenizer: str) -> None:
         engine.chat(question)
     assert model.fullest <= 1
     assert model.fullest_prompt > 0.4
+
+
+def ships_of(year: int) -> str:
+    """Count the ships of a year."""
+    return f"There were 12 ships in {year}."
+
+
+@pytest.mark.filterwarnings("ignore:The model's window leaves")
+@pytest.mark.parametrize(
+    ("fields", "token_limit", "fits"),
+    [({}, None, False), ({"overflow": "truncate"}, None, True), ({}, 400, True)],
+)
+async def test_an_agents_memory_in_a_small_window(
+    fields: dict[str, Any], token_limit: int | None, fits: bool
+) -> None:
+    """No memory knows of the tool examples: truncation or a smaller limit makes room for them."""
+    model = TokenizerModel(
+        lambda text: [text[i : i + 4] for i in range(0, len(text), 4)],
+        "# Answer:\n````\nMany.\n````\n",
+        window=2048,
+    )
+    llm = UrialLLM(llm=model, prompt=PROMPT, **fields)
+    llm.use_tokenizer()
+    assert llm._window.counted_room > 0  # counted, as after a call outside an event loop
+    history = [
+        ChatMessage(role=role, content=text)
+        for number in range(60)
+        for role, text in (("user", "How many?"), ("assistant", SENTENCE.format(number, number)))
+    ]
+    memory = ChatMemoryBuffer.from_defaults(history, llm=llm, token_limit=token_limit)
+    agent = FunctionAgent(tools=[ships_of], llm=llm)
+    if fits:
+        assert str(await agent.run("And in 1875?", memory=memory)) == "Many."
+        assert model.fullest <= 1
+    else:
+        with pytest.raises(ContextOverflowError):
+            await agent.run("And in 1875?", memory=memory)
 
 
 def test_a_node_too_long_by_itself_is_cut() -> None:
