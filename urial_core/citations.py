@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import dedent
 
 __all__ = ["Citation", "find_citations", "number_passages", "passages_with_question"]
 
@@ -62,7 +63,8 @@ def number_passages(passages: Sequence[str], first: int = 1) -> str:
     """Number passages, ``[1]`` and so on, each on a line of its own.
 
     Further lines of a passage are indented, so that none can pass for a passage, a label or a
-    question of its own.
+    question of its own. They keep their indentation to each other, as code and lists need it.
+    Blank lines are left out, since one ends the passages.
 
     Args:
         passages: The passages' texts.
@@ -140,5 +142,6 @@ def _is_held(word: str, held: set[str]) -> bool:
 
 
 def _lines(passage: str) -> list[str]:
-    """Return a passage's lines that hold text."""
-    return [line.strip() for line in passage.splitlines() if line.strip()] or [""]
+    """Return a passage's lines that hold text, with the indentation they have to each other."""
+    lines = [line.rstrip() for line in passage.splitlines() if line.strip()]
+    return dedent("\n".join(lines)).split("\n")
