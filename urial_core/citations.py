@@ -12,22 +12,47 @@ Models to Generate Text with Citations", section 3, judges by a model for entail
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import dedent
 
 __all__ = ["Citation", "find_citations", "number_passages", "passages_with_question"]
 
-_MARK = r"\[\d{1,3}(?:[ \t]*[,;][ \t]*\d{1,3})*\]"
-_MARKS = re.compile(rf"{_MARK}(?:[ \t]*{_MARK})*")
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')*]*\s+|\n+")
-_WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+")
-_NO_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f]")
+_PAIRED = r"\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f"
+_NO_SPACES = re.compile(f"[{_PAIRED}]")
 """Scripts that write words without spaces between them."""
+_NUMBERS = r"\d{1,3}(?:[ \t]*[,;–-][ \t]*\d{1,3})*"
+_MARK = rf"(?:\[{_NUMBERS}\]|【{_NUMBERS}】)"
+_MARKS = re.compile(rf"{_MARK}(?:[ \t]*[,;]?[ \t]*(?:(?:and|und|&)[ \t]*)?{_MARK})*")
+_NO_MARKS = re.compile(
+    r"^[ \t]*(`{3,}).*?(?:^[ \t]*\1|\Z)"  # a block of code
+    r"|`[^`\n]+`"  # code in a line
+    r"|\[[^\[\]\n]*\]\("  # a link
+    # an index, as in items[0], but not a citation that ends a clause, as in "twelve[1]."
+    rf"|(?<=[^\W{_PAIRED}])(?:\[{_NUMBERS}\])++(?![ \t]*(?:[.,;:!?](?!\w)|\n|\Z))",
+    re.MULTILINE | re.DOTALL,
+)
+"""What holds numbers in brackets that cite nothing."""
+_CLOSERS = "\"')*”’»」』）"
+_SENTENCE_END = re.compile(rf"(?<=[.!?…])[{_CLOSERS}]*\s+|(?<=[。！？｡।؟۔])[{_CLOSERS}]*\s*|\n+")
+_ABBREVIATION = re.compile(
+    r"\b(?:[^\W\d_]|abs|al|approx|art|bzw|ca|cf|dr|ed|est|evtl|fig|ggf|inkl|jr|max|min|mr|mrs|ms"
+    r"|mt|no|nr|pp|prof|sec|sr|st|str|tel|vgl|vol|vs)\.$",
+    re.IGNORECASE,
+)
+_COMBINING = "".join(
+    mark for mark in map(chr, range(0x300, 0x3100)) if unicodedata.category(mark)[0] == "M"
+)
+_WORD = re.compile(rf"\d+(?:[.,:]\d+)*|(?:[^\W\d_][{_COMBINING}]*)+")
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
+_HYPHENATION = re.compile(r"(?<=\w)[-\u00ad\u2010][ \t]*\n\s*(?=\w)")
 _INDENT = "\n    "
 _LEAST_SHARE = 0.5
 _COMMON = frozenset(
     """
+    a an and are as at be but by did do for had has he her him his i if in is it its me my of on or
+    our out she so the to us was we who you
     about after also although because been before being both could does each either else ever
     every from have having here however into just like many more most much must only other
     over same shall should some such than that their them then there therefore these they this
@@ -35,7 +60,7 @@ _COMMON = frozenset(
     within would your yours according answer context passage passages question source
     """.split()  # noqa: SIM905 - a list of them would take a hundred lines
 )
-"""Words of four letters and more that say nothing of the claim."""
+"""Words that say nothing of the claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +70,11 @@ class Citation:
     Attributes:
         number: The number cited; passages count from 1.
         claim: The statement that it stands for: the sentence, or what of it follows the citation
-            before.
+            before; what follows the citation, if nothing is stated before it.
         passage: The passage's text; None if there is none of this number.
         missing: Words and figures of the claim that the passage does not hold, in lower case.
         is_supported: Whether the passage holds all figures of the claim and at least half of its
-            words.
+            words; all words of a claim that has only short ones, such as "It is red".
     """
 
     number: int
@@ -82,7 +107,10 @@ def passages_with_question(passages: Sequence[str], question: str) -> str:
 
 
 def find_citations(reply: str, passages: Sequence[str]) -> tuple[Citation, ...]:
-    """Return the citations of a reply (``[1]``, ``[1][2]``, ``[1, 2]``), in order.
+    """Return the citations of a reply, in order.
+
+    Citations are ``[1]``, ``[1][2]``, ``[1, 2]``, ``[1] and [2]``, ``[1-3]`` and ``【1】``. Numbers
+    in code, in links and in an index such as ``items[0]`` are none.
 
     Args:
         reply: The reply's text.
@@ -92,35 +120,83 @@ def find_citations(reply: str, passages: Sequence[str]) -> tuple[Citation, ...]:
 
 
 def _citations(reply: str, passages: Sequence[str]) -> Iterator[Citation]:
-    start = 0
-    for marks in _MARKS.finditer(reply):
-        claim = _sentences(reply[start : marks.start()])[-1]
-        if not claim:  # the citation comes first
-            claim = _sentences(_MARKS.split(reply[marks.end() :])[0])[0]
+    found = [*_MARKS.finditer(_NO_MARKS.sub(lambda skipped: "`" * len(skipped[0]), reply))]
+    texts, start = list[str](), 0  # before each citation, and after the last one
+    for marks in found:
+        texts.append(reply[start : marks.start()])
         start = marks.end()
-        for number in dict.fromkeys(map(int, re.findall(r"\d+", marks[0]))):
+    texts.append(reply[start:])
+    for at, marks in enumerate(found):
+        claim = _claim(texts[at], texts[at + 1], is_last=at + 1 == len(found))
+        for number in dict.fromkeys(_numbers(marks[0], len(passages))):
             passage = passages[number - 1] if 0 < number <= len(passages) else None
             yield _judged(number, claim, passage)
 
 
+def _claim(before: str, after: str, *, is_last: bool) -> str:
+    """Return what a citation stands for: the sentence before it, or else what follows it.
+
+    Args:
+        before: The text from the last citation, or from the start.
+        after: The text up to the next citation, or to the end.
+        is_last: Whether no citation follows.
+    """
+    own, following = _sentences(before), _sentences(after)
+    claim = next(filter(None, reversed(own)), "")
+    if not claim:  # the citation comes first
+        return next(filter(None, following), "")
+    goes_on = own[-1] and (is_last or len(following) > 1)
+    if goes_on and not any(_content_words(claim)) and any(_content_words(following[0])):
+        return following[0]  # "According to [1], ..."
+    return claim
+
+
+def _numbers(marks: str, last: int) -> Iterator[int]:
+    """Yield the numbers cited; of a range, its two ends and those up to the last passage."""
+    for first, _, end in re.findall(r"(\d+)([ \t]*[–-][ \t]*(\d+))?", marks):
+        yield int(first)
+        if end:
+            yield from range(int(first) + 1, min(int(end), last + 1))
+            yield int(end)
+
+
 def _sentences(text: str) -> list[str]:
-    """Return a text's sentences without marks around them; one empty one if there is none."""
-    found = (part.strip(" \t*-,;:") for part in _SENTENCE_END.split(text.replace("**", "")))
-    return [part for part in found if _WORD.search(part)] or [""]
+    """Return a text's sentences without marks around them; one that holds no word is empty.
+
+    None ends after an abbreviation, or where a lower-case letter follows: of a claim that is too
+    short, made-up figures would be missed.
+    """
+    text, start, found = text.replace("**", ""), 0, list[str]()
+    for end in _SENTENCE_END.finditer(text):
+        goes_on = text[end.end() : end.end() + 1].islower() and end[0].count("\n") < 2
+        if not goes_on and not _ABBREVIATION.search(text, max(0, end.start() - 9), end.start()):
+            found.append(text[start : end.end()])
+            start = end.end()
+    parts = (part.strip(" \t\n*-,;:、，；：。") for part in (*found, text[start:]))
+    return [part if _WORD.search(part) else "" for part in parts]
 
 
 def _judged(number: int, claim: str, passage: str | None) -> Citation:
     words = list(dict.fromkeys(_content_words(claim)))
-    held = set(_words(passage or ""))
+    share = _LEAST_SHARE
+    if not words:  # "It is red": the few words that there are must all be held
+        every = list(dict.fromkeys(_words(claim)))
+        words, share = [word for word in every if word not in _COMMON] or every, 1.0
+    text = passage or ""
+    held = {*_words(text), *_words(_HYPHENATION.sub("", text))}
     missing = tuple(word for word in words if not _is_held(word, held))
-    share = 1 - len(missing) / len(words) if words else 0.0
-    supported = share >= _LEAST_SHARE and not any(word[0].isdigit() for word in missing)
+    supported = bool(words) and len(words) - len(missing) >= share * len(words)
+    supported = supported and not any(word[0].isdigit() for word in missing)
     return Citation(number, claim, passage, missing, supported and passage is not None)
 
 
 def _words(text: str) -> Iterator[str]:
-    """Yield a text's words in lower case: pairs of characters where none are divided by spaces."""
-    for word in _WORD.findall(text.casefold()):
+    """Yield a text's words in lower case: pairs of characters where none are divided by spaces.
+
+    Letters are the same in each of their Unicode forms, and invisible characters do not count.
+    """
+    text = unicodedata.normalize("NFKC", text).casefold().translate(_INVISIBLE)
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text)):
         if _NO_SPACES.search(word) and len(word) > 2:
             yield from (word[at : at + 2] for at in range(len(word) - 1))
         else:
@@ -134,11 +210,14 @@ def _content_words(text: str) -> Iterator[str]:
 
 
 def _is_held(word: str, held: set[str]) -> bool:
-    """Return whether a word is among those held, in any of its forms; figures count as written."""
+    """Return whether a word is among those held, in any of its forms.
+
+    Figures, and words of up to three letters, count as written.
+    """
     if word in held:
         return True
     stem = word[: max(4, len(word) - 3)]
-    return word.isalpha() and any(other.startswith(stem) for other in held)
+    return word.isalpha() and len(word) > 3 and any(other.startswith(stem) for other in held)
 
 
 def _lines(passage: str) -> list[str]:
