@@ -5,14 +5,25 @@ They write the message that the preset ``rag`` shows, in place of LlamaIndex's o
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import Any, Protocol
+from typing import Any
 
+from llama_index.core.base.response.schema import (
+    RESPONSE_TYPE,
+    AsyncStreamingResponse,
+    StreamingResponse,
+)
+from llama_index.core.chat_engine.types import (
+    AGENT_CHAT_RESPONSE_TYPE,
+    StreamingAgentChatResponse,
+)
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.prompts import PromptTemplate, PromptType
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
 from urial_core.citations import Citation, find_citations, number_passages
+from urial_core.errors import UrialError
 
 __all__ = [
     "RAG_CONTEXT_PROMPT",
@@ -104,19 +115,56 @@ def rag_templates() -> dict[str, Any]:
     }
 
 
-class _Response(Protocol):
-    source_nodes: list[NodeWithScore]
-
-
-def response_citations(response: _Response) -> list[Citation]:
+def response_citations(
+    response: RESPONSE_TYPE | AGENT_CHAT_RESPONSE_TYPE, text: str | None = None
+) -> list[Citation]:
     """Return a response's citations; that of number ``n`` is of ``source_nodes[n - 1]``.
 
     Args:
         response: What a query or chat engine with ``NumberedPassages`` returned. A stream is read
-            to its end.
+            to its end, except that of ``astream_chat``, which is to be read before.
+        text: The response's text, if you have read the stream yourself. A chat engine's response
+            keeps it; that of a query engine keeps none of what is read from ``response_gen``.
+
+    Raises:
+        UrialError: The stream was read and its text is gone, or it cannot be read here.
     """
-    texts = [
+    nodes = response.source_nodes or _nodes_of_tools(response)
+    passages = [
         re.sub(r"^\[\d+\] ", "", scored.node.get_content(metadata_mode=MetadataMode.NONE))
-        for scored in response.source_nodes
+        for scored in nodes
     ]
-    return list(find_citations(str(response), texts))
+    return list(find_citations(_text_of(response) if text is None else text, passages))
+
+
+def _nodes_of_tools(response: Any) -> list[NodeWithScore]:
+    """Return the nodes of a chat response's tools, which LlamaIndex omits for async streams."""
+    outputs = [source.raw_output for source in getattr(response, "sources", ())]
+    return [node for output in outputs for node in getattr(output, "source_nodes", ())]
+
+
+def _text_of(response: Any) -> str:
+    """Return a response's whole text; raise if it cannot be had."""
+    if isinstance(response, StreamingAgentChatResponse) and not response.is_done:
+        if response.chat_stream is None:
+            raise response.exception or UrialError(
+                "The stream of astream_chat is not at its end: read async_response_gen() first."
+            )
+        for _ in response.response_gen:  # which collects it in the response
+            pass
+    elif isinstance(response, StreamingResponse | AsyncStreamingResponse):
+        if response.response_txt is not None:  # of one that is being read, the text so far
+            return response.response_txt
+        if _is_begun(response.response_gen):
+            raise UrialError(
+                "The stream was read from response_gen, which does not keep its text: pass the "
+                'text, as in response_citations(response, text="".join(pieces)).'
+            )
+    return str(response)
+
+
+def _is_begun(stream: Any) -> bool:
+    """Return whether something was read from a generator, sync or async."""
+    if inspect.isgenerator(stream):
+        return inspect.getgeneratorstate(stream) != inspect.GEN_CREATED
+    return inspect.isasyncgen(stream) and stream.ag_frame is None

@@ -9,6 +9,7 @@ from llama_index.core import MockEmbedding, SummaryIndex, VectorStoreIndex
 from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
 from llamaindex_urial import NumberedPassages, UrialLLM, rag_templates, response_citations
+from urial_core.errors import UrialError
 from urial_core.testing import FakeModel
 
 NODES = [
@@ -42,7 +43,7 @@ def test_a_responses_citations() -> None:
     """A citation names the passage, its node is ``source_nodes[n - 1]``, numbers do not count."""
     _, llm = llm_of("It opens at nine [1]. There are 2 cards [2].")
     response = SummaryIndex(NODES).as_query_engine(llm=llm, **rag_templates()).query(QUESTION)
-    first, second = response_citations(response)  # type: ignore[arg-type]
+    first, second = response_citations(response)
     assert first.is_supported
     assert response.source_nodes[first.number - 1].metadata["file_name"] == "hours.md"
     assert not second.is_supported
@@ -93,4 +94,63 @@ def test_a_streamed_response_has_citations() -> None:
     _, llm = llm_of("The library opens at nine [1].")
     index = SummaryIndex(NODES)
     response = index.as_query_engine(llm=llm, streaming=True, **rag_templates()).query(QUESTION)
-    assert [one.number for one in response_citations(response)] == [1]  # type: ignore[arg-type]
+    assert [one.number for one in response_citations(response)] == [1]
+
+
+def test_a_stream_that_was_read_needs_its_text() -> None:
+    """What was read from ``response_gen`` is gone: an error asks for it as ``text``."""
+    _, llm = llm_of("The library opens at nine [1].")
+    engine = SummaryIndex(NODES).as_query_engine(llm=llm, streaming=True, **rag_templates())
+    response: Any = engine.query(QUESTION)
+    pieces = [next(response.response_gen)]
+    with pytest.raises(UrialError, match="text="):
+        response_citations(response)
+    pieces += response.response_gen
+    with pytest.raises(UrialError, match="text="):
+        response_citations(response)
+    (citation,) = response_citations(response, text="".join(pieces))
+    assert citation.is_supported
+
+
+async def test_an_async_stream_has_citations() -> None:
+    """An async query engine's stream keeps its text, read by the caller or not."""
+    _, llm = llm_of("The library opens at nine [1].")
+    engine = SummaryIndex(NODES).as_query_engine(llm=llm, streaming=True, **rag_templates())
+    for is_read in (True, False):
+        response: Any = await engine.aquery(QUESTION)
+        if is_read:
+            assert [piece async for piece in response.async_response_gen()]
+        assert [one.is_supported for one in response_citations(response)] == [True]
+    response = await engine.aquery(QUESTION)
+    assert [piece async for piece in response.response_gen]
+    with pytest.raises(UrialError, match="text="):
+        response_citations(response)
+
+
+@pytest.mark.parametrize("mode", ["context", "condense_plus_context", "condense_question"])
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_streamed_chat_has_citations(mode: Any, is_read: bool) -> None:
+    """A chat engine's stream is read to its end, where the caller has not done it."""
+    model = FakeModel(["The library opens ", "at nine [1]."], context_window=8000, delay=0.05)
+    llm = UrialLLM(llm=model, prompt="rag", max_tokens=50)
+    index = VectorStoreIndex(NODES[:1], embed_model=MockEmbedding(embed_dim=4))
+    response = index.as_chat_engine(chat_mode=mode, llm=llm, **rag_templates()).stream_chat(
+        QUESTION
+    )
+    if is_read:
+        assert "".join(response.response_gen) == "The library opens at nine [1]."
+    assert [one.is_supported for one in response_citations(response)] == [True]
+    assert response.response == "The library opens at nine [1]."
+
+
+@pytest.mark.parametrize("mode", ["context", "condense_plus_context", "condense_question"])
+async def test_an_async_chat_is_read_before_its_citations(mode: Any) -> None:
+    """Before the end, an error says so; after it, citations have their passages in each mode."""
+    _, llm = llm_of("The library opens at nine [1].")
+    index = VectorStoreIndex(NODES[:1], embed_model=MockEmbedding(embed_dim=4))
+    engine = index.as_chat_engine(chat_mode=mode, llm=llm, **rag_templates())
+    response = await engine.astream_chat(QUESTION)
+    with pytest.raises(UrialError, match="async_response_gen"):
+        response_citations(response)
+    assert [piece async for piece in response.async_response_gen()]
+    assert [one.is_supported for one in response_citations(response)] == [True]
