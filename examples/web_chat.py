@@ -25,17 +25,29 @@ from urial_core.demo import DEMO_NOTICE, demo_model_file
 HANDBOOK = Path(__file__).parent / "handbook"
 PASSAGES_PER_QUESTION = 2
 SOURCES = "Sources"
+HEADING_OR_CODE = re.compile(
+    r"^(?P<code>(?P<fence>`{3,}).*?(?:^(?P=fence)|\Z))|^#+ [^\n]*", re.MULTILINE | re.DOTALL
+)
 
 
 def read_passages(folder: Path) -> list[Document]:
-    """Read each paragraph of a folder's text files, without headings."""
-    files = [file for file in sorted(folder.rglob("*")) if file.suffix in {".md", ".txt"}]
-    return [
-        Document(paragraph, metadata={"source": str(file.relative_to(folder))})
-        for file in files
-        for text in file.read_text("utf-8").split("\n\n")
-        if (paragraph := re.sub(r"^#+ .*", "", text, flags=re.MULTILINE).strip())
-    ]
+    """Read each paragraph of a folder's text files, without the headings of Markdown."""
+    passages = list[Document]()
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() not in {".md", ".txt"} or not file.is_file():
+            continue
+        try:
+            text = file.read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file} is not UTF-8 text: save it as UTF-8, or remove it") from error
+        if file.suffix.lower() == ".md":
+            text = HEADING_OR_CODE.sub(lambda found: found["code"] or "", text)
+        passages += [
+            Document(paragraph, metadata={"source": str(file.relative_to(folder))})
+            for part in text.split("\n\n")
+            if (paragraph := part.strip("\n").rstrip()).strip()
+        ]
+    return passages
 
 
 def sources(answer: str, documents: list[Document]) -> gr.ChatMessage:
@@ -43,10 +55,15 @@ def sources(answer: str, documents: list[Document]) -> gr.ChatMessage:
     citations, lines = document_citations(answer, documents), list[str]()
     for number, document in enumerate(documents, 1):
         own = [citation for citation in citations if citation.number == number]
-        missing = ", ".join(word for one in own if not one.is_supported for word in one.missing)
-        state = f"cited, but it lacks: {missing}" if missing else "cited" if own else "not cited"
+        unsupported = [citation for citation in own if not citation.is_supported]
+        missing = ", ".join(dict.fromkeys(word for one in unsupported for word in one.missing))
+        state = "cited" if own else "not cited"
+        if unsupported:
+            state += f", but it lacks: {missing}" if missing else ", but for no statement"
         lines.append(f"**[{number}] {document.metadata['source']}** ({state})")
-        lines.append(f"> {document.page_content}")
+        lines.append("> " + document.page_content.replace("\n", "\n> "))
+    for number in dict.fromkeys(one.number for one in citations if one.passage is None):
+        lines.append(f"**[{number}]** (cited, but there is no such passage)")
     return gr.ChatMessage("\n\n".join(lines), metadata={"title": SOURCES})
 
 
@@ -92,7 +109,10 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     options = parser.parse_args()
-    passages = read_passages(options.folder)
+    try:
+        passages = read_passages(options.folder)
+    except ValueError as error:
+        parser.error(str(error))
     if not passages:
         parser.error(f"{options.folder} has no .md or .txt files with text: name another folder")
     if options.model is None:
