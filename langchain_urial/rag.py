@@ -44,11 +44,12 @@ def create_rag_chain(
 ) -> Runnable[Mapping[str, Any], dict[str, Any]]:
     """Create a chain that retrieves documents, answers from them, and returns its citations.
 
-    Its input is a dict with the question as ``input``, and what else the prompt takes (such as
-    ``chat_history``). Its output is that dict with ``context`` (the documents), ``answer`` (text)
-    and ``citations`` (``urial_core.Citation``), which is what ``create_retrieval_chain`` returns,
-    and the citations. Streams emit the documents, the answer's text as it is written, and the
-    citations at the end.
+    Its input is a dict with the question as ``input``, and what else your own ``prompt`` takes
+    (such as ``chat_history``, which ``RAG_PROMPT`` does not show). Documents are retrieved by
+    ``input`` alone, so rewrite a follow-up question first. Its output is that dict with
+    ``context`` (the documents), ``answer`` (text) and ``citations`` (``urial_core.Citation``),
+    which is what ``create_retrieval_chain`` returns, and the citations. Streams emit the
+    documents, the answer's text as it is written, and the citations at the end.
 
     Args:
         llm: The chat model, such as ``ChatUrial(prompt="rag")``.
