@@ -35,10 +35,18 @@ _NO_MARKS = re.compile(
 )
 """What holds numbers in brackets that cite nothing."""
 _CLOSERS = "\"')*”’»」』）"
-_SENTENCE_END = re.compile(rf"(?<=[.!?…])[{_CLOSERS}]*\s+|(?<=[。！？｡।؟۔])[{_CLOSERS}]*\s*|\n+")
+_MONTH = "Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
+_SENTENCE_END = re.compile(
+    # German dates, as "am 3. Mai", go on
+    rf"(?<=[.!?…])(?!(?<=\d\.)\s+(?:{_MONTH})\b)[{_CLOSERS}]*\s+"
+    rf"|(?<=[。！？｡।؟۔])[{_CLOSERS}]*\s*"
+    r"|\n+"
+)
 _ABBREVIATION = re.compile(
-    r"\b(?:[^\W\d_]|abs|al|approx|art|bzw|ca|cf|dr|ed|est|evtl|fig|ggf|inkl|jr|max|min|mr|mrs|ms"
-    r"|mt|no|nr|pp|prof|sec|sr|st|str|tel|vgl|vol|vs)\.$",
+    r"\b(?:[^\W\d_]|abs|al|approx|apr|art|aug|ave|bzw|ca|cf|co|corp|dec|dept|dez|dr|ed|est|evtl"
+    r"|feb|fig|fri|ggf|hr|hrs|inc|inkl|jan|jr|jul|jun|ltd|mar|max|min|mins|mio|mon|mr|mrd|mrs|ms"
+    r"|mt|no|nov|nr|oct|okt|pp|prof|rd|sat|sec|sep|sept|sr|st|std|str|sun|tel|thu|tsd|tue|vgl"
+    r"|vol|vs|wed|zzgl)\.$",
     re.IGNORECASE,
 )
 _COMBINING = "".join(

@@ -108,6 +108,8 @@ def test_what_is_cited(reply: str, expected: list[tuple[int, str]]) -> None:
             "It costs approx. 99 dollars, i.e. Much"
         ]),
         ("Um 7 Uhr z. B. öffnet sie [1].", ["Um 7 Uhr z. B. öffnet sie"]),
+        ("Es kostet 2 Mio. Euro seit dem 3. Mai [1].", ["Es kostet 2 Mio. Euro seit dem 3. Mai"]),
+        ("It seats 12. Cards are free [3].", ["Cards are free"]),
         ("Dr. Miller has 7 rooms in St. Paul street [1].", [
             "Dr. Miller has 7 rooms in St. Paul street"
         ]),
