@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Self
 
+from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.live import Live
 from rich.markdown import Markdown
@@ -75,6 +76,22 @@ def preset_table(current: str | None = None) -> Table:
     return table
 
 
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+"""Reads HTML tags as text: they are part of an answer, and a terminal cannot render them."""
+
+
+class _AnswerMarkdown(Markdown):
+    """Markdown that shows all of an answer's text: HTML tags, and line breaks where they are."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("")
+        self.parsed = _MARKDOWN.parse(text)
+        for block in self.parsed:
+            for token in block.children or ():
+                if token.type == "softbreak":
+                    token.type = "hardbreak"
+
+
 class MarkdownStream:
     """Draw Markdown text while it is streamed; a context manager.
 
@@ -120,4 +137,4 @@ class MarkdownStream:
             self._printed = len(lines)
 
     def _lines(self) -> list[list[Segment]]:
-        return self._console.render_lines(Markdown(self._text), pad=False)
+        return self._console.render_lines(_AnswerMarkdown(self._text), pad=False)

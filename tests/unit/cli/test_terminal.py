@@ -61,6 +61,26 @@ def test_answer_and_summary() -> None:
     assert "stop" in shown
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Put the title into <title> inside <head>.",
+        "Use List<String> and Map<String, Integer>.",
+        "<p>A whole paragraph</p>",
+        "<!-- a comment -->",
+        "<script>\nalert(1)\n</script>",
+        "Press <kbd>Ctrl</kbd>.",
+        "Roses are red,\nViolets are blue,\nSugar is sweet.",
+    ],
+)
+def test_all_text_of_an_answer_is_shown(text: str) -> None:
+    """HTML tags are shown as text, and a line break stays one: Markdown's own signs alone go."""
+    screen = io.StringIO()
+    with MarkdownStream(Console(file=screen, width=80)) as answer:
+        answer.add(text)
+    assert [line.rstrip() for line in screen.getvalue().splitlines()] == text.split("\n")
+
+
 def test_interrupted_answer_stays() -> None:
     """Stop only the answer at Ctrl-C: its text so far stays, and the chat continues."""
     model = InterruptedModel(["One two three four five six seven eight ", "", "x"], "Fine.")
