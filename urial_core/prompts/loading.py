@@ -23,6 +23,12 @@ __all__ = [
 MAX_PROMPT_BYTES = 256 * 1024
 """Size in bytes above which prompt files are refused: no context window holds them."""
 
+_OTHER_SUFFIXES = (
+    *(".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv"),
+    *(".gguf", ".safetensors"),
+)
+"""Names of files that are no prompt end so: pairs, settings and models."""
+
 _DATA = files(__package__) / "presets"
 
 
@@ -39,11 +45,12 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
 
     Args:
         source: A preset's name; the ``Path`` of a prompt file (``.toml``: this project's format;
-            anything else: the original URIAL repository's); or a prompt, which is returned as is.
+            other text: the original URIAL repository's); or a prompt, which is returned as is.
 
     Raises:
         UnknownPromptError: Neither a preset nor a file.
-        PromptError: The file cannot be read, is too large, not UTF-8, or not well formed.
+        PromptError: The file cannot be read, is of another kind (such as ``.jsonl``), too large,
+            not UTF-8, or not well formed.
     """
     if isinstance(source, Prompt):
         return source
@@ -58,7 +65,14 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
     path = source
     if not _is_file(path):
         raise UnknownPromptError(f"There is no prompt file {path}. The presets are {presets}.")
-    is_toml = path.suffix == ".toml"
+    suffix = path.suffix.lower()
+    is_toml = suffix == ".toml"
+    if suffix in _OTHER_SUFFIXES:
+        raise PromptError(
+            f"{path} is no prompt file: a prompt is TOML (.toml) or text (.txt). To make one of "
+            "question-and-answer pairs: urial prompt new NAME --from PAIRS.jsonl, with "
+            '{"question": ..., "answer": ...} on each line.'
+        )
     try:
         if path.stat().st_size > MAX_PROMPT_BYTES:
             raise PromptError(
@@ -70,6 +84,8 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
         raise PromptError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise PromptError(f"{path} is not UTF-8 text: {error}.") from error
+    if "\0" in text:
+        raise PromptError(f"{path} is not UTF-8 text: it holds NUL characters.")
     return parse_toml(text, str(path)) if is_toml else parse_original(text, path.stem)
 
 

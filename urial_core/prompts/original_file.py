@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
+from textwrap import shorten
 
 from urial_core.errors import PromptError
 from urial_core.prompts.prompt import Example, Prompt
@@ -19,6 +20,14 @@ from urial_core.prompts.prompt_format import PromptFormat
 __all__ = ["PromptWarning", "parse_original"]
 
 _HEADER = re.compile(r"^(?P<mark># )?(?P<label>Query|Answer|User|Assistant):[ \t]*$", re.MULTILINE)
+_OTHER_HEADERS = tuple(
+    re.compile(
+        rf"^[^\w\n]*(?:<\|\w+\|>(?:{labels})\b|(?:{labels})[*` ]{{0,2}}:).*",
+        re.IGNORECASE | re.MULTILINE,
+    )
+    for labels in ("query|question|q|user|human", "answer|response|a|assistant|ai")
+)
+"""Lines that begin a query and an answer in formats that are not read here."""
 _QUERIES = ("Query", "User")
 
 
@@ -29,7 +38,8 @@ class PromptWarning(UserWarning):
 def parse_original(text: str, name: str) -> Prompt:
     """Parse an original prompt file's text.
 
-    Defects of the data (examples out of order, a missing final newline) are warned about.
+    Defects of the data (examples out of order, a missing final newline, turns under headers of
+    other formats) are warned about.
 
     Args:
         text: The file's text, whole.
@@ -106,6 +116,14 @@ def _defects(
                 "place."
             )
             break
+    others = [header.search(text) for header in _OTHER_HEADERS]
+    if not any(asks for asks, _ in turns) and all(others):
+        lines = " and ".join(shorten(repr(other[0]), 40) for other in others if other)
+        yield (
+            f"no query was found, so the file is an instruction without examples. {lines} begin no "
+            "turns here: headers are lines of their own, '# Query:' and '# Answer:', or '# User:' "
+            "and '# Assistant:'."
+        )
     if turns and turns[-1][0]:
         yield "the last query has no answer."
     if not text.endswith("\n") and prompt_format.separator == "\n":

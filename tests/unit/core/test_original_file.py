@@ -193,6 +193,26 @@ def test_defects_are_warned_about(text: str, message: str) -> None:
     assert prompt.examples
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Human: hi\nAssistant: hello\n",
+        "A chat.\n\nHuman:\nhi\n\nAssistant:\nhello\n",
+        "### Human:\nhi\n### Assistant:\nhello\n",
+        "Q: hi\nA: hello\n",
+        "**User:** hi\n\n**Assistant:** hello\n",
+        "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello<|im_end|>\n",
+        "## Query:\nhi\n## Answer:\nhello\n",
+        "# query:\nhi\n\n# answer:\nhello\n",
+    ],
+)
+def test_turns_under_other_headers_are_warned_about(text: str) -> None:
+    """Turns in a format that is not read are not taken as an instruction without a word."""
+    with pytest.warns(PromptWarning, match="no query was found"):
+        prompt = parse_original(text, "foreign")
+    assert (prompt.prefix, prompt.examples) == (text, ())
+
+
 def test_an_empty_file_is_refused() -> None:
     """A file without text is refused, with its name."""
     with pytest.raises(PromptError, match="'void' is empty"):

@@ -239,6 +239,30 @@ def test_invalid_files_are_refused(tmp_path: Path, content: str, message: str) -
         load_prompt(path)
 
 
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.JSON", "a.csv", "a.yaml", "model.gguf"])
+def test_files_of_other_formats_are_refused(tmp_path: Path, name: str) -> None:
+    """Pairs, settings and models are no instruction: the error says how to make a prompt."""
+    path = tmp_path / name
+    path.write_text('{"question": "Hi", "answer": "Hello"}\n')
+    with pytest.raises(PromptError, match=r"urial prompt new NAME --from PAIRS\.jsonl"):
+        load_prompt(path)
+
+
+def test_the_suffix_is_compared_in_lower_case(tmp_path: Path) -> None:
+    """``.TOML`` is TOML, too."""
+    path = tmp_path / "small.TOML"
+    path.write_text(SMALL)
+    assert load_prompt(path) == Prompt(name="small", instruction="Be brief.")
+
+
+def test_utf_16_is_refused(tmp_path: Path) -> None:
+    """A file with NUL characters is no UTF-8 text, although its bytes may be valid UTF-8."""
+    path = tmp_path / "small.txt"
+    path.write_bytes("Be brief.".encode("utf-16-le"))
+    with pytest.raises(PromptError, match="not UTF-8 text"):
+        load_prompt(path)
+
+
 def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
     """The error about an invalid file contains its path."""
     path = tmp_path / "bad.toml"

@@ -169,7 +169,7 @@ def checked_start(start: str | Path | Prompt, output: Path, *, examples: int, ke
             ``.toml`` file, or another prompt's.
         PromptError: There is no such prompt, or it is invalid.
     """
-    if output.suffix != ".toml":
+    if output.suffix.lower() != ".toml":
         raise ParameterError(f"output is {output}: name a .toml file.")
     if isinstance(start, Path) and start.resolve() == output.resolve():
         raise ParameterError(f"{output} is what the search starts from: name another output.")
