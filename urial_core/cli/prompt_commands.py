@@ -57,7 +57,8 @@ def new_prompt(
         ),
     ] = "default",
     instruction: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Default: that of the source, or 'default'.")
+        str | None,
+        typer.Option(metavar="TEXT", help="'' for none. Default: the source's, or 'default's."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file to write. Default: NAME.toml.")
@@ -69,7 +70,9 @@ def new_prompt(
         prompt = replace(load_prompt(), description="", examples=tuple(read_pool(Path(source))))
     else:
         prompt = load_prompt(preset_or_file(source))
-    changes: dict[str, Any] = {"name": name} | ({"instruction": instruction} if instruction else {})
+    changes: dict[str, Any] = {"name": name} | (
+        {} if instruction is None else {"instruction": instruction}
+    )
     text = write_toml(replace(prompt, **changes))
     try:
         data = text.encode()

@@ -50,6 +50,23 @@ def test_new_from_a_preset(run: Run, tmp_path: Path) -> None:
     assert prompt.examples == load_prompt("ja").examples
 
 
+def test_new_without_an_instruction(run: Run, tmp_path: Path) -> None:
+    """An option that is given counts: an empty instruction is none, not that of the source."""
+    assert run("new", "mine", "--instruction", "").exit_code == 0
+    prompt = load_prompt(tmp_path / "mine.toml")
+    assert (prompt.instruction, prompt.examples) == ("", load_prompt().examples)
+
+
+@pytest.mark.parametrize("name", ["pairs.json", "pairs.CSV"])
+def test_new_from_another_format(run: Run, tmp_path: Path, name: str) -> None:
+    """Examples in a format that is not read are an error that names the one that is."""
+    (tmp_path / name).write_text(json.dumps(EXAMPLES), "utf-8")
+    result = run("new", "mine", "--from", name)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "--from PAIRS.jsonl" in result.stderr
+    assert not (tmp_path / "mine.toml").exists()
+
+
 def test_new_never_overwrites(run: Run, tmp_path: Path) -> None:
     """A file that exists stays as it is."""
     (tmp_path / "mine.toml").write_text("precious", "utf-8")
