@@ -24,8 +24,8 @@ def read_pool(path: Path) -> list[Example]:
     """Read pairs from a JSONL file: each line is ``{"question": ..., "answer": ...}``.
 
     Raises:
-        AnalysisError: The file is missing, empty or not UTF-8, or a line is invalid; the message
-            names the line.
+        AnalysisError: The file is missing, empty, not UTF-8 or of another format (``*.json``), or
+            a line is invalid; the message names the line.
     """
     pairs = list[Example]()
     for number, line in read_lines(path):

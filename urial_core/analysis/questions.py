@@ -66,8 +66,8 @@ def read_questions(path: Path) -> list[Question]:
     is a question. Blank lines are left out.
 
     Raises:
-        AnalysisError: The file is missing, empty or not UTF-8, a line is invalid, or two questions
-            have the same id; the message names the line.
+        AnalysisError: The file is missing, empty, not UTF-8 or of another format (``*.json``), a
+            line is invalid, or two questions have the same id; the message names the line.
     """
     is_jsonl = path.suffix.lower() in JSONL_SUFFIXES
     found = dict[str, int]()

@@ -11,6 +11,10 @@ from urial_core.errors import AnalysisError
 __all__ = ["read_lines", "read_text", "write_text"]
 
 
+_OTHER_SUFFIXES = (".json", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".xlsx")
+"""Names of files that hold no lines of text or JSONL end so."""
+
+
 def read_text(path: Path) -> str:
     """Return a UTF-8 file's text.
 
@@ -18,19 +22,28 @@ def read_text(path: Path) -> str:
         AnalysisError: The file cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise AnalysisError(f"{path} is not UTF-8 text: {error}.") from error
     except (OSError, ValueError) as error:
         raise AnalysisError(f"Cannot read {path}: {getattr(error, 'strerror', error)}.") from error
+    if "\0" in text:
+        raise AnalysisError(f"{path} is not UTF-8 text: it holds NUL characters, as UTF-16 does.")
+    return text
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a UTF-8 file that are not blank, with their numbers from 1.
 
     Raises:
-        AnalysisError: The file cannot be read, or is not UTF-8.
+        AnalysisError: The file is named as one of another format, such as ``*.json``, cannot be
+            read, or is not UTF-8.
     """
+    if path.suffix.lower() in _OTHER_SUFFIXES:
+        raise AnalysisError(
+            f"{path} is no file of lines: write it as JSONL, an object on each line, and name it "
+            "*.jsonl. Of an array in JSON, jq -c '.[]' makes one."
+        )
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             yield number, line

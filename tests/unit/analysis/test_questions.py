@@ -62,7 +62,15 @@ def test_invalid_lines_are_named(tmp_path: Path, text: str, message: str) -> Non
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+@pytest.mark.parametrize("name", ["questions.json", "questions.CSV"])
+def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
+    """A file of another format is not read as plain text: the error says what to write."""
+    path = written(tmp_path, '["One?", "Two?"]', name)
+    with pytest.raises(AnalysisError, match=r"write it as JSONL"):
+        read_questions(path)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", "One?".encode("utf-16-le")])
 def test_unreadable_files(tmp_path: Path, content: bytes | None) -> None:
     """A file that is missing or not UTF-8 is an error that names it."""
     path = tmp_path / "questions.txt"
