@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Generator
 from contextlib import closing
+from itertools import chain
 from typing import Annotated, Literal
 
 import typer
@@ -20,6 +22,7 @@ from urial_core.cli.session import AnswerEnd, ChatSession
 from urial_core.cli.terminal import chat_at_terminal, no_keyboard_echo, question_reader
 from urial_core.composing import Overflow
 from urial_core.demo import DEMO_NOTICE
+from urial_core.errors import ConversationError
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.strategies import STRATEGIES, load_strategy
@@ -155,7 +158,7 @@ def chat_in_pipe(session: ChatSession, console: Console) -> None:
         console: Where a summary of each answer goes.
 
     Raises:
-        UrialError: An answer failed; the remaining questions are not asked.
+        UrialError: An answer failed, or a question is not text; the remaining ones are not asked.
     """
     answered = False
     for line in _lines():
@@ -175,11 +178,24 @@ def chat_in_pipe(session: ChatSession, console: Console) -> None:
 
 
 def _lines() -> Generator[str]:
-    """Yield the lines of stdin, whatever their encoding is: UTF-8, or else Windows' cp1252."""
+    """Yield the lines of stdin: in UTF-8, in Windows' cp1252, or in UTF-16 with its mark.
+
+    Raises:
+        ConversationError: A line holds NUL characters, as UTF-16 without its mark does.
+    """
     if not isinstance(sys.stdin, io.TextIOWrapper):
         yield from sys.stdin
         return
-    for line in sys.stdin.buffer:
+    source = sys.stdin.buffer
+    first = source.readline()
+    if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        yield from (first + source.read()).decode("utf-16", errors="replace").splitlines()
+        return
+    for line in chain([first], source):
+        if b"\0" in line:
+            raise ConversationError(
+                "A question holds NUL characters, as text in UTF-16 does: send UTF-8."
+            )
         try:
             yield line.decode("utf-8-sig")
         except UnicodeDecodeError:

@@ -57,14 +57,26 @@ def test_verbose_reports_on_stderr(run_urial: RunUrial) -> None:
         (b"\x93Hi\x94\n", "\N{LEFT DOUBLE QUOTATION MARK}Hi"),
         (b"\xef\xbb\xbfcaf\xc3\xa9?\r\n", "\ncaf\xe9?"),
         (b"a\x81\xff?\n", "a\ufffd\xff?"),
+        ("caf\xe9?\r\n".encode("utf-16"), "\ncaf\xe9?\n"),
+        (b"\xfe\xff" + "\u4e0a\u010a?\n".encode("utf-16-be"), "\n\u4e0a\u010a?\n"),
     ],
 )
 def test_any_encoding_is_read(run_urial: RunUrial, sent: bytes, read: str) -> None:
-    """A line that is not UTF-8 is read as cp1252; bytes that this lacks are replaced."""
+    """A byte order mark tells UTF-16. Another line that is not UTF-8 is read as cp1252."""
     model = FakeModel("Fine.")
     result = run_urial("chat", "--demo", stdin=sent, model=model)
     assert (result.stdout, result.exit_code) == ("Fine.\n", 0)
     assert read in model.requests[0].prompt
+
+
+def test_utf_16_without_a_mark_is_refused(run_urial: RunUrial) -> None:
+    """Text with NUL characters is no question: it is an error in one line, and nothing is asked."""
+    model = FakeModel("Fine.")
+    result = run_urial("chat", "--demo", stdin="Hi?\n".encode("utf-16-le"), model=model)
+    assert (result.exit_code, result.stdout, model.requests) == (1, "", [])
+    assert result.stderr == (
+        "urial: A question holds NUL characters, as text in UTF-16 does: send UTF-8.\n"
+    )
 
 
 def test_the_window_is_an_option(run_urial: RunUrial) -> None:
