@@ -165,7 +165,7 @@ def _delimiters(prompt: Prompt) -> list[Finding]:
         message = "There is no instruction: the examples alone show what the assistant is."
         findings.append(Finding("no-instruction", "note", message))
     elif unnamed:
-        message = f"The instruction does not name {' and '.join(unnamed)}: say who writes under it."
+        message = f"Say in the instruction who writes under `{'` and `'.join(unnamed)}`."
         findings.append(Finding("header-not-named", "warning", message))
     return findings
 
