@@ -20,8 +20,8 @@ from rich.progress import (
 from rich.text import Text
 
 from urial_core.analysis.answering import Progress as ReportProgress
-from urial_core.backends.completions_server import CompletionsServerModel, is_server_url
-from urial_core.cli.model_loading import load_model
+from urial_core.backends.completions_server import is_server_url
+from urial_core.cli.model_loading import load_model, server_model
 from urial_core.completion import CompletionModel
 from urial_core.demo import DEMO_NOTICE
 from urial_core.errors import MissingDependencyError, ParameterError
@@ -95,15 +95,12 @@ def analysis_model(name: str, options: Mapping[str, Any], console: Console) -> C
         ModelError: There is no such model, or no such server.
         ParameterError: An option is unknown, or given for a server.
     """
-    chosen = {option: value for option, value in options.items() if value not in (None, "auto")}
-    if not is_server_url(name):
-        model: CompletionModel
-        model, description = load_model(None if name == DEMO else name, chosen, console)
-    elif chosen:
-        raise ParameterError(f"{', '.join(chosen)}: no option of a model behind a server.")
+    model: CompletionModel
+    if is_server_url(name):
+        model, description = server_model(name, options)
     else:
-        model = CompletionsServerModel(name)
-        description = f"{model.name} · {name}"
+        chosen = {option: value for option, value in options.items() if value not in (None, "auto")}
+        model, description = load_model(None if name == DEMO else name, chosen, console)
     console.print(Text(f"model  {description}"))
     if name == DEMO:
         console.print(Text(DEMO_NOTICE, style="dim"))

@@ -5,27 +5,29 @@ from __future__ import annotations
 import io
 import sys
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from urial_core.backends.completions_server import is_server_url
 from urial_core.chat import UrialChat
 from urial_core.cli.analysis_options import chat_model_named
-from urial_core.cli.model_loading import load_model
+from urial_core.cli.model_loading import load_model, server_model
 from urial_core.cli.rendering import preset_list
 from urial_core.cli.session import AnswerEnd, ChatSession
 from urial_core.cli.terminal import chat_at_terminal, no_keyboard_echo, question_reader
+from urial_core.completion import CompletionModel, ModelFeatures
 from urial_core.composing import Overflow
 from urial_core.demo import DEMO_NOTICE
-from urial_core.errors import ConversationError
+from urial_core.errors import ConversationError, ParameterError
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.loading import load_prompt, preset_or_file
-from urial_core.strategies import STRATEGIES, load_strategy
+from urial_core.strategies import STRATEGIES, DecodingStrategy, load_strategy
 
 __all__ = ["chat", "chat_in_pipe"]
 
@@ -40,8 +42,8 @@ def chat(
         str | None,
         typer.Option(
             envvar="URIAL_MODEL",
-            metavar="ID_OR_PATH",
-            help="A hub id, a local folder or a .gguf file of a base model.",
+            metavar="NAME",
+            help="A base model: a hub id, a folder, a .gguf file or a server's URL[#MODEL].",
         ),
     ] = None,
     prompt: Annotated[
@@ -108,27 +110,28 @@ def chat(
         raise typer.BadParameter(
             "give one of them, or set URIAL_MODEL.",
             context,
-            param_hint="--demo / --model ID_OR_PATH",
+            param_hint="--demo / --model NAME",
         )
-    options = {
-        "backend": backend,
-        "dtype": dtype if dtype != "auto" else None,
-        "device_map": device_map,
-        "trust_remote_code": trust_remote_code or None,
-        "context_window": context_window,
-    }
-    options = {name: value for name, value in options.items() if value is not None}
     at_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     console = Console() if at_terminal else Console(stderr=True, quiet=not verbose)
     chosen = load_prompt(preset_or_file(prompt))
     parameters = GenerationParameters(
         max_tokens=max_tokens, temperature=temperature, dry_multiplier=dry_multiplier, seed=seed
     )
-    strategy = load_strategy(decoding, chat_model_named(nudge_with) if nudge_with else None)
-    if strategy is None:  # one reply at a time: all memory is for its window
-        options["n_parallel"] = 1
+    strategy = _strategy(decoding, nudge_with, context)
+    wanted = None if demo else model
+    options = {
+        "backend": _backend(strategy, backend, wanted),
+        "dtype": dtype if dtype != "auto" else None,
+        "device_map": device_map,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    sizes = {
+        "context_window": context_window,
+        "n_parallel": 1 if strategy is None else None,  # then all memory is for one window
+    }
     with no_keyboard_echo():
-        loaded, description = load_model(None if demo else model, options, console)
+        loaded, description = _load(wanted, options, sizes, console)
         core = UrialChat(loaded, chosen, overflow, context_window, strategy)
         session = ChatSession(core, parameters, system)
         if at_terminal:
@@ -146,6 +149,45 @@ def chat(
         chat_at_terminal(session, console, question_reader())
     else:
         chat_in_pipe(session, console)
+
+
+def _strategy(
+    decoding: str | None, nudge_with: str | None, context: typer.Context
+) -> DecodingStrategy | None:
+    if decoding is not None and decoding not in STRATEGIES:
+        raise typer.BadParameter(
+            f"{decoding!r} is not one of {', '.join(map(repr, STRATEGIES))}.",
+            context,
+            param_hint="--decoding",
+        )
+    if (decoding == "nudge") != (nudge_with is not None):
+        raise typer.BadParameter(
+            "give both: the one needs the other.",
+            context,
+            param_hint="--decoding nudge / --nudge-with PROVIDER:MODEL",
+        )
+    return load_strategy(decoding, chat_model_named(nudge_with) if nudge_with else None)
+
+
+def _backend(strategy: DecodingStrategy | None, backend: str, model: str | None) -> str:
+    """Return the backend: the one that can run the strategy, where "auto" leaves the choice."""
+    needed = "" if strategy is None else strategy.lacking(ModelFeatures())
+    if not needed:
+        return backend
+    if backend == "llama.cpp" or is_server_url(model or ""):
+        raise ParameterError(
+            f"This --decoding needs {needed}: run the model with --backend transformers."
+        )
+    return "transformers"
+
+
+def _load(
+    model: str | None, options: Mapping[str, Any], sizes: Mapping[str, Any], console: Console
+) -> tuple[CompletionModel, str]:
+    if model is not None and is_server_url(model):
+        return server_model(model, options)
+    chosen = {name: value for name, value in {**options, **sizes}.items() if value is not None}
+    return load_model(model, chosen, console)
 
 
 def chat_in_pipe(session: ChatSession, console: Console) -> None:

@@ -20,12 +20,33 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from urial_core.backends.completions_server import CompletionsServerModel
 from urial_core.backends.in_process import InProcessModel, backend_for, model_in_process
 from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.cache_folder import cache_folder
 from urial_core.demo import demo_model_file
+from urial_core.errors import ParameterError
 
-__all__ = ["load_model"]
+__all__ = ["load_model", "server_model"]
+
+
+def server_model(url: str, options: Mapping[str, Any]) -> tuple[CompletionsServerModel, str]:
+    """Return the model behind a server's URL, with a description: its name and the URL.
+
+    Args:
+        url: The URL of an OpenAI-style ``/v1/completions``; ``#NAME`` chooses one of its models.
+        options: Those of a model in this process, none of which may be set: None and "auto" leave
+            one at its default.
+
+    Raises:
+        ParameterError: An option is set.
+        ServerError: There is no such server.
+        MissingDependencyError: A package is not installed.
+    """
+    if chosen := [option for option, value in options.items() if value not in (None, "auto")]:
+        raise ParameterError(f"{', '.join(chosen)}: no option of a model behind a server.")
+    model = CompletionsServerModel(url)
+    return model, f"{model.name} · {url}"
 
 
 def load_model(

@@ -32,6 +32,9 @@ FAKE_URIAL = [*URIAL, "chat", "--demo"]
         (["chat", "--demo", "--temperature", "nan"], "temperature"),
         (["chat", "--demo", "--overflow", "burst"], "overflow"),
         (["chat", "--nonsense"], "nonsense"),
+        (["chat", "--demo", "--decoding", "best"], "'best_of_n'"),
+        (["chat", "--demo", "--decoding", "nudge"], "--nudge-with"),
+        (["chat", "--demo", "--nudge-with", "openai:x"], "--nudge-with"),
     ],
 )
 def test_invalid_usage(arguments: list[str], part: str, run_urial: RunUrial) -> None:

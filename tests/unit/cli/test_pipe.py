@@ -113,7 +113,7 @@ def test_options_reach_the_request(run_urial: RunUrial, loaded: list[Any]) -> No
 
 
 def test_a_decoding_strategy_is_used(run_urial: RunUrial) -> None:
-    """With ``--decoding``, answers are the best of several samples; others are refused."""
+    """With ``--decoding``, answers are the best of several samples."""
     answers = [
         [CompletionChunk(text, "stop", logprobs=(TokenLogprob(text, value),))]
         for text, value in (("one", -2.0), ("two", -1.0), ("three", -3.0), ("four", -4.0))
@@ -122,13 +122,34 @@ def test_a_decoding_strategy_is_used(run_urial: RunUrial) -> None:
     result = run_urial("chat", "--model", "m", "--decoding", "best_of_n", stdin="Hi", model=model)
     assert result.stdout == "two\n"
     assert len(model.requests) == 8
-    refused = run_urial("chat", "--model", "m", "--decoding", "best", stdin="Hi")
-    assert refused.exit_code == 1
-    assert "'best_of_n'" in refused.stderr
-    refused = run_urial("chat", "--model", "m", "--decoding", "nudge", stdin="Hi")
-    assert refused.exit_code == 1
-    assert "nudge_with" in refused.stderr
-    assert "Rules" in model.requests[0].prompt
+
+
+def test_a_strategy_for_which_the_backend_matters(run_urial: RunUrial, loaded: list[Any]) -> None:
+    """What needs every token's probability runs on transformers; what cannot is refused early."""
+    power = ("chat", "--decoding", "power")
+    for options in (["--model", "m.gguf", "--backend", "llama.cpp"], ["--model", "http://x/v1"]):
+        refused = run_urial(*power, *options, stdin="Hi")
+        assert (refused.exit_code, loaded) == (1, [])
+        assert refused.stderr == (
+            "urial: This --decoding needs the probability of every token: run the model with "
+            "--backend transformers.\n"
+        )
+    run_urial(*power, "--model", "m.gguf")
+    assert loaded == [("m.gguf", {"backend": "transformers"})]
+
+
+def test_a_server_is_a_model(
+    run_urial: RunUrial, loaded: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--model`` takes a server's URL; options of a model in this process are refused with it."""
+    url = "http://127.0.0.1:8000/v1#m"
+    assert run_urial("chat", "--model", url, "--dtype", "float32").stderr == (
+        "urial: dtype: no option of a model behind a server.\n"
+    )
+    model = FakeModel("Fine.")
+    monkeypatch.setattr(chat_command, "server_model", lambda url, _: (model, f"m · {url}"))
+    result = run_urial("chat", "--model", url, "--context-window", "2000", stdin="Hi")
+    assert (result.stdout, result.exit_code, loaded) == ("Fine.\n", 0, [])
 
 
 def test_a_chat_model_nudges(run_urial: RunUrial, monkeypatch: pytest.MonkeyPatch) -> None:
