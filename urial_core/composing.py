@@ -47,14 +47,8 @@ Overflow = Literal["error", "truncate"]
 """What to do with a conversation too long for the context window: refuse it, or leave out its
 oldest exchanges, then the middle of texts that are too long (``urial_core.truncation``)."""
 
-_ADVICE = (
-    "Shorten the conversation, lower max_tokens, choose a shorter prompt (such as 'short'), or "
-    "pass overflow='truncate' to drop the oldest exchanges and cut texts that are too long."
-)
-_ADVICE_WHEN_TRUNCATED = (
-    "All that can be left out is left out already: lower max_tokens, choose a shorter prompt (such "
-    "as 'short'), pass fewer tools, or use a model with a larger window."
-)
+_SHORT_PROMPTS = ("short", "instruction_only")
+"""Presets that are not advised to be replaced by a shorter one."""
 
 MIN_REPLY_TOKENS = 64
 """The least room a reply must have where no ``max_tokens`` is set, in tokens."""
@@ -209,8 +203,8 @@ def compose(
             parts = {f"prompt {prompt.name!r}": prefix}
             parts |= {"tools": tool_list} if tool_list else {}
             parts |= {f"{turn.name} {turn.number}": turn.written(prompt_format) for turn in kept}
-            advice = _ADVICE if overflow == "error" else _ADVICE_WHEN_TRUNCATED
             counts = [(name, budget.count(part)) for name, part in parts.items()]
+            advice = _advice(overflow, prompt, has_tools=bool(tool_list))
             raise ContextOverflowError(budget.window, tokens, max_tokens, counts, advice)
 
     own = [(prompt.prefix, True), (start.removeprefix(prompt.prefix), False)]
@@ -240,6 +234,24 @@ def compose(
         conversation=_messages_of(kept, messages),
         examples=tuple(examples),
         truncated=_messages_of([turn for turn in turns if id(turn) not in whole], messages),
+    )
+
+
+def _advice(overflow: Overflow, prompt: Prompt, *, has_tools: bool) -> str:
+    """Return what helps where a request does not fit."""
+    steps = ["lower max_tokens"]
+    if prompt.name not in _SHORT_PROMPTS:
+        steps.append("choose a shorter prompt (such as 'short')")
+    if overflow == "error":
+        return (
+            f"Shorten the conversation, {', '.join(steps)}, or pass overflow='truncate' to drop "
+            "the oldest exchanges and cut texts that are too long."
+        )
+    if has_tools:
+        steps.append("pass fewer tools")
+    return (
+        f"All that can be left out is left out already: {', '.join(steps)}, or use a model with a "
+        "larger window."
     )
 
 

@@ -22,7 +22,7 @@ from urial_core.prompts.loading import load_prompt, preset_or_file
 from urial_core.prompts.prompt import Prompt
 from urial_core.strategies import DecodingStrategy, load_strategy
 
-__all__ = ["BaseModel", "base_model", "named_method"]
+__all__ = ["BaseModel", "base_model", "check_method", "named_method"]
 
 _NAME = re.compile(r"(\w+)(?::([^?]*?))?(?:@(\d{1,9}))?(?:\?(.*))?")
 _NAMES = "zero_shot, vanilla, retrieval, urial:PRESET_OR_FILE"
@@ -93,29 +93,62 @@ def named_method(name: str, base: BaseModel | None, pool: ExamplePool | None) ->
             is missing.
         PromptError: There is no such prompt, or it is invalid.
     """
+    read = _read(name)
+    if base is None:
+        raise ParameterError(f"Method {name!r} needs a base model: give one as model.")
+    base = replace(base, parameters=base.parameters.replace(**read.parameters))
+    prompt = read.prompt
+    if prompt is None:
+        return _retrieval(name, base, pool, read.decoding, read.examples)
+    return PromptMethod(
+        base.model,
+        lambda _: prompt,
+        base.parameters,
+        base.context_window,
+        read.decoding,
+        {"prompt": prompt.name, "digest": prompt.digest},
+    )
+
+
+def check_method(name: str, *, has_pool: bool) -> None:
+    """Raise what ``named_method`` would raise about a name, before there is a model.
+
+    Args:
+        name: The name.
+        has_pool: Whether there is a pool for ``retrieval``.
+
+    Raises:
+        ParameterError: The name is unknown, a setting is invalid, or the pool is missing.
+        PromptError: There is no such prompt, or it is invalid.
+    """
+    read = _read(name)
+    if read.prompt is None and not has_pool:
+        raise _needs_pool(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """What a method's name says; the prompt is None for ``retrieval``."""
+
+    prompt: Prompt | None
+    examples: int | None
+    parameters: Mapping[str, Any]
+    decoding: DecodingStrategy | None
+
+
+def _read(name: str) -> _Name:
     matched = _NAME.fullmatch(name)
     kind, source, count, settings = matched.groups() if matched else ("", None, None, None)
     if kind not in ("zero_shot", "vanilla", "retrieval", "urial") or (kind == "urial") != bool(
         source
     ):
         raise ParameterError(f"Unknown method {shown(name)}: the methods are {_NAMES}.")
-    if base is None:
-        raise ParameterError(f"Method {name!r} needs a base model: give one as model.")
     given = dict(_settings(settings or "", name))
     decoding = load_strategy(given.pop("decoding", None))
-    base = replace(base, parameters=base.parameters.replace(**given))
+    GenerationParameters().replace(**given)  # which checks them
     examples = None if count is None else int(count)
-    if kind == "retrieval":
-        return _retrieval(name, base, pool, decoding, examples)
-    prompt = _prompt(kind, source or "", examples)
-    return PromptMethod(
-        base.model,
-        lambda _: prompt,
-        base.parameters,
-        base.context_window,
-        decoding,
-        {"prompt": prompt.name, "digest": prompt.digest},
-    )
+    prompt = None if kind == "retrieval" else _prompt(kind, source or "", examples)
+    return _Name(prompt, examples, given, decoding)
 
 
 def _prompt(kind: str, source: str, examples: int | None) -> Prompt:
@@ -136,10 +169,7 @@ def _retrieval(
     examples: int | None,
 ) -> Method:
     if pool is None:
-        raise ParameterError(
-            f"Method {name!r} needs a pool of question-and-answer pairs and an embedding model "
-            "(--pool and --embedding, or pool= and embedding=)."
-        )
+        raise _needs_pool(name)
     count = _RETRIEVED if examples is None else examples
 
     def prompt(question: Question) -> Prompt:
@@ -151,6 +181,13 @@ def _retrieval(
         "embedding": pool.embedding_settings,
     }
     return PromptMethod(base.model, prompt, base.parameters, base.context_window, decoding, details)
+
+
+def _needs_pool(name: str) -> ParameterError:
+    return ParameterError(
+        f"Method {name!r} needs a pool of question-and-answer pairs and an embedding model "
+        "(--pool and --embedding, or pool= and embedding=)."
+    )
 
 
 def _settings(text: str, name: str) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from urial_core.errors import AnalysisError
 
-__all__ = ["read_lines", "read_text", "write_text"]
+__all__ = ["check_folder", "read_lines", "read_text", "write_text"]
 
 
 _OTHER_SUFFIXES = (".json", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".xlsx")
@@ -47,6 +47,22 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             yield number, line
+
+
+def check_folder(path: Path) -> None:
+    """Check, and change nothing, that files can be written into a folder, which may not exist.
+
+    Raises:
+        AnalysisError: They cannot.
+    """
+    try:
+        nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+        possible = nearest.is_dir() and os.access(nearest, os.W_OK)
+    except (OSError, ValueError) as error:  # too long for a name, say
+        raise AnalysisError(f"Cannot write into {path}: {error}.") from error
+    if not possible:
+        reason = "may not be written" if nearest.is_dir() else "is no folder"
+        raise AnalysisError(f"Cannot write into {path}: {nearest} {reason}.")
 
 
 def write_text(path: Path, text: str) -> None:

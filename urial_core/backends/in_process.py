@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 from weakref import WeakValueDictionary
 
+from urial_core.backends.completions_server import is_server_url
 from urial_core.backends.llama_cpp import NEEDED_PACKAGES, LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 from urial_core.errors import ParameterError
@@ -60,9 +61,15 @@ def model_in_process(model_id: str, options: Mapping[str, Any]) -> InProcessMode
         options: ``backend``, and the backend's own options.
 
     Raises:
-        ParameterError: There is no such backend, or it has no such option.
+        ParameterError: There is no such backend, or it has no such option; or the model is behind
+            a server.
         MissingDependencyError: The backend is not installed.
     """
+    if is_server_url(model_id):
+        raise ParameterError(
+            f"{model_id} is the URL of a server: ChatUrial.from_endpoint(...) and "
+            "UrialLLM.from_endpoint(...) take it."
+        )
     own = dict(options)
     backend = own.pop("backend", "auto")
     if backend not in BACKENDS:

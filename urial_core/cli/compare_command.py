@@ -14,8 +14,10 @@ from urial_core.analysis import Comparison
 from urial_core.analysis import compare as compare_methods
 from urial_core.analysis.compare_report import written
 from urial_core.analysis.measured import all_measures
+from urial_core.analysis.method_names import check_method
 from urial_core.analysis.questions import read_questions
 from urial_core.analysis.report_page import check_report_packages
+from urial_core.analysis.text_files import check_folder
 from urial_core.analysis.text_measures import Measure
 from urial_core.cli.analysis_options import (
     BASE_MODEL,
@@ -80,11 +82,21 @@ def compare(
 
     Run it again to go on after an interruption, or to add methods and questions.
     """
+    # What can be wrong is checked before a model is loaded.
     check_report_packages()
-    asked = read_questions(questions)  # before a model is loaded
+    check_folder(output)
+    asked = read_questions(questions)
     names = method or [*DEFAULT_METHODS]
     if len(set(names)) < len(names):
         raise ParameterError("A --method is given twice: give each once.")
+    for name in names:
+        if not name.startswith(_CHAT):
+            check_method(name, has_pool=pool is not None)
+    methods = {
+        name: chat_model_named(name.removeprefix(_CHAT)) if name.startswith(_CHAT) else name
+        for name in names
+    }
+    judging = chat_model_named(judge) if judge is not None else None
     console = Console(stderr=True)
     options = {"backend": backend, "dtype": dtype, "device_map": device_map}
     loaded = None
@@ -95,10 +107,7 @@ def compare(
     with progress_bar(console) as progress:
         comparison = compare_methods(
             asked,
-            {
-                name: chat_model_named(name.removeprefix(_CHAT)) if name.startswith(_CHAT) else name
-                for name in names
-            },
+            methods,
             output=output,
             model=loaded,
             parameters=GenerationParameters(
@@ -106,7 +115,7 @@ def compare(
             ),
             pool=pool,
             embedding=embedding,
-            judge=chat_model_named(judge) if judge is not None else None,
+            judge=judging,
             concurrency=concurrency,
             progress=progress,
         )

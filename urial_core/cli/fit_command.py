@@ -20,7 +20,7 @@ from urial_core.analysis.prompt_search.measures import (
     check_measure,
 )
 from urial_core.analysis.prompt_search.pool_split import split_pool
-from urial_core.analysis.text_files import read_text
+from urial_core.analysis.text_files import check_folder, read_text
 from urial_core.cli.analysis_options import (
     BASE_MODEL,
     Backend,
@@ -102,6 +102,7 @@ def fit(
     console = Console(stderr=True)
     # What can be wrong is checked before a model is loaded.
     begin = checked_start(preset_or_file(start), output, examples=examples, keep=keep)
+    check_folder(output.parent)
     check_measure(measure, has_judge=judge is not None)
     pairs = read_pool(pool)
     sizes = {"candidates": candidates, "tuning": tuning, "held_out": held_out}

@@ -13,6 +13,7 @@ from rich.table import Table
 from urial_core.analysis import shift as measure_shift
 from urial_core.analysis.questions import read_questions
 from urial_core.analysis.report_page import check_report_packages
+from urial_core.analysis.text_files import check_folder
 from urial_core.analysis.token_shift import ShiftSummary
 from urial_core.analysis.token_shift.sides import ShiftModel, prompt_named
 from urial_core.backends.completions_server import is_server_url
@@ -70,6 +71,7 @@ def shift(
         "trust_remote_code": trust_remote_code or None,
     }
     check_report_packages()
+    check_folder(output)
     asked, prompt = read_questions(questions), prompt_named(against)  # before a model is loaded
     loaded = _load(model, options, console)
     tuned = None if prompt else _load(against, options, console)

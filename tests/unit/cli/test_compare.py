@@ -87,15 +87,30 @@ def test_sampling_options(compare: Compare, tmp_path: Path) -> None:
         (["--model", "m", "--method", "nope"], "Unknown method 'nope'"),
         (["--model", "m", "--method", "vanilla", "--method", "vanilla"], "given twice"),
         (["--model", "m", "--method", "retrieval"], "needs a pool"),
+        (["--model", "m", "--method", "urial:default@9"], "has 3 examples"),
+        (["--model", "m", "--method", "zero_shot?heat=1"], "Unknown parameter heat"),
         (["--model", "http://127.0.0.1:1/v1", "--dtype", "float32"], "dtype: no option"),
     ],
 )
-def test_mistakes(compare: Compare, tmp_path: Path, options: list[str], message: str) -> None:
-    """A mistake is one line on stderr and the exit code 1, and writes nothing."""
+def test_mistakes(
+    compare: Compare, tmp_path: Path, options: list[str], message: str, loaded: list[Any]
+) -> None:
+    """A mistake is one line on stderr and the exit code 1; nothing is loaded or written."""
     result = compare("--output", str(tmp_path / "out"), *options)
     assert result.exit_code == 1
     assert message in result.stderr
+    assert not loaded
     assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_found_first(
+    compare: Compare, questions: Path, loaded: list[Any]
+) -> None:
+    """No model is loaded for a folder that cannot be made, such as one inside a file."""
+    result = compare("--model", "demo", "--output", str(questions / "out"))
+    assert result.exit_code == 1
+    assert result.stderr.endswith("questions.jsonl is no folder.\n")
+    assert not loaded
 
 
 def test_a_missing_question_file_is_found_first(

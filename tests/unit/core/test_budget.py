@@ -13,6 +13,7 @@ from urial_core import (
     Prompt,
     ToolCall,
     compose,
+    load_prompt,
 )
 from urial_core.composing import (
     MIN_REPLY_TOKENS,
@@ -217,9 +218,18 @@ def test_an_error_never_advises_what_is_set() -> None:
         within(400, [Message("user", long)], 399, "truncate")
     assert "overflow" not in str(caught.value)
     assert "shorter prompt" in str(caught.value)
+    assert "tools" not in str(caught.value)
     with pytest.raises(ContextOverflowError, match="Shorten the text") as caught:
         compose_plain(long, budget=TokenBudget(100, words))
     assert "overflow" not in str(caught.value)
+
+
+def test_an_error_never_advises_the_prompt_in_use() -> None:
+    """The advice names a shorter prompt only where there is one."""
+    with pytest.raises(ContextOverflowError) as caught:
+        compose(load_prompt("short"), [Message("user", "Hi")], budget=TokenBudget(90, words))
+    assert "prompt 'short' " in str(caught.value)
+    assert "shorter prompt" not in str(caught.value)
 
 
 def test_truncation_leaves_space_for_a_useful_reply() -> None:

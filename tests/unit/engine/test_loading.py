@@ -70,6 +70,13 @@ def test_broken_folder(tmp_path: Path, content: str | None) -> None:
         model.count_tokens("x")
 
 
+@pytest.mark.parametrize("name", ["./none", "../none", "~/none", "/no/ne"])
+def test_a_path_that_is_missing(name: str) -> None:
+    """What is written as a path is not looked up on the hub: the error says that it is missing."""
+    with pytest.raises(ModelLoadError, match=r"^There is no folder .*ne\.$"):
+        TransformersModel(name).load()
+
+
 def test_broken_weights(folder: Path, tmp_path: Path) -> None:
     """Truncated weights raise an error that says so."""
     for file in folder.iterdir():

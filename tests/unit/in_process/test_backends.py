@@ -64,6 +64,12 @@ def test_invalid_options_are_refused(options: dict[str, object], message: str) -
         model_in_process("model.gguf", options)
 
 
+def test_a_server_is_no_model_in_this_process() -> None:
+    """A server's URL is not looked up on the hub: the error names what takes it."""
+    with pytest.raises(ParameterError, match=r"URL of a server: ChatUrial\.from_endpoint"):
+        model_in_process("http://127.0.0.1:8000/v1", {})
+
+
 def test_equal_arguments_share_a_model() -> None:
     """The same arguments give the same model, others another."""
     one = shared_model("a.gguf", {"n_ctx": 512})

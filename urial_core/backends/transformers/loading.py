@@ -110,7 +110,7 @@ def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
     }
     try:
         if not source.model_id.lower().endswith(".gguf"):
-            return load(source.model_id, **options)
+            return load(_folder_or_id(source.model_id), **options)
         return _load_gguf(load, source, options)
     except UrialError:
         raise
@@ -126,6 +126,17 @@ def _load(load: Callable[..., Any], source: Source, part: str) -> Any:
             f"Could not load the {part} of {source.model_id!r}: {reason} (It must be the hub id, "
             "local folder or .gguf file of a causal language model.)"
         ) from error
+
+
+def _folder_or_id(model_id: str) -> str:
+    """Return a model's folder or hub id; a path, which no hub id looks like, must exist."""
+    path = Path(model_id)
+    if not model_id.startswith((".", "~")) and not path.is_absolute():
+        return model_id
+    path = path.expanduser()
+    if not path.exists():
+        raise ModelLoadError(f"There is no folder {path}.")
+    return str(path)
 
 
 def _load_gguf(load: Callable[..., Any], source: Source, options: Mapping[str, Any]) -> Any:

@@ -67,7 +67,9 @@ class Source:
     def context_window(self) -> int | None:
         """The window that a local folder's ``config.json`` declares; None without such a file."""
         try:
-            config = json.loads((Path(self.model_id) / "config.json").read_text("utf-8"))
+            config = json.loads(
+                (Path(self.model_id).expanduser() / "config.json").read_text("utf-8")
+            )
         except (OSError, ValueError):
             return None
         return context_window_of({**config, **(config.get("text_config") or {})})
