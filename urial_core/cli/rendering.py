@@ -58,21 +58,13 @@ def preset_table(current: str | None = None) -> Table:
     Args:
         current: The name of the prompt in use, which is marked. Default: none.
     """
-    columns = (
-        Column("Prompt", no_wrap=True),
-        Column("Language", no_wrap=True),
-        Column("Examples", no_wrap=True, justify="right"),
-        Column("Description"),
-    )
+    # Two columns: more of them leave no room for the last one in a narrow terminal.
+    columns = (Column("Prompt", no_wrap=True), Column("Language, examples, use", overflow="fold"))
     table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for prompt in map(load_prompt, preset_names()):
-        mark = " [green]in use[/]" if prompt.name == current else ""
-        table.add_row(
-            f"[bold]{escape(prompt.name)}[/]{mark}",
-            prompt.language,
-            str(len(prompt.examples)),
-            escape(prompt.description),
-        )
+        mark = "[green]in use[/] · " if prompt.name == current else ""
+        about = f"{prompt.language}, {len(prompt.examples)} · {prompt.description}"
+        table.add_row(f"[bold]{escape(prompt.name)}[/]", mark + escape(about))
     return table
 
 

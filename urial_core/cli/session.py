@@ -26,6 +26,9 @@ SLASH_COMMANDS = {
 }
 """Each slash command and what it does."""
 
+_END_REASONS = {"delimiter": "stop", "end_of_text": "stop", "length": "length limit"}
+"""How the common end reasons are shown; another is shown as "stop" with its name."""
+
 _COMMAND = re.compile(r"(/\w*)(?:\s+(.*))?", re.DOTALL)
 
 
@@ -46,7 +49,7 @@ class AnswerEnd:
     truncated: int = 0
 
     def summary(self) -> str:
-        """Return one line: tokens, waiting time, speed after the first token, and finish reason."""
+        """Return one line: tokens, waiting time, speed after the first token, and end reason."""
         parts = list[str]()
         written = 0
         if usage := self.reply.usage:
@@ -58,7 +61,7 @@ class AnswerEnd:
         time = self.seconds - self.first_token_seconds
         if written > 0 and time > 0.01:
             parts.append(f"{written / time:.0f} tokens/s")
-        parts.append("stop" if self.reply.finish_reason == "stop" else "length limit")
+        parts.append(_END_REASONS.get(self.reply.reason, f"stop: {self.reply.reason}"))
         if self.truncated:
             parts.append(f"{self.truncated} messages truncated")
         return " · ".join(parts)

@@ -140,10 +140,11 @@ def test_reset() -> None:
             "10 tokens in · 1 out · first token 1.00 s · length limit",
         ),
         (AnswerEnd(ReplyEnd("end_of_text"), 0.5, 1.0), "first token 0.50 s · stop"),
+        (AnswerEnd(ReplyEnd("template"), 0.5, 1.0), "first token 0.50 s · stop: template"),
     ],
 )
 def test_summary(end: AnswerEnd, expected: str) -> None:
-    """Summarize what is known of an answer and omit the rest."""
+    """Summarize what is known of an answer; an end that a user may not expect is named."""
     assert end.summary() == expected
 
 

@@ -16,6 +16,7 @@ from urial_core import (
     Message,
     UrialChat,
     load_prompt,
+    preset_names,
 )
 from urial_core.cli.rendering import MarkdownStream, visible
 from urial_core.cli.session import ChatSession
@@ -128,6 +129,15 @@ def test_quit_and_prompt_table() -> None:
     assert "in use" in shown
     assert "instruction_only" in shown
     assert "Unseen." not in shown
+
+
+def test_the_prompt_table_in_a_narrow_terminal() -> None:
+    """Names are whole and descriptions there, however narrow the terminal is."""
+    shown, _ = talk(FakeModel(), "/prompt", width=30)
+    words = shown.split()
+    for name in preset_names():
+        assert name in words
+        assert set(load_prompt(name).description.split()[:3]) <= set(words)
 
 
 @pytest.mark.parametrize("terminal", [False, True])
