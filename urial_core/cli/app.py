@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +22,7 @@ from urial_core.cli.rendering import one_line, preset_list, preset_table
 from urial_core.cli.shift_command import shift
 from urial_core.cli.template_command import template
 from urial_core.errors import UrialError
+from urial_core.prompts.original_file import PromptWarning
 
 __all__ = ["app", "errors_in_one_line"]
 
@@ -63,9 +65,24 @@ def prompts() -> None:
 
 @contextmanager
 def errors_in_one_line() -> Generator[None]:
-    """Turn the errors that a user can cause into one line on stderr and an exit code."""
+    """Turn the errors that a user can cause into one line on stderr and an exit code.
+
+    A warning about a prompt file is one line, too, without the place in the code.
+    """
+    show = warnings.showwarning
+
+    def show_in_one_line(
+        message: Warning | str, category: type[Warning], *place: Any, **options: Any
+    ) -> None:
+        if isinstance(message, PromptWarning):
+            typer.echo(f"urial: {one_line(message)}", err=True)
+        else:
+            show(message, category, *place, **options)
+
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = show_in_one_line
+            yield
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

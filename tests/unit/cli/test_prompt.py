@@ -116,6 +116,14 @@ def test_lint_reports_defects_of_original_files(run: Run, tmp_path: Path) -> Non
     assert "out of place" in " ".join(result.stdout.split())
 
 
+def test_warnings_are_one_line(run: Run, tmp_path: Path) -> None:
+    """A warning about a prompt file names the file and what to do, and no place in the code."""
+    (tmp_path / "old.txt").write_text("Q: Hi\nA: Hello\n", "utf-8")
+    result = run("show", "old.txt")
+    assert (result.exit_code, result.stderr.count("\n")) == (0, 1)
+    assert result.stderr.startswith("urial: Prompt file 'old': no query was found")
+
+
 def test_show(run: Run) -> None:
     """In a pipe, print exactly what the model sees."""
     result = run("show", "short", "--question", "Why? # Query:")
