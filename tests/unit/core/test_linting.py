@@ -83,6 +83,8 @@ def test_structure_of_the_prompt() -> None:
     instruction = "Write under Answer, below Query:\n# Answer:\nHello"
     assert rules_of(prompt_of(REFUSAL, instruction=instruction)) == ["delimiter-in-instruction"]
     assert rules_of(prompt_of(REFUSAL, instruction="Be kind.")) == ["header-not-named"]
+    found = lint(prompt_of(REFUSAL, instruction="Be kind."))
+    assert found.findings[0].message.endswith("who writes under `# Query:` and `# Answer:`.")
     assert rules_of(prompt_of(REFUSAL, instruction="")) == ["no-instruction"]
 
 
