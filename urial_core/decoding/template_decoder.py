@@ -14,7 +14,10 @@ __all__ = ["InventedHeadingDecoder", "TemplateDecoder"]
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
+_HEADING = re.compile(r" {0,3}#{1,6} ")
+_BOLD = re.compile(r"\s*(\*\*|__)[^*\n]+\1:?\s*")
 _LONGEST_HEADING = 48
+_LONGEST_TITLE = 80
 _LEAST_RULER = 8
 _HEAD = 120
 """Characters of a line's start by which a code block's fence is known."""
@@ -80,8 +83,9 @@ class TemplateDecoder:
     """Passes a reply's text on up to where it continues the message's template.
 
     A stop counts at the start of a line, outside code blocks. Text is held back only while the
-    line may still become one. Before the text, an echo of the message's cue is left out, and a
-    fence around a value: around code where the cue asks for code, and around a single line.
+    line may still become one. Before the text, an echo of the message's last labels with their
+    text, and of its cue, is left out, and so is a fence around a value: around code where the cue
+    asks for code, and around a single line.
 
     Attributes:
         ended: Whether a stop was found. Text fed after it is ignored.
@@ -94,18 +98,21 @@ class TemplateDecoder:
         self.skipped = 0
         self._stops = stops
         self._held = ""
-        self._leading = bool(stops.cue) and not written
+        self._leading = bool(stops.cue or stops.asked) and not written
         self._fenced = False  # whether the fence at the start was left out
         self._block = ""  # the fence of the code block we are in
         self._opened_bare = False  # whether the last line opened that block, without a language
         self._head = ""  # the line that we are in, or its beginning
         self._length = 0  # characters of that line
         self._before = ("", 0)  # the last line with text: its last character, its length
+        self._titled = False  # whether that line is a title, which introduces labels
         self._own = set[str]()  # the labels that the reply itself introduced
         self._introduces = True  # whether the line that we are in may introduce labels
         self._line_start = True
+        self._is_first_line = True
         self._blank = True
         self._longest = max(map(len, (*stops.starts, *stops.lines, *stops.sentences)), default=0)
+        self._longest_asked = max(map(len, stops.asked), default=0)
         self._pass(written)
 
     def feed(self, text: str) -> str:
@@ -173,7 +180,7 @@ class TemplateDecoder:
         return None if undecided and any(one.startswith(text.rstrip()) for one in known) else False
 
     def _is_own(self, line: str) -> bool:
-        """Whether a label is the reply's own: it began with one, or announced it by a colon."""
+        """Whether a label is the reply's own: it began with one, or a line above announced it."""
         if self._may_introduce:
             self._own |= self._introduced(line)
             if not self._stops.sure:
@@ -182,7 +189,7 @@ class TemplateDecoder:
 
     @property
     def _may_introduce(self) -> bool:
-        return self._blank or self._before[0] == ":"
+        return self._blank or self._before[0] == ":" or (self._titled and not self._stops.sure)
 
     def _introduced(self, line: str) -> set[str]:
         """Return the labels of the message's record that a line begins."""
@@ -202,24 +209,47 @@ class TemplateDecoder:
         return False
 
     def _after_lead(self, data: str, *, last: bool) -> str | None:
-        """Return what follows an echo of the cue and a needless fence; None while undecided."""
-        rest = data.lstrip()
-        if len(data) - len(rest) > _HEAD:
+        """Return what follows an echo of the message's end and a needless fence.
+
+        None while undecided.
+        """
+        start = data.lstrip()
+        if len(data) - len(start) > _HEAD:
             return data
-        if not rest:
-            return data if last else None
-        cue = self._stops.cue
-        if rest.startswith(cue):
-            rest = rest[len(cue) :].lstrip()
-            if not rest and not last:
+        rest = self._after_echo(start, last=last)
+        if rest is None or (not rest and not last):
+            return None
+        if self._stops.cue:
+            if not last and len(rest) < 3 and "```".startswith(rest):
                 return None
-        elif cue.startswith(rest) and not last:
-            return None
-        if not last and len(rest) < 3 and "```".startswith(rest):
-            return None
-        if not rest.startswith("```"):
-            return rest if len(rest) < len(data.lstrip()) else data
-        return self._after_fence(rest, last=last)
+            if rest.startswith("```"):
+                return self._after_fence(rest, last=last)
+        return rest if len(rest) < len(start) else data
+
+    def _after_echo(self, text: str, *, last: bool) -> str | None:
+        """Return what follows the labels that the message gave last, and its cue."""
+        for _ in self._stops.asked:
+            length = self._repeated(text, last=last)
+            if length is None:
+                return None
+            text = text[length:].lstrip()
+        cue = self._stops.cue
+        if text and cue and not text.startswith(cue):
+            return None if cue.startswith(text) and not last else text
+        return text.removeprefix(cue).lstrip()
+
+    def _repeated(self, text: str, *, last: bool) -> int | None:
+        """Return how much of a text repeats a label of the message; None while undecided."""
+        longest = 2 * self._longest_asked
+        begun = " ".join(text[:longest].split())
+        for asked in self._stops.asked:
+            if begun.startswith(asked):
+                words = r"\s+".join(map(re.escape, asked.split()))
+                if found := re.match(rf"{words}[ \t\r]{{0,40}}(\n|$)", text):
+                    return found.end() if found[1] or last else None
+            elif asked.startswith(begun) and not last and len(text) < longest:
+                return None
+        return 0
 
     def _after_fence(self, rest: str, *, last: bool) -> str | None:
         opener, found, body = rest.partition("\n")
@@ -266,6 +296,9 @@ class TemplateDecoder:
         return text
 
     def _end_line(self) -> None:
+        if self._head.strip():
+            self._titled = self._is_title(self._head)
+            self._is_first_line = False
         if self._introduces and not self._block:
             self._own |= self._introduced(normalised(self._head))
         fence = _FENCE.match(self._head)
@@ -277,6 +310,20 @@ class TemplateDecoder:
         elif fence and fence[1].startswith(self._block) and not fence[2].strip():
             self._block = ""
         self._head, self._length = "", 0
+
+    def _is_title(self, line: str) -> bool:
+        """Whether a line introduces labels: a heading; a bold or first line that answers nothing.
+
+        The reply's first line is the answer where the message asks a question.
+        """
+        is_bold = _BOLD.fullmatch(line) is not None
+        is_announced = is_bold and line.rstrip(" \t\r\n*_").endswith(":")
+        is_short = self._is_first_line and self._length <= _LONGEST_TITLE
+        return (
+            bool(_HEADING.match(line))
+            or is_announced
+            or ((is_bold or is_short) and not self._stops.asks)
+        )
 
 
 def _may_be_bare_fence(line: str) -> bool:

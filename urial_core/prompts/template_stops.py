@@ -7,11 +7,14 @@ it is such a continuation is derived from the message alone, by these rules:
 
 - Labels of what the model is given (``Question:``, ``Context:``, ``Observation:``) stop it, and
   so do those of the examples; those that the examples show after the cue are the answer's own.
-- Without a cue, labels count where two different ones show that the message is a template.
+- Without a cue, labels count where two different ones show that the message is a template, and
+  the label that a last turn begins with, which earlier turns show whole. Of Markdown headings,
+  only the message's first line counts.
 - Rulers count where they divide the message, and then also the sentences beside them.
 - Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count.
 - Empty labels, one below the other at the end, are a form: its labels are the answer's own. So are
-  those of a record that the message holds, where the reply begins or announces it.
+  those of a record that the message holds, where the reply begins or announces it, and those of
+  the reply's format that a system message announces.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 __all__ = ["TemplateStops", "normalised", "template_stops"]
 
@@ -61,6 +64,13 @@ _CODE = re.compile(r"sql|cypher|json|code|expression|query", re.IGNORECASE)
 _PAIR_WORDS = re.compile(r"begin|start|end|of|the|[^a-z0-9]", re.IGNORECASE)
 _END_MARK = re.compile(r"\W*(?:the )?end(?![a-z])", re.IGNORECASE)
 
+_ASKING = re.compile(r"(?:.* )?(?:questions?|query|q|human|user|input)")
+"""Labels, in lower case, of a question, which the text below it answers."""
+_CONTINUED = re.compile(r"(?i)\bcontinue\b|\bmore (?:lines|turns|exchanges|entries|records)\b")
+"""A message that asks for more than one turn."""
+_LONGEST_ASKED = 400
+_ASKED = 3
+"""Characters of a label's text, and how many labels: the model seldom repeats more."""
 _LEAST_SENTENCE = 24
 _ENOUGH = 40
 """Characters of a sentence: shorter ones are written by chance, and more need not be compared."""
@@ -80,6 +90,10 @@ class TemplateStops:
         cue: The label at the message's end, which the reply need not repeat; empty for none.
         is_code: Whether the cue asks for code, to which a fence around it does not belong.
         sure: Whether labels count even where the reply introduces them by itself.
+        asks: Whether the message asks a question: then the reply's first line answers it, and
+            introduces no labels.
+        asked: What the message gives last, each label with its text; the reply may repeat it
+            first. Whitespace is a single space.
         records: The labels of each record in the message, which count even then as the reply's own.
     """
 
@@ -90,6 +104,8 @@ class TemplateStops:
     cue: str = ""
     is_code: bool = False
     sure: bool = False
+    asks: bool = False
+    asked: tuple[str, ...] = ()
     records: tuple[tuple[str, ...], ...] = ()
 
 
@@ -127,11 +143,17 @@ def template_stops(
         tuple(rulers),
         template.cue,
         template.asks_for_code,
-        bool(template.cue or template.opens_turn),
     )
     if stops == TemplateStops():
         return None
-    return replace(stops, records=tuple(template.records())) if starts else stops
+    sure = bool(template.cue) or template.shows_turns
+    return replace(
+        stops,
+        sure=sure,
+        asks=template.asks(labels),
+        asked=tuple(template.asked(labels)) if sure else (),
+        records=tuple(template.records()) if starts else (),
+    )
 
 
 @dataclass(slots=True)
@@ -186,6 +208,17 @@ class _Template:
             self.opens_turn = self._is_turn_opener(last.label)
 
     @property
+    def shows_turns(self) -> bool:
+        """Whether the last line begins a turn and stands apart, while earlier turns are whole.
+
+        A chat or a list of records that the message ends with does neither.
+        """
+        *earlier, last = _labels_of_paragraphs(self.all)
+        label = self.own[-1].label
+        is_shown = any(label in labels and len(labels) > 1 for labels in earlier)
+        return self.opens_turn and last == {label} and is_shown
+
+    @property
     def marks(self) -> set[str]:
         return {line.label for line in self.all if line.is_mark}
 
@@ -224,28 +257,62 @@ class _Template:
             given |= self._labels_above_cue() | self._labels_of_examples() | feedback
             if any(label.lower().endswith(("question", "query")) for label in given):
                 given |= _NEXT_QUESTION
-            given -= self._answer_labels() | {self.cue_label}
+            given -= self._answer_labels() | self._prescribed() | {self.cue_label}
             if self._cue_ends_turn(given):
                 given.add(self.cue_label)
             return given
         feedback &= {line.label for line in self.all[: -len(self.own)]}
+        if len(given) < 2:
+            given = set()
         if self.opens_turn:
-            return given | {self.own[-1].label} | feedback
-        return (given if len(given) > 1 else set()) | feedback
+            given.add(self.own[-1].label)
+        headings = {line.label for line in self.own if line.is_mark and line.text[0] == "#"}
+        return (given - (headings - {self._first.label}) - self._prescribed()) | feedback
+
+    def asks(self, given: Iterable[str]) -> bool:
+        """Whether a given label is a question's, or nothing but labels shows what is asked for."""
+        is_bare = bool(self._first.label) and not self._first.is_empty_label
+        return self.opens_turn or is_bare or any(map(_is_asking, given))
+
+    def asked(self, given: set[str]) -> Iterable[str]:
+        """Yield the labels that the message gives last, each with its text, where that is short."""
+        found = dict[str, str]()
+        answers = {label[:-1] for record in self.records() for label in record} | {self.cue_label}
+        value = [_Line("")]
+        for line in (*self.own, _Line("", "end")):
+            if not line.label:
+                value.append(line)
+                continue
+            text = "\n".join(one.text for one in value).rstrip()
+            has_text = "\n" in text or bool(value[0].rest)
+            if value[0].label in given - answers:
+                found.pop(value[0].label, None)
+                if has_text and "\n\n" not in text and len(text) <= _LONGEST_ASKED:
+                    found[value[0].label] = " ".join(text.split())
+            value = [line]
+        yield from list(found.values())[-_ASKED:]
 
     def records(self) -> Iterable[tuple[str, ...]]:
-        """Yield the labels that stand line by line in the message, and not with the cue."""
-        block = list[str]()
+        """Yield the labels that stand line by line in the message: no question, and no cue.
+
+        A chat that the message ends with is the reply's where the message asks to continue it.
+        """
         asked = {self.cue_label, self.own[-1].label if self.opens_turn else ""}
-        for line in (*self.own, _Line("")):
+        block = list[str]()
+        above_cue = self.message.rstrip().rpartition("\n")[0].rstrip().count("\n") + 1
+        for number, line in enumerate((*self.own, _Line(""))):
             content = _Line.of(_PASSAGE_NUMBER.sub("", line.text))
             if content.label and not content.is_mark:
                 block.append(content.label)
                 continue
             is_given = asked.isdisjoint(block) and not any(map(_FEEDBACK.fullmatch, block))
-            if len(block) > 1 and is_given:
+            is_question = number == above_cue and _is_question(block)
+            if len(block) > 1 and is_given and not is_question:
                 yield tuple(f"{label}:" for label in dict.fromkeys(block))
             block = []
+        if self.opens_turn and not self.shows_turns and _CONTINUED.search(self.message):
+            labels = [line.label for line in self.own if line.label and not line.is_empty_label]
+            yield tuple(f"{label}:" for label in dict.fromkeys(labels))
 
     def rulers(self) -> list[str]:
         """Return the rulers that divide the message."""
@@ -302,6 +369,29 @@ class _Template:
         first = next(one for one in labels if counted[one] > 1 or one == label)
         between = set(labels[labels.index(label) + 1 : -1]) - {label}
         return label == first and counted[label] > 1 and bool(between)
+
+    @property
+    def _first(self) -> _Line:
+        return next((line for line in self.own if line.text.strip()), _Line(""))
+
+    def _prescribed(self) -> set[str]:
+        """Return the labels of the reply's format that a system message announces with a colon.
+
+        A format that begins with a label of the message, or holds the cue, is the template's.
+        """
+        found = set[str]()
+        own = {line.label for line in self.own if line.label}
+        for rule in self.rules:
+            announced, form = False, list[str]()
+            for line in [*(_Line.of(text) for text in rule.split("\n") if text.strip()), _Line("")]:
+                is_label = bool(line.label) and not line.is_mark
+                if announced and is_label and not (line.is_empty_label and not form):
+                    form.append(line.label)
+                    continue
+                if form and form[0] not in own and self.cue_label not in form:
+                    found |= {label for label in form if not _FEEDBACK.fullmatch(label)}
+                announced, form = line.text.endswith(":"), []
+        return found
 
     def _labels_above_cue(self) -> set[str]:
         """Return the labels of the lines right above the cue, up to one that is surely given."""
@@ -367,6 +457,26 @@ class _Template:
 
 def _is_given(label: str) -> bool:
     """Return whether a label's words say that it is of something given to the model."""
-    words = re.findall(r"[^\W\d_]+", label.lower().partition("(")[0])
-    is_own = words[:1] == ["action"]  # an agent's "Action Input:"
-    return not is_own and bool(_GIVEN.fullmatch(" ".join(words)))
+    words = _words(label)
+    is_own = words.split(" ")[0] == "action"  # an agent's "Action Input:"
+    return not is_own and bool(_GIVEN.fullmatch(words))
+
+
+def _is_asking(label: str) -> bool:
+    return bool(_ASKING.fullmatch(_words(label)))
+
+
+def _is_question(block: Sequence[str]) -> bool:
+    """Whether labels end with what is asked, which is no speaker of a chat, with lines above."""
+    return bool(block) and _is_asking(block[-1]) and block.count(block[-1]) == 1
+
+
+def _words(label: str) -> str:
+    """Return a label's words in lower case, without what is in brackets."""
+    return " ".join(re.findall(r"[^\W\d_]+", label.lower().partition("(")[0]))
+
+
+def _labels_of_paragraphs(lines: Iterable[_Line]) -> list[set[str]]:
+    """Return the labels in each paragraph: the lines between blank ones."""
+    paragraphs = groupby(lines, key=lambda line: bool(line.text.strip()))
+    return [{line.label for line in one if line.label} for is_text, one in paragraphs if is_text]

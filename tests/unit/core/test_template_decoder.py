@@ -129,6 +129,17 @@ GRADE: CORRECT or INCORRECT here
 QUESTION: What is 2 + 2?
 STUDENT ANSWER: 4
 EXPLANATION:"""
+PLANS = """\
+Make a plan.
+
+For example,
+Task: Bake a cake.
+Plan: Find a recipe.
+Plan: Buy eggs.
+
+Begin!
+
+Task: When was Ann born?"""
 CRITERIA = """\
 Here is the data:
 [BEGIN DATA]
@@ -175,6 +186,21 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         ("Question: Why?\nContext: Because.", "Because.", "\nQuestion: How?\nContext: So."),
         ("User: Hi\nAI: Hello\nUser: Bye\nAI:", "Bye!", "\nUser: Hm\nAI: Hm"),
         ("Product: Pen\nSlogan:", "It writes.", "\n\nProduct: Ink\nSlogan: It flows."),
+        ("User: Hi\nAI: Hello\nUser: Bye", "Bye!", "\n\nUser: Hm\nAI: Hm"),
+        ("User: Hi\nAI: Hello\nUser: Bye", "AI: Bye!", "\nUser: Hm\nAI: Hm"),
+        (
+            "Word: big\nOpposite: small\nWord: tall\nOpposite: short\nWord: fast",
+            "Opposite: slow",
+            "\nWord: loud\nOpposite: quiet",
+        ),
+        (PLANS, "Plan: Ask her.", "\n\nTask: Go.\nPlan: Run."),
+        ("Use the text.\nQuestion: Why?\nContext: So.", "So.", "\n\nQuestion: How?\nContext: Hm."),
+        ("Use the text.\nQuestion: Why?\nContext: So.", "**So.**", "\n\nQuestion: How?"),
+        (
+            "## Question\nWhy?\n\n## Context\nSo.",
+            "So.\n\n## Context\nIt is.",
+            "\n\n## Question\nHm?",
+        ),
         (RAG, "(A line of the same size)", "\n---------------------"),
         (TICKET, "The parcel is lost.", "\nTopic: refund\nRequest: money"),
     ],
@@ -227,6 +253,124 @@ def test_a_rightful_answer_is_never_cut(answer: str) -> None:
 def test_an_ordinary_message_has_no_stops(message: str) -> None:
     """A message is a template only if its form shows it."""
     assert template_stops(message) is None
+
+
+CHAT = "Correct the spelling of this chat:\n\nUser: helo\nAgent: god morning\nUser: by"
+CORRECTED = "User: hello\nAgent: good morning\nUser: bye"
+BRIEF = "Improve this prompt.\n\nContext: We sell shoes.\nTask: Build a shop."
+IMPROVED = "Context: We sell shoes online.\n\nTask: Build a shop with a cart."
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (CHAT, CORRECTED),
+        (CHAT, f"Here is the corrected chat:\n\n{CORRECTED}"),
+        (CHAT, f"**Corrected chat:**\n\n{CORRECTED}"),
+        (CHAT.replace("\n", "\n\n"), CORRECTED.replace("\n", "\n\n")),
+        (f"{CHAT}\n\nCorrected chat:", CORRECTED),
+        (CHAT.partition("\n\n")[2], CORRECTED),
+        ("Fix it.\n\nhost: a\nport: 80\nhost: b", "host: a\nport: 80\nhost: b.org"),
+        (
+            "Clean up.\n\nTopic: budget\nOwner: Ann\nTopic: hiring",
+            "Topic: Budget\nOwner: Ann\nTopic: Hiring",
+        ),
+        (
+            "Continue this dialogue for three more lines.\n\nAnna: Hi.\nBen: Hello.\nAnna: Well?",
+            "Ben: Fine.\nAnna: Good.\nBen: And you?",
+        ),
+    ],
+)
+def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> None:
+    """A message that ends with a record shows no turns: its labels are the reply's own.
+
+    A record's or a chat's last line stands right below others; a turn's stands apart.
+    """
+    stops = template_stops(message)
+    assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (BRIEF, IMPROVED),
+        (BRIEF, f"Here is a better one.\n\n{IMPROVED}"),
+        (BRIEF, f"# Prompt\n\n{IMPROVED}"),
+        (BRIEF, f"**Prompt**\n\n{IMPROVED}"),
+        (BRIEF, f"I shortened it.\n\nIt was long.\n\n## Prompt\n\n{IMPROVED}"),
+        ("Write more.\nQuestion: Why?\nContext: So.", "# Quiz\n\nQuestion: How?\nContext: Hm."),
+        (
+            "Write a story with these sections.\n\nContext: why\nTask: what\nTopic: one word",
+            "# Login\n\nContext: We need it.\n\nTask: Build it.\n\nTopic: login",
+        ),
+        (
+            "Summarise.\n\n## Question\nWhy is it slow?\n\n## Context\nNo index.",
+            "It is slow.\n\n## Context\nThere is no index.",
+        ),
+    ],
+)
+def test_a_reply_introduces_its_own_labels(message: str, answer: str) -> None:
+    """Without a cue, a heading, a bold line, or a short first line introduces labels.
+
+    Where the message asks a question, only a heading does: such a line is the answer.
+    """
+    stops = template_stops(message)
+    assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
+
+
+QUESTION = "Use the text.\n\nBees make honey.\n\nQuestion: What do bees make?\nHelpful Answer:"
+
+
+@pytest.mark.parametrize(
+    ("message", "raw", "text", "end"),
+    [
+        (QUESTION, "Question: What do bees make?\nHelpful Answer: Honey.", "Honey.", "end_of_text"),
+        (QUESTION, "Question: What do bees make?\n\nHoney.", "Honey.", "end_of_text"),
+        (QUESTION, "Question:\nWhat do  bees make? \nHoney.\n\nQuestion: x", "Honey.", "template"),
+        (QUESTION, "Question: What do bees make? Wax?\nHoney.", "", "template"),
+        (QUESTION, "Question: How many?\nHelpful Answer: Six.", "", "template"),
+        (QUESTION, "Question: What do bees make?\nQuestion: How many?\nSix.", "", "template"),
+        (QUESTION, "Question: What do bees make?", "", "end_of_text"),
+        ("Question: 2 + 2?\nAnswer:", "Question: 3 + 3?\nAnswer: 6", "", "template"),
+        (
+            "Context: c\nQuestion: q\n\nAnswer:",
+            "Context: c\nQuestion: q\nAnswer: 4",
+            "4",
+            "end_of_text",
+        ),
+        ("Context: c\nQuestion: q\n\nAnswer:", "Question: r\nAnswer: 4", "", "template"),
+        ("Follow Up Input: why?\nStandalone question:", "why?", "why?", "end_of_text"),
+        (
+            "<Message>\nwhy?\n<Question>",
+            "<Message>\nwhy?\n<Question>\nWhy a?",
+            "Why a?",
+            "end_of_text",
+        ),
+        (SQL, "Question: Which animals are there?\nSQLQuery: SELECT 1", "SELECT 1", "end_of_text"),
+        (SQL, "Question: How many?\nSQLQuery: SELECT 1", "", "template"),
+        (
+            REACT,
+            "Question: What is the capital of France?\nThought: Hm.\nAction: search",
+            "Hm.\nAction: search",
+            "end_of_text",
+        ),
+        (PLANS, "Task: When was Ann born?\nPlan: Ask her.", "Plan: Ask her.", "end_of_text"),
+        (PLANS, "Task: Go.\nPlan: Run.", "", "template"),
+    ],
+)
+def test_the_message_s_own_question_is_an_echo(message: str, raw: str, text: str, end: str) -> None:
+    """What the message gives last may be repeated before the answer; another question ends it."""
+    stops = template_stops(message)
+    assert decode(stops, raw) == decode(stops, [raw]) == (text, end)
+
+
+def test_what_may_be_an_echo_is_decided_soon() -> None:
+    """No text is held back without end because it may repeat the message's question."""
+    decoder = ReplyDecoder(PromptFormat(), template=template_stops(QUESTION))
+    assert not decoder.feed("Question: What do")
+    for _ in range(200):
+        decoder.feed(" ")
+    assert decoder.ended
 
 
 @pytest.mark.parametrize("answer", ["Question: Who?\nContext: She.", "More:\n\nQuestion: Who?"])
@@ -302,12 +446,18 @@ def test_an_invented_heading_of_the_prompt_ends_the_reply(raw: str, text: str) -
 
 
 lines = st.sampled_from(
-    [*RAG.split("\n"), *SQL.split("\n"), "Query", "-", "-----", "```", "```sql", "## A:", "````"]
+    [
+        *(line for message in (RAG, SQL, CHAT, BRIEF, PLANS) for line in message.split("\n")),
+        *("Query", "-", "-----", "```", "```sql", "## A:", "````", "**A**", "**A:**", "# A"),
+    ]
 )
 
 
+MESSAGES = [RAG, SQL, REACT, REFINE, CRITERIA, QUESTION, CHAT, BRIEF, PLANS]
+
+
 @many
-@given(st.lists(lines), st.sampled_from([RAG, SQL, REACT, REFINE, CRITERIA]), sizes)
+@given(st.lists(lines), st.sampled_from(MESSAGES), sizes)
 def test_any_split_gives_the_same_reply(raw: list[str], message: str, lengths: list[int]) -> None:
     """A text at once, in pieces or by character gives the same reply and the same end."""
     text, stops = "\n".join(raw), template_stops(message)
@@ -329,6 +479,23 @@ def test_a_system_message_may_hold_the_template() -> None:
     stops = template_stops("What is 2 + 2?", [rules])
     reply = "Thought: I add.\nAction: add\nAction Input: {}"
     assert decode(stops, f"{reply}\nObservation: 5") == (reply, "template")
+
+
+def test_a_system_message_may_prescribe_the_reply() -> None:
+    """The labels of the format that it announces are the reply's; those of a template are not."""
+    message = "Context: Ann lost a key.\nQuestion: Where is my key?"
+    form = "You are an agent. Reply in this format:\nThought: <thought>\nQuestion: <a question>"
+    reply = "Thought: She lost it.\nQuestion: Where did you see it last?"
+    stops = template_stops(message, [form])
+    assert decode(stops, reply) == decode(stops, [reply]) == (reply, "end_of_text")
+    assert decode(stops, f"{reply}\n\nContext: Bob lost a hat.") == (reply, "template")
+    for rules, asked in (
+        (REACT.partition("\n\nBegin!")[0], message),
+        (form, f"{message}\nThought:"),
+    ):
+        answer = "I know.\nFinal Answer: Here."
+        more = f"{answer}\n\nQuestion: And the hat?"
+        assert decode(template_stops(asked, [rules]), more) == (answer, "template")
 
 
 def test_the_preset_may_have_the_labels() -> None:
