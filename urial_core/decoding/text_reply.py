@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from urial_core.replies import Reply, ReplyEnd, TextDelta
 
 __all__ = ["TextReply", "decode_completion", "text_reply"]
 
+logger = logging.getLogger(__name__)
+
 _RETRY_TEMPERATURE = 0.7
 
 
@@ -21,7 +24,8 @@ def text_reply(request: ReplyRequest) -> ReplySteps:
     """Write a reply in text.
 
     One that ends before it has any text is retried once, sampled: greedy decoding would give the
-    same again, and no user wants an empty answer.
+    same again, and no user wants an empty answer. Where both begin with another turn of the
+    message's template, the reply stays empty, since it has no answer; a warning is logged.
     """
     attempt = TextReply(request)
     usage = yield from _write(attempt, request)
@@ -35,6 +39,11 @@ def text_reply(request: ReplyRequest) -> ReplySteps:
     retry = TextReply(retried)
     more = yield from _write(retry, retried)
     reply = retry.reply(usage + more if usage and more else None)
+    if retry.is_blank and reply.end.reason == "template":
+        logger.warning(
+            "The reply is empty: twice, the model began with another turn of the message's text "
+            "template. If it is the answer, set stop_at_template=False."
+        )
     return replace(reply, end=replace(reply.end, attempts=2))
 
 

@@ -9,7 +9,7 @@ it is such a continuation is derived from the message alone, by these rules:
   so do those of the examples; those that the examples show after the cue are the answer's own.
 - Without a cue, labels count where two different ones show that the message is a template, and
   the label that a last turn begins with, which earlier turns show whole. Of Markdown headings,
-  only the message's first line counts.
+  only a question's counts, and the message's first line.
 - Rulers count where they divide the message, and then also the sentences beside them.
 - Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count.
 - Empty labels, one below the other at the end, are a form: its labels are the answer's own. So are
@@ -267,7 +267,8 @@ class _Template:
         if self.opens_turn:
             given.add(self.own[-1].label)
         headings = {line.label for line in self.own if line.is_mark and line.text[0] == "#"}
-        return (given - (headings - {self._first.label}) - self._prescribed()) | feedback
+        headings -= {self._first.label, *filter(_is_asking, headings)}
+        return (given - headings - self._prescribed()) | feedback
 
     def asks(self, given: Iterable[str]) -> bool:
         """Whether a given label is a question's, or nothing but labels shows what is asked for."""
@@ -377,7 +378,8 @@ class _Template:
     def _prescribed(self) -> set[str]:
         """Return the labels of the reply's format that a system message announces with a colon.
 
-        A format that begins with a label of the message, or holds the cue, is the template's.
+        One that begins with a label of the message, has more below the message's last label, or
+        holds the cue, is the template's.
         """
         found = set[str]()
         own = {line.label for line in self.own if line.label}
@@ -388,7 +390,8 @@ class _Template:
                 if announced and is_label and not (line.is_empty_label and not form):
                     form.append(line.label)
                     continue
-                if form and form[0] not in own and self.cue_label not in form:
+                is_reply = self.cue_label not in form and self.own[-1].label not in form[:-1]
+                if form and form[0] not in own and is_reply:
                     found |= {label for label in form if not _FEEDBACK.fullmatch(label)}
                 announced, form = line.text.endswith(":"), []
         return found

@@ -201,6 +201,7 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
             "So.\n\n## Context\nIt is.",
             "\n\n## Question\nHm?",
         ),
+        ("Read it.\n\n## Question\nWhy?\n\n## Context\nSo.", "So.", "\n\n## Question\nHm?"),
         (RAG, "(A line of the same size)", "\n---------------------"),
         (TICKET, "The parcel is lost.", "\nTopic: refund\nRequest: money"),
     ],
@@ -489,7 +490,9 @@ def test_a_system_message_may_prescribe_the_reply() -> None:
     stops = template_stops(message, [form])
     assert decode(stops, reply) == decode(stops, [reply]) == (reply, "end_of_text")
     assert decode(stops, f"{reply}\n\nContext: Bob lost a hat.") == (reply, "template")
+    turns = "For example:\nTopic: keys\nQuestion: Where is it?\nFinal Answer: There."
     for rules, asked in (
+        (turns, "Question: Where is my key?"),
         (REACT.partition("\n\nBegin!")[0], message),
         (form, f"{message}\nThought:"),
     ):
@@ -523,6 +526,16 @@ def test_a_chat_stops_there(*, stream: bool) -> None:
     assert (end.reason, end.finish_reason) == ("template", "stop")
     whole = chat.request([Message("user", RAG)], stop_at_template=False)
     assert chat.reply([whole])[0].text == "At nine.\nQuery: What? More"
+
+
+def test_a_reply_that_is_another_turn_is_retried(caplog: pytest.LogCaptureFixture) -> None:
+    """An invented turn is no answer: it is sampled again, and a second one is logged."""
+    invented, answer = ["Question: How many?\nHelpful Answer: Six."], ["Honey."]
+    for replies, text in (((invented, answer), "Honey."), ((invented, invented), "")):
+        chat = UrialChat(FakeModel(*replies), load_prompt("short"))
+        [reply] = chat.reply([chat.request([Message("user", QUESTION)])])
+        assert (reply.text, reply.end.attempts) == (text, 2)
+        assert ("stop_at_template" in caplog.text) == (not text)
 
 
 def test_log_probabilities_are_those_of_the_text() -> None:
