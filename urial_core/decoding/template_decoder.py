@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from urial_core.prompts.prompt_format import PromptFormat
-from urial_core.prompts.template_stops import TemplateStops, normalised
+from urial_core.prompts.template_lines import normalised
+from urial_core.prompts.template_stops import TemplateStops
 
 __all__ = ["InventedHeadingDecoder", "TemplateDecoder"]
 

@@ -23,38 +23,25 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, takewhile
+from itertools import takewhile
 
-__all__ = ["TemplateStops", "normalised", "template_stops"]
+from urial_core.prompts.template_lines import (
+    Line,
+    is_asking,
+    is_given,
+    is_question,
+    labels_of_paragraphs,
+    normalised,
+)
 
-_LABEL = re.compile(
-    r"(?P<indent>[ \t]*)(?P<label>(?:>>> ?)?\[?[^\W\d_][^\s:\uff1a]*(?: [^\s:\uff1a]+){0,5}) ?"
-    r"(?P<colon>[:\uff1a])(?!//|\d)(?P<rest>.*)"
-)
-_MARK = re.compile(
-    r"<[^<>/]{1,60}>|<<.{1,60}>>|\[[^\[\]]{1,60}\]|#{1,6} .{1,60}|[A-Z][A-Z _]{2,40}"
-)
-"""A whole line that is a label without a colon: a tag, a heading, capitals."""
-_CODE_LINE = re.compile(
-    r"\s*(?:async |(?:def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b).*:"
-    r"|.*\w\(.*"
-)
-"""A line of code, which may end in a colon, too."""
+__all__ = ["TemplateStops", "template_stops"]
+
 _PASSAGE_NUMBER = re.compile(r"\[\d+\] ")
 _LONGEST_CUE = 4
 """Words of a cue that stands alone: a longer line that ends in a colon is an instruction."""
 _INLINE_CUE = re.compile(r"[.?!][\"']? (?P<label>[A-Z]\w*(?: \w+)?):[ \t]*")
 _RULER = re.compile(r"(?:^|.*[^-=*_])((?:-{3,}|={3,}|\*{3,}|_{3,}))")
 
-_GIVEN = re.compile(
-    r"(?:.* )?(?:questions?|query|context|input|observation|passage|human|user|response"
-    r"|conversation|excerpt|text|q)"
-    r"|(?:(?:chat|conversation|full|previous|user|follow|current|critique) (?:.* )?)?"
-    r"(?:information|documents?|instructions?|task|message|topic|request|claim|history)"
-    r"|(?:original|existing|current|previous|reference|student|true|generated|expert|submitted) "
-    r".*(?:answer|summary|response|output|result|evaluation|score|reasoning|assertion|solution).*"
-)
-"""Labels, in lower case, of what a model is given; documents seldom have such labels themselves."""
 _NEXT_QUESTION = frozenset({"Question", "Query", "Q"})
 """Names that models give a template's next question."""
 _SPEAKERS = frozenset({"human", "user", "ai", "assistant", "bot"})
@@ -64,8 +51,6 @@ _CODE = re.compile(r"sql|cypher|json|code|expression|query", re.IGNORECASE)
 _PAIR_WORDS = re.compile(r"begin|start|end|of|the|[^a-z0-9]", re.IGNORECASE)
 _END_MARK = re.compile(r"\W*(?:the )?end(?![a-z])", re.IGNORECASE)
 
-_ASKING = re.compile(r"(?:.* )?(?:questions?|query|q|human|user|input)")
-"""Labels, in lower case, of a question, which the text below it answers."""
 _CONTINUED = re.compile(r"(?i)\bcontinue\b|\bmore (?:lines|turns|exchanges|entries|records)\b")
 """A message that asks for more than one turn."""
 _LONGEST_ASKED = 400
@@ -107,11 +92,6 @@ class TemplateStops:
     asks: bool = False
     asked: tuple[str, ...] = ()
     records: tuple[tuple[str, ...], ...] = ()
-
-
-def normalised(text: str) -> str:
-    """Return the text with every number as 0."""
-    return re.sub(r"\d+", "0", text)
 
 
 def template_stops(
@@ -157,44 +137,21 @@ def template_stops(
 
 
 @dataclass(slots=True)
-class _Line:
-    text: str
-    label: str = ""  # normalised, without indentation and colon
-    indent: str = ""
-    rest: str = ""
-    is_mark: bool = False
-
-    @property
-    def is_empty_label(self) -> bool:
-        return bool(self.label) and not self.is_mark and not self.rest.strip("\"'")
-
-    @classmethod
-    def of(cls, text: str) -> _Line:
-        text = text.rstrip()
-        found = _LABEL.fullmatch(text)
-        if _MARK.fullmatch(text) and not (found and text.startswith("[")):
-            return cls(text, normalised(text), is_mark=True)
-        if found is None or _CODE_LINE.fullmatch(text):
-            return cls(text)
-        return cls(text, normalised(found["label"]), found["indent"], found["rest"].strip())
-
-
-@dataclass(slots=True)
 class _Template:
     message: str
     rules: Sequence[str]
     examples: Sequence[str]
-    own: list[_Line] = field(init=False)
-    all: list[_Line] = field(init=False)
+    own: list[Line] = field(init=False)
+    all: list[Line] = field(init=False)
     cue: str = field(init=False, default="")
     cue_label: str = field(init=False, default="")
     opens_turn: bool = field(init=False, default=False)
     form: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
-        own = [_Line.of(line) for line in self.message.rstrip().split("\n")]
+        own = [Line.of(line) for line in self.message.rstrip().split("\n")]
         texts = (*self.examples, *self.rules)
-        shown = [_Line.of(line) for text in texts for line in [*text.split("\n"), ""]]
+        shown = [Line.of(line) for text in texts for line in [*text.split("\n"), ""]]
         self.own, self.all = own, shown + own
         last = own[-1]
         self.form = self._form()
@@ -213,7 +170,7 @@ class _Template:
 
         A chat or a list of records that the message ends with does neither.
         """
-        *earlier, last = _labels_of_paragraphs(self.all)
+        *earlier, last = labels_of_paragraphs(self.all)
         label = self.own[-1].label
         is_shown = any(label in labels and len(labels) > 1 for labels in earlier)
         return self.opens_turn and last == {label} and is_shown
@@ -233,7 +190,7 @@ class _Template:
         shown = rf"(?m)^[ \t]*{re.escape(self.cue)}\s*(?:```|~~~)"
         return not any(re.search(shown, text) for text in (self.message, *self.rules))
 
-    def _is_cue(self, line: _Line) -> bool:
+    def _is_cue(self, line: Line) -> bool:
         if line.is_mark:
             return line.text[0] in "<#" and not _END_MARK.match(line.text)
         is_short = len(line.label.split()) <= _LONGEST_CUE
@@ -251,9 +208,9 @@ class _Template:
         """Return the labels that the model must not write."""
         labels = {line.label for line in self.all if line.label}
         feedback = {label for label in labels if label == "Observation" and "Action" in labels}
-        given = {line.label for line in self.own if _is_given(line.label)} - self.form
+        given = {line.label for line in self.own if is_given(line.label)} - self.form
         if self.cue_label:
-            given |= {label for label in labels if _is_given(label)}
+            given |= {label for label in labels if is_given(label)}
             given |= self._labels_above_cue() | self._labels_of_examples() | feedback
             if any(label.lower().endswith(("question", "query")) for label in given):
                 given |= _NEXT_QUESTION
@@ -267,7 +224,7 @@ class _Template:
         if self.opens_turn:
             given.add(self.own[-1].label)
         headings = {line.label for line in self.own if line.is_mark and line.text[0] == "#"}
-        headings -= {self._first.label, *filter(_is_asking, headings)}
+        headings -= {self._first.label, *filter(is_asking, headings)}
         return (given - headings - self._prescribed()) | feedback
 
     def asks(self, given: Iterable[str]) -> bool:
@@ -277,14 +234,14 @@ class _Template:
         """
         is_bare = bool(self._first.label) and not self._first.is_empty_label
         shows_form = self.opens_turn or is_bare or bool(self.pairs())
-        return shows_form or any(map(_is_asking, given))
+        return shows_form or any(map(is_asking, given))
 
     def asked(self, given: set[str]) -> Iterable[str]:
         """Yield the labels that the message gives last, each with its text, where that is short."""
         found = dict[str, str]()
         answers = {label[:-1] for record in self.records() for label in record} | {self.cue_label}
-        value = [_Line("")]
-        for line in (*self.own, _Line("", "end")):
+        value = [Line("")]
+        for line in (*self.own, Line("", "end")):
             if not line.label:
                 value.append(line)
                 continue
@@ -305,14 +262,13 @@ class _Template:
         asked = {self.cue_label, self.own[-1].label if self.opens_turn else ""}
         block = list[str]()
         above_cue = self.message.rstrip().rpartition("\n")[0].rstrip().count("\n") + 1
-        for number, line in enumerate((*self.own, _Line(""))):
-            content = _Line.of(_PASSAGE_NUMBER.sub("", line.text))
+        for number, line in enumerate((*self.own, Line(""))):
+            content = Line.of(_PASSAGE_NUMBER.sub("", line.text))
             if content.label and not content.is_mark:
                 block.append(content.label)
                 continue
-            is_given = asked.isdisjoint(block) and not any(map(_FEEDBACK.fullmatch, block))
-            is_question = number == above_cue and _is_question(block)
-            if len(block) > 1 and is_given and not is_question:
+            is_apart = asked.isdisjoint(block) and not (number == above_cue and is_question(block))
+            if len(block) > 1 and is_apart and not any(map(_FEEDBACK.fullmatch, block)):
                 yield tuple(f"{label}:" for label in dict.fromkeys(block))
             block = []
         if self.opens_turn and not self.shows_turns and _CONTINUED.search(self.message):
@@ -321,8 +277,8 @@ class _Template:
 
     def rulers(self) -> list[str]:
         """Return the rulers that divide the message."""
-        uses = dict[str, list[_Line]]()  # the lines above each
-        for above, line in zip([_Line(""), *self.all], self.all, strict=False):
+        uses = dict[str, list[Line]]()  # the lines above each
+        for above, line in zip([Line(""), *self.all], self.all, strict=False):
             match = _RULER.fullmatch(line.text)
             if match and (len(match[1]) >= 10 or not line.text.strip("-=*_ \t")):
                 uses.setdefault(match[1], []).append(above)
@@ -376,8 +332,8 @@ class _Template:
         return label == first and counted[label] > 1 and bool(between)
 
     @property
-    def _first(self) -> _Line:
-        return next((line for line in self.own if line.text.strip()), _Line(""))
+    def _first(self) -> Line:
+        return next((line for line in self.own if line.text.strip()), Line(""))
 
     def _prescribed(self) -> set[str]:
         """Return the labels of the reply's format that a system message announces with a colon.
@@ -389,7 +345,7 @@ class _Template:
         own = {line.label for line in self.own if line.label}
         for rule in self.rules:
             announced, form = False, list[str]()
-            for line in [*(_Line.of(text) for text in rule.split("\n") if text.strip()), _Line("")]:
+            for line in [*(Line.of(text) for text in rule.split("\n") if text.strip()), Line("")]:
                 is_label = bool(line.label) and not line.is_mark
                 if announced and is_label and not (line.is_empty_label and not form):
                     form.append(line.label)
@@ -409,7 +365,7 @@ class _Template:
             if not line.label:
                 break
             found.add(line.label)
-            if _is_given(line.label):
+            if is_given(line.label):
                 break
         return found
 
@@ -429,7 +385,7 @@ class _Template:
         """Return the labels that examples show right after the cue, as parts of the answer."""
         found, is_below = set[str](), False
         for line in self.all[:-1]:
-            if not line.label or _is_given(line.label) or _FEEDBACK.fullmatch(line.label):
+            if not line.label or is_given(line.label) or _FEEDBACK.fullmatch(line.label):
                 is_below = False
             elif is_below:
                 found.add(line.label)
@@ -456,34 +412,7 @@ class _Template:
             if line.label == self.cue_label:
                 blocks.append([])
                 feedback = False
-            elif line.label and (not feedback or _is_given(line.label)):
+            elif line.label and (not feedback or is_given(line.label)):
                 blocks[-1].append(line.label)
                 feedback = bool(_FEEDBACK.fullmatch(line.label))
         return blocks
-
-
-def _is_given(label: str) -> bool:
-    """Return whether a label's words say that it is of something given to the model."""
-    words = _words(label)
-    is_own = words.split(" ")[0] == "action"  # an agent's "Action Input:"
-    return not is_own and bool(_GIVEN.fullmatch(words))
-
-
-def _is_asking(label: str) -> bool:
-    return bool(_ASKING.fullmatch(_words(label)))
-
-
-def _is_question(block: Sequence[str]) -> bool:
-    """Whether labels end with what is asked, which is no speaker of a chat, with lines above."""
-    return bool(block) and _is_asking(block[-1]) and block.count(block[-1]) == 1
-
-
-def _words(label: str) -> str:
-    """Return a label's words in lower case, without what is in brackets."""
-    return " ".join(re.findall(r"[^\W\d_]+", label.lower().partition("(")[0]))
-
-
-def _labels_of_paragraphs(lines: Iterable[_Line]) -> list[set[str]]:
-    """Return the labels in each paragraph: the lines between blank ones."""
-    paragraphs = groupby(lines, key=lambda line: bool(line.text.strip()))
-    return [{line.label for line in one if line.label} for is_text, one in paragraphs if is_text]
