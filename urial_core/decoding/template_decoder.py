@@ -16,9 +16,7 @@ __all__ = ["InventedHeadingDecoder", "TemplateDecoder"]
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _HEADING = re.compile(r" {0,3}#{1,6} ")
-_BOLD = re.compile(r"\s*(\*\*|__)[^*\n]+\1:?\s*")
 _LONGEST_HEADING = 48
-_LONGEST_TITLE = 80
 _LEAST_RULER = 8
 _HEAD = 120
 """Characters of a line's start by which a code block's fence is known."""
@@ -106,11 +104,10 @@ class TemplateDecoder:
         self._head = ""  # the line that we are in, or its beginning
         self._length = 0  # characters of that line
         self._before = ("", 0)  # the last line with text: its last character, its length
-        self._titled = False  # whether that line is a title, which introduces labels
+        self._is_below_heading = False  # whether that line is a heading
         self._own = set[str]()  # the labels that the reply itself introduced
         self._introduces = True  # whether the line that we are in may introduce labels
         self._line_start = True
-        self._is_first_line = True
         self._blank = True
         self._longest = max(map(len, (*stops.starts, *stops.lines, *stops.sentences)), default=0)
         self._longest_asked = max(map(len, stops.asked), default=0)
@@ -190,7 +187,8 @@ class TemplateDecoder:
 
     @property
     def _may_introduce(self) -> bool:
-        return self._blank or self._before[0] == ":" or (self._titled and not self._stops.sure)
+        is_titled = self._is_below_heading and not self._stops.sure
+        return self._blank or self._before[0] == ":" or is_titled
 
     def _introduced(self, line: str) -> set[str]:
         """Return the labels of the message's record that a line begins."""
@@ -289,6 +287,7 @@ class TemplateDecoder:
             self._head = (self._head + line)[:_HEAD]
             if stripped := line.rstrip():
                 self._blank = False
+            if stripped := stripped.rstrip("*_"):  # of a line in bold, what is within
                 self._before = (stripped[-1], self._length + len(stripped))
             self._length += len(line)
             self._line_start = line[-1] == "\n"
@@ -298,8 +297,7 @@ class TemplateDecoder:
 
     def _end_line(self) -> None:
         if self._head.strip():
-            self._titled = self._is_title(self._head)
-            self._is_first_line = False
+            self._is_below_heading = bool(_HEADING.match(self._head))
         if self._introduces and not self._block:
             self._own |= self._introduced(normalised(self._head))
         fence = _FENCE.match(self._head)
@@ -311,20 +309,6 @@ class TemplateDecoder:
         elif fence and fence[1].startswith(self._block) and not fence[2].strip():
             self._block = ""
         self._head, self._length = "", 0
-
-    def _is_title(self, line: str) -> bool:
-        """Whether a line introduces labels: a heading; a bold or first line that answers nothing.
-
-        The reply's first line is the answer where the message asks a question.
-        """
-        is_bold = _BOLD.fullmatch(line) is not None
-        is_announced = is_bold and line.rstrip(" \t\r\n*_").endswith(":")
-        is_short = self._is_first_line and self._length <= _LONGEST_TITLE
-        return (
-            bool(_HEADING.match(line))
-            or is_announced
-            or ((is_bold or is_short) and not self._stops.asks)
-        )
 
 
 def _may_be_bare_fence(line: str) -> bool:

@@ -75,8 +75,6 @@ class TemplateStops:
         cue: The label at the message's end, which the reply need not repeat; empty for none.
         is_code: Whether the cue asks for code, to which a fence around it does not belong.
         sure: Whether labels count even where the reply introduces them by itself.
-        asks: Whether the message asks a question: then a first line, or one in bold, answers it
-            and introduces no labels.
         asked: What the message gives last, each label with its text; the reply may repeat it
             first. Whitespace is a single space.
         records: The labels of each record in the message, which count even then as the reply's own.
@@ -89,7 +87,6 @@ class TemplateStops:
     cue: str = ""
     is_code: bool = False
     sure: bool = False
-    asks: bool = False
     asked: tuple[str, ...] = ()
     records: tuple[tuple[str, ...], ...] = ()
 
@@ -130,7 +127,6 @@ def template_stops(
     return replace(
         stops,
         sure=sure,
-        asks=template.asks(labels),
         asked=tuple(template.asked(labels)) if sure else (),
         records=tuple(template.records()) if starts else (),
     )
@@ -226,15 +222,6 @@ class _Template:
         headings = {line.label for line in self.own if line.is_mark and line.text[0] == "#"}
         headings -= {self._first.label, *filter(is_asking, headings)}
         return (given - headings - self._prescribed()) | feedback
-
-    def asks(self, given: Iterable[str]) -> bool:
-        """Whether the reply's first line is its answer: a label, marks or the form show it.
-
-        A message that begins with a label has no words that ask for something else.
-        """
-        is_bare = bool(self._first.label) and not self._first.is_empty_label
-        shows_form = self.opens_turn or is_bare or bool(self.pairs())
-        return shows_form or any(map(is_asking, given))
 
     def asked(self, given: set[str]) -> Iterable[str]:
         """Yield the labels that the message gives last, each with its text, where that is short."""

@@ -140,6 +140,10 @@ Plan: Buy eggs.
 Begin!
 
 Task: When was Ann born?"""
+CHAT = "Correct the spelling of this chat:\n\nUser: helo\nAgent: god morning\nUser: by"
+CORRECTED = "User: hello\nAgent: good morning\nUser: bye"
+BRIEF = "Improve this prompt.\n\nContext: We sell shoes.\nTask: Build a shop."
+IMPROVED = "Context: We sell shoes online.\n\nTask: Build a shop with a cart."
 CRITERIA = """\
 Here is the data:
 [BEGIN DATA]
@@ -202,6 +206,7 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
             "\n\n## Question\nHm?",
         ),
         ("Read it.\n\n## Question\nWhy?\n\n## Context\nSo.", "So.", "\n\n## Question\nHm?"),
+        (BRIEF, "Honey.", f"\n\n{IMPROVED}"),
         (RAG, "(A line of the same size)", "\n---------------------"),
         (TICKET, "The parcel is lost.", "\nTopic: refund\nRequest: money"),
     ],
@@ -256,12 +261,6 @@ def test_an_ordinary_message_has_no_stops(message: str) -> None:
     assert template_stops(message) is None
 
 
-CHAT = "Correct the spelling of this chat:\n\nUser: helo\nAgent: god morning\nUser: by"
-CORRECTED = "User: hello\nAgent: good morning\nUser: bye"
-BRIEF = "Improve this prompt.\n\nContext: We sell shoes.\nTask: Build a shop."
-IMPROVED = "Context: We sell shoes online.\n\nTask: Build a shop with a cart."
-
-
 @pytest.mark.parametrize(
     ("message", "answer"),
     [
@@ -295,9 +294,9 @@ def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> No
     ("message", "answer"),
     [
         (BRIEF, IMPROVED),
-        (BRIEF, f"Here is a better one.\n\n{IMPROVED}"),
+        (BRIEF, f"Here is a better one:\n\n{IMPROVED}"),
         (BRIEF, f"# Prompt\n\n{IMPROVED}"),
-        (BRIEF, f"**Prompt**\n\n{IMPROVED}"),
+        (BRIEF, f"**Prompt:**\n\n{IMPROVED}"),
         (BRIEF, f"I shortened it.\n\nIt was long.\n\n## Prompt\n\n{IMPROVED}"),
         ("Write more.\nQuestion: Why?\nContext: So.", "# Quiz\n\nQuestion: How?\nContext: Hm."),
         (
@@ -311,10 +310,7 @@ def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> No
     ],
 )
 def test_a_reply_introduces_its_own_labels(message: str, answer: str) -> None:
-    """Without a cue, a heading, a bold line, or a short first line introduces labels.
-
-    Where the message asks a question, only a heading does: such a line is the answer.
-    """
+    """Without a cue, a heading or a line that ends in a colon introduces labels."""
     stops = template_stops(message)
     assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
 
