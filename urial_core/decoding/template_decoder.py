@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from urial_core.decoding.stream_decoders import StopDecoder
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.template_lines import normalised
 from urial_core.prompts.template_stops import TemplateStops
@@ -84,7 +85,7 @@ class TemplateDecoder:
     A stop counts at the start of a line, outside code blocks. Text is held back only while the
     line may still become one. Before the text, an echo of the message's last labels with their
     text, and of its cue, is left out, and so is a fence around a value: around code where the cue
-    asks for code, and around a single line.
+    asks for code, and around a single line. Quotes that the cue opens end the reply.
 
     Attributes:
         ended: Whether a stop was found. Text fed after it is ignored.
@@ -97,6 +98,7 @@ class TemplateDecoder:
         self.skipped = 0
         self._stops = stops
         self._held = ""
+        self._quotes = StopDecoder((stops.quotes,) if stops.quotes else ())
         self._leading = bool(stops.cue or stops.asked) and not written
         self._fenced = False  # whether the fence at the start was left out
         self._block = ""  # the fence of the code block we are in
@@ -130,17 +132,20 @@ class TemplateDecoder:
         return "" if begun else rest
 
     def _take(self, text: str, *, last: bool) -> str:
-        data, self._held = self._held + text, ""
-        out = list[str]()
         if self._leading:
+            data, self._held = self._held + text, ""
             rest = self._after_lead(data, last=last)
             if rest is None:
                 self._held = data
                 return ""
             self._leading = False
             self.skipped = len(data[: len(data) - len(rest)].rstrip())
-            data = rest
-        at = 0
+            text = rest
+        text = self._quotes.feed(text)
+        if last or self._quotes.matched is not None:
+            text, last = text + self._quotes.flush(), True
+        data, self._held = self._held + text, ""
+        out, at = list[str](), 0
         while at < len(data) and not self.ended:
             end = data.find("\n", at) + 1
             line, whole = data[at : end or None], bool(end) or last
@@ -158,6 +163,7 @@ class TemplateDecoder:
                     continue
             out.append(self._pass(line))
             at += len(line)
+        self.ended |= self._quotes.matched is not None
         return "".join(out)
 
     def _is_stop(self, line: str, *, complete: bool) -> bool | None:
@@ -219,8 +225,10 @@ class TemplateDecoder:
         if rest is None or (not rest and not last):
             return None
         if self._stops.cue:
-            if not last and len(rest) < 3 and "```".startswith(rest):
+            openers = ("```", self._stops.quotes)
+            if not last and len(rest) < 3 and any(one.startswith(rest) for one in openers):
                 return None
+            rest = rest.removeprefix(self._stops.quotes)
             if rest.startswith("```"):
                 return self._after_fence(rest, last=last)
         return rest if len(rest) < len(start) else data

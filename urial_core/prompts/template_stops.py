@@ -11,7 +11,7 @@ it is such a continuation is derived from the message alone, by these rules:
   the label that a last turn begins with, which earlier turns show whole. Of Markdown headings,
   only a question's counts, and the message's first line.
 - Rulers count where they divide the message, and then also the sentences beside them.
-- Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count.
+- Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count, and the quotes that a cue opens.
 - Empty labels, one below the other at the end, are a form: its labels are the answer's own. So are
   those of a record that the message holds, where the reply begins or announces it, and those of
   the reply's format that a system message announces.
@@ -73,6 +73,7 @@ class TemplateStops:
         sentences: As ``starts``, but never the reply's first line.
         rulers: A line of at least as many of the same character.
         cue: The label at the message's end, which the reply need not repeat; empty for none.
+        quotes: The three quotes that the cue opens (``Passage:\"\"\"``), which close the reply.
         is_code: Whether the cue asks for code, to which a fence around it does not belong.
         sure: Whether labels count even where the reply introduces them by itself.
         asked: What the message gives last, each label with its text; the reply may repeat it
@@ -85,6 +86,7 @@ class TemplateStops:
     sentences: tuple[str, ...] = ()
     rulers: tuple[str, ...] = ()
     cue: str = ""
+    quotes: str = ""
     is_code: bool = False
     sure: bool = False
     asked: tuple[str, ...] = ()
@@ -119,6 +121,7 @@ def template_stops(
         tuple(template.sentences()) if rulers else (),
         tuple(rulers),
         template.cue,
+        template.quotes,
         template.asks_for_code,
     )
     if stops == TemplateStops():
@@ -170,6 +173,12 @@ class _Template:
         label = self.own[-1].label
         is_shown = any(label in labels and len(labels) > 1 for labels in earlier)
         return self.opens_turn and last == {label} and is_shown
+
+    @property
+    def quotes(self) -> str:
+        """The three quotes that the cue's line ends with; empty if it does not."""
+        end = self.own[-1].rest if self.cue_label else ""
+        return end if end in ('"""', "'''") else ""
 
     @property
     def marks(self) -> set[str]:

@@ -361,6 +361,22 @@ def test_the_message_s_own_question_is_an_echo(message: str, raw: str, text: str
     assert decode(stops, raw) == decode(stops, [raw]) == (text, end)
 
 
+@pytest.mark.parametrize(
+    ("raw", "end"),
+    [
+        ('Bees make honey."""', "template"),
+        ('Bees make honey."""\n\nPassage:"""Wasps.', "template"),
+        ('"""Bees make honey."""', "template"),
+        ('Passage:"""\nBees make honey.\n"""\n', "template"),
+        ("Bees make honey.", "end_of_text"),
+    ],
+)
+def test_quotes_that_the_cue_opens_end_the_reply(raw: str, end: str) -> None:
+    """The quotes of ``Passage:\"\"\"`` are the template's, at both ends of the reply."""
+    stops = template_stops('Write a passage.\n\nWhat do bees make?\n\nPassage:"""\n\n')
+    assert decode(stops, raw) == decode(stops, [raw]) == ("Bees make honey.", end)
+
+
 def test_what_may_be_an_echo_is_decided_soon() -> None:
     """No text is held back without end because it may repeat the message's question."""
     decoder = ReplyDecoder(PromptFormat(), template=template_stops(QUESTION))
@@ -445,12 +461,27 @@ def test_an_invented_heading_of_the_prompt_ends_the_reply(raw: str, text: str) -
 lines = st.sampled_from(
     [
         *(line for message in (RAG, SQL, CHAT, BRIEF, PLANS) for line in message.split("\n")),
-        *("Query", "-", "-----", "```", "```sql", "## A:", "````", "**A**", "**A:**", "# A"),
+        *(
+            "Query",
+            "-",
+            "-----",
+            "```",
+            "```sql",
+            "## A:",
+            "````",
+            "**A**",
+            "**A:**",
+            "# A",
+            '"""',
+            'Passage:"""',
+            'b"""',
+        ),
     ]
 )
 
 
-MESSAGES = [RAG, SQL, REACT, REFINE, CRITERIA, QUESTION, CHAT, BRIEF, PLANS]
+QUOTED = 'Write it.\n\nWhat do bees make?\n\nPassage:"""'
+MESSAGES = [RAG, SQL, REACT, REFINE, CRITERIA, QUESTION, CHAT, BRIEF, PLANS, QUOTED]
 
 
 @many
