@@ -244,8 +244,8 @@ def _advice(overflow: Overflow, prompt: Prompt, *, has_tools: bool) -> str:
         steps.append("choose a shorter prompt (such as 'short')")
     if overflow == "error":
         return (
-            f"Shorten the conversation, {', '.join(steps)}, or pass overflow='truncate' to drop "
-            "the oldest exchanges and cut texts that are too long."
+            f"Shorten the conversation (a memory by its token_limit), {', '.join(steps)}, or pass "
+            "overflow='truncate' to drop the oldest exchanges and cut texts that are too long."
         )
     if has_tools:
         steps.append("pass fewer tools")

@@ -52,10 +52,10 @@ def test_a_prompt_is_one_query() -> None:
 @pytest.mark.usefixtures("default_tokenizer")
 def test_the_window_is_what_the_prompt_prefix_leaves() -> None:
     """LlamaIndex plans with the window less the prefix; a reply has its share of the rest."""
-    llm = llm_of(window=4000)
+    llm = llm_of(window=1500)
     llm.use_tokenizer()
     prefix = llm.prefix_tokens
-    assert 4000 - prefix - 40 < llm.metadata.context_window < 4000 - prefix
+    assert 1500 - prefix - 40 < llm.metadata.context_window < 1500 - prefix
     assert llm.metadata.num_output == llm.metadata.context_window // 4
     assert llm_of(window=4000, max_tokens=99).metadata.num_output == 99
     assert llm.metadata.is_chat_model
