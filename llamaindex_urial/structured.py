@@ -31,6 +31,12 @@ __all__ = ["StructuredPredictionLLM"]
 dispatcher = get_dispatcher(__name__)
 
 
+_STREAMED_AS_ANSWER = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
+"""Modes whose streams are constrained answers. LlamaIndex's program for function calls requires no
+call where it streams, reads none from ``ToolCallBlock``, and makes a blank object of what is left.
+"""
+
+
 class StructuredPredictionLLM(ToolCallingLLM):
     """An LLM whose structured answers are constrained to their schema by ``response_format``."""
 
@@ -80,7 +86,7 @@ class StructuredPredictionLLM(ToolCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any]:
-        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+        if self.pydantic_program_mode not in _STREAMED_AS_ANSWER:
             yield from super()._structured_stream_call(
                 output_cls, prompt, llm_kwargs, **prompt_args
             )
@@ -101,7 +107,7 @@ class StructuredPredictionLLM(ToolCallingLLM):
         llm_kwargs: dict[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any]:
-        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+        if self.pydantic_program_mode not in _STREAMED_AS_ANSWER:
             return await super()._structured_astream_call(
                 output_cls, prompt, llm_kwargs, **prompt_args
             )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import PromptTemplate
+from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
 
 from llamaindex_urial import UrialLLM
@@ -50,3 +51,26 @@ def test_what_pydantic_alone_would_take_is_an_error(kind: Any, text: str) -> Non
     """Repeated items of a set, or a text that reached its limit, are reported."""
     with pytest.raises(UrialError, match="does not match the schema"):
         llm_of(text, text, max_string_length=8).structured_predict(kind, ASK)
+
+
+@pytest.mark.parametrize("mode", [PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION])
+async def test_a_streamed_object_is_whole_or_an_error(mode: PydanticProgramMode) -> None:
+    """A stream ends with a valid object in either mode, and never with a blank one."""
+    for stream in (streamed, astreamed):
+        good, bad = (
+            llm_of(text, text, pydantic_program_mode=mode)
+            for text in ('{"name": "fig"}', '{"name": 5}')
+        )
+        assert (await stream(good))[-1] == Fruit(name="fig")
+        with pytest.raises(ValueError, match="valid string"):
+            await stream(bad)
+
+
+async def streamed(llm: UrialLLM) -> list[Any]:
+    """Return the objects of a stream."""
+    return list(llm.stream_structured_predict(Fruit, ASK))
+
+
+async def astreamed(llm: UrialLLM) -> list[Any]:
+    """Return the objects of an asynchronous stream."""
+    return [item async for item in await llm.astream_structured_predict(Fruit, ASK)]
