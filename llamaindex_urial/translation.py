@@ -45,6 +45,9 @@ _SILENT_BLOCKS = (ThinkingBlock, CachePoint, ToolCallBlock)
 _UNTITLED = "input_document"
 """The title that LlamaIndex gives to a document without one."""
 
+_ERROR_PREFIX = "Encountered error: "
+"""How the result of a failed call begins (``llama_index.core.tools.calling``)."""
+
 _ESCAPED_SCHEMA = re.compile(r"(schema to follow:\n)(\{\{.*\}\})(\n)", re.DOTALL)
 """A schema as ``PydanticOutputParser.format`` writes it, for a template that is never filled in."""
 
@@ -71,7 +74,17 @@ def _message(message: ChatMessage) -> Message:
         name=_text_or_none(additional.get("name")),
         tool_calls=calls if role == "assistant" else (),
         tool_call_id=_text_or_none(additional.get("tool_call_id")) if is_tool else None,
+        failed=_failed(additional.get("is_error"), text) if is_tool else False,
     )
+
+
+def _failed(is_error: Any, text: str) -> bool:
+    """Return whether a tool's result reports an error, as far as its message shows it.
+
+    LlamaIndex's agents leave ``ToolOutput.is_error`` out of the message. An unknown outcome counts
+    as a success, since a call with effects must not be made twice.
+    """
+    return text.startswith(_ERROR_PREFIX) if is_error is None else bool(is_error)
 
 
 def _parts(blocks: Sequence[Any]) -> Iterable[str | Attachment]:

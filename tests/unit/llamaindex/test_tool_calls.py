@@ -175,3 +175,28 @@ def test_a_tool_without_a_name_is_refused() -> None:
     unnamed = FunctionTool(add, metadata=ToolMetadata(description="Adds."))
     with pytest.raises(ParameterError, match="is not a function"):
         llm_of(["x"]).chat_with_tools([unnamed], "Hi")
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "is_repeated"),
+    [
+        ("Encountered error: timed out", {}, True),
+        ("timed out", {"is_error": True}, True),
+        ("Encountered error: none since May", {"is_error": False}, False),
+        ("3", {}, False),
+    ],
+)
+def test_a_failed_call_is_made_once_more(
+    text: str, fields: dict[str, bool], *, is_repeated: bool
+) -> None:
+    """An error that the tool message shows lets the call be made again; a result does not."""
+    made = '# Tool call:\n````\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n````\n'
+    call = ToolCallBlock(tool_call_id="1", tool_name="add", tool_kwargs={"a": 1, "b": 2})
+    history = [
+        ChatMessage(content="Add 1 and 2."),
+        ChatMessage(role="assistant", blocks=[call]),
+        ChatMessage(role="tool", content=text, additional_kwargs={"tool_call_id": "1", **fields}),
+    ]
+    tools = [FunctionTool.from_defaults(add)]
+    response = llm_of([made], ["Three.\n````\n"]).chat_with_tools(tools, chat_history=history)
+    assert bool(calls_in(response)) is is_repeated
