@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_origin
+
+from pydantic.errors import PydanticUserError
 
 from urial_core.errors import ParameterError, shown
 from urial_core.structured.constraints import JsonSchema
+from urial_core.structured.pydantic_schema import schema_of_type
 from urial_core.tools import Tool, ToolCall, ToolUse
 
 __all__ = ["parse_call", "parse_response_format", "parse_tools"]
@@ -58,11 +61,14 @@ def parse_tools(
     return ToolUse(known, "required", wanted, together)
 
 
-def parse_response_format(response_format: Mapping[str, Any] | None) -> JsonSchema | None:
+def parse_response_format(response_format: Any) -> JsonSchema | None:
     """Parse a request's ``response_format``; None stands for free text.
 
+    Args:
+        response_format: The OpenAI API's mapping, or a pydantic class or other type.
+
     Raises:
-        ParameterError: Its type is none of "text", "json_object" and "json_schema".
+        ParameterError: It is neither, or its type none of "text", "json_object" and "json_schema".
     """
     match response_format:
         case None | {"type": "text"}:
@@ -71,9 +77,14 @@ def parse_response_format(response_format: Mapping[str, Any] | None) -> JsonSche
             return JsonSchema.of({"type": "object"})
         case {"type": "json_schema", "json_schema": {"schema": Mapping() as schema}}:
             return JsonSchema.of(schema)
+    if isinstance(response_format, type) or get_origin(response_format) is not None:
+        try:
+            return JsonSchema.of(schema_of_type(response_format))
+        except PydanticUserError as error:
+            raise ParameterError(f"response_format has no JSON schema: {error}") from error
     raise ParameterError(
         f"response_format is {shown(response_format)}: use {{'type': 'json_schema', 'json_schema': "
-        "{'schema': ...}} or {'type': 'json_object'}."
+        "{'schema': ...}}, {'type': 'json_object'} or a pydantic class."
     )
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from llama_index.core import PromptTemplate
+from llama_index.core.llms import ChatMessage
 from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
 
 from llamaindex_urial import UrialLLM
-from urial_core import UrialError
+from urial_core import ParameterError, UrialError
 from urial_core.completion import ModelFeatures
 from urial_core.testing import FakeModel
 
@@ -74,3 +75,15 @@ async def streamed(llm: UrialLLM) -> list[Any]:
 async def astreamed(llm: UrialLLM) -> list[Any]:
     """Return the objects of an asynchronous stream."""
     return [item async for item in await llm.astream_structured_predict(Fruit, ASK)]
+
+
+@pytest.mark.parametrize("kind", [Fruit, list[Fruit]])
+def test_a_call_takes_a_class_as_its_response_format(kind: Any) -> None:
+    """A pydantic class or a type stands for its JSON schema; what has none is refused."""
+    text = '{"name": "fig"}' if kind is Fruit else '[{"name": "fig"}]'
+    llm = llm_of(text)
+    assert llm.chat([ChatMessage(content="What?")], response_format=kind).message.content == text
+    assert '"name"' in llm.llm.requests[0].prompt.rpartition("JSON schema")[2]
+    for invalid in (FakeModel, "Fruit"):
+        with pytest.raises(ParameterError, match="response_format"):
+            llm.chat([ChatMessage(content="What?")], response_format=invalid)
