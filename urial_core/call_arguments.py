@@ -10,6 +10,7 @@ from urial_core.errors import ParameterError
 
 __all__ = [
     "IGNORED_ARGUMENTS",
+    "NESTED_ARGUMENTS",
     "RENAMED_ARGUMENTS",
     "REPLACED_ARGUMENTS",
     "accepted_arguments",
@@ -36,7 +37,9 @@ IGNORED_ARGUMENTS = frozenset(
         # the HTTP request, and the form of the answer
         *("extra_headers", "extra_query", "timeout", "request_timeout", "max_retries"),
         *("stream_options", "stream_usage", "include_usage", "modalities", "output_version"),
-        *("use_responses_api", "ls_structured_output_format"),
+        *("use_responses_api", "ls_structured_output_format", "api_version", "reuse_client"),
+        # which prompts a class can take
+        *("is_chat_model", "should_use_structured_outputs", "audio_config", "prompt_key"),
     }
 )
 """Arguments without which a reply means the same. Any other unknown one is an error."""
@@ -44,18 +47,23 @@ IGNORED_ARGUMENTS = frozenset(
 REPLACED_ARGUMENTS = {"functions": "tools", "function_call": "tool_choice"}
 """The OpenAI API's former arguments for tools, and what replaced them: the form is another."""
 
+NESTED_ARGUMENTS = frozenset({"additional_kwargs", "generate_kwargs"})
+"""Dictionaries of further arguments, as LLMs of LlamaIndex take them."""
+
 _warned = set[str]()
 
 
 def accepted_arguments(given: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
     """Return what was given under this project's names, without what has no effect here.
 
-    A warning lists what is left out, once for each name.
+    A warning lists what is left out, once for each name. What ``NESTED_ARGUMENTS`` hold counts as
+    if it stood beside the others, which take precedence.
 
     Args:
         given: The arguments.
         known: Names that keep their own meaning.
     """
+    given = _flattened(given, known)
     accepted = dict(given)
     for name in given:
         if name in known:
@@ -92,3 +100,19 @@ def refuse_replaced_arguments(given: Container[str]) -> None:
             "than create_openai_functions_agent, and with_structured_output rather than "
             "create_extraction_chain. In LlamaIndex: chat_with_tools or FunctionAgent."
         )
+
+
+def _flattened(given: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Return arguments with those of nested dictionaries beside them, behind their own."""
+    nested = {
+        name: given[name] or {}
+        for name in given.keys() & NESTED_ARGUMENTS
+        if name not in known and isinstance(given[name] or {}, Mapping)
+    }
+    flat = {name: value for name, value in given.items() if name not in nested}
+    taken = {RENAMED_ARGUMENTS.get(name, name) for name in flat}
+    for inner in nested.values():
+        for name, value in inner.items():
+            if RENAMED_ARGUMENTS.get(name, name) not in taken:
+                flat.setdefault(name, value)
+    return flat

@@ -25,6 +25,7 @@ from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
 from urial_core.call_arguments import (
     IGNORED_ARGUMENTS,
+    NESTED_ARGUMENTS,
     RENAMED_ARGUMENTS,
     accepted_arguments,
     refuse_replaced_arguments,
@@ -252,7 +253,7 @@ class ChatSettings(SamplingSettings):
                 of transformers is given; anything else runs on transformers.
             **kwargs: Fields of this class; the backend's options may be among them too.
         """
-        known = cls._field_names() | IGNORED_ARGUMENTS | RENAMED_ARGUMENTS.keys()
+        known = cls._field_names() | IGNORED_ARGUMENTS | NESTED_ARGUMENTS | RENAMED_ARGUMENTS.keys()
         options = dict(backend_options or {})
         options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
         if isinstance(model_id, (str, os.PathLike)):

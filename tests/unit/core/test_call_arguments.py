@@ -60,6 +60,20 @@ def test_other_names_are_understood() -> None:
     }
 
 
+def test_nested_arguments_count_as_if_beside_the_others() -> None:
+    """They are renamed, ignored or left to be refused alike; the others take precedence."""
+    nested = {"top_p": 0.5, "max_new_tokens": 4, "user": "ann", "logit_bias": {}}
+    with pytest.warns(UserWarning, match="user: without effect"):
+        assert accepted_arguments({"additional_kwargs": nested}, ["top_p", "max_tokens"]) == {
+            "top_p": 0.5,
+            "max_tokens": 4,
+            "logit_bias": {},
+        }
+    given = {"max_tokens": 7, "generate_kwargs": {"max_new_tokens": 4}, "additional_kwargs": None}
+    assert accepted_arguments(given, ["max_tokens"]) == {"max_tokens": 7}
+    assert accepted_arguments(given, list(given)) == given
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

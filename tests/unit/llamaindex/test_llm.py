@@ -215,3 +215,14 @@ def test_what_other_llms_take_is_accepted() -> None:
     assert llm.max_tokens == 8
     llm.chat([ChatMessage(content="Hi")], service_tier="flex", max_completion_tokens=9)
     assert model.requests[0].parameters.max_tokens == 9
+
+
+def test_dictionaries_of_further_arguments_are_read() -> None:
+    """``additional_kwargs`` and ``generate_kwargs`` of other LLMs set parameters here."""
+    nested = {"top_p": 0.5, "max_new_tokens": 8}
+    for name in ("additional_kwargs", "generate_kwargs"):
+        fields: dict[str, Any] = {name: nested, "reuse_client": True, "is_chat_model": False}
+        llm = UrialLLM(llm=FakeModel(["Fine."]), **fields)
+        assert (llm.top_p, llm.max_tokens) == (0.5, 8)
+        with pytest.raises(ValueError, match="logit_bias"):
+            UrialLLM(llm=FakeModel(), **{name: {"logit_bias": {}}})
