@@ -186,20 +186,18 @@ def ordinary_llm(window: int, **fields: Any) -> tuple[UrialLLM, TokenizerModel]:
 
 
 @pytest.mark.parametrize("answer", ["At ten, I think.", ANSWER, ANSWER * 4])
-@pytest.mark.parametrize("window", [8192, 16384])
-def test_an_agents_memory_fits(window: int, answer: str) -> None:
+def test_an_agents_memory_fits(answer: str) -> None:
     """Turn headers, tool examples, tools and the reply have room beside an agent's memory."""
-    llm, model = ordinary_llm(window)
+    llm, model = ordinary_llm(8192)
     memory = memory_of(llm, answer)
     llm.chat_with_tools([FunctionTool.from_defaults(weather)], chat_history=memory.get())
     assert 0.6 < model.fullest <= 1
 
 
 @pytest.mark.parametrize("answer", ["At ten, I think.", ANSWER, ANSWER * 4])
-@pytest.mark.parametrize("window", [8192, 16384])
-def test_a_chat_engines_memory_fits(window: int, answer: str) -> None:
+def test_a_chat_engines_memory_fits(answer: str) -> None:
     """A chat engine's memory is the window less 256 tokens, of which headers take none."""
-    llm, model = ordinary_llm(window)
+    llm, model = ordinary_llm(8192)
     llm.chat(memory_of(llm, answer, llm.metadata.context_window - 256).get())
     assert 0.6 < model.fullest <= 1
 
@@ -218,7 +216,7 @@ def test_a_small_window_is_left_to_question_answering() -> None:
     """What memories may need is not taken from two passages, a question and a reply."""
     llm, model = ordinary_llm(2048)
     assert llm.metadata.context_window > 2048 - llm.prefix_tokens - 40
-    assert ordinary_llm(4096)[0].metadata.context_window > 256 + 650 + 2 * 1024
+    assert ordinary_llm(4096)[0].metadata.context_window >= 256 + 650 + 2 * 1024
     with pytest.raises(ContextOverflowError, match=r"token_limit.*overflow='truncate'"):
         llm.chat(memory_of(llm, ANSWER).get())
     llm.overflow = "truncate"
