@@ -72,13 +72,13 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex plans with: the window leaves out the prefix, tools and turn headers.
+        """What LlamaIndex plans with: the window is what the prompt prefix leaves of it.
 
         Window and output are given in tokens of LlamaIndex's tokenizer (``Settings.tokenizer``).
         The window includes the tool examples of an agent's prompt: query engines, which fill it,
         pass no tools. In a small one, an agent needs ``overflow="truncate"`` or a smaller memory.
         """
-        return self._metadata(self._window.size(self._max_tokens), self._window.ratio)
+        return self._metadata(self._window.room, self._window.ratio)
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
@@ -106,11 +106,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
         Nothing is loaded for it: before the first use, the window is an estimate, or left out.
         """
-        size, ratio = self._window.known_size(self._max_tokens), self._window.known_ratio
-        unknown = {"context_window", "num_output"} if size is None or ratio is None else set[str]()
+        room, ratio = self._window.known_room, self._window.known_ratio
+        unknown = {"context_window", "num_output"} if room is None or ratio is None else set[str]()
         return {
             "class_name": self.class_name(),
-            **self._metadata(size or 0, ratio or 1).model_dump(exclude=unknown),
+            **self._metadata(room or 0, ratio or 1).model_dump(exclude=unknown),
             "model": self.model_name,
             "temperature": self._call({}).parameters.resolved().temperature,
         }
@@ -184,15 +184,11 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
         responses = await asyncio.to_thread(self._completion_responses, prompt, formatted, kwargs)
         return responses.astream()
 
-    @property
-    def _max_tokens(self) -> int | None:
-        return self._call({}).parameters.max_tokens
-
-    def _metadata(self, window: int, ratio: float) -> LLMMetadata:
-        max_tokens = self._max_tokens
+    def _metadata(self, room: int, ratio: float) -> LLMMetadata:
+        reply = num_output(room, self._call({}).parameters.max_tokens)
         return LLMMetadata(
-            context_window=window,
-            num_output=ceil(max_tokens / ratio) if max_tokens else num_output(window, None),
+            context_window=int(room / ratio),
+            num_output=ceil(reply / ratio),
             is_chat_model=True,
             is_function_calling_model=self.is_function_calling_model,
             model_name=str(self.model_name),
@@ -204,13 +200,8 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
 
     def _set_up(self, wrapped: WrappedModel | None = None, prompt: Prompt | None = None) -> None:
         super()._set_up(wrapped, prompt)
-        self._window = Window(
-            self._wrapped.model,
-            self._prompt,
-            self.context_window,
-            tools=self.is_function_calling_model,
-        )
-        warn_if_too_small(self._window, self._prompt, self._max_tokens)
+        self._window = Window(self._wrapped.model, self._prompt, self.context_window)
+        warn_if_too_small(self._window, self._prompt, self._call({}).parameters.max_tokens)
 
     def _chat_responses(
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any]

@@ -122,7 +122,7 @@ def response_citations(
 
     Args:
         response: What a query or chat engine with ``NumberedPassages`` returned. A stream is read
-            to its end, except that of ``astream_chat``, which is to be read before.
+            to its end; an async one is to be read before, from ``async_response_gen()``.
         text: The response's text, if you have read the stream yourself. A chat engine's response
             keeps it; that of a query engine keeps none of what is read from ``response_gen``.
 
@@ -155,6 +155,11 @@ def _text_of(response: Any) -> str:
     elif isinstance(response, StreamingResponse | AsyncStreamingResponse):
         if response.response_txt is not None:  # of one that is being read, the text so far
             return response.response_txt
+        if isinstance(response, AsyncStreamingResponse):
+            raise UrialError(
+                "The async stream was not read: read async_response_gen() first, or pass the text, "
+                'as in response_citations(response, text="".join(pieces)).'
+            )
         if _is_begun(response.response_gen):
             raise UrialError(
                 "The stream was read from response_gen, which does not keep its text: pass the "
@@ -164,7 +169,7 @@ def _text_of(response: Any) -> str:
 
 
 def _is_begun(stream: Any) -> bool:
-    """Return whether something was read from a generator, sync or async."""
-    if inspect.isgenerator(stream):
-        return inspect.getgeneratorstate(stream) != inspect.GEN_CREATED
-    return inspect.isasyncgen(stream) and stream.ag_frame is None
+    """Return whether something was read from a generator."""
+    if not inspect.isgenerator(stream):
+        return False
+    return inspect.getgeneratorstate(stream) != inspect.GEN_CREATED

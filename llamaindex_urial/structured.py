@@ -37,6 +37,10 @@ call where it streams, reads none from ``ToolCallBlock``, and makes a blank obje
 """
 
 
+_OF_CALLS = ("tool_required", "tool_choice", "allow_parallel_tool_calls")
+"""What programs for function calls are given beside the arguments of ``chat``."""
+
+
 class StructuredPredictionLLM(ToolCallingLLM):
     """An LLM whose structured answers are constrained to their schema by ``response_format``."""
 
@@ -151,11 +155,11 @@ class _Partials:
 def _format_arguments(
     output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the keyword arguments of ``chat`` for an answer of a class."""
+    """Return the keyword arguments of ``chat`` for an answer of a class, which is no call."""
     name = getattr(output_cls, "__name__", "output")
     written = {"name": name, "schema": schema_of_type(output_cls)}
     return {
-        **(llm_kwargs or {}),
+        **{name: value for name, value in (llm_kwargs or {}).items() if name not in _OF_CALLS},
         "response_format": {"type": "json_schema", "json_schema": written},
     }
 

@@ -84,7 +84,7 @@ def _failed(is_error: Any, text: str) -> bool:
     LlamaIndex's agents leave ``ToolOutput.is_error`` out of the message. An unknown outcome counts
     as a success, since a call with effects must not be made twice.
     """
-    return text.startswith(_ERROR_PREFIX) if is_error is None else bool(is_error)
+    return text.startswith(_ERROR_PREFIX) if is_error is None else is_error is True
 
 
 def _parts(blocks: Sequence[Any]) -> Iterable[str | Attachment]:

@@ -14,6 +14,7 @@ __all__ = [
     "RENAMED_ARGUMENTS",
     "REPLACED_ARGUMENTS",
     "accepted_arguments",
+    "flattened_arguments",
     "refuse_replaced_arguments",
 ]
 
@@ -38,7 +39,7 @@ IGNORED_ARGUMENTS = frozenset(
         *("extra_headers", "extra_query", "timeout", "request_timeout", "max_retries"),
         *("stream_options", "stream_usage", "include_usage", "modalities", "output_version"),
         *("use_responses_api", "ls_structured_output_format", "api_version", "reuse_client"),
-        # which prompts a class can take
+        # what a class of LlamaIndex is told of its model
         *("is_chat_model", "should_use_structured_outputs", "audio_config", "prompt_key"),
     }
 )
@@ -47,8 +48,8 @@ IGNORED_ARGUMENTS = frozenset(
 REPLACED_ARGUMENTS = {"functions": "tools", "function_call": "tool_choice"}
 """The OpenAI API's former arguments for tools, and what replaced them: the form is another."""
 
-NESTED_ARGUMENTS = frozenset({"additional_kwargs", "generate_kwargs"})
-"""Dictionaries of further arguments, as LLMs of LlamaIndex take them."""
+NESTED_ARGUMENTS = ("additional_kwargs", "generate_kwargs")
+"""Dictionaries of further arguments, which constructors of LlamaIndex's LLMs take."""
 
 _warned = set[str]()
 
@@ -56,14 +57,12 @@ _warned = set[str]()
 def accepted_arguments(given: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
     """Return what was given under this project's names, without what has no effect here.
 
-    A warning lists what is left out, once for each name. What ``NESTED_ARGUMENTS`` hold counts as
-    if it stood beside the others, which take precedence.
+    A warning lists what is left out, once for each name.
 
     Args:
         given: The arguments.
         known: Names that keep their own meaning.
     """
-    given = _flattened(given, known)
     accepted = dict(given)
     for name in given:
         if name in known:
@@ -102,17 +101,18 @@ def refuse_replaced_arguments(given: Container[str]) -> None:
         )
 
 
-def _flattened(given: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
-    """Return arguments with those of nested dictionaries beside them, behind their own."""
-    nested = {
-        name: given[name] or {}
-        for name in given.keys() & NESTED_ARGUMENTS
-        if name not in known and isinstance(given[name] or {}, Mapping)
-    }
-    flat = {name: value for name, value in given.items() if name not in nested}
-    taken = {RENAMED_ARGUMENTS.get(name, name) for name in flat}
-    for inner in nested.values():
+def flattened_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with those of ``NESTED_ARGUMENTS`` beside them, if they are not given too.
+
+    ``do_sample=False`` among those is a temperature of 0, as in transformers.
+    """
+    flat = {name: value for name, value in given.items() if name not in NESTED_ARGUMENTS}
+    for nested in NESTED_ARGUMENTS:
+        inner = {
+            name: value for name, value in (given.get(nested) or {}).items() if value is not None
+        }
+        if inner.pop("do_sample", True) is False:
+            inner["temperature"] = 0.0
         for name, value in inner.items():
-            if RENAMED_ARGUMENTS.get(name, name) not in taken:
-                flat.setdefault(name, value)
+            flat.setdefault(RENAMED_ARGUMENTS.get(name, name), value)
     return flat

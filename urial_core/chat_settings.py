@@ -27,7 +27,9 @@ from urial_core.call_arguments import (
     IGNORED_ARGUMENTS,
     NESTED_ARGUMENTS,
     RENAMED_ARGUMENTS,
+    REPLACED_ARGUMENTS,
     accepted_arguments,
+    flattened_arguments,
     refuse_replaced_arguments,
 )
 from urial_core.chat import UrialChat
@@ -137,7 +139,9 @@ class ChatSettings(SamplingSettings):
         """
         if not isinstance(values, dict):
             return values
-        values = accepted_arguments(values, cls._field_names() | BACKEND_OPTIONS)
+        refuse_replaced_arguments(values)
+        known = cls._field_names() | BACKEND_OPTIONS
+        values = accepted_arguments(flattened_arguments(values), known)
         if not (found := BACKEND_OPTIONS & values.keys()):
             return values
         options = {name: values[name] for name in found}
@@ -253,7 +257,8 @@ class ChatSettings(SamplingSettings):
                 of transformers is given; anything else runs on transformers.
             **kwargs: Fields of this class; the backend's options may be among them too.
         """
-        known = cls._field_names() | IGNORED_ARGUMENTS | NESTED_ARGUMENTS | RENAMED_ARGUMENTS.keys()
+        others = {*IGNORED_ARGUMENTS, *NESTED_ARGUMENTS, *RENAMED_ARGUMENTS, *REPLACED_ARGUMENTS}
+        known = cls._field_names() | others
         options = dict(backend_options or {})
         options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
         if isinstance(model_id, (str, os.PathLike)):

@@ -12,6 +12,7 @@ from urial_core import ParameterError, call_arguments
 from urial_core.call_arguments import (
     IGNORED_ARGUMENTS,
     accepted_arguments,
+    flattened_arguments,
     refuse_replaced_arguments,
 )
 from urial_core.openai_tools import parse_tools
@@ -60,18 +61,14 @@ def test_other_names_are_understood() -> None:
     }
 
 
-def test_nested_arguments_count_as_if_beside_the_others() -> None:
-    """They are renamed, ignored or left to be refused alike; the others take precedence."""
-    nested = {"top_p": 0.5, "max_new_tokens": 4, "user": "ann", "logit_bias": {}}
-    with pytest.warns(UserWarning, match="user: without effect"):
-        assert accepted_arguments({"additional_kwargs": nested}, ["top_p", "max_tokens"]) == {
-            "top_p": 0.5,
-            "max_tokens": 4,
-            "logit_bias": {},
-        }
-    given = {"max_tokens": 7, "generate_kwargs": {"max_new_tokens": 4}, "additional_kwargs": None}
-    assert accepted_arguments(given, ["max_tokens"]) == {"max_tokens": 7}
-    assert accepted_arguments(given, list(given)) == given
+def test_nested_arguments_stand_in_for_those_not_given() -> None:
+    """They are renamed, and what is given beside them takes precedence, in this order."""
+    nested = {"top_p": 0.5, "max_new_tokens": 4, "seed": None}
+    assert flattened_arguments({"additional_kwargs": nested}) == {"top_p": 0.5, "max_tokens": 4}
+    assert flattened_arguments({"max_tokens": 7, "generate_kwargs": nested})["max_tokens"] == 7
+    both = {"generate_kwargs": {"max_tokens": 5}, "additional_kwargs": nested}
+    assert flattened_arguments(both)["max_tokens"] == 4
+    assert flattened_arguments({"generate_kwargs": None, "n": 2}) == {"n": 2}
 
 
 @pytest.mark.parametrize(

@@ -51,11 +51,11 @@ def test_settings_apply_from_the_next_call_on(way: str) -> None:
 @WAYS
 def test_prompt_and_window_change_what_is_planned_with(way: str) -> None:
     """LlamaIndex plans with what the new prompt leaves of the new window."""
-    llm = UrialLLM(llm=FakeModel(), prompt=PROMPT, context_window=16384)
+    llm = UrialLLM(llm=FakeModel(), prompt=PROMPT, context_window=4096)
     room = llm.metadata.context_window
     other = changed(way, llm, prompt="short")
     assert other.metadata.context_window < room
-    assert changed(way, other, context_window=32768).metadata.context_window > room
+    assert changed(way, other, context_window=8192).metadata.context_window > room
     other.complete("Hi")
     assert other.llm.requests[-1].prompt.startswith(other.urial.prompt.prefix)
 

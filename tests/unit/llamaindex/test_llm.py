@@ -52,10 +52,10 @@ def test_a_prompt_is_one_query() -> None:
 @pytest.mark.usefixtures("default_tokenizer")
 def test_the_window_is_what_the_prompt_prefix_leaves() -> None:
     """LlamaIndex plans with the window less the prefix; a reply has its share of the rest."""
-    llm = llm_of(window=1500)
+    llm = llm_of(window=4000)
     llm.use_tokenizer()
     prefix = llm.prefix_tokens
-    assert 1500 - prefix - 40 < llm.metadata.context_window < 1500 - prefix
+    assert 4000 - prefix - 40 < llm.metadata.context_window < 4000 - prefix
     assert llm.metadata.num_output == llm.metadata.context_window // 4
     assert llm_of(window=4000, max_tokens=99).metadata.num_output == 99
     assert llm.metadata.is_chat_model
@@ -218,11 +218,19 @@ def test_what_other_llms_take_is_accepted() -> None:
 
 
 def test_dictionaries_of_further_arguments_are_read() -> None:
-    """``additional_kwargs`` and ``generate_kwargs`` of other LLMs set parameters here."""
-    nested = {"top_p": 0.5, "max_new_tokens": 8}
+    """``additional_kwargs`` and ``generate_kwargs`` of other LLMs set fields that are not set."""
+    nested = {"top_p": 0.5, "max_new_tokens": 8, "seed": None}
     for name in ("additional_kwargs", "generate_kwargs"):
         fields: dict[str, Any] = {name: nested, "reuse_client": True, "is_chat_model": False}
         llm = UrialLLM(llm=FakeModel(["Fine."]), **fields)
-        assert (llm.top_p, llm.max_tokens) == (0.5, 8)
+        assert (llm.top_p, llm.max_tokens, llm.seed) == (0.5, 8, None)
+        assert UrialLLM(llm=FakeModel(), max_tokens=9, **fields).max_tokens == 9
         with pytest.raises(ValueError, match="logit_bias"):
             UrialLLM(llm=FakeModel(), **{name: {"logit_bias": {}}})
+
+
+@pytest.mark.parametrize(("do_sample", "temperature"), [(True, 0.7), (False, 0.0)])
+def test_do_sample_of_transformers_is_read(*, do_sample: bool, temperature: float) -> None:
+    """As in ``HuggingFaceLLM``, False is greedy decoding, whatever the temperature."""
+    nested = {"temperature": 0.7, "do_sample": do_sample}
+    assert UrialLLM(llm=FakeModel(), generate_kwargs=nested).temperature == temperature

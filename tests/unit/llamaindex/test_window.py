@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import llama_index.core
 import pytest
 from llama_index.core import Document, MockEmbedding, Settings, SummaryIndex
+from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.extractors import KeywordExtractor
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer
 from llama_index.core.schema import TextNode
-from llama_index.core.tools import FunctionTool
-from llama_index.core.utils import get_tokenizer
 
 from llamaindex_urial import UrialLLM
 from urial_core import ContextOverflowError, load_prompt
@@ -106,12 +104,12 @@ def test_the_tokenizer_that_the_user_set_is_followed() -> None:
     by_default = llm.metadata.context_window
     Settings.tokenizer = list
     by_characters = llm.metadata.context_window
-    assert by_characters > by_default * 1.5
+    assert by_characters > by_default * 2
     summary_of(llm, "tree_summarize")
     assert 0.4 < model.fullest <= 1
     assert Settings.tokenizer is list
     llm.use_tokenizer()
-    assert llm._window.ratio == 1
+    assert llm.metadata.context_window == llm._window.room
 
 
 def test_llms_with_different_tokenizers_share_a_process() -> None:
@@ -162,74 +160,41 @@ def test_a_chat_goes_on_beyond_the_window(tokenizer: str) -> None:
     assert model.fullest_prompt > 0.4
 
 
-QUESTION = "Can you tell me when the library opens on Sunday, please?"
-ANSWER = "It opens at ten on Sundays, and closes at four. The reading room opens an hour later."
+def ships_of(year: int) -> str:
+    """Count the ships of a year."""
+    return f"There were 12 ships in {year}."
 
 
-def weather(city: str) -> str:
-    """Get the weather in a city."""
-    return city
-
-
-def memory_of(llm: UrialLLM, answer: str, limit: int | None = None) -> ChatMemoryBuffer:
-    """Return the memory of a conversation that is longer than the window LlamaIndex knows."""
-    pair = [ChatMessage(content=QUESTION), ChatMessage(role="assistant", content=answer)]
-    number = llm.metadata.context_window // len(get_tokenizer()(QUESTION + answer)) + 1
-    history = [*pair * number, ChatMessage(content=QUESTION)]
-    return ChatMemoryBuffer.from_defaults(chat_history=history, llm=llm, token_limit=limit)
-
-
-def ordinary_llm(window: int, **fields: Any) -> tuple[UrialLLM, TokenizerModel]:
-    """Return an LLM with the default prompt that counts as LlamaIndex does."""
-    model = TokenizerModel(get_tokenizer(), "At ten.", window=window)
-    return UrialLLM(llm=model, max_tokens=256, **fields), model
-
-
-@pytest.mark.parametrize("answer", ["At ten, I think.", ANSWER, ANSWER * 4])
-def test_an_agents_memory_fits(answer: str) -> None:
-    """Turn headers, tool examples, tools and the reply have room beside an agent's memory."""
-    llm, model = ordinary_llm(8192)
-    memory = memory_of(llm, answer)
-    llm.chat_with_tools([FunctionTool.from_defaults(weather)], chat_history=memory.get())
-    assert 0.6 < model.fullest <= 1
-
-
-@pytest.mark.parametrize("answer", ["At ten, I think.", ANSWER, ANSWER * 4])
-def test_a_chat_engines_memory_fits(answer: str) -> None:
-    """A chat engine's memory is the window less 256 tokens, of which headers take none."""
-    llm, model = ordinary_llm(8192)
-    llm.chat(memory_of(llm, answer, llm.metadata.context_window - 256).get())
-    assert 0.6 < model.fullest <= 1
-
-
-async def test_a_memory_made_in_an_event_loop_fits() -> None:
-    """The estimate is no larger than what is counted elsewhere."""
-    llm, model = ordinary_llm(8192)
-    estimate = llm.metadata.context_window
-    memory = memory_of(llm, ANSWER)
-    await llm.achat_with_tools([FunctionTool.from_defaults(weather)], chat_history=memory.get())
-    assert model.fullest <= 1
-    assert estimate <= await asyncio.to_thread(lambda: llm.metadata.context_window)
-
-
-def test_a_small_window_is_left_to_question_answering() -> None:
-    """What memories may need is not taken from two passages, a question and a reply."""
-    llm, model = ordinary_llm(2048)
-    assert llm.metadata.context_window > 2048 - llm.prefix_tokens - 40
-    assert ordinary_llm(4096)[0].metadata.context_window >= 256 + 650 + 2 * 1024
-    with pytest.raises(ContextOverflowError, match=r"token_limit.*overflow='truncate'"):
-        llm.chat(memory_of(llm, ANSWER).get())
-    llm.overflow = "truncate"
-    llm.chat(memory_of(llm, ANSWER).get())
-    assert model.fullest <= 1
-
-
-def test_an_llm_without_function_calls_keeps_no_room_for_tools() -> None:
-    """Where LlamaIndex passes no tools, memories have that room."""
-    with_tools, without = (
-        ordinary_llm(8192, is_function_calling_model=calls)[0] for calls in (True, False)
+@pytest.mark.filterwarnings("ignore:The model's window leaves")
+@pytest.mark.parametrize(
+    ("fields", "token_limit", "fits"),
+    [({}, None, False), ({"overflow": "truncate"}, None, True), ({}, 400, True)],
+)
+async def test_an_agents_memory_in_a_small_window(
+    fields: dict[str, Any], token_limit: int | None, fits: bool
+) -> None:
+    """No memory knows of the tool examples: truncation or a smaller limit makes room for them."""
+    model = TokenizerModel(
+        lambda text: [text[i : i + 4] for i in range(0, len(text), 4)],
+        "# Answer:\n````\nMany.\n````\n",
+        window=2048,
     )
-    assert without.metadata.context_window > with_tools.metadata.context_window + 300
+    llm = UrialLLM(llm=model, prompt=PROMPT, **fields)
+    llm.use_tokenizer()
+    assert llm._window.counted_room > 0  # counted, as after a call outside an event loop
+    history = [
+        ChatMessage(role=role, content=text)
+        for number in range(60)
+        for role, text in (("user", "How many?"), ("assistant", SENTENCE.format(number, number)))
+    ]
+    memory = ChatMemoryBuffer.from_defaults(history, llm=llm, token_limit=token_limit)
+    agent = FunctionAgent(tools=[ships_of], llm=llm)
+    if fits:
+        assert str(await agent.run("And in 1875?", memory=memory)) == "Many."
+        assert model.fullest <= 1
+    else:
+        with pytest.raises(ContextOverflowError):
+            await agent.run("And in 1875?", memory=memory)
 
 
 def test_a_node_too_long_by_itself_is_cut() -> None:
