@@ -24,7 +24,7 @@ from urial_core.prompts.escaping import encodable
 __all__ = ["Question", "load_questions", "read_questions"]
 
 JSONL_SUFFIXES = (".jsonl", ".ndjson")
-"""Names of JSONL files end so; any other file is plain text."""
+"""Suffixes of JSONL files; a file with none of them is plain text."""
 
 _Text = Annotated[str, StringConstraints(pattern=r"\S")]
 

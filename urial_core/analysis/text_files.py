@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from urial_core.errors import AnalysisError
+from urial_core.utf8 import DATA_SUFFIXES, decode_utf8
 
 __all__ = ["check_folder", "read_lines", "read_text", "write_text"]
 
 
-_OTHER_SUFFIXES = (".json", ".csv", ".tsv", ".yaml", ".yml", ".toml", ".xlsx")
-"""Names of files that hold no lines of text or JSONL end so."""
+_OTHER_SUFFIXES = (*DATA_SUFFIXES, ".toml", ".xlsx")
+"""Suffixes of other formats, whose lines are neither text nor JSONL."""
 
 
 def read_text(path: Path) -> str:
@@ -22,14 +23,13 @@ def read_text(path: Path) -> str:
         AnalysisError: The file cannot be read, or is not UTF-8.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AnalysisError(f"{path} is not UTF-8 text: {error}.") from error
+        data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise AnalysisError(f"Cannot read {path}: {getattr(error, 'strerror', error)}.") from error
-    if "\0" in text:
-        raise AnalysisError(f"{path} is not UTF-8 text: it holds NUL characters, as UTF-16 does.")
-    return text
+    try:
+        return decode_utf8(data)
+    except ValueError as error:
+        raise AnalysisError(f"{path} is not UTF-8 text: {error}.") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -41,8 +41,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     if path.suffix.lower() in _OTHER_SUFFIXES:
         raise AnalysisError(
-            f"{path} is no file of lines: write it as JSONL, an object on each line, and name it "
-            "*.jsonl. Of an array in JSON, jq -c '.[]' makes one."
+            f"{path} is not a JSONL or text file: write it as JSONL, an object on each line, and "
+            "name it *.jsonl. To convert a JSON array: jq -c '.[]'."
         )
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():

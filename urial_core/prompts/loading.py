@@ -10,6 +10,7 @@ from urial_core.errors import PromptError, UnknownPromptError
 from urial_core.prompts.original_file import parse_original
 from urial_core.prompts.prompt import Prompt
 from urial_core.prompts.toml_file import parse_toml
+from urial_core.utf8 import DATA_SUFFIXES, decode_utf8
 
 __all__ = [
     "MAX_PROMPT_BYTES",
@@ -23,11 +24,8 @@ __all__ = [
 MAX_PROMPT_BYTES = 256 * 1024
 """Size in bytes above which prompt files are refused: no context window holds them."""
 
-_OTHER_SUFFIXES = (
-    *(".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".csv", ".tsv"),
-    *(".gguf", ".safetensors"),
-)
-"""Names of files that are no prompt end so: pairs, settings and models."""
+_OTHER_SUFFIXES = (*DATA_SUFFIXES, ".jsonl", ".ndjson", ".gguf", ".safetensors")
+"""Suffixes of other formats: pairs, settings and models."""
 
 _DATA = files(__package__) / "presets"
 
@@ -79,13 +77,11 @@ def load_prompt(source: str | Path | Prompt = "default") -> Prompt:
                 f"{path} is larger than {MAX_PROMPT_BYTES} bytes: no prompt is that long."
             )
         # The bytes of an original file are kept, even a byte order mark.
-        text = path.read_bytes().decode("utf-8-sig" if is_toml else "utf-8")
+        text = decode_utf8(path.read_bytes(), keep_mark=not is_toml)
     except OSError as error:
         raise PromptError(f"Cannot read {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
+    except ValueError as error:
         raise PromptError(f"{path} is not UTF-8 text: {error}.") from error
-    if "\0" in text:
-        raise PromptError(f"{path} is not UTF-8 text: it holds NUL characters.")
     return parse_toml(text, str(path)) if is_toml else parse_original(text, path.stem)
 
 

@@ -259,7 +259,7 @@ def test_utf_16_is_refused(tmp_path: Path) -> None:
     """A file with NUL characters is no UTF-8 text, although its bytes may be valid UTF-8."""
     path = tmp_path / "small.txt"
     path.write_bytes("Be brief.".encode("utf-16-le"))
-    with pytest.raises(PromptError, match="not UTF-8 text"):
+    with pytest.raises(PromptError, match="not UTF-8 text: it holds NUL characters"):
         load_prompt(path)
 
 
