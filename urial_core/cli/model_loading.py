@@ -44,7 +44,10 @@ def server_model(url: str, options: Mapping[str, Any]) -> tuple[CompletionsServe
         MissingDependencyError: A package is not installed.
     """
     if chosen := [option for option, value in options.items() if value not in (None, "auto")]:
-        raise ParameterError(f"{', '.join(chosen)}: no option of a model behind a server.")
+        verb = "it applies" if len(chosen) == 1 else "they apply"
+        raise ParameterError(
+            f"{', '.join(chosen)}: {verb} only to a model in this process, not to one on a server."
+        )
     model = CompletionsServerModel(url)
     return model, f"{model.name} · {url}"
 

@@ -89,7 +89,7 @@ def test_sampling_options(compare: Compare, tmp_path: Path) -> None:
         (["--model", "m", "--method", "retrieval"], "needs a pool"),
         (["--model", "m", "--method", "urial:default@9"], "has 3 examples"),
         (["--model", "m", "--method", "zero_shot?heat=1"], "Unknown parameter heat"),
-        (["--model", "http://127.0.0.1:1/v1", "--dtype", "float32"], "dtype: no option"),
+        (["--model", "http://127.0.0.1:1/v1", "--dtype", "float32"], "dtype: it applies only to"),
     ],
 )
 def test_mistakes(

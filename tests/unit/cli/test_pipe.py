@@ -144,7 +144,7 @@ def test_a_server_is_a_model(
     """``--model`` takes a server's URL; options of a model in this process are refused with it."""
     url = "http://127.0.0.1:8000/v1#m"
     assert run_urial("chat", "--model", url, "--dtype", "float32").stderr == (
-        "urial: dtype: no option of a model behind a server.\n"
+        "urial: dtype: it applies only to a model in this process, not to one on a server.\n"
     )
     model = FakeModel("Fine.")
     monkeypatch.setattr(chat_command, "server_model", lambda url, _: (model, f"m · {url}"))

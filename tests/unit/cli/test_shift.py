@@ -80,4 +80,4 @@ def test_options_of_a_model_in_this_process(run: Run) -> None:
     """With a server's URL, an option of a model in this process is an error that names it."""
     result = run("--model", "http://127.0.0.1:9/v1", "--dtype", "float32")
     assert result.exit_code == 1
-    assert "dtype: no option of a model behind a server" in result.stderr
+    assert "dtype: it applies only to a model in this process" in result.stderr
