@@ -174,7 +174,12 @@ def _backend(strategy: DecodingStrategy | None, backend: str, model: str | None)
     needed = "" if strategy is None else strategy.lacking(ModelFeatures())
     if not needed:
         return backend
-    if backend == "llama.cpp" or is_server_url(model or ""):
+    if is_server_url(model or ""):
+        raise ParameterError(
+            f"This --decoding needs {needed}, which a server does not report: as --model, give a "
+            "hub id or a folder, which the transformers backend runs in this process."
+        )
+    if backend == "llama.cpp":
         raise ParameterError(
             f"This --decoding needs {needed}: run the model with --backend transformers."
         )
@@ -231,7 +236,7 @@ def _lines() -> Generator[str]:
     source = sys.stdin.buffer
     first = source.readline()
     if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        yield from (first + source.read()).decode("utf-16", errors="replace").splitlines()
+        yield from (first + source.read()).decode("utf-16", errors="replace").split("\n")
         return
     for line in chain([first], source):
         if b"\0" in line:

@@ -69,6 +69,15 @@ def test_any_encoding_is_read(run_urial: RunUrial, sent: bytes, read: str) -> No
     assert read in model.requests[0].prompt
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_only_line_feeds_end_a_question(run_urial: RunUrial, encoding: str) -> None:
+    """Other separators of Unicode are part of a question, in each encoding."""
+    model = FakeModel("Fine.", "Good.")
+    sent = "One\u2028two\x85three\x0cfour?\r\nFive?\r\n".encode(encoding)
+    result = run_urial("chat", "--demo", stdin=sent, model=model)
+    assert (result.stdout, result.exit_code) == ("Fine.\n\nGood.\n", 0)
+
+
 def test_utf_16_without_a_mark_is_refused(run_urial: RunUrial) -> None:
     """Text with NUL characters is no question: it is an error in one line, and nothing is asked."""
     model = FakeModel("Fine.")
@@ -127,13 +136,16 @@ def test_a_decoding_strategy_is_used(run_urial: RunUrial) -> None:
 def test_a_strategy_for_which_the_backend_matters(run_urial: RunUrial, loaded: list[Any]) -> None:
     """What needs every token's probability runs on transformers; what cannot is refused early."""
     power = ("chat", "--decoding", "power")
-    for options in (["--model", "m.gguf", "--backend", "llama.cpp"], ["--model", "http://x/v1"]):
+    llama_cpp = ("--model", "m.gguf", "--backend", "llama.cpp")
+    server = ("--model", "http://x/v1#m", "--backend", "transformers")
+    for options, rest in (
+        (llama_cpp, ": run the model with --backend transformers.\n"),
+        (server, ", which a server does not report: as --model, give a hub id or a folder, which "),
+    ):
         refused = run_urial(*power, *options, stdin="Hi")
         assert (refused.exit_code, loaded) == (1, [])
-        assert refused.stderr == (
-            "urial: This --decoding needs the probability of every token: run the model with "
-            "--backend transformers.\n"
-        )
+        start = f"urial: This --decoding needs the probability of every token{rest}"
+        assert refused.stderr.startswith(start)
     run_urial(*power, "--model", "m.gguf")
     assert loaded == [("m.gguf", {"backend": "transformers"})]
 
