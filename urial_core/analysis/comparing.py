@@ -11,7 +11,7 @@ from urial_core.analysis.answering import Answer, Key, Progress, answer_all
 from urial_core.analysis.compare_report import write_report
 from urial_core.analysis.comparison import Comparison
 from urial_core.analysis.embedding import Embedding
-from urial_core.analysis.example_pool import ExamplePool, read_pool
+from urial_core.analysis.example_pool import ExamplePool, load_pool
 from urial_core.analysis.judging import Scores, Verdict, judge_pairs, score_all
 from urial_core.analysis.measured import all_measures, measured
 from urial_core.analysis.method_names import BaseModel, base_model, named_method
@@ -21,7 +21,7 @@ from urial_core.analysis.records import RecordFile
 from urial_core.analysis.report_page import check_report_packages
 from urial_core.analysis.summary import summarize, summary_csv
 from urial_core.analysis.text_files import write_text
-from urial_core.errors import AnalysisError, ParameterError
+from urial_core.errors import ParameterError
 from urial_core.judge import Judge
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.prompt import Example
@@ -142,9 +142,6 @@ def _methods(
 def _pool(pool: Path | Sequence[Example] | None, embedding: Embedding | None) -> ExamplePool | None:
     if pool is None:
         return None
-    if embedding is None:
-        raise ParameterError("The pool needs an embedding model: give one as embedding.")
-    pairs: Sequence[Any] = read_pool(pool) if isinstance(pool, Path) else pool
-    if not pairs:
-        raise AnalysisError("The pool holds no question-and-answer pairs.")
+    pairs = load_pool(pool, has_embedding=embedding is not None)
+    assert embedding is not None  # noqa: S101 - load_pool's condition
     return ExamplePool(pairs, embedding)

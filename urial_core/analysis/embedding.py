@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Embedding"]
+__all__ = ["Embedding", "check_embedding_folder"]
 
 
 class Embedding:
@@ -46,12 +46,24 @@ class Embedding:
         return _normalized([self._query(text) for text in texts])
 
 
+def check_embedding_folder(folder: Path) -> None:
+    """Raise if there is no such folder; no model is loaded.
+
+    Args:
+        folder: Where a sentence-transformers model should be.
+
+    Raises:
+        ModelLoadError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise ModelLoadError(f"There is no folder {folder} with an embedding model.")
+
+
 class _Folder:
     """A sentence-transformers model of a local folder, in LangChain's terms."""
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise ModelLoadError(f"There is no folder {folder} with an embedding model.")
+        check_embedding_folder(folder)
         try:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:

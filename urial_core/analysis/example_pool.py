@@ -9,10 +9,10 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from urial_core.analysis.embedding import Embedding
 from urial_core.analysis.text_files import read_lines
-from urial_core.errors import AnalysisError
+from urial_core.errors import AnalysisError, ParameterError
 from urial_core.prompts.prompt import Example
 
-__all__ = ["ExamplePool", "read_pool"]
+__all__ = ["ExamplePool", "load_pool", "read_pool"]
 
 
 class _Line(BaseModel):
@@ -38,6 +38,25 @@ def read_pool(path: Path) -> list[Example]:
         pairs.append(Example(pair.query, pair.answer))
     if not pairs:
         raise AnalysisError(f"{path} holds no question-and-answer pairs.")
+    return pairs
+
+
+def load_pool(source: Path | Sequence[Example], *, has_embedding: bool) -> Sequence[Example]:
+    """Return the pairs of a pool that an embedding model is to search.
+
+    Args:
+        source: The pairs, or a JSONL file of them (see ``read_pool``).
+        has_embedding: Whether there is an embedding model.
+
+    Raises:
+        AnalysisError: There are no pairs, or the file is invalid.
+        ParameterError: There is no embedding model.
+    """
+    if not has_embedding:
+        raise ParameterError("The pool needs an embedding model: give one as embedding.")
+    pairs = read_pool(source) if isinstance(source, Path) else source
+    if not pairs:
+        raise AnalysisError("The pool holds no question-and-answer pairs.")
     return pairs
 
 

@@ -13,6 +13,8 @@ from rich.text import Text
 from urial_core.analysis import Comparison
 from urial_core.analysis import compare as compare_methods
 from urial_core.analysis.compare_report import written
+from urial_core.analysis.embedding import check_embedding_folder
+from urial_core.analysis.example_pool import load_pool
 from urial_core.analysis.measured import all_measures
 from urial_core.analysis.method_names import check_method
 from urial_core.analysis.questions import read_questions
@@ -92,6 +94,9 @@ def compare(
     for name in names:
         if not name.startswith(_CHAT):
             check_method(name, has_pool=pool is not None)
+    if embedding is not None:
+        check_embedding_folder(embedding)
+    pairs = load_pool(pool, has_embedding=embedding is not None) if pool is not None else None
     methods = {
         name: chat_model_named(name.removeprefix(_CHAT)) if name.startswith(_CHAT) else name
         for name in names
@@ -113,7 +118,7 @@ def compare(
             parameters=GenerationParameters(
                 max_tokens=max_tokens, temperature=temperature, seed=seed
             ),
-            pool=pool,
+            pool=pairs,
             embedding=embedding,
             judge=judging,
             concurrency=concurrency,

@@ -108,6 +108,7 @@ def fit(
     sizes = {"candidates": candidates, "tuning": tuning, "held_out": held_out}
     split_pool(pairs, begin, seed, **sizes)
     texts = {str(file): read_text(file).strip() for file in instruction or ()}
+    judging = chat_model_named(judge) if judge is not None else None
     options: dict[str, object] = {"backend": backend, "dtype": dtype, "device_map": device_map}
     if measure == LIKELIHOOD.name and backend == "auto" and not model.startswith("http"):
         # It reads an answer at once. No other process will want the prompts that are tried.
@@ -119,7 +120,7 @@ def fit(
             model=loaded,
             output=output,
             measure=measure,
-            judge=chat_model_named(judge) if judge is not None else None,
+            judge=judging,
             start=begin,
             instructions=texts,
             examples=examples,

@@ -90,6 +90,10 @@ def test_sampling_options(compare: Compare, tmp_path: Path) -> None:
         (["--model", "m", "--method", "urial:default@9"], "has 3 examples"),
         (["--model", "m", "--method", "zero_shot?heat=1"], "Unknown parameter heat"),
         (["--model", "http://127.0.0.1:1/v1", "--dtype", "float32"], "dtype: it applies only to"),
+        (["--model", "m", "--pool", "none.jsonl"], "The pool needs an embedding model"),
+        (["--model", "m", "--embedding", "x:y"], "There is no folder x:y with an embedding model"),
+        (["--model", "m", "--pool", "none.jsonl", "--embedding", "."], "Cannot read none.jsonl"),
+        (["--model", "m", "--pool", "q.json", "--embedding", "."], "not a JSONL or text file"),
     ],
 )
 def test_mistakes(

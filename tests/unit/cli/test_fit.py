@@ -132,6 +132,15 @@ def test_errors_before_a_model_is_loaded(
     assert loaded == []
 
 
+@pytest.mark.needs("langchain", "langchain_core")
+def test_a_judge_of_an_unknown_provider(fit: Fit, loaded: Loaded) -> None:
+    """No model is loaded where the judge cannot be made."""
+    result = fit("--measure", "overall", "--judge", "foo:bar")
+    assert result.exit_code == 1
+    assert "foo" in result.stderr
+    assert loaded == []
+
+
 def test_a_missing_pool(fit: Fit, loaded: Loaded) -> None:
     """So is a pool that cannot be read."""
     result = fit(pool="none.jsonl")
