@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from operator import itemgetter
+from functools import reduce
+from operator import add, itemgetter
 from typing import Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import (
+    BaseCumulativeTransformOutputParser,
     BaseOutputParser,
     JsonOutputKeyToolsParser,
     JsonOutputParser,
@@ -169,7 +171,7 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
 class _TextParser(BaseOutputParser[Any]):
     """Parses a reply's text; a reply that calls tools and has no text is None.
 
-    So it is in ``ChatOpenAI``: the value comes in a later reply, once the tools have answered.
+    As in ``ChatOpenAI``: the value comes in a later reply, once the tools have answered.
     """
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
@@ -181,11 +183,46 @@ class _TextParser(BaseOutputParser[Any]):
         return super().parse_result(result, partial=partial)
 
 
-class _JsonParser(_TextParser, JsonOutputParser):
+class _StreamParser(_TextParser, BaseCumulativeTransformOutputParser[Any]):
+    """Parses a text as it grows.
+
+    A stream without any value ends as the call does: with None, or with the error.
+    """
+
+    def _transform(self, input: Iterator[Any]) -> Iterator[Any]:  # noqa: A002 - LangChain's name
+        chunks = list[AIMessageChunk]()
+
+        def kept() -> Iterator[AIMessageChunk]:
+            for chunk in input:
+                chunks.append(chunk)
+                yield chunk
+
+        value = None
+        for value in super()._transform(kept()):
+            yield value
+        if value is None and chunks:
+            yield self.parse_result([ChatGeneration(message=reduce(add, chunks))])
+
+    async def _atransform(self, input: AsyncIterator[Any]) -> AsyncIterator[Any]:  # noqa: A002
+        chunks = list[AIMessageChunk]()
+
+        async def kept() -> AsyncIterator[AIMessageChunk]:
+            async for chunk in input:
+                chunks.append(chunk)
+                yield chunk
+
+        value = None
+        async for value in super()._atransform(kept()):
+            yield value
+        if value is None and chunks:
+            yield self.parse_result([ChatGeneration(message=reduce(add, chunks))])
+
+
+class _JsonParser(_StreamParser, JsonOutputParser):
     """Parses JSON as a dict."""
 
 
-class _PydanticParser(_TextParser, PydanticOutputParser[TBaseModel]):
+class _PydanticParser(_StreamParser, PydanticOutputParser[TBaseModel]):
     """Parses JSON as an object of a pydantic class."""
 
 

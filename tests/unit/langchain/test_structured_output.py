@@ -267,7 +267,10 @@ async def test_a_reply_that_calls_a_tool_instead_is_no_error(schema: Any, method
     plain = chat_of(CALL).with_structured_output(schema, method=method, tools=[get_weather])
     assert plain.invoke("Hi") is None
     assert await plain.ainvoke("Hi") is None
-    assert [value for value in plain.stream("Hi") if value is not None] == []
+    assert [*plain.stream("Hi")] == [None]
+    assert [value async for value in plain.astream("Hi")] == [None]
+    [streamed] = [part["parsed"] for part in bound.stream("Hi") if "parsed" in part]
+    assert streamed is None
 
 
 @KINDS
@@ -284,3 +287,5 @@ def test_an_empty_reply_without_calls_is_still_an_error() -> None:
     bound = chat_of(f"# Answer:\n````\n{END}").with_structured_output(Fruit, tools=[get_weather])
     with pytest.raises(OutputParserException):
         bound.invoke("Hi")
+    with pytest.raises(OutputParserException):
+        [*bound.stream("Hi")]
