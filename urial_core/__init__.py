@@ -46,6 +46,7 @@ from urial_core.messages import Message
 from urial_core.parameters import GenerationParameters
 from urial_core.prompts.escaping import escape, unescape
 from urial_core.prompts.loading import load_prompt, preset_names
+from urial_core.prompts.original_file import PromptWarning
 from urial_core.prompts.prompt import Example, Prompt
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.prompts.tool_examples import ToolExamples
@@ -84,6 +85,7 @@ __all__ = [
     "Prompt",
     "PromptError",
     "PromptFormat",
+    "PromptWarning",
     "Reply",
     "ReplyDecoder",
     "ReplyEnd",

@@ -38,6 +38,7 @@ NAMES = [
     "Prompt",
     "PromptError",
     "PromptFormat",
+    "PromptWarning",
     "Reply",
     "ReplyDecoder",
     "ReplyEnd",
