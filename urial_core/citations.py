@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import dedent
@@ -52,9 +53,21 @@ _ABBREVIATION = re.compile(
 _COMBINING = "".join(
     mark for mark in map(chr, range(0x300, 0x3100)) if unicodedata.category(mark)[0] == "M"
 )
-_WORD = re.compile(rf"\d+(?:[.,:]\d+)*|(?:[^\W\d_][{_COMBINING}]*)+")
+_COMPOSED = {
+    char: unicodedata.decomposition(char).partition(">")[0]
+    for char in map(chr, range(0xA0, 0x3400))
+    if any(map(str.isdigit, unicodedata.normalize("NFKC", char)))
+}
+_FRACTIONS = "".join(char for char, kind in _COMPOSED.items() if kind == "<fraction")
+_NO_FIGURES = {
+    ord(char): " " for char, kind in _COMPOSED.items() if kind in {"<super", "<sub", "<square"}
+}
+"""Characters such as the ² of m², which are no figures."""
+_WORD = re.compile(rf"\d+(?:[.,:]\d+)*[{_FRACTIONS}]?|[{_FRACTIONS}]|(?:[^\W\d_][{_COMBINING}]*)+")
+_NO_FRACTIONS = re.compile(f"[^{_FRACTIONS}]+")
+_THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
-_HYPHENATION = re.compile(r"(?<=\w)[-\u00ad\u2010][ \t]*\n\s*(?=\w)")
+_HYPHENATION = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010][ \t]*\n\s*(?=[^\W\d_])")
 _INDENT = "\n    "
 _LEAST_SHARE = 0.5
 _COMMON = frozenset(
@@ -128,6 +141,7 @@ def find_citations(reply: str, passages: Sequence[str]) -> tuple[Citation, ...]:
 
 
 def _citations(reply: str, passages: Sequence[str]) -> Iterator[Citation]:
+    held = dict[int, list[str]]()
     found = [*_MARKS.finditer(_NO_MARKS.sub(lambda skipped: "`" * len(skipped[0]), reply))]
     texts, start = list[str](), 0  # before each citation, and after the last one
     for marks in found:
@@ -138,7 +152,9 @@ def _citations(reply: str, passages: Sequence[str]) -> Iterator[Citation]:
         claim = _claim(texts[at], texts[at + 1], is_last=at + 1 == len(found))
         for number in dict.fromkeys(_numbers(marks[0], len(passages))):
             passage = passages[number - 1] if 0 < number <= len(passages) else None
-            yield _judged(number, claim, passage)
+            if number not in held:
+                held[number] = _held_words(passage or "")
+            yield _judged(number, claim, passage, held[number])
 
 
 def _claim(before: str, after: str, *, is_last: bool) -> str:
@@ -184,17 +200,15 @@ def _sentences(text: str) -> list[str]:
     return [part if _WORD.search(part) else "" for part in parts]
 
 
-def _judged(number: int, claim: str, passage: str | None) -> Citation:
+def _judged(number: int, claim: str, passage: str | None, held: list[str]) -> Citation:
     words = list(dict.fromkeys(_content_words(claim)))
     share = _LEAST_SHARE
     if not words:  # "It is red": the few words that there are must all be held
         every = list(dict.fromkeys(_words(claim)))
         words, share = [word for word in every if word not in _COMMON] or every, 1.0
-    text = passage or ""
-    held = {*_words(text), *_words(_HYPHENATION.sub("", text))}
     missing = tuple(word for word in words if not _is_held(word, held))
     supported = bool(words) and len(words) - len(missing) >= share * len(words)
-    supported = supported and not any(word[0].isdigit() for word in missing)
+    supported = supported and not any(map(_is_figure, missing))
     return Citation(number, claim, passage, missing, supported and passage is not None)
 
 
@@ -203,29 +217,42 @@ def _words(text: str) -> Iterator[str]:
 
     Letters are the same in each of their Unicode forms, and invisible characters do not count.
     """
-    text = unicodedata.normalize("NFKC", text).casefold().translate(_INVISIBLE)
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text)):
+    text = _THOUSANDS.sub("", text.translate(_NO_FIGURES))
+    for word in _WORD.findall(_normalized(_normalized(text).casefold().translate(_INVISIBLE))):
         if _NO_SPACES.search(word) and len(word) > 2:
             yield from (word[at : at + 2] for at in range(len(word) - 1))
         else:
             yield word
 
 
+def _normalized(text: str) -> str:
+    return _NO_FRACTIONS.sub(lambda part: unicodedata.normalize("NFKC", part[0]), text)
+
+
 def _content_words(text: str) -> Iterator[str]:
     for word in _words(text):
-        if word[0].isdigit() or _NO_SPACES.search(word) or (len(word) > 3 and word not in _COMMON):
+        if _is_figure(word) or _NO_SPACES.search(word) or (len(word) > 3 and word not in _COMMON):
             yield word
 
 
-def _is_held(word: str, held: set[str]) -> bool:
+def _is_figure(word: str) -> bool:
+    return not word[0].isalpha()
+
+
+def _held_words(passage: str) -> list[str]:
+    """Return a passage's words in alphabetical order, also those hyphenated at a line's end."""
+    return sorted({*_words(passage), *_words(_HYPHENATION.sub("", passage))})
+
+
+def _is_held(word: str, held: list[str]) -> bool:
     """Return whether a word is among those held, in any of its forms.
 
     Figures, and words of up to three letters, count as written.
     """
-    if word in held:
-        return True
-    stem = word[: max(4, len(word) - 3)]
-    return word.isalpha() and len(word) > 3 and any(other.startswith(stem) for other in held)
+    in_any_form = word.isalpha() and len(word) > 3
+    stem = word[: max(4, len(word) - 3)] if in_any_form else word
+    at = bisect_left(held, stem)
+    return at < len(held) and (held[at].startswith(stem) if in_any_form else held[at] == word)
 
 
 def _lines(passage: str) -> list[str]:

@@ -191,6 +191,35 @@ def test_text_of_a_pdf(claim: str, passage: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("claim", "passage", "supported"),
+    [
+        ("The flat has 2 rooms", "The flat has 40 m² and three rooms.", False),
+        ("The flat has 2 rooms", "The flat has 40 ㎡ and three rooms.", False),
+        ("The flat has 40 m²", "The flat has 40 square metres.", True),
+        ("CO₂ emissions fell", "Carbon dioxide emissions fell.", True),
+        ("It opened in 1902", "It opened in 1902¹ with two piers.", True),
+        ("It opened in 19021", "It opened in 1902¹ with two piers.", False),
+        ("It seats 102 people", "It seats 10² people.", False),
+        ("It takes 21 hours", "It takes 2½ hours.", False),
+        ("It takes 2 hours", "It takes 2½ hours.", False),
+        ("It takes 2 hours", "It takes ½ of the hours.", False),
+        ("It takes 2½ hours", "It takes 2 hours.", False),
+        ("It takes ½ of the hours", "It takes 2½ hours.", False),
+        ("It takes 2½ hours", "It takes 2½ hours.", True),
+        ("It seats 1020 people", "It seats 10-\n20 people.", False),
+        ("It seats 1,500 people", "It seats 1500 people.", True),
+        ("It seats 1’500 people", "It seats 1,500 people.", True),
+        ("It seats 1\u202f500 people", "It seats 1500 people.", True),
+        ("It seats 1,500 people", "It seats 150 people.", False),
+    ],
+)
+def test_figures(claim: str, passage: str, supported: bool) -> None:
+    """Superscripts and squares are no figures, a fraction is part of one, commas may divide one."""
+    (citation,) = find_citations(f"{claim} [1].", [passage])
+    assert citation.is_supported is supported
+
+
+@pytest.mark.parametrize(
     ("reply", "supported", "missing"),
     [
         ("On Saturdays the library closes at 16:00 [1].", True, ()),
