@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from textwrap import dedent
 
 __all__ = ["Citation", "find_citations", "number_passages", "passages_with_question"]
@@ -23,20 +24,25 @@ __all__ = ["Citation", "find_citations", "number_passages", "passages_with_quest
 _PAIRED = r"\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f"
 _NO_SPACES = re.compile(f"[{_PAIRED}]")
 """Scripts that write words without spaces between them."""
-_NUMBERS = r"\d{1,3}(?:[ \t]*[,;–-][ \t]*\d{1,3})*"
-_MARK = rf"(?:\[{_NUMBERS}\]|【{_NUMBERS}】)"
-_MARKS = re.compile(rf"{_MARK}(?:[ \t]*[,;]?[ \t]*(?:(?:and|und|&)[ \t]*)?{_MARK})*")
+_NUMBERS = r"\d{1,3}(?:[ \t]*+[,;–-][ \t]*+\d{1,3})*+"
+_MARK = rf"(?:\[(?!0+[ \t]*[–-]){_NUMBERS}\]|【{_NUMBERS}】)"
+_MARKS = re.compile(_MARK)
+_AFTER_A_WORD = re.compile(rf"(?<=[^\W{_PAIRED}])")
 _NO_MARKS = re.compile(
     r"^[ \t]*(`{3,}).*?(?:^[ \t]*\1|\Z)"  # a block of code
     r"|`[^`\n]+`"  # code in a line
-    r"|\[[^\[\]\n]*\]\("  # a link
-    # an index, as in items[0], but not a citation that ends a clause, as in "twelve[1]."
-    rf"|(?<=[^\W{_PAIRED}])(?:\[{_NUMBERS}\])++(?![ \t]*(?:[.,;:!?](?!\w)|\n|\Z))",
+    r"|\[[^\[\]\n]*\]\(",  # a link
     re.MULTILINE | re.DOTALL,
 )
 """What holds numbers in brackets that cite nothing."""
-_CLOSERS = "\"')*”’»」』）"
 _MONTH = "Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
+_LINE_START = re.compile(
+    # a bullet and the number of a list's item, where a word follows in the line
+    rf"^[ \t>*#|•-]*+(?:(?:\d{{1,3}}[.)](?![ \t]+(?:{_MONTH})\b)|[a-z]\))[ \t]++)?"
+    rf"(?=(?:{_MARK}|[^\w\n])*+\w)",
+    re.MULTILINE,
+)
+_CLOSERS = "\"')*”’»」』）"
 _SENTENCE_END = re.compile(
     # German dates, as "am 3. Mai", go on
     rf"(?<=[.!?…])(?!(?<=\d\.)\s+(?:{_MONTH})\b)[{_CLOSERS}]*\s+"
@@ -44,12 +50,13 @@ _SENTENCE_END = re.compile(
     r"|\n+"
 )
 _ABBREVIATION = re.compile(
-    r"\b(?:[^\W\d_]|abs|al|approx|apr|art|aug|ave|bzw|ca|cf|co|corp|dec|dept|dez|dr|ed|est|evtl"
-    r"|feb|fig|fri|ggf|hr|hrs|inc|inkl|jan|jr|jul|jun|ltd|mar|max|min|mins|mio|mon|mr|mrd|mrs|ms"
-    r"|mt|no|nov|nr|oct|okt|pp|prof|rd|sat|sec|sep|sept|sr|st|std|str|sun|tel|thu|tsd|tue|vgl"
-    r"|vol|vs|wed|zzgl)\.$",
+    r"\b(?:abs|approx|apr|art|aug|bzw|ca|cf|chr|dec|dez|dr|evtl|feb|fig|ggf|inkl|jan|jul|jun|mar|mio"
+    r"|mr|mrd|mrs|ms|mt|no|nov|nr|oct|okt|p|pp|prof|sep|sept|st|tel|tsd|vgl|vol|vs|zzgl"
+    r"|(?-i:[dinouvz])"  # of German "z. B.", "v. Chr."
+    r"|(?![ap]\.\s?m)[^\W\d_]\.\s?[^\W\d_])\.$",  # two letters: "i.e.", "U.S."
     re.IGNORECASE,
 )
+"""Abbreviations that a capital letter or a figure follows within a sentence."""
 _COMBINING = "".join(
     mark for mark in map(chr, range(0x300, 0x3100)) if unicodedata.category(mark)[0] == "M"
 )
@@ -79,6 +86,7 @@ _COMMON = frozenset(
     over same shall should some such than that their them then there therefore these they this
     those through thus under until very were what when where whether which while will with
     within would your yours according answer context passage passages question source
+    described mentioned noted reported said says shown shows stated states
     """.split()  # noqa: SIM905 - a list of them would take a hundred lines
 )
 """Words that say nothing of the claim."""
@@ -86,16 +94,19 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One number that a reply cites, and the claim before it.
+    """One number that a reply cites, and its claim.
 
     Attributes:
         number: The number cited; passages count from 1.
-        claim: The statement that it stands for: the sentence, or what of it follows the citation
-            before; what follows the citation, if nothing is stated before it.
+        claim: The statement that it stands for: its sentence, or the part of it that ends with the
+            citation, if there are several; the last one's part goes on to the sentence's end.
+            Where nothing is stated before the first one ("According to [1], ..."), parts begin
+            with the citations instead.
         passage: The passage's text; None if there is none of this number.
         missing: Words and figures of the claim that the passage does not hold, in lower case.
         is_supported: Whether the passage holds all figures of the claim and at least half of its
-            words; all words of a claim that has only short ones, such as "It is red".
+            words, and of those before the citation, too: all of them if they are short, such as
+            "It is red".
     """
 
     number: int
@@ -130,8 +141,9 @@ def passages_with_question(passages: Sequence[str], question: str) -> str:
 def find_citations(reply: str, passages: Sequence[str]) -> tuple[Citation, ...]:
     """Return the citations of a reply, in order.
 
-    Citations are ``[1]``, ``[1][2]``, ``[1, 2]``, ``[1] and [2]``, ``[1-3]`` and ``【1】``. Numbers
-    in code, in links and in an index such as ``items[0]`` are none.
+    Citations are ``[1]``, ``[1, 2]``, ``[1-3]`` and ``【1】``; with at most one word between them,
+    several are for the same claim, as in ``[1][2]`` and ``[1] and [2]``. Numbers in code and links
+    are none, nor is an index such as ``items[0]``: a number of no passage, right after a word.
 
     Args:
         reply: The reply's text.
@@ -142,74 +154,155 @@ def find_citations(reply: str, passages: Sequence[str]) -> tuple[Citation, ...]:
 
 def _citations(reply: str, passages: Sequence[str]) -> Iterator[Citation]:
     held = dict[int, list[str]]()
-    found = [*_MARKS.finditer(_NO_MARKS.sub(lambda skipped: "`" * len(skipped[0]), reply))]
-    texts, start = list[str](), 0  # before each citation, and after the last one
-    for marks in found:
-        texts.append(reply[start : marks.start()])
-        start = marks.end()
-    texts.append(reply[start:])
-    for at, marks in enumerate(found):
-        claim = _claim(texts[at], texts[at + 1], is_last=at + 1 == len(found))
-        for number in dict.fromkeys(_numbers(marks[0], len(passages))):
+    for numbers, own, claim in _claims(reply, len(passages)):
+        # words by the citation, or, where these are all short, as in "It is red", each of them
+        near, share = list(dict.fromkeys(_content_words(own))), _LEAST_SHARE
+        if not near:
+            every = list(dict.fromkeys(_words(own)))
+            near, share = [word for word in every if word not in _COMMON] or every, 1.0
+        words = list(dict.fromkeys([*near, *_content_words(claim)]))
+        for number in numbers:
             passage = passages[number - 1] if 0 < number <= len(passages) else None
             if number not in held:
                 held[number] = _held_words(passage or "")
-            yield _judged(number, claim, passage, held[number])
+            missing = tuple(word for word in words if not _is_held(word, held[number]))
+            supported = (
+                passage is not None
+                and 0 < share * len(near) <= len(near) - len(set(missing).intersection(near))
+                and len(words) - len(missing) >= _LEAST_SHARE * len(words)
+                and not any(map(_is_figure, missing))
+            )
+            yield Citation(number, claim, passage, missing, supported)
 
 
-def _claim(before: str, after: str, *, is_last: bool) -> str:
-    """Return what a citation stands for: the sentence before it, or else what follows it.
+def _claims(reply: str, last: int) -> Iterator[tuple[Iterable[int], str, str]]:
+    """Yield numbers that are cited together, the part that they stand by, and their claim.
 
     Args:
-        before: The text from the last citation, or from the start.
-        after: The text up to the next citation, or to the end.
-        is_last: Whether no citation follows.
+        reply: The reply's text.
+        last: The last passage's number.
     """
-    own, following = _sentences(before), _sentences(after)
-    claim = next(filter(None, reversed(own)), "")
-    if not claim:  # the citation comes first
-        return next(filter(None, following), "")
-    goes_on = own[-1] and (is_last or len(following) > 1)
-    if goes_on and not any(_content_words(claim)) and any(_content_words(following[0])):
-        return following[0]  # "According to [1], ..."
-    return claim
+    marks = list(_marks(reply, last))
+    text, at = _without_marks(reply, marks), 0
+    for start, end in _sentences(text):
+        groups, after = list[list[re.Match[str]]](), start
+        while at < len(marks) and marks[at].start() < end:
+            if groups and not _states(text[after : marks[at].start()]):
+                groups[-1].append(marks[at])
+            else:
+                groups.append([marks[at]])
+            after = marks[at].end()
+            at += 1
+        if groups:
+            yield from _claims_of_sentence(text, start, end, groups, last)
 
 
-def _numbers(marks: str, last: int) -> Iterator[int]:
+def _claims_of_sentence(
+    text: str, start: int, end: int, groups: list[list[re.Match[str]]], last: int
+) -> Iterator[tuple[Iterable[int], str, str]]:
+    """Yield the same for one sentence, whose marks are grouped by the claim that they are for."""
+    is_after = _states(text[start : groups[0][0].start()])  # not so: "According to [1], ..."
+    own, claim = "", ""
+    for at, group in enumerate(groups):
+        begin = groups[at - 1][-1].end() if at else start
+        until = groups[at + 1][0].start() if at + 1 < len(groups) else end
+        before, following = text[begin : group[0].start()], text[group[-1].end() : until]
+        joined = text[group[0].end() : group[-1].start()]
+        if any(_content_words(joined)):
+            before += joined
+        if is_after:
+            own = claim = before
+            if until == end and _WORD.search(following):
+                claim += following
+        elif _states(following):
+            own, claim = following, following if at else before + following
+        elif not at:
+            own = claim = before + (following if _WORD.search(following) else "")
+        numbers = [number for mark in group for number in _numbers(mark[0], last)]
+        yield dict.fromkeys(numbers), own, _tidy(claim)
+
+
+def _marks(reply: str, last: int) -> Iterator[re.Match[str]]:
+    """Yield the marks that cite: none in code or a link, nor an index such as ``items[0]``."""
+    index_end = -1
+    for mark in _MARKS.finditer(_NO_MARKS.sub(lambda skipped: "`" * len(skipped[0]), reply)):
+        is_passage = 0 < next(_numbers(mark[0], last)) <= last
+        if mark.start() == index_end or (
+            not is_passage and _AFTER_A_WORD.match(reply, mark.start())
+        ):
+            index_end = mark.end()
+        else:
+            yield mark
+
+
+def _numbers(mark: str, last: int) -> Iterator[int]:
     """Yield the numbers cited; of a range, its two ends and those up to the last passage."""
-    for first, _, end in re.findall(r"(\d+)([ \t]*[–-][ \t]*(\d+))?", marks):
+    for first, _, end in re.findall(r"(\d+)([ \t]*[–-][ \t]*(\d+))?", mark):
         yield int(first)
         if end:
             yield from range(int(first) + 1, min(int(end), last + 1))
             yield int(end)
 
 
-def _sentences(text: str) -> list[str]:
-    """Return a text's sentences without marks around them; one that holds no word is empty.
+def _without_marks(reply: str, marks: list[re.Match[str]]) -> str:
+    """Return a text of the same length, with spaces for marks.
 
-    None ends after an abbreviation, or where a lower-case letter follows: of a claim that is too
-    short, made-up figures would be missed.
+    A list's numbers and the marks at a line's start become hyphens, so that a sentence begins
+    there; so do marks between the sentences of such a line.
     """
-    text, start, found = text.replace("**", ""), 0, list[str]()
-    for end in _SENTENCE_END.finditer(text):
-        goes_on = text[end.end() : end.end() + 1].islower() and end[0].count("\n") < 2
-        if not goes_on and not _ABBREVIATION.search(text, max(0, end.start() - 9), end.start()):
-            found.append(text[start : end.end()])
-            start = end.end()
-    parts = (part.strip(" \t\n*-,;:、，；：。") for part in (*found, text[start:]))
-    return [part if _WORD.search(part) else "" for part in parts]
+    text, starts, line_end = list(reply), set[int](), 0
+    for line in _LINE_START.finditer(reply):
+        starts.add(line.end())
+        if any(map(str.isalnum, line[0])):
+            text[line.start() : line.end()] = "-" * len(line[0])
+    for mark in marks:
+        begins = mark.start() in starts
+        if begins:
+            line_end = reply.find("\n", mark.end()) % (len(reply) + 1)  # -1: the reply's end
+        elif mark.start() < line_end:
+            begins = reply[mark.start() - 2 : mark.start()] in {". ", "! ", "? "}
+        text[mark.start() : mark.end()] = ("-" if begins else " ") * len(mark[0])
+    return "".join(text)
 
 
-def _judged(number: int, claim: str, passage: str | None, held: list[str]) -> Citation:
-    words = list(dict.fromkeys(_content_words(claim)))
-    share = _LEAST_SHARE
-    if not words:  # "It is red": the few words that there are must all be held
-        every = list(dict.fromkeys(_words(claim)))
-        words, share = [word for word in every if word not in _COMMON] or every, 1.0
-    missing = tuple(word for word in words if not _is_held(word, held))
-    supported = bool(words) and len(words) - len(missing) >= share * len(words)
-    supported = supported and not any(map(_is_figure, missing))
-    return Citation(number, claim, passage, missing, supported and passage is not None)
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the start and end of each sentence; what holds no word is part of the one before.
+
+    In a paragraph, none ends after an abbreviation, or where a lower-case letter follows: of a
+    claim that is too short, made-up figures would be missed.
+    """
+    bounds, has_word, checked = [0], False, 0
+    for end in (*_SENTENCE_END.finditer(text), None):
+        at = end.start() if end else len(text)
+        has_word = has_word or bool(_WORD.search(text, checked, at))
+        checked = end.end() if end else len(text)
+        if end and end[0].count("\n") < 2:
+            if text[checked : checked + 1].islower():
+                continue
+            if _ABBREVIATION.search(text, max(0, at - 9), at):
+                continue
+        if not has_word and len(bounds) > 1:
+            bounds[-1] = checked
+        elif has_word or not end:
+            bounds.append(checked)
+            has_word = False
+    return pairwise(bounds)
+
+
+def _states(part: str) -> bool:
+    """Return whether a part of a sentence states something: a figure, or more than one word."""
+    words = list(_words(part))
+    if any(map(_is_figure, words)):
+        return True
+    return len(words) > 1 and any(word not in _COMMON for word in words)
+
+
+def _tidy(claim: str) -> str:
+    """Return a claim without marks around it, and without the spaces for marks in it."""
+    claim = re.sub(
+        r"(?<=\S)[ \t]++(?=[.,;:!?)、，；：。])|(?<=[ \t])[ \t]+", "", claim.replace("**", "")
+    )
+    return claim.rstrip(" \t\n(").strip(" \t\n*-/+&,;:、，；：。")
 
 
 def _words(text: str) -> Iterator[str]:
