@@ -143,7 +143,7 @@ def find_citations(reply: str, passages: Sequence[str]) -> tuple[Citation, ...]:
 
     Citations are ``[1]``, ``[1, 2]``, ``[1-3]`` and ``【1】``; with at most one word between them,
     several are for the same claim, as in ``[1][2]`` and ``[1] and [2]``. Numbers in code and links
-    are none, nor is an index such as ``items[0]``: a number of no passage, right after a word.
+    are not citations, nor is the index in ``items[0]``.
 
     Args:
         reply: The reply's text.
@@ -182,7 +182,7 @@ def _claims(reply: str, last: int) -> Iterator[tuple[Iterable[int], str, str]]:
         reply: The reply's text.
         last: The last passage's number.
     """
-    marks = list(_marks(reply, last))
+    marks = list(_marks(reply))
     text, at = _without_marks(reply, marks), 0
     for start, end in _sentences(text):
         groups, after = list[list[re.Match[str]]](), start
@@ -222,14 +222,12 @@ def _claims_of_sentence(
         yield dict.fromkeys(numbers), own, _tidy(claim)
 
 
-def _marks(reply: str, last: int) -> Iterator[re.Match[str]]:
-    """Yield the marks that cite: none in code or a link, nor an index such as ``items[0]``."""
+def _marks(reply: str) -> Iterator[re.Match[str]]:
+    """Yield the marks that cite: none in code or a link, nor the index in ``items[0]``."""
     index_end = -1
     for mark in _MARKS.finditer(_NO_MARKS.sub(lambda skipped: "`" * len(skipped[0]), reply)):
-        is_passage = 0 < next(_numbers(mark[0], last)) <= last
-        if mark.start() == index_end or (
-            not is_passage and _AFTER_A_WORD.match(reply, mark.start())
-        ):
+        is_first_item = mark[0] == "[0]" and _AFTER_A_WORD.match(reply, mark.start())
+        if is_first_item or mark.start() == index_end:
             index_end = mark.end()
         else:
             yield mark

@@ -169,7 +169,7 @@ def test_where_a_claim_begins(reply: str, claims: list[str]) -> None:
         ("The study room[2] needs a card, and has since 1902[2].", [2, 2]),
         ("**Rooms need a card[2]** (cards are free[3])", [2, 3]),
         ("| Rooms | need a card[2] |\n| Cards | are free[3] – all of them |", [2, 3]),
-        ("Read items[4] first [1].", [1]),
+        ("Fees are high[4].", [4]),
         ("部屋にはカードが必要です[7]。", [7]),
         ("Type a digit [0-9].", []),
         ("See [1](https://example.org/) for rooms, or [the page](https://example.org/) [2].", [2]),
@@ -183,8 +183,8 @@ def test_where_a_claim_begins(reply: str, claims: list[str]) -> None:
 def test_what_counts_as_a_citation(reply: str, numbers: list[int]) -> None:
     """Ranges and other brackets cite; a link, code and a range from 0 do not.
 
-    A range cites the passages that exist in it, and its ends. A mark after a word or figure is an
-    index only where no passage has its number.
+    A range cites the passages that exist in it, and its ends. A mark right after a word cites, too,
+    except the 0 of an index.
     """
     assert [one.number for one in find_citations(reply, PASSAGES)] == numbers
 
