@@ -91,9 +91,9 @@ def check(messages: Sequence[BaseMessage]) -> None:
     assert messages[-1].response_metadata["finish_reason"] in ("stop", "length")
 
 
-def test_an_agent_calls_a_tool_and_answers(chat: ChatUrial, tools: list[BaseTool]) -> None:
+def test_an_agent_calls_a_tool_and_answers(exact_chat: ChatUrial, tools: list[BaseTool]) -> None:
     """A question for the calculator makes the loop: call, result, answer."""
-    state = create_agent(chat, tools).invoke({"messages": [("human", SUM)]}, LIMIT)
+    state = create_agent(exact_chat, tools).invoke({"messages": [("human", SUM)]}, LIMIT)
     messages = state["messages"]
     check(messages)
     assert messages[1].tool_calls[0]["name"] == "calculate"
