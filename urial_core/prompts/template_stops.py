@@ -14,7 +14,7 @@ it is such a continuation is derived from the message alone, by these rules:
 - Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count, and the quotes that a cue opens.
 - Empty labels, one below the other at the end, are a form: its labels are the answer's own. So are
   those of a record that the message holds, where the reply begins or announces it, and those of
-  the reply's format that a system message announces.
+  the reply's format below a line of a system message that says so (``in this format:``).
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ _END_MARK = re.compile(r"\W*(?:the )?end(?![a-z])", re.IGNORECASE)
 
 _CONTINUED = re.compile(r"(?i)\bcontinue\b|\bmore (?:lines|turns|exchanges|entries|records)\b")
 """A message that asks for more than one turn."""
+_ANNOUNCED = re.compile(r"(?i)\b(?:format|form|structure|template|schema)\b.*:$")
+"""A line of a system message below which the labels of the reply's format stand."""
 _LONGEST_ASKED = 400
 _ASKED = 3
 """Characters of a label's text, and how many labels: the model seldom repeats more."""
@@ -332,7 +334,7 @@ class _Template:
         return next((line for line in self.own if line.text.strip()), Line(""))
 
     def _prescribed(self) -> set[str]:
-        """Return the labels of the reply's format that a system message announces with a colon.
+        """Return the labels below a line of a system message that announces the reply's format.
 
         One that begins with a label of the message, has more below the message's last label, or
         holds the cue, is the template's.
@@ -349,7 +351,7 @@ class _Template:
                 is_reply = self.cue_label not in form and self.own[-1].label not in form[:-1]
                 if form and form[0] not in own and is_reply:
                     found |= {label for label in form if not _FEEDBACK.fullmatch(label)}
-                announced, form = line.text.endswith(":"), []
+                announced, form = bool(_ANNOUNCED.search(line.text)), []
         return found
 
     def _labels_above_cue(self) -> set[str]:

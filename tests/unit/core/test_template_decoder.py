@@ -528,6 +528,21 @@ def test_a_system_message_may_prescribe_the_reply() -> None:
         assert decode(template_stops(asked, [rules]), more) == (answer, "template")
 
 
+@pytest.mark.parametrize(
+    ("rules", "more"),
+    [
+        ("Some examples:\nInput: 1 + 1\nOutput: 2", "Input: 3 + 3\nOutput: 6"),
+        ("Use this context:\n\nTitle: FAQ\nQuestion: Who?\nAnswer: Ann.", "Question: Who else?"),
+        ("An example:\nTopic: keys\nQuestion: Where?\nReply: There.", "Question: Whose?"),
+        ("Answer with the help of this:\nContext: The library.", "Context: The hall."),
+    ],
+)
+def test_documents_and_examples_of_a_system_message_are_no_format(rules: str, more: str) -> None:
+    """Labels are the reply's only below a line that names its format, form or structure."""
+    stops = template_stops("Question: Where is my key?\nAnswer:", [rules])
+    assert decode(stops, f"Here.\n\n{more}") == ("Here.", "template")
+
+
 def test_the_preset_may_have_the_labels() -> None:
     """A message with a cue is not answered with the labels of the prompt's own examples."""
     request = UrialChat(FakeModel(), load_prompt("rag")).request([Message("user", RAG)])
