@@ -265,7 +265,8 @@ class _Template:
             if content.label and not content.is_mark:
                 block.append(content.label)
                 continue
-            is_apart = asked.isdisjoint(block) and not (number == above_cue and is_question(block))
+            is_asked = is_question(block) and all(map(is_given, block))
+            is_apart = asked.isdisjoint(block) and not (number == above_cue and is_asked)
             if len(block) > 1 and is_apart and not any(map(_FEEDBACK.fullmatch, block)):
                 yield tuple(f"{label}:" for label in dict.fromkeys(block))
             block = []

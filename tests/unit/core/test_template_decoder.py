@@ -416,6 +416,16 @@ def test_a_record_of_the_message_is_repeated(message: str, answer: str) -> None:
     assert decode(stops, f"{answer}\n\nQuestion: What else?")[0].strip() == answer
 
 
+@pytest.mark.parametrize("last", ["user", "input", "query", "Question"])
+def test_a_record_above_the_cue_may_end_with_any_label(last: str) -> None:
+    """Labels right above the cue are what is asked only if each is of something given."""
+    stops = template_stops(f"Change it.\n\nserver: x\nport: 1\n{last}: a\n\nNew config:")
+    answer = f"server: x\nport: 2\n{last}: b"
+    assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
+    stops = template_stops("Context: c\nQuestion: q\n\nAnswer:")
+    assert decode(stops, "Context: d\nQuestion: r\nAnswer: 4") == ("", "template")
+
+
 @pytest.mark.parametrize(
     ("message", "raw", "text"),
     [
