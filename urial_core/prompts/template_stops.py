@@ -52,7 +52,7 @@ _PAIR_WORDS = re.compile(r"begin|start|end|of|the|[^a-z0-9]", re.IGNORECASE)
 _END_MARK = re.compile(r"\W*(?:the )?end(?![a-z])", re.IGNORECASE)
 
 _CONTINUED = re.compile(r"(?i)\bcontinue\b|\bmore (?:lines|turns|exchanges|entries|records)\b")
-"""A message that asks for more than one turn."""
+"""What asks for more than one turn, in a line without a label."""
 _ANNOUNCED = re.compile(r"(?i)\b(?:format|form|structure|template|schema)\b.*:$")
 """A line of a system message below which the labels of the reply's format stand."""
 _LONGEST_ASKED = 400
@@ -270,7 +270,8 @@ class _Template:
             if len(block) > 1 and is_apart and not any(map(_FEEDBACK.fullmatch, block)):
                 yield tuple(f"{label}:" for label in dict.fromkeys(block))
             block = []
-        if self.opens_turn and not self.shows_turns and _CONTINUED.search(self.message):
+        unlabelled = "\n".join(line.text for line in self.own if not line.label)
+        if self.opens_turn and not self.shows_turns and _CONTINUED.search(unlabelled):
             labels = [line.label for line in self.own if line.label and not line.is_empty_label]
             yield tuple(f"{label}:" for label in dict.fromkeys(labels))
 

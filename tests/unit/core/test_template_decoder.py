@@ -197,6 +197,12 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
             "Opposite: slow",
             "\nWord: loud\nOpposite: quiet",
         ),
+        (
+            "Word: stop\nOpposite: continue\nWord: tall\nOpposite: short\nWord: fast",
+            "Opposite: slow",
+            "\nWord: loud\nOpposite: quiet",
+        ),
+        ("User: May I continue?\nAI: Pay.\nUser: How much?", "AI: Five.", "\nUser: Thanks."),
         (PLANS, "Plan: Ask her.", "\n\nTask: Go.\nPlan: Run."),
         ("Use the text.\nQuestion: Why?\nContext: So.", "So.", "\n\nQuestion: How?\nContext: Hm."),
         ("Use the text.\nQuestion: Why?\nContext: So.", "**So.**", "\n\nQuestion: How?"),
