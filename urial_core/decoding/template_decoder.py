@@ -293,9 +293,9 @@ class TemplateDecoder:
             if not self._length:
                 self._introduces = self._may_introduce
             self._head = (self._head + line)[:_HEAD]
-            if stripped := line.rstrip():
+            if line.strip():
                 self._blank = False
-            if stripped := stripped.rstrip("*_"):  # of a line in bold, what is within
+            if stripped := line.rstrip("*_ \t\r\n"):  # of a line in bold, what is within
                 self._before = (stripped[-1], self._length + len(stripped))
             self._length += len(line)
             self._line_start = line[-1] == "\n"

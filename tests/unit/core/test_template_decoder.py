@@ -301,6 +301,8 @@ def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> No
     [
         (BRIEF, IMPROVED),
         (BRIEF, f"Here is a better one:\n\n{IMPROVED}"),
+        (BRIEF, f"Sure: **\n\n{IMPROVED}"),
+        (BRIEF, f"Sure: __ \n{IMPROVED}"),
         (BRIEF, f"# Prompt\n\n{IMPROVED}"),
         (BRIEF, f"**Prompt:**\n\n{IMPROVED}"),
         (BRIEF, f"I shortened it.\n\nIt was long.\n\n## Prompt\n\n{IMPROVED}"),
@@ -487,6 +489,9 @@ lines = st.sampled_from(
             "````",
             "**A**",
             "**A:**",
+            "A: **",
+            "A: __ ",
+            "A *",
             "# A",
             '"""',
             'Passage:"""',
