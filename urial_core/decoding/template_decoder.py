@@ -9,7 +9,7 @@ import re
 
 from urial_core.decoding.stream_decoders import StopDecoder
 from urial_core.prompts.prompt_format import PromptFormat
-from urial_core.prompts.template_lines import normalised
+from urial_core.prompts.template_lines import Line, normalised
 from urial_core.prompts.template_stops import TemplateStops
 
 __all__ = ["InventedHeadingDecoder", "TemplateDecoder"]
@@ -17,6 +17,10 @@ __all__ = ["InventedHeadingDecoder", "TemplateDecoder"]
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _HEADING = re.compile(r" {0,3}#{1,6} ")
+_NEXT_TITLE = re.compile(
+    r"(?i)\s*(?:#|\*\*|__|\W*(?:next )?(?:example|question|query|next)\W*\d*\W*$)"
+)
+"""What titles another turn below the answer, even if it ends in a colon (``**Example 2:**``)."""
 _LONGEST_HEADING = 48
 _LEAST_RULER = 8
 _HEAD = 120
@@ -106,11 +110,10 @@ class TemplateDecoder:
         self._head = ""  # the line that we are in, or its beginning
         self._length = 0  # characters of that line
         self._before = ("", 0)  # the last line with text: its last character, its length
-        self._is_below_heading = False  # whether that line is a heading
+        self._announced = True  # whether that line, or the reply's start, may introduce labels
         self._own = set[str]()  # the labels that the reply itself introduced
-        self._introduces = True  # whether the line that we are in may introduce labels
         self._line_start = True
-        self._blank = True
+        self._blank = True  # whether no line with text has ended
         self._longest = max(map(len, (*stops.starts, *stops.lines, *stops.sentences)), default=0)
         self._longest_asked = max(map(len, stops.asked), default=0)
         self._pass(written)
@@ -185,16 +188,11 @@ class TemplateDecoder:
 
     def _is_own(self, line: str) -> bool:
         """Whether a label is the reply's own: it began with one, or a line above announced it."""
-        if self._may_introduce:
+        if self._announced:
             self._own |= self._introduced(line)
             if not self._stops.sure:
                 self._own |= {*self._stops.starts, *self._stops.lines}
         return line.lstrip().startswith(tuple(self._own)) or line.startswith(tuple(self._own))
-
-    @property
-    def _may_introduce(self) -> bool:
-        is_titled = self._is_below_heading and not self._stops.sure
-        return self._blank or self._before[0] == ":" or is_titled
 
     def _introduced(self, line: str) -> set[str]:
         """Return the labels of the message's record that a line begins."""
@@ -287,14 +285,18 @@ class TemplateDecoder:
             return body
         return rest
 
+    def _announces(self, line: Line) -> bool:
+        """Whether labels below a line are the reply's own."""
+        if self._blank and not self._stops.sure and _HEADING.match(line.text):
+            return True
+        if self._before[0] not in (":", "\uff1a") or (line.label and line.rest.strip("*_ \t")):
+            return False
+        return self._blank or not _NEXT_TITLE.match(line.text)
+
     def _pass(self, text: str) -> str:
         """Note what text is passed on."""
         for line in _LINES.findall(text):
-            if not self._length:
-                self._introduces = self._may_introduce
             self._head = (self._head + line)[:_HEAD]
-            if line.strip():
-                self._blank = False
             if stripped := line.rstrip("*_ \t\r\n"):  # of a line in bold, what is within
                 self._before = (stripped[-1], self._length + len(stripped))
             self._length += len(line)
@@ -304,10 +306,11 @@ class TemplateDecoder:
         return text
 
     def _end_line(self) -> None:
-        if self._head.strip():
-            self._is_below_heading = bool(_HEADING.match(self._head))
-        if self._introduces and not self._block:
+        if self._announced and not self._block:
             self._own |= self._introduced(normalised(self._head))
+        if self._head.strip():
+            self._announced = self._announces(Line.of(self._head))
+            self._blank = False
         fence = _FENCE.match(self._head)
         if self._opened_bare and not self._head.strip():
             self._block = ""  # a stray fence: code begins right below its own

@@ -132,7 +132,7 @@ def template_stops(
     return replace(
         stops,
         sure=sure,
-        asked=tuple(template.asked(labels)) if sure else (),
+        asked=tuple(template.asked(labels)) if sure or template.opens_turn else (),
         records=tuple(template.records()) if starts else (),
     )
 

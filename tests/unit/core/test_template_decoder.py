@@ -140,6 +140,7 @@ Plan: Buy eggs.
 Begin!
 
 Task: When was Ann born?"""
+WORDS = "Word: big\nOpposite: small\nWord: tall\nOpposite: short\nWord: fast"
 CHAT = "Correct the spelling of this chat:\n\nUser: helo\nAgent: god morning\nUser: by"
 CORRECTED = "User: hello\nAgent: good morning\nUser: bye"
 BRIEF = "Improve this prompt.\n\nContext: We sell shoes.\nTask: Build a shop."
@@ -192,11 +193,7 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         ("Product: Pen\nSlogan:", "It writes.", "\n\nProduct: Ink\nSlogan: It flows."),
         ("User: Hi\nAI: Hello\nUser: Bye", "Bye!", "\n\nUser: Hm\nAI: Hm"),
         ("User: Hi\nAI: Hello\nUser: Bye", "AI: Bye!", "\nUser: Hm\nAI: Hm"),
-        (
-            "Word: big\nOpposite: small\nWord: tall\nOpposite: short\nWord: fast",
-            "Opposite: slow",
-            "\nWord: loud\nOpposite: quiet",
-        ),
+        (WORDS, "Opposite: slow", "\nWord: loud\nOpposite: quiet"),
         (
             "Word: stop\nOpposite: continue\nWord: tall\nOpposite: short\nWord: fast",
             "Opposite: slow",
@@ -213,12 +210,29 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         ),
         ("Read it.\n\n## Question\nWhy?\n\n## Context\nSo.", "So.", "\n\n## Question\nHm?"),
         (BRIEF, "Honey.", f"\n\n{IMPROVED}"),
+        *(
+            (BRIEF, f"## Answer\n\nHoney.\n\n{title}", f"\n\n{IMPROVED}")
+            for title in (
+                "# Example 2",
+                "## Question 2",
+                "**Another:**",
+                "*Question 2:*",
+                "Example 2:",
+                "Next question:",
+                "Query #3:",
+            )
+        ),
+        ("User: Hi\nAI: Hello\nUser: Which fruits?", "AI: Here they are:", "\nUser: Thanks"),
         (RAG, "(A line of the same size)", "\n---------------------"),
         (TICKET, "The parcel is lost.", "\nTopic: refund\nRequest: money"),
     ],
 )
 def test_an_invented_turn_is_left_out(message: str, answer: str, more: str) -> None:
-    """The reply is the answer without the template's next turn; alone, it is unchanged."""
+    """The reply is the answer without the template's next turn; alone, it is unchanged.
+
+    Below the answer, a heading, a bold line, or the title of another example introduces nothing,
+    and neither does a colon that ends a turn's own line.
+    """
     stops = template_stops(message)
     assert decode(stops, answer + more) == decode(stops, [answer + more]) == (answer, "template")
     assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
@@ -305,7 +319,9 @@ def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> No
         (BRIEF, f"Sure: __ \n{IMPROVED}"),
         (BRIEF, f"# Prompt\n\n{IMPROVED}"),
         (BRIEF, f"**Prompt:**\n\n{IMPROVED}"),
-        (BRIEF, f"I shortened it.\n\nIt was long.\n\n## Prompt\n\n{IMPROVED}"),
+        (BRIEF, f"## Prompt:\n\n{IMPROVED}"),
+        (BRIEF, f"I shortened it.\n\nThe new prompt:\n\n{IMPROVED}"),
+        ("Write more.\nQuestion: Why?\nContext: So.", "Example 2:\nQuestion: How?\nContext: Hm."),
         ("Write more.\nQuestion: Why?\nContext: So.", "# Quiz\n\nQuestion: How?\nContext: Hm."),
         (
             "Write a story with these sections.\n\nContext: why\nTask: what\nTopic: one word",
@@ -318,7 +334,7 @@ def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> No
     ],
 )
 def test_a_reply_introduces_its_own_labels(message: str, answer: str) -> None:
-    """Without a cue, a heading or a line that ends in a colon introduces labels."""
+    """Without a cue, labels follow a heading as the reply's first line, or a line with a colon."""
     stops = template_stops(message)
     assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
 
@@ -361,6 +377,8 @@ QUESTION = "Use the text.\n\nBees make honey.\n\nQuestion: What do bees make?\nH
         ),
         (PLANS, "Task: When was Ann born?\nPlan: Ask her.", "Plan: Ask her.", "end_of_text"),
         (PLANS, "Task: Go.\nPlan: Run.", "", "template"),
+        (WORDS, "Word: fast\nOpposite: slow\nWord: loud", "Opposite: slow", "template"),
+        ("User: Hi\nAI: Hm?\nUser: Why?", "User: Why?\nAI: So.\nUser: Ah", "AI: So.", "template"),
     ],
 )
 def test_the_message_s_own_question_is_an_echo(message: str, raw: str, text: str, end: str) -> None:
@@ -493,6 +511,7 @@ lines = st.sampled_from(
             "A: __ ",
             "A *",
             "# A",
+            "Example 2:",
             '"""',
             'Passage:"""',
             'b"""',
