@@ -35,8 +35,8 @@ _GIVEN = re.compile(
     r".*(?:answer|summary|response|output|result|evaluation|score|reasoning|assertion|solution).*"
 )
 """Labels, in lower case, of what a model is given; documents seldom have such labels themselves."""
-_ASKING = re.compile(r"(?:.* )?(?:questions?|query|q|human|user|input)")
-"""Labels, in lower case, of a question, which the text below it answers."""
+_ASKING = re.compile(r"(?:.* )?(?:questions?|query|q|human|user|input|instruction)")
+"""Labels, in lower case, of a question or an instruction, which the text below it answers."""
 
 
 def normalised(text: str) -> str:
@@ -87,7 +87,7 @@ def is_given(label: str) -> bool:
 
 
 def is_asking(label: str) -> bool:
-    """Return whether a label's words say that it is of a question."""
+    """Return whether a label's words say that it is of a question or an instruction."""
     return bool(_ASKING.fullmatch(_words(label)))
 
 

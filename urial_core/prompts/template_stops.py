@@ -9,7 +9,7 @@ it is such a continuation is derived from the message alone, by these rules:
   so do those of the examples; those that the examples show after the cue are the answer's own.
 - Without a cue, labels count where two different ones show that the message is a template, and
   the label that a last turn begins with, which earlier turns show whole. Of Markdown headings,
-  only a question's counts, and the message's first line.
+  only the message's first counts, and that of a question or an instruction.
 - Rulers count where they divide the message, and then also the sentences beside them.
 - Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count, and the quotes that a cue opens.
 - Empty labels, one below the other at the end, are a form: its labels are the answer's own. So are
@@ -230,9 +230,9 @@ class _Template:
             given = set()
         if self.opens_turn:
             given.add(self.own[-1].label)
-        headings = {line.label for line in self.own if line.is_mark and line.text[0] == "#"}
-        headings -= {self._first.label, *filter(is_asking, headings)}
-        return (given - headings - self._prescribed()) | feedback
+        headings = [line.label for line in self.own if line.is_mark and line.text[0] == "#"]
+        documents = {label for label in headings[1:] if not is_asking(label)} - set(headings[:1])
+        return (given - documents - self._prescribed()) | feedback
 
     def asked(self, given: set[str]) -> Iterable[str]:
         """Yield the labels that the message gives last, each with its text, where that is short."""
@@ -330,10 +330,6 @@ class _Template:
         first = next(one for one in labels if counted[one] > 1 or one == label)
         between = set(labels[labels.index(label) + 1 : -1]) - {label}
         return label == first and counted[label] > 1 and bool(between)
-
-    @property
-    def _first(self) -> Line:
-        return next((line for line in self.own if line.text.strip()), Line(""))
 
     def _prescribed(self) -> set[str]:
         """Return the labels below a line of a system message that announces the reply's format.

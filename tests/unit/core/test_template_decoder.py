@@ -209,6 +209,17 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
             "\n\n## Question\nHm?",
         ),
         ("Read it.\n\n## Question\nWhy?\n\n## Context\nSo.", "So.", "\n\n## Question\nHm?"),
+        ("Read.\n\n## Context\nSo.\n\n### Instructions\nHm.", "So.", "\n\n## Context\nHm?"),
+        (
+            "Read.\n\n### Information\nSo.\n\n### Instruction\nHm.\n\n### Context\nSo.",
+            "So.\n\n### Context\nIt is.",
+            "\n\n### Instruction\nHm?",
+        ),
+        (
+            "Read.\n\n### Instruction:\nSay it.\n\n### Input:\nBees.",
+            "Honey.",
+            "\n\n### Instruction:\nSay.",
+        ),
         (BRIEF, "Honey.", f"\n\n{IMPROVED}"),
         *(
             (BRIEF, f"## Answer\n\nHoney.\n\n{title}", f"\n\n{IMPROVED}")
