@@ -126,11 +126,13 @@ class TemplateDecoder:
         """Return what was held back, now that no more text comes.
 
         Args:
-            cut: Whether the text was cut: then a stop that had begun is left out.
+            cut: Whether the text was cut: then a stop or quotes that had begun are left out.
         """
         if self.ended:
             return ""
         begun = cut and self._held and not self._leading
+        if cut and not self._leading:
+            self._quotes.flush()
         rest = self._take("", last=True)
         return "" if begun else rest
 
@@ -247,11 +249,16 @@ class TemplateDecoder:
         """Return how much of a text repeats a label of the message; None while undecided."""
         longest = 2 * self._longest_asked
         begun = " ".join(text[:longest].split())
+        cue = self._stops.cue or "\n"
         for asked in self._stops.asked:
             if begun.startswith(asked):
                 words = r"\s+".join(map(re.escape, asked.split()))
-                if found := re.match(rf"{words}[ \t\r]{{0,40}}(\n|$)", text):
-                    return found.end() if found[1] or last else None
+                if found := re.match(rf"{words}[ \t\r]{{0,40}}", text):
+                    below = text[found.end() :]
+                    if below.startswith(("\n", cue)) or (last and not below):
+                        return found.end()
+                    if cue.startswith(below) and not last:
+                        return None
             elif asked.startswith(begun) and not last and len(text) < longest:
                 return None
         return 0

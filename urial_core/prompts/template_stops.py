@@ -11,7 +11,8 @@ it is such a continuation is derived from the message alone, by these rules:
   the label that a last turn begins with, which earlier turns show whole. Of Markdown headings,
   only the message's first counts, and that of a question or an instruction.
 - Rulers count where they divide the message, and then also the sentences beside them.
-- Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count, and the quotes that a cue opens.
+- Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count, and the quotes that a cue opens, unless
+  it asks for code.
 - Empty labels, one below the other at the end, are a form: its labels are the answer's own. So are
   those of a record that the message holds, where the reply begins or announces it, and those of
   the reply's format below a line of a system message that says so (``in this format:``).
@@ -178,8 +179,8 @@ class _Template:
 
     @property
     def quotes(self) -> str:
-        """The three quotes that the cue's line ends with; empty if it does not."""
-        end = self.own[-1].rest if self.cue_label else ""
+        """The three quotes that the cue's line ends with; empty if it does not, or for code."""
+        end = self.own[-1].rest if self.cue_label and not self.asks_for_code else ""
         return end if end in ('"""', "'''") else ""
 
     @property

@@ -17,6 +17,7 @@ from urial_core import (
     UrialChat,
     load_prompt,
 )
+from urial_core.decoding.template_decoder import TemplateDecoder
 from urial_core.prompts.template_stops import TemplateStops, template_stops
 from urial_core.testing import FakeModel
 
@@ -370,6 +371,8 @@ QUESTION = "Use the text.\n\nBees make honey.\n\nQuestion: What do bees make?\nH
             "4",
             "end_of_text",
         ),
+        ("Context: c\nQuestion: q\n\nAnswer:", "Question: q Answer: 4", "4", "end_of_text"),
+        ("Context: c\nQuestion: q\n\nAnswer:", "Question: q Answers", "", "template"),
         ("Context: c\nQuestion: q\n\nAnswer:", "Question: r\nAnswer: 4", "", "template"),
         ("Follow Up Input: why?\nStandalone question:", "why?", "why?", "end_of_text"),
         (
@@ -393,7 +396,10 @@ QUESTION = "Use the text.\n\nBees make honey.\n\nQuestion: What do bees make?\nH
     ],
 )
 def test_the_message_s_own_question_is_an_echo(message: str, raw: str, text: str, end: str) -> None:
-    """What the message gives last may be repeated before the answer; another question ends it."""
+    """What the message gives last may be repeated before the answer; another question ends it.
+
+    The cue may follow it at once or in a line below.
+    """
     stops = template_stops(message)
     assert decode(stops, raw) == decode(stops, [raw]) == (text, end)
 
@@ -412,6 +418,21 @@ def test_quotes_that_the_cue_opens_end_the_reply(raw: str, end: str) -> None:
     """The quotes of ``Passage:\"\"\"`` are the template's, at both ends of the reply."""
     stops = template_stops('Write a passage.\n\nWhat do bees make?\n\nPassage:"""\n\n')
     assert decode(stops, raw) == decode(stops, [raw]) == ("Bees make honey.", end)
+
+
+def test_begun_quotes_of_a_cut_reply_are_left_out() -> None:
+    """Where ``max_tokens`` cuts the closing quotes, their beginning is no text either."""
+    stops = template_stops('Write a passage.\n\nWhat do bees make?\n\nPassage:"""')
+    for text in ('Bees make honey.""', 'Bees make honey."', "Bees make honey."):
+        decoder = TemplateDecoder(stops or TemplateStops())
+        assert decoder.feed(text) + decoder.flush(cut=True) == "Bees make honey."
+
+
+def test_quotes_in_code_end_no_reply() -> None:
+    """Where the cue asks for code, its quotes are a docstring's."""
+    stops = template_stops('Write a function.\n\nTask: add\nCode: """')
+    code = 'def f():\n    """Add."""\n    return 1'
+    assert decode(stops, code) == decode(stops, [code]) == (code, "end_of_text")
 
 
 def test_what_may_be_an_echo_is_decided_soon() -> None:
