@@ -14,8 +14,8 @@ from itertools import groupby
 __all__ = ["Line", "is_asking", "is_given", "is_question", "labels_of_paragraphs", "normalised"]
 
 _LABEL = re.compile(
-    r"(?P<indent>[ \t]*)(?P<label>(?:>>> ?)?\[?[^\W\d_][^\s:\uff1a]*(?: [^\s:\uff1a]+){0,5}) ?"
-    r"(?P<colon>[:\uff1a])(?!//|\d)(?P<rest>.*)"
+    r"(?P<start>[ \t]*(?P<label>(?:>>> ?)?\[?[^\W\d_][^\s:\uff1a]*"
+    r"(?: [^\s:\uff1a]+){0,5})[ \u00a0\u202f]?[:\uff1a])(?!//|\d)(?P<rest>.*)"
 )
 _MARK = re.compile(
     r"<[^<>/]{1,60}>|<<.{1,60}>>|\[[^\[\]]{1,60}\]|#{1,6} .{1,60}|[A-Z][A-Z _]{2,40}"
@@ -51,14 +51,14 @@ class Line:
     Attributes:
         text: The line, without whitespace at its end.
         label: Its label, normalised, without indentation and colon; a mark is its own label.
-        indent: The whitespace before the label.
+        start: The label as the line has it, with indentation and colon (``Question :``).
         rest: What follows the label.
         is_mark: Whether the line is a mark.
     """
 
     text: str
     label: str = ""
-    indent: str = ""
+    start: str = ""
     rest: str = ""
     is_mark: bool = False
 
@@ -76,7 +76,7 @@ class Line:
             return cls(text, normalised(text), is_mark=True)
         if found is None or _CODE_LINE.fullmatch(text):
             return cls(text)
-        return cls(text, normalised(found["label"]), found["indent"], found["rest"].strip())
+        return cls(text, normalised(found["label"]), found["start"], found["rest"].strip())
 
 
 def is_given(label: str) -> bool:

@@ -54,7 +54,7 @@ _END_MARK = re.compile(r"\W*(?:the )?end(?![a-z])", re.IGNORECASE)
 
 _CONTINUED = re.compile(r"(?i)\bcontinue\b|\bmore (?:lines|turns|exchanges|entries|records)\b")
 """What asks for more than one turn, in a line without a label."""
-_ANNOUNCED = re.compile(r"(?i)\b(?:format|form|structure|template|schema)\b.*:$")
+_ANNOUNCED = re.compile(r"(?i)\b(?:format|form|structure|template|schema)\b.*[:\uff1a]$")
 """A line of a system message below which the labels of the reply's format stand."""
 _LONGEST_ASKED = 400
 _ASKED = 3
@@ -109,14 +109,7 @@ def template_stops(
     template = _Template(message, rules, examples)
     labels = template.given_labels()
     rulers = template.rulers()
-    indents = template.indents()
-    starts = sorted(
-        {
-            f"{indent}{label}:"
-            for label in labels - template.marks
-            for indent in ("", *indents.get(label, ()))
-        }
-    )
+    starts = sorted({one for label in labels - template.marks for one in template.starts(label)})
     lines = sorted({*(template.marks & labels), *template.pairs()})
     stops = TemplateStops(
         tuple(starts),
@@ -134,7 +127,10 @@ def template_stops(
         stops,
         sure=sure,
         asked=tuple(template.asked(labels)) if sure or template.opens_turn else (),
-        records=tuple(template.records()) if starts else (),
+        records=tuple(
+            tuple(start for label in record for start in template.starts(label))
+            for record in (template.records() if starts else ())
+        ),
     )
 
 
@@ -159,7 +155,7 @@ class _Template:
         self.form = self._form()
         if self._is_cue(last) and not self.form and any(line.text for line in own[:-1]):
             self.cue_label = last.label
-            self.cue = last.text.strip() if last.is_mark else f"{last.text.split(':')[0].strip()}:"
+            self.cue = (last.text if last.is_mark else last.start).strip()
         elif inline := list(_INLINE_CUE.finditer(last.text)):
             if inline[-1].end() == len(last.text):
                 self.cue = f"{inline[-1]['label']}:"
@@ -205,12 +201,10 @@ class _Template:
         follows_label = bool(self.own[:-1] and self.own[-2].label)
         return line.is_empty_label and (is_short or follows_label)
 
-    def indents(self) -> dict[str, set[str]]:
-        """Return the indentations of each label."""
-        found = dict[str, set[str]]()
-        for line in self.all:
-            found.setdefault(line.label, set()).add(line.indent)
-        return found
+    def starts(self, label: str) -> list[str]:
+        """Return how lines with a label begin: as in the message, and without indentation."""
+        found = {normalised(line.start) for line in self.all if line.label == label}
+        return sorted({f"{label}:", *found, *(start.lstrip() for start in found)})
 
     def given_labels(self) -> set[str]:
         """Return the labels that the model must not write."""
@@ -238,7 +232,7 @@ class _Template:
     def asked(self, given: set[str]) -> Iterable[str]:
         """Yield the labels that the message gives last, each with its text, where that is short."""
         found = dict[str, str]()
-        answers = {label[:-1] for record in self.records() for label in record} | {self.cue_label}
+        answers = {label for record in self.records() for label in record} | {self.cue_label}
         value = [Line("")]
         for line in (*self.own, Line("", "end")):
             if not line.label:
@@ -269,12 +263,12 @@ class _Template:
             is_asked = is_question(block) and all(map(is_given, block))
             is_apart = asked.isdisjoint(block) and not (number == above_cue and is_asked)
             if len(block) > 1 and is_apart and not any(map(_FEEDBACK.fullmatch, block)):
-                yield tuple(f"{label}:" for label in dict.fromkeys(block))
+                yield tuple(dict.fromkeys(block))
             block = []
         unlabelled = "\n".join(line.text for line in self.own if not line.label)
         if self.opens_turn and not self.shows_turns and _CONTINUED.search(unlabelled):
             labels = [line.label for line in self.own if line.label and not line.is_empty_label]
-            yield tuple(f"{label}:" for label in dict.fromkeys(labels))
+            yield tuple(dict.fromkeys(labels))
 
     def rulers(self) -> list[str]:
         """Return the rulers that divide the message."""
@@ -288,7 +282,7 @@ class _Template:
             ruler
             for ruler, above in uses.items()
             if (len(ruler) > 3 or pairs or (ruler == "===" and len(above) > 2))
-            and (self.cue or pairs or len(above) > 1 or above[0].text.endswith(":"))
+            and (self.cue or pairs or len(above) > 1 or above[0].text.endswith((":", "\uff1a")))
             and any(len(line.text) != len(ruler) for line in above)  # underlined headings
         )
 

@@ -435,6 +435,25 @@ def test_quotes_in_code_end_no_reply() -> None:
     assert decode(stops, code) == decode(stops, [code]) == (code, "end_of_text")
 
 
+@pytest.mark.parametrize(
+    ("message", "raw"),
+    [
+        ("资料如下。\n\n问题：几点开门？\n答案：", "九点。\n\n问题：几点关门？"),
+        ("资料如下。\n\n问题：几点开门？\n答案：", "问题：几点开门？\n答案：九点。\n问题："),
+        ("Texte.\n\nQuestion : Quand ?\nRéponse :", "九点。\n\nQuestion : Où ?"),
+        ("Texte.\n\nQuestion : Quand ?\nRéponse :", "Réponse : 九点。\n\nQuestion: Où ?"),
+        (
+            "Texte.\n\nQuestion\u00a0: Quand ?\nRéponse\u00a0:",
+            "Question\u00a0: Quand ?\nRéponse\u00a0: 九点。\nQuestion\u00a0: Où ?",
+        ),
+    ],
+)
+def test_a_colon_counts_as_the_message_writes_it(message: str, raw: str) -> None:
+    """Labels may end in a full-width colon, or in a space and a colon."""
+    stops = template_stops(message)
+    assert decode(stops, raw) == decode(stops, [raw]) == ("九点。", "template")
+
+
 def test_what_may_be_an_echo_is_decided_soon() -> None:
     """No text is held back without end because it may repeat the message's question."""
     decoder = ReplyDecoder(PromptFormat(), template=template_stops(QUESTION))
