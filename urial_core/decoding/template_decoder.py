@@ -277,8 +277,8 @@ class TemplateDecoder:
             return rest
         value, found, below = body.removeprefix("\n").partition("\n")
         below = below.removeprefix("\n")
-        if not value.strip() or len(value) > _HEAD:
-            return rest if value or last else None
+        if len(value) > _HEAD or (not value.strip() and (found or last)):
+            return rest
         if not last and not below:
             return None
         line, found, _ = below.partition("\n")
