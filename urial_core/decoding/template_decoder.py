@@ -231,6 +231,12 @@ class TemplateDecoder:
             rest = rest.removeprefix(self._stops.quotes)
             if rest.startswith("```"):
                 return self._after_fence(rest, last=last)
+        elif not self._stops.sure:  # a list, if another of its labels follows
+            begun = normalised(rest[:_HEAD])
+            if begun.startswith(self._stops.starts):
+                return data
+            if not last and any(one.startswith(begun) for one in self._stops.starts):
+                return None
         return rest if len(rest) < len(start) else data
 
     def _after_echo(self, text: str, *, last: bool) -> str | None:

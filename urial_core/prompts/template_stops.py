@@ -56,6 +56,8 @@ _CONTINUED = re.compile(r"(?i)\bcontinue\b|\bmore (?:lines|turns|exchanges|entri
 """What asks for more than one turn, in a line without a label."""
 _ANNOUNCED = re.compile(r"(?i)\b(?:format|form|structure|template|schema)\b.*[:\uff1a]$")
 """A line of a system message below which the labels of the reply's format stand."""
+_DATA = re.compile(r"(?i)^(?!.*\bexamples?\b).*[:\uff1a]$")
+"""A line that announces a chat or a list, which the reply is to rewrite."""
 _LONGEST_ASKED = 400
 _ASKED = 3
 """Characters of a label's text, and how many labels: the model seldom repeats more."""
@@ -166,12 +168,16 @@ class _Template:
     def shows_turns(self) -> bool:
         """Whether the last line begins a turn and stands apart, while earlier turns are whole.
 
-        A chat or a list of records that the message ends with does neither.
+        A chat or a list of records that the message ends with does neither, or a line above it
+        announces it with a colon (``Translate into French:``), not as examples.
         """
         *earlier, last = labels_of_paragraphs(self.all)
         label = self.own[-1].label
         is_shown = any(label in labels and len(labels) > 1 for labels in earlier)
-        return self.opens_turn and last == {label} and is_shown
+        first = next(number for number, line in enumerate(self.own) if line.label == label)
+        above = next((one.text for one in reversed(self.own[:first]) if one.text.strip()), "")
+        is_data = first < len(self.own) - 1 and bool(_DATA.search(above))
+        return self.opens_turn and last == {label} and is_shown and not is_data
 
     @property
     def quotes(self) -> str:

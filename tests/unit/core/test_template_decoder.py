@@ -302,6 +302,11 @@ def test_an_ordinary_message_has_no_stops(message: str) -> None:
         (CHAT.replace("\n", "\n\n"), CORRECTED.replace("\n", "\n\n")),
         (f"{CHAT}\n\nCorrected chat:", CORRECTED),
         (CHAT.partition("\n\n")[2], CORRECTED),
+        (CHAT.replace("\nUser: by", "\n\nUser: by"), CORRECTED),
+        (
+            "Sort these tasks by owner:\n\nTask: paint\nOwner: Zoe\n\nTask: cook",
+            "Task: cook\n\nTask: paint\nOwner: Zoe",
+        ),
         ("Fix it.\n\nhost: a\nport: 80\nhost: b", "host: a\nport: 80\nhost: b.org"),
         (
             "Clean up.\n\nTopic: budget\nOwner: Ann\nTopic: hiring",
@@ -316,7 +321,8 @@ def test_an_ordinary_message_has_no_stops(message: str) -> None:
 def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> None:
     """A message that ends with a record shows no turns: its labels are the reply's own.
 
-    A record's or a chat's last line stands right below others; a turn's stands apart.
+    A record's or a chat's last line stands right below others, or the message announces them with
+    a colon; a turn's stands apart.
     """
     stops = template_stops(message)
     assert decode(stops, answer) == decode(stops, [answer]) == (answer, "end_of_text")
@@ -391,6 +397,7 @@ QUESTION = "Use the text.\n\nBees make honey.\n\nQuestion: What do bees make?\nH
         ),
         (PLANS, "Task: When was Ann born?\nPlan: Ask her.", "Plan: Ask her.", "end_of_text"),
         (PLANS, "Task: Go.\nPlan: Run.", "", "template"),
+        (PLANS.replace("For example,", "Examples:"), "Task: Go.\nPlan: Run.", "", "template"),
         (WORDS, "Word: fast\nOpposite: slow\nWord: loud", "Opposite: slow", "template"),
         ("User: Hi\nAI: Hm?\nUser: Why?", "User: Why?\nAI: So.\nUser: Ah", "AI: So.", "template"),
     ],
