@@ -9,17 +9,15 @@ import re
 
 from urial_core.decoding.stream_decoders import StopDecoder
 from urial_core.prompts.prompt_format import PromptFormat
-from urial_core.prompts.template_lines import Line, normalised
+from urial_core.prompts.template_lines import normalised
 from urial_core.prompts.template_stops import TemplateStops
 
 __all__ = ["InventedHeadingDecoder", "TemplateDecoder"]
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^`\n]*)")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
-_HEADING = re.compile(r" {0,3}#{1,6} ")
-_NEXT_TITLE = re.compile(
-    r"(?i)\s*(?:#|\*\*|__|\W*(?:next )?(?:example|question|query|next)\W*\d*\W*$)"
-)
+_HEADING = re.compile(r"#{1,6} ")
+_NEXT_TITLE = re.compile(r"(?i)#|.*[*_]$|\W*(?:next )?(?:example|question|query|next)\W*\d*\W*$")
 """What titles another turn below the answer, even if it ends in a colon (``**Example 2:**``)."""
 _LONGEST_HEADING = 48
 _LEAST_RULER = 8
@@ -298,13 +296,14 @@ class TemplateDecoder:
             return body
         return rest
 
-    def _announces(self, line: Line) -> bool:
+    def _announces(self, line: str) -> bool:
         """Whether labels below a line are the reply's own."""
-        if self._blank and not self._stops.sure and _HEADING.match(line.text):
+        if self._blank and not self._stops.sure and _HEADING.match(line):
             return True
-        if self._before[0] not in (":", "\uff1a") or (line.label and line.rest.strip("*_ \t")):
+        ends_in_colon = self._before[0] in (":", "\uff1a")
+        if not ends_in_colon or normalised(line).startswith(self._stops.turns):
             return False
-        return self._blank or not _NEXT_TITLE.match(line.text)
+        return self._blank or not _NEXT_TITLE.match(line)
 
     def _pass(self, text: str) -> str:
         """Note what text is passed on."""
@@ -322,7 +321,7 @@ class TemplateDecoder:
         if self._announced and not self._block:
             self._own |= self._introduced(normalised(self._head))
         if self._head.strip():
-            self._announced = self._announces(Line.of(self._head))
+            self._announced = self._announces(self._head.strip())
             self._blank = False
         fence = _FENCE.match(self._head)
         if self._opened_bare and not self._head.strip():

@@ -83,6 +83,8 @@ class TemplateStops:
         sure: Whether labels count even where the reply introduces them by itself.
         asked: What the message gives last, each label with its text; the reply may repeat it
             first. Whitespace is a single space.
+        turns: How the message's lines with a label begin: such a line announces nothing, even if it
+            ends in a colon.
         records: The labels of each record in the message, which count even then as the reply's own.
     """
 
@@ -95,6 +97,7 @@ class TemplateStops:
     is_code: bool = False
     sure: bool = False
     asked: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
     records: tuple[tuple[str, ...], ...] = ()
 
 
@@ -129,6 +132,7 @@ def template_stops(
         stops,
         sure=sure,
         asked=tuple(template.asked(labels)) if sure or template.opens_turn else (),
+        turns=tuple({normalised(line.start.lstrip()): None for line in template.own if line.rest}),
         records=tuple(
             tuple(start for label in record for start in template.starts(label))
             for record in (template.records() if starts else ())

@@ -242,8 +242,8 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
 def test_an_invented_turn_is_left_out(message: str, answer: str, more: str) -> None:
     """The reply is the answer without the template's next turn; alone, it is unchanged.
 
-    Below the answer, a heading, a bold line, or the title of another example introduces nothing,
-    and neither does a colon that ends a turn's own line.
+    Below the answer, a heading, a colon in bold, or the title of another example introduces
+    nothing, and neither does a line that begins with a label of the message.
     """
     stops = template_stops(message)
     assert decode(stops, answer + more) == decode(stops, [answer + more]) == (answer, "template")
@@ -338,6 +338,8 @@ def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> No
         (BRIEF, f"# Prompt\n\n{IMPROVED}"),
         (BRIEF, f"**Prompt:**\n\n{IMPROVED}"),
         (BRIEF, f"## Prompt:\n\n{IMPROVED}"),
+        (BRIEF, f"Sure: here it is:\n\n{IMPROVED}"),
+        (BRIEF, f"It was long.\n\n**New prompt**:\n\n{IMPROVED}"),
         (BRIEF, f"I shortened it.\n\nThe new prompt:\n\n{IMPROVED}"),
         ("Write more.\nQuestion: Why?\nContext: So.", "Example 2:\nQuestion: How?\nContext: Hm."),
         ("Write more.\nQuestion: Why?\nContext: So.", "# Quiz\n\nQuestion: How?\nContext: Hm."),
