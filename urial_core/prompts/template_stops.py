@@ -114,7 +114,7 @@ def template_stops(
     template = _Template(message, rules, examples)
     labels = template.given_labels()
     rulers = template.rulers()
-    starts = sorted({one for label in labels - template.marks for one in template.starts(label)})
+    starts = sorted({*template.starts(labels - template.marks)})
     lines = sorted({*(template.marks & labels), *template.pairs()})
     stops = TemplateStops(
         tuple(starts),
@@ -134,8 +134,7 @@ def template_stops(
         asked=tuple(template.asked(labels)) if sure or template.opens_turn else (),
         turns=tuple({normalised(line.start.lstrip()): None for line in template.own if line.rest}),
         records=tuple(
-            tuple(start for label in record for start in template.starts(label))
-            for record in (template.records() if starts else ())
+            tuple(template.starts(record)) for record in (template.records() if starts else ())
         ),
     )
 
@@ -147,6 +146,7 @@ class _Template:
     examples: Sequence[str]
     own: list[Line] = field(init=False)
     all: list[Line] = field(init=False)
+    written: dict[str, dict[str, None]] = field(init=False)
     cue: str = field(init=False, default="")
     cue_label: str = field(init=False, default="")
     opens_turn: bool = field(init=False, default=False)
@@ -157,6 +157,11 @@ class _Template:
         texts = (*self.examples, *self.rules)
         shown = [Line.of(line) for text in texts for line in [*text.split("\n"), ""]]
         self.own, self.all = own, shown + own
+        self.written = {}
+        for line in self.all:
+            if start := normalised(line.start):
+                starts = self.written.setdefault(line.label, {f"{line.label}:": None})
+                starts |= {start: None, start.lstrip(): None}
         last = own[-1]
         self.form = self._form()
         if self._is_cue(last) and not self.form and any(line.text for line in own[:-1]):
@@ -211,10 +216,9 @@ class _Template:
         follows_label = bool(self.own[:-1] and self.own[-2].label)
         return line.is_empty_label and (is_short or follows_label)
 
-    def starts(self, label: str) -> list[str]:
-        """Return how lines with a label begin: as in the message, and without indentation."""
-        found = {normalised(line.start) for line in self.all if line.label == label}
-        return sorted({f"{label}:", *found, *(start.lstrip() for start in found)})
+    def starts(self, labels: Iterable[str]) -> list[str]:
+        """Return how lines with these labels begin: as in the message, and without indentation."""
+        return [start for label in labels for start in self.written.get(label, (f"{label}:",))]
 
     def given_labels(self) -> set[str]:
         """Return the labels that the model must not write."""

@@ -237,6 +237,11 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         ("User: Hi\nAI: Hello\nUser: Which fruits?", "AI: Here they are:", "\nUser: Thanks"),
         (RAG, "(A line of the same size)", "\n---------------------"),
         (TICKET, "The parcel is lost.", "\nTopic: refund\nRequest: money"),
+        (
+            "NOTES\n\nNOTES: a\nTopic: b\n\nQuestion: c\nAnswer:",
+            "NOTES: a\nTopic: b",
+            "\n\nQuestion: d",
+        ),
     ],
 )
 def test_an_invented_turn_is_left_out(message: str, answer: str, more: str) -> None:
