@@ -25,7 +25,6 @@ from langchain_core.tools import BaseTool, ToolException, tool
 from pydantic import BaseModel, Field
 
 from langchain_urial import ChatUrial
-from urial_core.backends.llama_cpp import LlamaCppModel
 from urial_core.backends.transformers import TransformersModel
 
 pytestmark = pytest.mark.model
@@ -46,14 +45,8 @@ class Verdict(BaseModel):
 
 
 @pytest.fixture
-def chat(llama: LlamaCppModel) -> ChatUrial:
-    """A greedy chat model with short replies."""
-    return ChatUrial(llm=llama, max_tokens=60, temperature=0)
-
-
-@pytest.fixture
-def exact_chat(demo_model: TransformersModel) -> ChatUrial:
-    """The same in float32, where replies do not depend on what was computed before."""
+def chat(demo_model: TransformersModel) -> ChatUrial:
+    """A greedy chat model with short replies, in float32: calls do not depend on rounding."""
     return ChatUrial(llm=demo_model, max_tokens=60, temperature=0)
 
 
@@ -91,9 +84,9 @@ def check(messages: Sequence[BaseMessage]) -> None:
     assert messages[-1].response_metadata["finish_reason"] in ("stop", "length")
 
 
-def test_an_agent_calls_a_tool_and_answers(exact_chat: ChatUrial, tools: list[BaseTool]) -> None:
+def test_an_agent_calls_a_tool_and_answers(chat: ChatUrial, tools: list[BaseTool]) -> None:
     """A question for the calculator makes the loop: call, result, answer."""
-    state = create_agent(exact_chat, tools).invoke({"messages": [("human", SUM)]}, LIMIT)
+    state = create_agent(chat, tools).invoke({"messages": [("human", SUM)]}, LIMIT)
     messages = state["messages"]
     check(messages)
     assert messages[1].tool_calls[0]["name"] == "calculate"
@@ -104,10 +97,10 @@ def test_an_agent_calls_a_tool_and_answers(exact_chat: ChatUrial, tools: list[Ba
 
 @pytest.mark.matrix
 async def test_the_loop_is_the_same_without_blocking(
-    exact_chat: ChatUrial, tools: list[BaseTool]
+    chat: ChatUrial, tools: list[BaseTool]
 ) -> None:
     """Greedy, the async loop makes the same calls and ends with the same answer."""
-    agent = create_agent(exact_chat, tools)
+    agent = create_agent(chat, tools)
     one = agent.invoke({"messages": [("human", SUM)]}, LIMIT)["messages"]
     other = (await agent.ainvoke({"messages": [("human", SUM)]}, LIMIT))["messages"]
     assert [(c["name"], c["args"]) for c in calls_of(one)] == [
@@ -154,11 +147,9 @@ def test_a_schema_as_a_tool(chat: ChatUrial) -> None:
 
 
 @pytest.mark.matrix
-def test_a_bare_schema_is_the_models_own_affair(
-    exact_chat: ChatUrial, tools: list[BaseTool]
-) -> None:
+def test_a_bare_schema_is_the_models_own_affair(chat: ChatUrial, tools: list[BaseTool]) -> None:
     """By default, ``create_agent`` reads from the profile that the model has structured output."""
-    agent = create_agent(exact_chat, tools, response_format=Verdict)
+    agent = create_agent(chat, tools, response_format=Verdict)
     state = agent.invoke({"messages": [("human", "Is the sky blue?")]}, LIMIT)
     assert isinstance(state["structured_response"], Verdict)
     called = {call["name"] for call in calls_of(state["messages"])}
@@ -203,9 +194,9 @@ def test_the_model_chooses_its_tools_first(chat: ChatUrial, tools: list[BaseTool
 
 
 @pytest.mark.matrix
-def test_a_streamed_agent_shows_no_structure(exact_chat: ChatUrial, tools: list[BaseTool]) -> None:
+def test_a_streamed_agent_shows_no_structure(chat: ChatUrial, tools: list[BaseTool]) -> None:
     """With ``stream_mode="messages"`` text is text, and pieces of calls add up."""
-    agent = create_agent(exact_chat, tools)
+    agent = create_agent(chat, tools)
     pieces = dict[str, AIMessageChunk]()
     results = list[ToolMessage]()
     for message, _ in agent.stream({"messages": [("human", SUM)]}, LIMIT, stream_mode="messages"):
