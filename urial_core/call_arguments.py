@@ -106,11 +106,12 @@ def flattened_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
     ``do_sample=False`` among those is a temperature of 0, as in transformers.
     """
-    flat = {name: value for name, value in given.items() if name not in NESTED_ARGUMENTS}
+    flat = dict(given)
     for nested in NESTED_ARGUMENTS:
-        inner = {
-            name: value for name, value in (given.get(nested) or {}).items() if value is not None
-        }
+        if not isinstance(given.get(nested, {}), Mapping | None):
+            continue  # left to be refused
+        further = flat.pop(nested, None) or {}
+        inner = {name: value for name, value in further.items() if value is not None}
         if inner.pop("do_sample", True) is False:
             inner["temperature"] = 0.0
         for name, value in inner.items():

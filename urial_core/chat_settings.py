@@ -139,9 +139,9 @@ class ChatSettings(SamplingSettings):
         """
         if not isinstance(values, dict):
             return values
+        values = flattened_arguments(values)
         refuse_replaced_arguments(values)
-        known = cls._field_names() | BACKEND_OPTIONS
-        values = accepted_arguments(flattened_arguments(values), known)
+        values = accepted_arguments(values, cls._field_names() | BACKEND_OPTIONS)
         if not (found := BACKEND_OPTIONS & values.keys()):
             return values
         options = {name: values[name] for name in found}

@@ -227,6 +227,10 @@ def test_dictionaries_of_further_arguments_are_read() -> None:
         assert UrialLLM(llm=FakeModel(), max_tokens=9, **fields).max_tokens == 9
         with pytest.raises(ValueError, match="logit_bias"):
             UrialLLM(llm=FakeModel(), **{name: {"logit_bias": {}}})
+        with pytest.raises(ParameterError, match="Use tools="):
+            UrialLLM(llm=FakeModel(), **{name: {"functions": []}})
+        with pytest.raises(ValueError, match=name):
+            UrialLLM(llm=FakeModel(), **{name: "top_p"})
 
 
 @pytest.mark.parametrize(("do_sample", "temperature"), [(True, 0.7), (False, 0.0)])
