@@ -6,6 +6,7 @@ Both decoders have ``feed(text) -> text`` and ``flush() -> text`` and do no I/O 
 from __future__ import annotations
 
 import re
+from itertools import dropwhile
 
 from urial_core.decoding.stream_decoders import StopDecoder
 from urial_core.prompts.prompt_format import PromptFormat
@@ -195,9 +196,12 @@ class TemplateDecoder:
         return line.lstrip().startswith(tuple(self._own)) or line.startswith(tuple(self._own))
 
     def _introduced(self, line: str) -> set[str]:
-        """Return the labels of the message's record that a line begins."""
-        records = (one for one in self._stops.records if line.lstrip().startswith(one))
-        return {label for record in records for label in record}
+        """Return the labels of the message's records from the one on that a line begins with."""
+        text, found = line.lstrip(), set[str]()
+        for record in self._stops.records:
+            below = dropwhile(lambda start: not text.startswith(start), record)
+            found.update(below)
+        return found
 
     def _is_ruler(self, line: str, *, complete: bool) -> bool | None:
         text = line.strip()

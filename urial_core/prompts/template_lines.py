@@ -101,7 +101,11 @@ def _words(label: str) -> str:
     return " ".join(re.findall(r"[^\W\d_]+", label.lower().partition("(")[0]))
 
 
-def labels_of_paragraphs(lines: Iterable[Line]) -> list[set[str]]:
-    """Return the labels in each paragraph: the lines between blank ones."""
+def labels_of_paragraphs(lines: Iterable[Line]) -> list[list[str]]:
+    """Return the labels in each paragraph, each once: the lines between blank ones."""
     paragraphs = groupby(lines, key=lambda line: bool(line.text.strip()))
-    return [{line.label for line in one if line.label} for is_text, one in paragraphs if is_text]
+    return [
+        list(dict.fromkeys(line.label for line in one if line.label))
+        for is_text, one in paragraphs
+        if is_text
+    ]

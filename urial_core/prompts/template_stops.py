@@ -8,8 +8,9 @@ it is such a continuation is derived from the message alone, by these rules:
 - Labels of what the model is given (``Question:``, ``Context:``, ``Observation:``) stop it, and
   so do those of the examples; those that the examples show after the cue are the answer's own.
 - Without a cue, labels count where two different ones show that the message is a template, and
-  the label that a last turn begins with, which earlier turns show whole. Of Markdown headings,
-  only the message's first counts, and that of a question or an instruction.
+  the label that a last turn begins with, which earlier turns show whole; the turn may go on to
+  other labels if that one is of a question. Of Markdown headings, only the message's first counts,
+  and that of a question or an instruction.
 - Rulers count where they divide the message, and then also the sentences beside them.
 - Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count, and the quotes that a cue opens, unless
   it asks for code.
@@ -83,9 +84,10 @@ class TemplateStops:
         sure: Whether labels count even where the reply introduces them by itself.
         asked: What the message gives last, each label with its text; the reply may repeat it
             first. Whitespace is a single space.
-        turns: How the message's lines with a label begin: such a line announces nothing, even if it
-            ends in a colon.
-        records: The labels of each record in the message, which count even then as the reply's own.
+        turns: How the message's lines with a label begin, and its cue: such a line announces
+            nothing, even if it ends in a colon.
+        records: The labels of each record in the message, line by line. Even then they count as
+            the reply's own, from the one on that it begins with.
     """
 
     starts: tuple[str, ...] = ()
@@ -128,11 +130,12 @@ def template_stops(
     if stops == TemplateStops():
         return None
     sure = bool(template.cue) or template.shows_turns
+    turns = [*(line.start.lstrip() for line in template.own if line.rest), template.cue]
     return replace(
         stops,
         sure=sure,
-        asked=tuple(template.asked(labels)) if sure or template.opens_turn else (),
-        turns=tuple({normalised(line.start.lstrip()): None for line in template.own if line.rest}),
+        asked=tuple(template.asked(labels)) if sure or template.opener else (),
+        turns=tuple({normalised(start): None for start in turns if start}),
         records=tuple(
             tuple(template.starts(record)) for record in (template.records() if starts else ())
         ),
@@ -149,7 +152,7 @@ class _Template:
     written: dict[str, dict[str, None]] = field(init=False)
     cue: str = field(init=False, default="")
     cue_label: str = field(init=False, default="")
-    opens_turn: bool = field(init=False, default=False)
+    opener: str = field(init=False, default="")
     form: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
@@ -171,7 +174,7 @@ class _Template:
             if inline[-1].end() == len(last.text):
                 self.cue = f"{inline[-1]['label']}:"
         elif last.label:
-            self.opens_turn = self._is_turn_opener(last.label)
+            self.opener = self._turn_opener(last.label)
 
     @property
     def shows_turns(self) -> bool:
@@ -186,7 +189,7 @@ class _Template:
         first = next(number for number, line in enumerate(self.own) if line.label == label)
         above = next((one.text for one in reversed(self.own[:first]) if one.text.strip()), "")
         is_data = first < len(self.own) - 1 and bool(_DATA.search(above))
-        return self.opens_turn and last == {label} and is_shown and not is_data
+        return self.opener == label and last == [label] and is_shown and not is_data
 
     @property
     def quotes(self) -> str:
@@ -237,8 +240,8 @@ class _Template:
         feedback &= {line.label for line in self.all[: -len(self.own)]}
         if len(given) < 2:
             given = set()
-        if self.opens_turn:
-            given.add(self.own[-1].label)
+        if self.opener:
+            given.add(self.opener)
         headings = [line.label for line in self.own if line.is_mark and line.text[0] == "#"]
         documents = {label for label in headings[1:] if not is_asking(label)} - set(headings[:1])
         return (given - documents - self._prescribed()) | feedback
@@ -266,7 +269,7 @@ class _Template:
 
         A chat that the message ends with is the reply's where the message asks to continue it.
         """
-        asked = {self.cue_label, self.own[-1].label if self.opens_turn else ""}
+        asked = {self.cue_label, self.opener}
         block = list[str]()
         above_cue = self.message.rstrip().rpartition("\n")[0].rstrip().count("\n") + 1
         for number, line in enumerate((*self.own, Line(""))):
@@ -277,12 +280,11 @@ class _Template:
             is_asked = is_question(block) and all(map(is_given, block))
             is_apart = asked.isdisjoint(block) and not (number == above_cue and is_asked)
             if len(block) > 1 and is_apart and not any(map(_FEEDBACK.fullmatch, block)):
-                yield tuple(dict.fromkeys(block))
+                yield tuple(block)
             block = []
         unlabelled = "\n".join(line.text for line in self.own if not line.label)
-        if self.opens_turn and not self.shows_turns and _CONTINUED.search(unlabelled):
-            labels = [line.label for line in self.own if line.label and not line.is_empty_label]
-            yield tuple(dict.fromkeys(labels))
+        if self.opener and not self.shows_turns and _CONTINUED.search(unlabelled):
+            yield tuple(one.label for one in self.own if one.label and not one.is_empty_label)
 
     def rulers(self) -> list[str]:
         """Return the rulers that divide the message."""
@@ -332,13 +334,21 @@ class _Template:
         others = {line.label for line in self.all[: -len(fields) or None]}
         return form if len(form) > 1 and not form & others else frozenset()
 
-    def _is_turn_opener(self, label: str) -> bool:
-        """Whether the message's last line begins a turn that examples before it show whole."""
+    def _turn_opener(self, label: str) -> str:
+        """Return the label that begins the message's last turn, which earlier ones show whole.
+
+        Args:
+            label: The last line's: that one, or below a question's a further one of its turn.
+        """
         labels = [line.label for line in self.all if line.label]
         counted = Counter(labels)
         first = next(one for one in labels if counted[one] > 1 or one == label)
         between = set(labels[labels.index(label) + 1 : -1]) - {label}
-        return label == first and counted[label] > 1 and bool(between)
+        if label == first and counted[label] > 1 and between:
+            return label
+        *earlier, last = labels_of_paragraphs(self.all)
+        whole = [labels for labels in earlier if labels[:1] == last[:1] and labels[-1] not in last]
+        return last[0] if whole and is_asking(last[0]) else ""
 
     def _prescribed(self) -> set[str]:
         """Return the labels below a line of a system message that announces the reply's format.

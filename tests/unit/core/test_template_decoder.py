@@ -130,6 +130,13 @@ GRADE: CORRECT or INCORRECT here
 QUESTION: What is 2 + 2?
 STUDENT ANSWER: 4
 EXPLANATION:"""
+SUMS = """\
+Input: 1+1
+Reasoning: add
+Verdict: 2
+
+Input: 3+3
+Reasoning: add"""
 PLANS = """\
 Make a plan.
 
@@ -202,6 +209,9 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         ),
         ("User: May I continue?\nAI: Pay.\nUser: How much?", "AI: Five.", "\nUser: Thanks."),
         (PLANS, "Plan: Ask her.", "\n\nTask: Go.\nPlan: Run."),
+        (SUMS, "Verdict: 6", "\n\nInput: 5+5\nReasoning: add\nVerdict: 10"),
+        (SUMS, "Reasoning: carry\nVerdict: 6", "\n\nInput: 5+5"),
+        (RAG, "At nine.\nAnswer:", "\nQuery: When does it close?"),
         ("Use the text.\nQuestion: Why?\nContext: So.", "So.", "\n\nQuestion: How?\nContext: Hm."),
         ("Use the text.\nQuestion: Why?\nContext: So.", "**So.**", "\n\nQuestion: How?"),
         (
@@ -601,6 +611,16 @@ def test_any_split_gives_the_same_reply(raw: list[str], message: str, lengths: l
     whole = decode(stops, [text])
     assert decode(stops, cut(text, lengths)) == whole
     assert decode(stops, text) == whole
+
+
+@pytest.mark.parametrize("scratchpad", ["", " Yes.\nFollow up: Who?\nIntermediate answer: Bo."])
+def test_a_turn_that_has_begun_is_no_record_to_repeat(scratchpad: str) -> None:
+    """LangChain's self-ask agent: the turn's further labels introduce none of its question's."""
+    prompt = pytest.importorskip("langchain_classic.agents.self_ask_with_search.prompt").PROMPT
+    stops = template_stops(prompt.format(input="Who was taller?", agent_scratchpad=scratchpad))
+    answer = "Follow up: How tall was Bo?\nIntermediate answer: 180.\nSo the final answer is: Bo"
+    raw = f"{answer}\n\nQuestion: Who was older?\nFollow up: How old was Bo?"
+    assert decode(stops, raw) == (answer, "template")
 
 
 def test_a_stop_of_the_caller_is_added() -> None:
