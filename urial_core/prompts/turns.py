@@ -80,13 +80,14 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
                 name = message.name or called.get(message.tool_call_id or "")
                 turns.append(_result_turn(message, name, index))
             continue
+        author = message.name or ""
         if message.text.strip():
-            author = message.name or ""
             _add(turns, Turn(message.role, (message,), message.text, index + 1, author))
+            author = ""  # named already, should calls follow
         if message.tool_calls:
             called |= {call.id: call.name for call in message.tool_calls}
             lines = "\n".join(call.line for call in message.tool_calls)
-            turns.append(Turn("call", (message,), lines, index + 1))
+            turns.append(Turn("call", (message,), lines, index + 1, author))
         for position, call in enumerate(message.tool_calls):
             if (found := result_of.get((index, position))) is not None:
                 result = messages[found]

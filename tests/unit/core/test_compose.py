@@ -13,6 +13,7 @@ from urial_core import (
     Prompt,
     PromptFormat,
     Tool,
+    ToolCall,
     ToolUse,
     compose,
     load_prompt,
@@ -40,8 +41,9 @@ def conversation(*turns: str) -> list[Message]:
 
 def rendered(*turns: str) -> str:
     """Render the turns after the prompt prefix, given as "role: text", and open the answer."""
+    headers = {**HEADERS, "call": "# Tool call:"}
     pairs = (turn.split(": ", 1) for turn in turns)
-    return "".join(f"\n{HEADERS[role]}\n````\n{text}\n````\n" for role, text in pairs) + OPEN
+    return "".join(f"\n{headers[role]}\n````\n{text}\n````\n" for role, text in pairs) + OPEN
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,20 @@ def test_authors_are_named_in_a_turn_before_theirs() -> None:
         *("system: From: Ann", "user: Hi", "system: From: Bob", "user: Ho"),
         *("system: From: planner", "assistant: A plan.\n\nIn two steps.", "assistant: Why?"),
         "tool: sum\n42",
+    )
+
+
+@pytest.mark.parametrize("text", ["", "I look it up."])
+def test_the_author_of_calls_is_named_once(text: str) -> None:
+    """A message that calls tools has its author before its first turn: its text, else its calls."""
+    calling = Message("assistant", text, name="alice", tool_calls=(ToolCall("f", "{}", "1"),))
+    result = Message("tool", "42", tool_call_id="1")
+    assert compose(PROMPT, [Message("user", "Hi"), calling, result]).prompt == (
+        PROMPT.prefix
+        + rendered(
+            *("user: Hi", "system: From: alice", *([f"assistant: {text}"] if text else ())),
+            *('call: {"name": "f", "arguments": {}}', "tool: f\n42"),
+        )
     )
 
 
