@@ -6,8 +6,9 @@
 A model that enforces constraints takes these as steps of their own, so that name, arguments and
 form are valid by construction. Any other writes header and calls in one completion. Calls are
 validated when they are whole; an invalid one is retried once, with what is wrong as feedback. A
-call that this exchange has the result of is not made again, since small models would go on with it
-for ever: the answer is written instead or, where a call is required, a call of another tool.
+call that was answered, with no other message behind it, is not made again, since small models would
+go on with it for ever: the answer is written instead or, where a call is required, a call of
+another tool.
 """
 
 from __future__ import annotations

@@ -100,14 +100,16 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
 
 
 def answered_calls(messages: Sequence[Message]) -> list[ToolCall]:
-    """Return the calls since the last user message that have results, as a model writes them.
+    """Return the calls that have results, as a model writes them, since the last other message.
 
-    One that failed counts only from its second result on: trying again once may help.
+    Whatever that message is, a question, a rule, or an answer of this or another agent, the same
+    call may be meant anew behind it. A call that failed counts only from its second result on:
+    trying again once may help.
     """
-    asked = _last_question(messages)
+    since = max((i for i, message in enumerate(messages) if _is_other(message)), default=-1)
     answered, failed = list[ToolCall](), list[ToolCall]()
     for (index, position), result in sorted(_results(messages).items()):
-        if index <= asked:
+        if index <= since:
             continue
         made = messages[index].tool_calls[position]
         call = ToolCall.of(made.name, made.values, made.id)
@@ -134,6 +136,11 @@ def question_again(messages: Sequence[Message], prompt_format: PromptFormat) -> 
 def _last_question(messages: Sequence[Message]) -> int:
     """Return the index of the last user message, or -1."""
     return max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+
+
+def _is_other(message: Message) -> bool:
+    """Return whether a prompt holds a message that is neither a call nor a tool's result."""
+    return message.role != "tool" and not message.tool_calls and bool(message.text.strip())
 
 
 def author_turn(author: str, number: int) -> Turn:

@@ -58,6 +58,16 @@ def test_the_answer_is_written_instead(arguments: str, *, constrained: bool) -> 
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "No rain."
 
 
+@pytest.mark.parametrize(
+    "between", [Message("assistant", " ", name="alice"), replace(CALLED, text="I look again.")]
+)
+def test_only_a_message_of_its_own_separates_calls(between: Message) -> None:
+    """A text beside further calls leaves a call answered, as a message without text does."""
+    written = f"{CALL}{LYON}{END}", f"No rain.{END}"
+    reply, _ = replies((*EXCHANGE, between), *written, constrained=False)
+    assert (reply.text, reply.tool_calls) == ("No rain.", ())
+
+
 @pytest.mark.parametrize("constrained", [True, False])
 @pytest.mark.parametrize("failures", [1, 2])
 def test_a_call_that_failed_is_made_once_more(failures: int, *, constrained: bool) -> None:
@@ -100,15 +110,17 @@ def test_other_arguments_are_another_call(call: str, *, constrained: bool) -> No
     ("messages", "use"),
     [
         ((*EXCHANGE, Message("assistant", "No."), Message("user", "And now?")), WEATHER),
+        ((*EXCHANGE, Message("assistant", "I wait.", name="alice")), WEATHER),
+        ((*EXCHANGE, Message("system", "Now it is noon.")), WEATHER),
         ((ASKED, CALLED), WEATHER),
         (EXCHANGE, replace(WEATHER, choice="required")),
     ],
-    ids=["asked again", "without a result", "required"],
+    ids=["asked again", "behind an answer", "behind a rule", "without a result", "required"],
 )
 def test_the_same_call_is_made_where_it_is_new(
     messages: Sequence[Message], use: ToolUse, *, constrained: bool
 ) -> None:
-    """A new question, a call without its result, or a required call may repeat one."""
+    """Behind a new message, without its result, or if required, a call may repeat one."""
     written = responses(LYON, constrained=constrained)
     if use.must_call:
         written = (LYON, NO_MORE) if constrained else (' {"city": "Lyon"}}',)
