@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import (
@@ -52,7 +52,9 @@ def _parts(message: BaseMessage) -> Iterator[Message]:
         case ToolMessage():
             failed = message.status == "error"
             text = block_text(message.content, message.type)
-            yield Message("tool", text, message.name, (), message.tool_call_id, failed)
+            yield Message(
+                "tool", text, message.name, (), message.tool_call_id, failed, _was_cleared(message)
+            )
         case FunctionMessage():
             yield Message("tool", block_text(message.content, message.type), message.name)
         case AIMessage():
@@ -60,6 +62,12 @@ def _parts(message: BaseMessage) -> Iterator[Message]:
             yield Message(role, block_text(message.content, "ai"), message.name, calls)
         case _:
             yield from _with_tool_results(message, role)
+
+
+def _was_cleared(result: ToolMessage) -> bool:
+    """Return whether LangChain's ``ContextEditingMiddleware`` put a placeholder for a result."""
+    editing = result.response_metadata.get("context_editing")
+    return isinstance(editing, Mapping) and bool(editing.get("cleared"))
 
 
 def _with_tool_results(message: BaseMessage, role: Role) -> Iterator[Message]:

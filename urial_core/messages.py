@@ -25,6 +25,8 @@ class Message:
         tool_calls: For an assistant's message, the calls that it asks for, after its text.
         tool_call_id: For a tool's result, the call it answers.
         failed: For a tool's result, whether the call failed.
+        cleared: For a tool's result, whether a placeholder stands for it, so that the model may ask
+            for it again.
     """
 
     role: Role
@@ -33,6 +35,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     failed: bool = False
+    cleared: bool = False
 
     def __post_init__(self) -> None:
         if self.role not in get_args(Role):

@@ -104,12 +104,12 @@ def answered_calls(messages: Sequence[Message]) -> list[ToolCall]:
 
     Whatever that message is, a question, a rule, or an answer of this or another agent, the same
     call may be meant anew behind it. A call that failed counts only from its second result on:
-    trying again once may help.
+    trying again once may help. One whose result was cleared does not count.
     """
     since = max((i for i, message in enumerate(messages) if _is_other(message)), default=-1)
     answered, failed = list[ToolCall](), list[ToolCall]()
     for (index, position), result in sorted(_results(messages).items()):
-        if index <= since:
+        if index <= since or messages[result].cleared:
             continue
         made = messages[index].tool_calls[position]
         call = ToolCall.of(made.name, made.values, made.id)

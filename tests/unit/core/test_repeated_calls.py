@@ -113,9 +113,10 @@ def test_other_arguments_are_another_call(call: str, *, constrained: bool) -> No
         ((*EXCHANGE, Message("assistant", "I wait.", name="alice")), WEATHER),
         ((*EXCHANGE, Message("system", "Now it is noon.")), WEATHER),
         ((ASKED, CALLED), WEATHER),
+        ((ASKED, CALLED, replace(RESULT, text="[cleared]", cleared=True)), WEATHER),
         (EXCHANGE, replace(WEATHER, choice="required")),
     ],
-    ids=["asked again", "behind an answer", "behind a rule", "without a result", "required"],
+    ids=["asked again", "behind an answer", "behind a rule", "no result", "cleared", "required"],
 )
 def test_the_same_call_is_made_where_it_is_new(
     messages: Sequence[Message], use: ToolUse, *, constrained: bool

@@ -90,6 +90,11 @@ def test_arguments_are_kept(arguments: dict[str, Any]) -> None:
     assert message.tool_calls[0].values == arguments
 
 
+def cleared(done: bool) -> dict[str, Any]:
+    """What LangChain's ContextEditingMiddleware notes in a message."""
+    return {"context_editing": {"cleared": done, "strategy": "clear_tool_uses"}}
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
@@ -106,13 +111,24 @@ def test_arguments_are_kept(arguments: dict[str, Any]) -> None:
             ToolMessage([{"type": "text", "text": "7"}, "8"], tool_call_id="1"),
             Message("tool", "7\n8", tool_call_id="1"),
         ),
+        (
+            ToolMessage("[cleared]", tool_call_id="1", response_metadata=cleared(True)),
+            Message("tool", "[cleared]", tool_call_id="1", cleared=True),
+        ),
+        *(
+            (
+                ToolMessage("7", tool_call_id="1", response_metadata=metadata),
+                Message("tool", "7", tool_call_id="1"),
+            )
+            for metadata in (cleared(False), {"context_editing": None})
+        ),
         (FunctionMessage("7", name="add"), Message("tool", "7", name="add")),
     ],
 )
-def test_a_result_tells_what_it_answers_and_whether_it_failed(
+def test_a_result_tells_what_it_answers_and_how_it_ended(
     message: BaseMessage, expected: Message
 ) -> None:
-    """A result keeps its text, its tool, its call and its failure, and no artifact."""
+    """A result keeps its text, tool, call, failure and clearing, and no artifact."""
     assert core_messages([message]) == [expected]
 
 
