@@ -19,8 +19,10 @@ from urial_core.structured.json_validation import load_json, match_schema
 from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quoted
 
-__all__ = ["CallsDecoder", "call_schema", "parse_call"]
+__all__ = ["CallsDecoder", "ReplyCalls", "call_schema", "parse_call"]
 
+_BETWEEN = 16
+"""How many characters at most are skipped between two calls: commas, list marks, not prose."""
 _CUT = "max_tokens ran out before the call was complete: raise max_tokens."
 
 
@@ -91,11 +93,43 @@ def parse_call(
     return ToolCall.of(name, arguments, call_id)
 
 
+class ReplyCalls:
+    """The valid calls of one reply, which are made once each.
+
+    Attributes:
+        answered: Calls of which the conversation has the results, so that they are not made again.
+        made: The calls that the application is to make.
+        written: All that the model wrote, repetitions included.
+        loop: Whether the model goes round in circles: since the last new call, it wrote one
+            repetition twice. Small models would go on with it for ever.
+    """
+
+    def __init__(self, answered: Sequence[ToolCall] = ()) -> None:
+        """Start a reply to a conversation that has the results of these calls."""
+        self.answered = answered
+        self.made = list[ToolCall]()
+        self.written = list[ToolCall]()
+        self.loop = False
+        self._repeated = list[ToolCall]()
+
+    def add(self, call: ToolCall) -> bool:
+        """Add a call that the model wrote; return whether it is to be made."""
+        self.written.append(call)
+        is_new = not any(map(call.repeats, (*self.made, *self.answered)))
+        self.loop = not is_new and any(map(call.repeats, self._repeated))
+        self._repeated = [] if is_new else [*self._repeated, call]
+        if is_new:
+            self.made.append(call)
+        return is_new
+
+
 class CallsDecoder:
     """Decodes the calls of one turn out of a completion's text.
 
+    Between two calls, a comma and other short text is skipped.
+
     Attributes:
-        calls: The valid calls, those of earlier turns included.
+        calls: The reply's calls, those of earlier turns included.
         invalid: The call that is invalid; decoding ends there.
         invalid_text: The invalid call's text as it was written.
         emitted: Whether some of the call under way was emitted, so that it cannot be retried.
@@ -106,26 +140,24 @@ class CallsDecoder:
         self,
         prompt_format: PromptFormat,
         tools: Sequence[Tool],
-        calls: list[ToolCall],
+        calls: ReplyCalls,
         *,
         written: str = "",
         live: Sequence[Tool] = (),
         several: bool = True,
         limits: ValueLimits | None = None,
-        answered: Sequence[ToolCall] = (),
     ) -> None:
         """Start a turn.
 
         Args:
             prompt_format: How the prompt is written.
             tools: What may be called.
-            calls: The reply's calls so far; valid ones are added.
+            calls: The reply's calls so far; valid ones are added, and repetitions skipped.
             written: What the prompt already holds of the first call.
             live: Tools of which the first call's arguments are emitted while they are written,
                 unvalidated.
-            several: Whether the turn may hold several calls.
+            several: Whether the turn may add several calls.
             limits: How long the values may get that a grammar cut; None without a grammar.
-            answered: Calls of which the conversation has the results, which end the turn, too.
         """
         self.calls = calls
         self.invalid: InvalidToolCall | None = None
@@ -135,11 +167,15 @@ class CallsDecoder:
         self._tools = tools
         self._several = several
         self._limits = limits
-        self._answered = answered
         self._turn = TurnDecoder(prompt_format, written)
         self._call = _CallDecoder(
-            tools, len(calls), written=written, live=live, limits=limits, answered=answered
+            *(tools, len(calls.made)),
+            written=written,
+            live=live,
+            limits=limits,
+            answered=calls.answered,
         )
+        self._between: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -164,38 +200,45 @@ class CallsDecoder:
         """
         deltas = self._take(self._turn.flush(cut=cut))
         call = self._call
-        if self.invalid is None and not call.value.complete and (call.value.text or not self.calls):
+        is_begun = bool(call.value.text) or not self.calls.written
+        if self.invalid is None and not call.value.complete and is_begun:
             deltas += self._end_call(cut=cut)
             self._ended = True
         return deltas
 
     def _take(self, text: str) -> list[ToolCallDelta]:
         deltas = list[ToolCallDelta]()
-        while text and not self._ended:
-            call = self._call
-            if call.number and not call.value.text and text.lstrip()[:1] not in ("", "{"):
-                self._ended = True  # something other than a further call
-                break
-            new, text = call.feed(text)
+        while (text := self._without_separator(text)) and not self._ended:
+            new, text = self._call.feed(text)
             deltas += new
-            if not call.value.complete:
-                break
-            deltas += self._end_call()
-            self._ended |= self.invalid is not None or not self._several
+            if self._call.value.complete:
+                deltas += self._end_call()
         return deltas
+
+    def _without_separator(self, text: str) -> str:
+        """Return what is left of a text behind what stands between two calls."""
+        if self._between is None:
+            return text
+        skipped, brace, rest = text.partition("{")
+        self._between = (self._between + skipped).lstrip()
+        if len(self._between) > _BETWEEN:
+            self._ended = True  # something other than a further call
+        elif brace:
+            self._between = None
+        return brace + rest
 
     def _end_call(self, *, cut: bool = False) -> Sequence[ToolCallDelta]:
         """Add the call that was read to the others, or note what is wrong with it."""
         deltas, call = self._call.end(cut=cut)
         if isinstance(call, InvalidToolCall):
             self.invalid, self.invalid_text = call, self._call.value.text
-        elif not self.emitted and any(map(call.repeats, (*self.calls, *self._answered))):
-            self._ended = True  # small models repeat themselves; once is enough
-            return ()
-        else:
-            self.calls.append(call)
-            self._call = _CallDecoder(self._tools, len(self.calls), limits=self._limits)
-        return deltas
+            self._ended = True
+            return deltas
+        is_new = self.calls.add(call)
+        self._ended = self.calls.loop or (is_new and not self._several)
+        self._call = _CallDecoder(self._tools, len(self.calls.made), limits=self._limits)
+        self._between = ""
+        return deltas if is_new else ()
 
 
 class _CallDecoder:

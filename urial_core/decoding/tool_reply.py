@@ -30,14 +30,14 @@ from urial_core.decoding.steps import (
 )
 from urial_core.decoding.stream_decoders import HeaderDecoder
 from urial_core.decoding.text_reply import TextReply, text_reply
-from urial_core.decoding.tool_calls import CallsDecoder, call_schema
+from urial_core.decoding.tool_calls import CallsDecoder, ReplyCalls, call_schema
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.turns import answered_calls, result_text, write_response_format
 from urial_core.replies import Reply, ReplyEnd, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import Choice, JsonSchema
 from urial_core.structured.grammar import grammar_schema
 from urial_core.structured.json_validation import validate_json
-from urial_core.tools import InvalidToolCall, Tool, ToolCall, ToolUse, call_start
+from urial_core.tools import InvalidToolCall, Tool, ToolUse, call_start
 
 __all__ = ["tool_reply"]
 
@@ -63,8 +63,7 @@ class _ToolReply:
         self._limits = request.parameters.value_limits
         self._steps = Continuation(request, context.context_window)
         self._format = self._steps.format
-        self._answered = answered_calls(request.conversation)
-        self._calls = list[ToolCall]()
+        self._calls = ReplyCalls(answered_calls(request.conversation))
         self._invalid = list[InvalidToolCall]()
         self._cut = False
 
@@ -74,15 +73,16 @@ class _ToolReply:
             return (yield from self._decide())
         others = self._tools_without_answered_calls()
         if not others:
-            self._answered = []
+            self._calls.answered = ()
         yield from self._write_calls()
-        if not (self._calls or self._invalid):
+        if not (self._calls.made or self._invalid):
+            self._calls.written.clear()
             self._steps.written, self._tools = self._calls_start, others
             yield from self._write_calls()
         return self._calls_reply()
 
     def _tools_without_answered_calls(self) -> tuple[Tool, ...]:
-        called = {call.name for call in self._answered}
+        called = {call.name for call in self._calls.answered}
         return tuple(tool for tool in self._tools if tool.name not in called)
 
     # Answer or call
@@ -182,7 +182,7 @@ class _ToolReply:
 
     def _end_reply(self) -> ReplySteps:
         """Return the calls, or have the answer written if there is none that is new."""
-        if self._calls or self._invalid:
+        if self._calls.made or self._invalid:
             return self._calls_reply()
         return (yield from self._write_answer())
 
@@ -219,10 +219,10 @@ class _ToolReply:
 
     @property
     def _call_lines(self) -> str:
-        return "\n".join(call.line for call in self._calls)
+        return "\n".join(call.line for call in self._calls.written)
 
     def _decoder(self, tools: Sequence[Tool], **options: Any) -> CallsDecoder:
-        return CallsDecoder(self._format, tools, self._calls, answered=self._answered, **options)
+        return CallsDecoder(self._format, tools, self._calls, **options)
 
     def _write_calls(self) -> Steps[None]:
         """Have calls written in their turn, which is open."""
@@ -232,15 +232,16 @@ class _ToolReply:
             return
         goes_on = True
         while goes_on:
-            number = len(self._calls)
+            number = len(self._calls.written)
             decoder = self._decoder(
                 self._tools,
-                live=self._exact_tools if self._context.live and number == 0 else (),
+                live=self._exact_tools if self._context.live and not self._calls.made else (),
                 several=False,
                 limits=self._limits,
             )
             yield from self._read_calls((yield from self._steps.next_request(schema)), decoder)
-            goes_on = len(self._calls) > number and (yield from self._choose_another())
+            was_added = len(self._calls.written) > number and not self._calls.loop
+            goes_on = was_added and (yield from self._choose_another())
 
     @property
     def _exact_tools(self) -> Sequence[Tool]:
@@ -326,7 +327,7 @@ class _ToolReply:
             invalid_tool_calls=tuple(self._invalid),
             attempts=self._steps.attempts,
         )
-        return Reply("", end, tool_calls=tuple(self._calls))
+        return Reply("", end, tool_calls=tuple(self._calls.made))
 
 
 def _last(logprobs: Sequence[TokenLogprob], characters: int) -> tuple[TokenLogprob, ...]:

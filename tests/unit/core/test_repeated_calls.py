@@ -18,6 +18,7 @@ PROMPT = Prompt(name="tiny", instruction="Be kind.", tool_examples=ToolExamples(
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = ToolUse((Tool.of("get_weather", "The weather.", CITY),))
 CALL, END, NO_MORE = "# Tool call:\n````\n", "\n````\n", "\n````\n\n# Tool result:"
+ANOTHER = '\n{"name":'
 LYON = '{"name": "get_weather", "arguments": {"city": "Lyon"}}'
 NICE = '{"name": "get_weather", "arguments": {"city": "Nice"}}'
 LYONS = '{"name": "get_weather", "arguments": {"city": "Lyons"}}'
@@ -40,9 +41,12 @@ def replies(
     return whole.reply([request])[0], list(streamed.stream(request))
 
 
-def responses(call: str, *, constrained: bool) -> tuple[str, ...]:
-    """Return what a model writes that makes a call and no other."""
-    return (CALL, call, NO_MORE) if constrained else (f"{CALL}{call}{END}",)
+def responses(*calls: str, constrained: bool) -> tuple[str, ...]:
+    """Return what a model writes that makes these calls and no other."""
+    if not constrained:
+        return (CALL + "\n".join(calls) + END,)
+    first, *others = calls
+    return (CALL, first, *(part for call in others for part in (ANOTHER, call)), NO_MORE)
 
 
 @pytest.mark.parametrize("constrained", [True, False])
@@ -51,11 +55,59 @@ def test_the_answer_is_written_instead(arguments: str, *, constrained: bool) -> 
     """Nothing of the repeated call is emitted, and an agent's loop ends with the answer."""
     called = Message("assistant", tool_calls=(ToolCall("get_weather", arguments, "1"),))
     messages = (ASKED, called, RESULT)
-    repeated = (CALL, LYON) if constrained else (f"{CALL}{LYON}{END}",)
+    repeated = responses(LYON, constrained=constrained)
     reply, events = replies(messages, *repeated, f"No rain.{END}", constrained=constrained)
     assert (reply.text, reply.tool_calls, reply.end.reason) == ("No rain.", (), "delimiter")
     assert not any(isinstance(event, ToolCallDelta) for event in events)
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "No rain."
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+@pytest.mark.parametrize(
+    ("calls", "made"),
+    [
+        ([LYON, NICE], [NICE]),
+        ([NICE, LYON, LYONS], [NICE, LYONS]),
+        ([NICE, NICE, LYONS], [NICE, LYONS]),
+        ([LYON, NICE, LYON, LYONS, LYON], [NICE, LYONS]),
+        ([NICE, LYONS, NICE, LYONS], [NICE, LYONS]),
+    ],
+)
+def test_new_calls_beside_a_repetition_are_made(
+    calls: list[str], made: list[str], *, constrained: bool
+) -> None:
+    """Repetitions are left out wherever they stand; the new calls before and behind are made."""
+    written = responses(*calls, constrained=constrained)
+    reply, events = replies(EXCHANGE, *written, constrained=constrained)
+    assert [call.line for call in reply.tool_calls] == made
+    deltas = [event for event in events if isinstance(event, ToolCallDelta)]
+    assert sorted({delta.index for delta in deltas}) == list(range(len(made)))
+    assert "".join(delta.arguments for delta in deltas) == "".join(
+        call.arguments for call in reply.tool_calls
+    )
+
+
+@pytest.mark.parametrize("constrained", [True, False])
+@pytest.mark.parametrize(
+    ("circle", "read", "made"),
+    [([LYON], 2, []), ([NICE], 3, [NICE]), ([NICE, LYONS], 5, [NICE, LYONS])],
+)
+def test_a_model_that_goes_round_in_circles_is_stopped(
+    circle: list[str], read: int, made: list[str], *, constrained: bool
+) -> None:
+    """A repetition that is written twice, with no new call between, ends the calls."""
+    answer = () if made else (f"No rain.{END}",)
+    if constrained:
+        written = *responses(*(circle * 5)[:read], constrained=True)[:-1], *answer
+        model = FakeModel(*written, features=ENFORCING)
+    else:
+        model = FakeModel([CALL, *(f"{call}\n" for call in circle * 5)], *answer)
+    chat = UrialChat(model, PROMPT)
+    events = list(chat.stream(chat.request(EXCHANGE, tools=WEATHER)))
+    assert len({event.id for event in events if isinstance(event, ToolCallDelta)}) == len(made)
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert text == ("" if made else "No rain.")
+    assert model.chunks_sent == (2 * read if constrained else 1 + read) + len(answer)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +125,7 @@ def test_only_a_message_of_its_own_separates_calls(between: Message) -> None:
 def test_a_call_that_failed_is_made_once_more(failures: int, *, constrained: bool) -> None:
     """A tool may work the second time; after that, the answer is written."""
     failed = (CALLED, replace(RESULT, failed=True)) * failures
-    made = responses(LYON, constrained=constrained)[: 2 if failures > 1 else None]
-    written = *made, f"No rain.{END}"
+    written = *responses(LYON, constrained=constrained), f"No rain.{END}"
     reply, _ = replies((ASKED, *failed), *written, constrained=constrained)
     assert [call.name for call in reply.tool_calls] == ["get_weather"] * (failures == 1)
     assert reply.text == ("No rain." if failures > 1 else "")
@@ -87,7 +138,7 @@ def test_order_and_digits_make_no_other_call(*, live: bool) -> None:
     use = ToolUse((Tool.of("f", "Does it.", numbers),))
     call = ToolCall("f", '{"b": true, "a": 1}', "1")
     messages = (ASKED, Message("assistant", tool_calls=(call,)), RESULT)
-    again = (CALL, '{"name": "f", "arguments": {"a": 1.0, "b": true}}', f"Done.{END}")
+    again = (CALL, '{"name": "f", "arguments": {"a": 1.0, "b": true}}', NO_MORE, f"Done.{END}")
     reply, events = replies(messages, *again, constrained=True, use=use)
     assert not (any(isinstance(e, ToolCallDelta) for e in events) if live else reply.tool_calls)
     assert not call.repeats(ToolCall("f", '{"a": 1, "b": 1}'))
@@ -135,7 +186,7 @@ def test_a_required_call_is_another_tools(*, constrained: bool) -> None:
     final = Tool.of("answer", "The answer.", {"type": "object", "properties": {}})
     use = ToolUse((*WEATHER.tools, final), choice="required")
     written = ('{"name": "answer", "arguments": {}}', NO_MORE) if constrained else (" {}}",)
-    repeated = (LYON,) if constrained else (LYON.removeprefix('{"name":'),)
+    repeated = (LYON, NO_MORE) if constrained else (LYON.removeprefix('{"name":'),)
     reply, events = replies(EXCHANGE, *repeated, *written, constrained=constrained, use=use)
     assert [call.name for call in reply.tool_calls] == ["answer"]
     deltas = [event for event in events if isinstance(event, ToolCallDelta)]

@@ -51,6 +51,10 @@ NICE = '{"name": "get_weather", "arguments": {"city": "Nice"}}'
 NO_MORE = "\n````\n\n# Tool result:"
 
 Summary = tuple[str, list[tuple[str, Any]], list[str | None], str]
+TWO: Summary = (
+    *("", [("get_weather", {"city": "Lyon"}), ("get_weather", {"city": "Nice"})], []),
+    "tool_calls",
+)
 
 
 def chat_of(*responses: Iterable[str] | str, constrained: bool = False) -> UrialChat:
@@ -146,6 +150,21 @@ CASES: dict[str, tuple[ToolUse, bool, list[str], Summary]] = {
         BOTH,
         False,
         [f"{CALL}{LYON}\n{LYON}\n{NICE}{END}"],
+        TWO,
+    ),
+    "comma between calls": (BOTH, False, [f"{CALL}{LYON},\n{NICE}{END}"], TWO),
+    "list of calls": (BOTH, False, [f"{CALL}{LYON}\n  2. {NICE}{END}"], TWO),
+    "brace too many": (BOTH, False, [f"{CALL}{LYON}}}\n{NICE}}}{END}"], TWO),
+    "unreadable after a call": (
+        BOTH,
+        False,
+        [f"{CALL}{LYON}; {{city: Nice}}{END}", ' "triple"}'],
+        ("", [("get_weather", {"city": "Lyon"})], ["triple"], "tool_calls"),
+    ),
+    "prose after a call": (
+        BOTH,
+        False,
+        [f"{CALL}{LYON}\nI would not look it up for {{Nice}}, since nobody asked.{END}"],
         ("", [("get_weather", {"city": "Lyon"})], [], "tool_calls"),
     ),
     "spread over lines": (
