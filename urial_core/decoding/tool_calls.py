@@ -86,8 +86,8 @@ def parse_call(
     if mismatch:
         shown = json.dumps(arguments, ensure_ascii=False)
         return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)
-    _, excess = match_schema(arguments, schema.with_limits(limits).text) if limits else ("", "")
-    if excess:
+    limited = schema.with_limits(limits).text if limits else "{}"
+    if excess := match_schema(arguments, limited, repair=False)[1]:
         problem = f"The arguments reached a limit of JSON values: {excess}."
         return InvalidToolCall(shown, problem, name, call_id, exceeds_limits=True)
     return ToolCall.of(name, arguments, call_id)

@@ -30,6 +30,8 @@ _KINDS: dict[type, tuple[str, ...]] = {
     list: ("array",),
 }
 """The types of JSON schema that a Python value has."""
+_Repair = tuple[list[str | int], Any]
+"""Where a part of a value is, and what takes its place."""
 _MAX_SHOWN = 300
 """Characters of an error's message: the model is shown it too."""
 
@@ -71,10 +73,8 @@ def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, 
     try:
         repaired = deepcopy(value)
         for error in validator.iter_errors(value) if repair else ():
-            # An error in ``propertyNames`` is a name's, and its path is the object's.
-            is_at_path = _part(value, error.absolute_path) is error.instance
-            if error.validator == "type" and is_at_path:
-                repaired = _with_type(repaired, error)
+            for place, part in _repairs(value, error) or ():
+                repaired = _replaced(repaired, place, part)
         mismatch = best_match(validator.iter_errors(repaired))
     except Unresolvable as error:
         raise UnsupportedSchemaError(
@@ -182,14 +182,31 @@ def _check_patterns(schema: Any) -> Any:
     return map_subschemas(schema, _check_patterns)
 
 
-def _with_type(value: Any, error: ValidationError) -> Any:
-    """Return the value with one part converted to the type wanted, if that loses nothing."""
+def _repairs(value: Any, error: ValidationError) -> list[_Repair] | None:
+    """Return the conversions of a value's parts that may remove an error; None without any.
+
+    Where none of several schemas matches, one is meant if conversions may remove all of its errors.
+    If several may be meant, nothing is converted, unless it is the same for all.
+    """
+    path = list(error.absolute_path)
+    if error.validator in ("anyOf", "oneOf"):
+        branches = dict[Any, list[list[_Repair] | None]]()
+        for inner in error.context:
+            branches.setdefault(inner.relative_schema_path[0], []).append(_repairs(value, inner))
+        meant = [
+            [repair for repairs in found for repair in repairs or ()]
+            for found in branches.values()
+            if None not in found
+        ]
+        return meant[0] if meant and all(found == meant[0] for found in meant) else None
+    # An error in ``propertyNames`` is a name's, and its path is the object's.
+    if error.validator != "type" or _part(value, path) is not error.instance:
+        return None
     wanted = error.validator_value
     for kind in wanted if isinstance(wanted, list) else [wanted]:
-        part = _converted(error.instance, kind)
-        if part is not None:
-            return _replaced(value, list(error.absolute_path), part)
-    return value
+        if (part := _converted(error.instance, kind)) is not None:
+            return [(path, part)]
+    return None
 
 
 def _converted(value: Any, kind: str) -> Any:

@@ -44,6 +44,78 @@ def test_another_type_is_repaired(kind: str | list[str], value: object, repaired
     assert error == ""
 
 
+TEXTS = {"type": "array", "items": {"type": "string"}}
+
+
+def variant(kind: str, amount: str) -> dict[str, Any]:
+    """Return the schema of one kind of object, as of a union with a discriminator."""
+    properties = {"kind": {"const": kind}, "amount": {"type": amount}}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def pair(kind: str) -> dict[str, Any]:
+    """Return two properties of one type."""
+    return {"a": {"type": kind}, "b": {"type": kind}}
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf"])
+@pytest.mark.parametrize(
+    ("branches", "value", "repaired"),
+    [
+        ([{"type": "integer"}, {"type": "null"}], "3", 3),
+        ([{"type": "null"}, {"type": "integer", "minimum": 1}], "3", 3),
+        ([TEXTS, {"type": "null"}], [1, "b", True], ["1", "b", "true"]),
+        ([{"anyOf": [TEXTS, {"type": "boolean"}]}, {"type": "null"}], [1], ["1"]),
+        ([{"$ref": "#/$defs/count"}, {"type": "null"}], "3", 3),
+        ([{"type": "boolean"}, {"type": "integer"}], "true", True),
+        ([TEXTS, {"type": "array", "items": {"type": "boolean"}}], [1], ["1"]),
+        (
+            [variant("count", "integer"), variant("name", "string")],
+            {"kind": "name", "amount": 3},
+            {"kind": "name", "amount": "3"},
+        ),
+        (
+            [{"properties": {"a": {"type": "integer"}}}, {"type": "null"}],
+            {"a": "1", "b": "2"},
+            {"a": 1, "b": 2},
+        ),
+    ],
+)
+def test_another_type_is_repaired_in_a_branch(
+    keyword: str, branches: list[Any], value: Any, repaired: Any
+) -> None:
+    """A value is converted to the one schema of several that it can match so, at any depth."""
+    schema = {
+        "$defs": {"count": {"type": "integer"}},
+        "properties": {"n": {keyword: branches, "properties": {"b": {"type": "integer"}}}},
+    }
+    assert match_schema({"n": value}, json.dumps(schema)) == ({"n": repaired}, "")
+
+
+@pytest.mark.parametrize(
+    ("branches", "value"),
+    [
+        ([{"type": "integer"}, {"type": "null"}], "three"),
+        ([{"type": "integer", "minimum": 5}, {"type": "null"}], "3"),
+        ([{"properties": pair("integer")}, {"properties": pair("string")}], {"a": "1", "b": 2}),
+        ([TEXTS, {"type": "array", "items": {"type": "object"}}], [None]),
+        ([{"type": "string"}, {"type": "array"}, {"type": "null"}], {"a": 1}),
+        ([variant("x", "integer"), variant("x", "boolean")], {"kind": "x"}),
+    ],
+)
+def test_no_branch_is_guessed(branches: list[Any], value: Any) -> None:
+    """Where no conversion helps, or two would, the value is invalid, unchanged."""
+    schema = json.dumps({"properties": {"n": {"anyOf": branches}}})
+    matched, error = match_schema({"n": value}, schema)
+    assert (matched, bool(error)) == ({"n": value}, True)
+
+
+def test_several_branches_may_share_a_repair() -> None:
+    """A conversion that suits all branches is made, as a pydantic model's of ``int | float``."""
+    numbers = {"anyOf": [{"type": "integer"}, {"type": "number"}, {"type": "null"}]}
+    assert match_schema("3", json.dumps(numbers)) == (3, "")
+
+
 @pytest.mark.parametrize(
     ("kind", "written", "matched"),
     [
@@ -165,7 +237,7 @@ def test_definitions_of_tools_are_kept_apart() -> None:
         for name, place in (("go", "Rome"), ("jump", 3), ("go", [["Rome"]])):
             call = {"name": name, "arguments": {"place": place}}
             assert match_schema(call, schema.text) == (call, "")
-    invalid = {"name": "go", "arguments": {"place": True}}
+    invalid = {"name": "go", "arguments": {"place": {}}}
     assert match_schema(invalid, call_schema(tools[:1]).text)[1]
     invalid = {"name": "hop", "arguments": {"place": "Rome"}}
     assert match_schema(invalid, call_schema(tools).text)[1]
