@@ -56,7 +56,7 @@ class ToolCallingChatModel(BaseChatModel, ABC):
             tools: Functions, ``BaseTool`` objects, classes with fields, or dicts as OpenAI,
                 Anthropic or Bedrock writes them.
             tool_choice: "auto" (default): the model decides; "any", "required" or True: it must
-                call a tool; a tool's name: that one; "none": it must not call any.
+                call a tool; a tool or its name: that one; "none": it must not call any.
             parallel_tool_calls: Whether one reply may hold several calls. Default: yes.
             strict: Whether to forbid additional properties in the tools' schemas.
             response_format: A schema for replies that call no tool, or OpenAI's dict for it.

@@ -9,6 +9,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_urial.schemas import is_function, json_schema
+from urial_core import tool_choice
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_tools
 
@@ -17,10 +18,8 @@ __all__ = ["ToolChoice", "ToolLike", "openai_choice", "openai_tools"]
 ToolLike = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
 """What LangChain accepts as a tool: see ``langchain_urial.schemas.SchemaLike``."""
 
-ToolChoice = str | bool | Mapping[str, Any]
-"""Which tool to call, as any of LangChain's integrations has it."""
-
-_MODES = {"auto": "auto", "none": "none", "any": "required", "required": "required"}
+ToolChoice = str | bool | ToolLike
+"""Which tool to call, as any of LangChain's integrations has it, or the tool itself."""
 
 
 def openai_tools(tools: Sequence[ToolLike], *, strict: bool | None = None) -> list[dict[str, Any]]:
@@ -47,8 +46,7 @@ def openai_choice(
     """Write a choice as the OpenAI API does.
 
     Args:
-        choice: "auto", "none", "any", "required", a tool's name, one of these as a dict of OpenAI's
-            or Anthropic's, True for "any"; None and False for unset.
+        choice: A tool that was bound, or what ``urial_core.tool_choice`` reads.
         tools: The tools to choose from, in the OpenAI API's form.
 
     Raises:
@@ -56,20 +54,9 @@ def openai_choice(
     """
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
         return dict(choice)
-    names = [str(tool["function"].get("name")) for tool in tools]
-    wanted = _wanted(choice)
-    if wanted is None:
-        return None
-    if wanted in names:
-        return {"type": "function", "function": {"name": wanted}}
-    if wanted not in _MODES or (isinstance(choice, Mapping) and _named(choice)):
-        raise ParameterError(
-            f"tool_choice is {choice!r}, but the tools are {', '.join(names) or 'none'}: name one "
-            f"of them, or use one of {', '.join(_MODES)}."
-        )
-    if _MODES[wanted] == "required" and not names:
-        raise ParameterError(f"tool_choice is {choice!r}, but there are no tools to call.")
-    return _MODES[wanted]
+    if isinstance(choice, BaseTool) or callable(choice):
+        choice = str(_openai_tool(choice, strict=None)["function"]["name"])
+    return tool_choice.openai_choice(choice, [str(tool["function"].get("name")) for tool in tools])
 
 
 def _openai_tool(tool: ToolLike, *, strict: bool | None) -> dict[str, Any]:
@@ -103,19 +90,3 @@ def _is_hosted(tool: Mapping[str, Any]) -> bool:
     """Return whether a provider's servers run a tool: it has a type, and describes no function."""
     described = is_function(tool) or "title" in tool or "properties" in tool
     return not described and tool.get("type", "object") != "object"
-
-
-def _wanted(choice: ToolChoice | None) -> str | None:
-    """Return the mode or the tool's name that a choice holds."""
-    if isinstance(choice, Mapping):
-        return _named(choice) or str(choice.get("type"))
-    if isinstance(choice, bool):
-        return "any" if choice else None
-    return choice or None
-
-
-def _named(choice: Mapping[str, Any]) -> str | None:
-    """Return the tool that a dict names, as OpenAI or Anthropic writes it."""
-    function = choice.get("function", choice)
-    name = function.get("name") if isinstance(function, Mapping) else None
-    return None if name is None else str(name)

@@ -73,7 +73,7 @@ class ToolCallingLLM(FunctionCallingLLM):
         verbose: bool = False,  # noqa: ARG002
         allow_parallel_tool_calls: bool = False,
         tool_required: bool = False,
-        tool_choice: str | dict[str, Any] | None = None,
+        tool_choice: str | dict[str, Any] | BaseTool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         if isinstance(user_msg, str):
@@ -81,6 +81,8 @@ class ToolCallingLLM(FunctionCallingLLM):
         messages = [*(chat_history or ()), *([user_msg] if user_msg else ())]
         if not tools:
             return {"messages": messages, **kwargs}
+        if isinstance(tool_choice, BaseTool):
+            tool_choice = tool_choice.metadata.name
         return {
             "messages": messages,
             "tools": [_openai_tool(tool) for tool in tools],

@@ -11,6 +11,7 @@ from pydantic.errors import PydanticUserError
 from urial_core.errors import ParameterError, shown
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.pydantic_schema import schema_of_type
+from urial_core.tool_choice import chosen_name, openai_choice
 from urial_core.tools import Tool, ToolCall, ToolUse
 
 __all__ = ["parse_call", "parse_response_format", "parse_tools"]
@@ -28,7 +29,7 @@ def parse_tools(
     Args:
         tools: The tools.
         choice: "auto" (default), "none", "required", a tool's name, or a dictionary that names one
-            or lists those that may be called ("allowed_tools").
+            or lists those that may be called ("allowed_tools"). Other providers' words are known.
         parallel: Whether one reply may hold several calls. Default: yes.
         allowed: The tools that may be called, by name or in a dictionary. Default: all.
 
@@ -40,6 +41,7 @@ def parse_tools(
             name, or none has a name that was chosen or allowed.
     """
     known = () if tools is None else tuple(map(_tool, _listed("tools", tools)))
+    together = parallel is not False
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
         limits = choice.get("allowed_tools") or choice  # of chat completions, or of responses
         if not isinstance(limits, Mapping) or limits.get("tools") is None:
@@ -49,16 +51,13 @@ def parse_tools(
             )
         allowed, choice = limits["tools"], limits.get("mode")
     if allowed is not None:
-        listed = _listed("allowed_tools", allowed)
-        known = _allowed(known, [one if isinstance(one, str) else _named(one) for one in listed])
+        known = _allowed(known, list(map(_name, _listed("allowed_tools", allowed))))
     if not known:
         return None
-    wanted = choice if isinstance(choice, str) else _named(choice)
-    together = parallel is not False
-    match wanted:
-        case "auto" | "required" | "none":
-            return ToolUse(known, wanted, parallel=together)
-    return ToolUse(known, "required", wanted, together)
+    wanted = openai_choice(choice, [tool.name for tool in known])
+    if isinstance(wanted, dict):
+        return ToolUse(known, "required", wanted["function"]["name"], together)
+    return ToolUse(known, wanted or "auto", parallel=together)
 
 
 def parse_response_format(response_format: Any) -> JsonSchema | None:
@@ -139,14 +138,12 @@ def _allowed(tools: Sequence[Tool], names: Sequence[str]) -> tuple[Tool, ...]:
     return tuple(tool for tool in tools if tool.name in names)
 
 
-def _named(choice: Any) -> str:
-    """Return the tool that a dictionary names, or its mode."""
-    if choice is None:
-        return "auto"
-    function = choice.get("function", choice) if isinstance(choice, Mapping) else None
-    if not isinstance(function, Mapping):
+def _name(tool: Any) -> str:
+    """Return the name of a tool that may be called."""
+    name = chosen_name(tool)
+    if name is None:
         raise ParameterError(
-            f"tool_choice is {shown(choice)}: use 'auto', 'none', 'required', a tool's name, or "
-            "{'type': 'function', 'function': {'name': ...}}."
+            f"allowed_tools holds {shown(tool)}: pass tools' names, or {{'type': 'function', "
+            "'function': {'name': ...}}."
         )
-    return str(function.get("name") or choice.get("type") or "auto")
+    return name

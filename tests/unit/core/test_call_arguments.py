@@ -93,6 +93,15 @@ def test_allowed_tools_leave_the_others_out(arguments: dict[str, Any]) -> None:
     assert use.choice == "auto"
 
 
+def test_a_tool_may_have_the_name_of_a_mode() -> None:
+    """What names a tool takes precedence over the mode of that name; a dict's type is a mode."""
+    tools = [{"type": "function", "function": {"name": "auto"}}]
+    for choice, forced in ("auto", "auto"), ({"name": "auto"}, "auto"), ({"type": "auto"}, None):
+        use = parse_tools(tools, choice)
+        assert use is not None
+        assert use.forced == forced
+
+
 def test_an_unknown_tool_cannot_be_allowed() -> None:
     """A name that no tool has is an error, and not a request without tools."""
     with pytest.raises(ParameterError, match="mul may be called, but the tools are add, sub, now"):
@@ -104,6 +113,7 @@ def test_an_unknown_tool_cannot_be_allowed() -> None:
     [
         ({"allowed": 5}, "allowed_tools is 5: pass a list"),
         ({"allowed": "add"}, "allowed_tools is 'add': pass a list"),
+        ({"allowed": [None]}, "allowed_tools holds None: pass tools' names"),
         (
             {"choice": {"type": "allowed_tools", "mode": "auto"}},
             "use {'type': 'allowed_tools', 'mode': 'auto', 'tools': [...]}",

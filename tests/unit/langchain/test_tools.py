@@ -193,12 +193,16 @@ def test_one_tool_may_be_bound_twice_but_two_need_two_names() -> None:
         ("add", NAMED, "required", "add"),
         (NAMED, NAMED, "required", "add"),
         ({"type": "tool", "name": "add"}, NAMED, "required", "add"),
+        ({"auto": {}}, "auto", "auto", None),
+        ({"any": {}}, "required", "required", None),
+        ({"tool": {"name": "add"}}, NAMED, "required", "add"),
+        (add, NAMED, "required", "add"),
     ],
 )
 def test_every_way_to_write_a_choice_is_understood(
     choice: Any, expected: Any, mode: str, forced: str | None
 ) -> None:
-    """The words of LangChain, OpenAI and Anthropic for a choice all reach the core."""
+    """The words of LangChain, OpenAI, Anthropic and Bedrock for a choice, and a tool, are read."""
     bound = chat_of().bind_tools([add, plain], tool_choice=choice)
     assert isinstance(bound, RunnableBinding)
     assert bound.kwargs.get("tool_choice") == expected
@@ -214,11 +218,12 @@ def test_every_way_to_write_a_choice_is_understood(
         {"type": "function", "function": {"name": "any"}},
         {"type": "function", "function": 5},
         {"type": "allowed"},
+        *(["add"], {"tool": {"name": "multiply"}}, {"some": {}}, {"type": ["any"]}, {}, 5, Add),
     ],
 )
 def test_an_unknown_tool_cannot_be_chosen(choice: Any) -> None:
     """A choice of what was not bound is an error when it is bound; it names the tools there are."""
-    with pytest.raises(ParameterError, match=r"tool_choice is .*the tools are add, plain"):
+    with pytest.raises(ParameterError, match=r"tool_choice is .*are add, plain: name one"):
         chat_of().bind_tools([add, plain], tool_choice=choice)
 
 

@@ -113,8 +113,11 @@ def test_the_history_given_is_left_as_it_is() -> None:
 def test_wrong_tools_are_told_before_the_model_runs() -> None:
     """An unknown tool or an invalid schema is an error that names it."""
     llm = llm_of(["x"])
-    with pytest.raises(ParameterError, match="'sub' is to be called, but the tools are add"):
+    with pytest.raises(ParameterError, match="tool_choice is 'sub', but the tools are add: name"):
         llm.chat_with_tools([TOOL], "Hi", tool_choice="sub")
+    for choice in ["add"], {"tool": {"name": "sub"}}:
+        with pytest.raises(ParameterError, match=r"tool_choice is .*, but the tools are add: name"):
+            llm.chat_with_tools([TOOL], "Hi", tool_choice=choice)
     form = {"type": "json_schema", "json_schema": {"schema": {"type": "objekt"}}}
     with pytest.raises(UnsupportedSchemaError, match="objekt"):
         llm.complete("Hi", response_format=form)
@@ -134,14 +137,22 @@ def test_a_tool_is_called_by_any_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tool_is_chosen_by_any_name(name: str) -> None:
-    """``tool_choice`` takes the tool's name, in every form."""
+    """``tool_choice`` takes the tool, or its name in every form."""
     tool = FunctionTool.from_defaults(add, name=name)
     function = {"type": "function", "function": {"name": name}}
     allowed = {"type": "allowed_tools", "mode": "required", "tools": [function]}
-    for choice in (name, function, {"name": name}, allowed):
+    for choice in (name, function, {"name": name}, {"tool": {"name": name}}, tool, allowed):
         llm = llm_of([' {"a": 1, "b": 2}}', "\n````\n"])
         response = llm.chat_with_tools([TOOL, tool], "What is 1 plus 2?", tool_choice=choice)
         assert calls_in(response) == [(name, {"a": 1, "b": 2})]
+
+
+@pytest.mark.parametrize("choice", ["any", "required", True, {"type": "any"}, {"any": {}}])
+def test_a_call_is_required_in_any_words(choice: Any) -> None:
+    """A required call is begun for the model, whichever provider's word requires it."""
+    llm = llm_of([' {"a": 1, "b": 2}}', "\n````\n"])
+    response = llm.chat_with_tools([TOOL], "What is 1 plus 2?", tool_choice=choice)
+    assert calls_in(response) == [("add", {"a": 1, "b": 2})]
 
 
 @pytest.mark.parametrize("name", NAMES)
