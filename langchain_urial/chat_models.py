@@ -31,6 +31,7 @@ from urial_core.composing import ReplyRequest, conversation_text, overhead_text
 from urial_core.errors import MissingDependencyError, UnsupportedModelError
 from urial_core.inner_stream import InnerStream
 from urial_core.openai_tools import parse_tools
+from urial_core.tool_choice import parallel_calls
 
 __all__ = ["ChatUrial", "register"]
 
@@ -347,7 +348,9 @@ class ChatUrial(ChatSettings, ToolCallingChatModel):
         given = {k: v for k, v in kwargs.items() if v is not None and k != "stream"}
         if {"tools", "tool_choice"} & given.keys():
             given["tools"] = openai_tools(given.get("tools", ()))
-            given["tool_choice"] = openai_choice(given.get("tool_choice"), given["tools"])
+            choice, parallel = given.get("tool_choice"), given.get("parallel_tool_calls")
+            given["parallel_tool_calls"] = parallel_calls(choice, parallel=parallel)
+            given["tool_choice"] = openai_choice(choice, given["tools"])
         if "response_format" in given:
             given["response_format"] = openai_format(given["response_format"])
         return super()._call(given)

@@ -28,6 +28,7 @@ from langchain_urial.schemas import SchemaLike, is_type, json_schema, readable_t
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
+from urial_core.tool_choice import parallel_calls
 
 __all__ = ["Method", "ToolCallingChatModel", "openai_format"]
 
@@ -68,7 +69,7 @@ class ToolCallingChatModel(BaseChatModel, ABC):
         written = openai_tools(tools, strict=strict)
         optional = {
             "tool_choice": openai_choice(tool_choice, written),
-            "parallel_tool_calls": parallel_tool_calls,
+            "parallel_tool_calls": parallel_calls(tool_choice, parallel=parallel_tool_calls),
             "response_format": None if response_format is None else openai_format(response_format),
         }
         kwargs |= {name: value for name, value in optional.items() if value is not None}

@@ -11,7 +11,7 @@ from pydantic.errors import PydanticUserError
 from urial_core.errors import ParameterError, shown
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.pydantic_schema import schema_of_type
-from urial_core.tool_choice import chosen_name, openai_choice
+from urial_core.tool_choice import chosen_name, openai_choice, parallel_calls
 from urial_core.tools import Tool, ToolCall, ToolUse
 
 __all__ = ["parse_call", "parse_response_format", "parse_tools"]
@@ -30,7 +30,8 @@ def parse_tools(
         tools: The tools.
         choice: "auto" (default), "none", "required", a tool's name, or a dictionary that names one
             or lists those that may be called ("allowed_tools"). Other providers' words are known.
-        parallel: Whether one reply may hold several calls. Default: yes.
+        parallel: Whether one reply may hold several calls. Default: yes, unless the choice forbids
+            it.
         allowed: The tools that may be called, by name or in a dictionary. Default: all.
 
     Returns:
@@ -41,7 +42,7 @@ def parse_tools(
             name, or none has a name that was chosen or allowed.
     """
     known = () if tools is None else tuple(map(_tool, _listed("tools", tools)))
-    together = parallel is not False
+    together = parallel_calls(choice, parallel=parallel) is not False
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
         limits = choice.get("allowed_tools") or choice  # of chat completions, or of responses
         if not isinstance(limits, Mapping) or limits.get("tools") is None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from urial_core.errors import ParameterError, shown
 
-__all__ = ["chosen_name", "openai_choice"]
+__all__ = ["chosen_name", "openai_choice", "parallel_calls"]
 
 _Mode = Literal["auto", "none", "required"]
 _MODES: dict[str, _Mode] = {
@@ -55,6 +55,17 @@ def chosen_name(choice: Any) -> str | None:
         case {"name": str(name)}:
             return name
     return None
+
+
+def parallel_calls(choice: Any, *, parallel: bool | None) -> bool | None:
+    """Return whether one reply may hold several calls; None if unset.
+
+    Args:
+        choice: The choice, as a dict of Anthropic's perhaps, which may forbid it.
+        parallel: What was set beside it, which takes precedence.
+    """
+    forbids = isinstance(choice, Mapping) and choice.get("disable_parallel_tool_use")
+    return False if parallel is None and forbids else parallel
 
 
 def _chosen_mode(choice: Any) -> str | None:

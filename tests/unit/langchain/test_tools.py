@@ -227,6 +227,30 @@ def test_an_unknown_tool_cannot_be_chosen(choice: Any) -> None:
         chat_of().bind_tools([add, plain], tool_choice=choice)
 
 
+@pytest.mark.parametrize(
+    ("choice", "parallel", "expected"),
+    [
+        ({"type": "auto", "disable_parallel_tool_use": True}, None, 1),
+        ({"type": "any", "disable_parallel_tool_use": True}, None, 1),
+        ({"type": "auto", "disable_parallel_tool_use": False}, None, 2),
+        ({"type": "auto", "disable_parallel_tool_use": True}, True, 2),
+        ({"type": "auto"}, False, 1),
+    ],
+)
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_choice_may_forbid_parallel_calls(
+    choice: Any, parallel: bool | None, expected: int, *, bound: bool
+) -> None:
+    """Anthropic's choice does, bound or in a call; ``parallel_tool_calls`` takes precedence."""
+    begun = '{"name":' if choice["type"] == "any" else ""
+    calls = "\n".join(f'{{"name": "add", "arguments": {{"a": 1, "b": {b}}}}}' for b in (1, 2))
+    chat = chat_of([("" if begun else "# Tool call:\n````\n") + calls.removeprefix(begun)])
+    options: dict[str, Any] = {"tool_choice": choice, "parallel_tool_calls": parallel}
+    with_tools = chat.bind_tools([add, plain], **(options if bound else {}))
+    message = with_tools.invoke("Add 1 and 1.", **({} if bound else options))
+    assert len(message.tool_calls) == expected
+
+
 def test_a_call_cannot_be_required_of_no_tools() -> None:
     """Without tools, a required call is an error; the other choices are ignored."""
     with pytest.raises(ParameterError, match="there are no tools to call"):
