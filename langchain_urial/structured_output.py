@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from functools import reduce
-from operator import add, itemgetter
+from operator import itemgetter
 from typing import Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.output_parsers import (
-    BaseCumulativeTransformOutputParser,
     BaseOutputParser,
+    BaseTransformOutputParser,
     JsonOutputKeyToolsParser,
     JsonOutputParser,
     PydanticOutputParser,
     PydanticToolsParser,
 )
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from langchain_urial.schemas import SchemaLike, is_type, json_schema, readable_type
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
@@ -36,6 +36,7 @@ Method = Literal["json_schema", "function_calling", "json_mode"]
 """How a reply is made to match a schema."""
 
 _FORMATS = ("json_schema", "json_object", "text")
+_UNSET: Any = object()
 
 
 class ToolCallingChatModel(BaseChatModel, ABC):
@@ -128,9 +129,9 @@ class ToolCallingChatModel(BaseChatModel, ABC):
                 **kwargs,
             )
             parser = (
-                PydanticToolsParser(tools=[target], first_tool_only=True)
+                _PydanticCallParser(tools=[target], first_tool_only=True)
                 if is_class
-                else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+                else _CallParser(key_name=name, first_tool_only=True)
             )
         else:
             wanted = {"type": "json_object"} if schema is None else openai_format(schema)
@@ -141,11 +142,10 @@ class ToolCallingChatModel(BaseChatModel, ABC):
                 parser = _PydanticParser(pydantic_object=target)
             else:
                 parser = _JsonParser()
-        checked = RunnableGenerator(_check_stream, _acheck_stream) | parser
         if not include_raw:
-            return llm | checked
+            return llm | parser
         parsed = RunnablePassthrough.assign(
-            parsed=itemgetter("raw") | checked, parsing_error=lambda _: None
+            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
         )
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
@@ -169,6 +169,60 @@ def openai_format(response_format: SchemaLike) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
 
 
+class _ReplyParser(BaseOutputParser[Any]):
+    """Parses a reply; one that is incomplete or invalid is an error that holds its text."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Return the value; None if there is none, or none so far."""
+        message = _message(result)
+        _check(message)
+        try:
+            return super().parse_result(result, partial=partial)
+        except OutputParserException:
+            raise
+        except ValueError as error:
+            raise OutputParserException(
+                f"The reply cannot be parsed: {error}", llm_output=_written(message)
+            ) from error
+
+
+class _StreamParser(_ReplyParser, BaseTransformOutputParser[Any]):
+    """Parses a reply as it grows.
+
+    A stream ends as the call does: with its value, which may be None, or with the error.
+    """
+
+    def _transform(self, input: Iterator[Any]) -> Iterator[Any]:  # noqa: A002 - LangChain's name
+        reply, last = None, _UNSET
+        for chunk in input:
+            reply = chunk if reply is None else reply + chunk
+            value = self.parse_result([ChatGeneration(message=reply)], partial=True)
+            if value is not None and value != last:
+                yield (last := value)
+        value = self.parse_result([ChatGeneration(message=reply)])
+        if value != last:
+            yield value
+
+    async def _atransform(self, input: AsyncIterator[Any]) -> AsyncIterator[Any]:  # noqa: A002
+        reply, last = None, _UNSET
+        async for chunk in input:
+            reply = chunk if reply is None else reply + chunk
+            value = await self.aparse_result([ChatGeneration(message=reply)], partial=True)
+            if value is not None and value != last:
+                yield (last := value)
+        value = await self.aparse_result([ChatGeneration(message=reply)])
+        if value != last:
+            yield value
+
+
+class _CallParser(_StreamParser, JsonOutputKeyToolsParser):
+    """Parses a call's arguments as a dict."""
+
+
+class _PydanticCallParser(_StreamParser, PydanticToolsParser):
+    """Parses a call's arguments as an object of a pydantic class."""
+
+
 class _TextParser(BaseOutputParser[Any]):
     """Parses a reply's text; a reply that calls tools and has no text is None.
 
@@ -177,107 +231,61 @@ class _TextParser(BaseOutputParser[Any]):
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         """Return the value, or None."""
-        reply = result[0]
-        message = reply.message if isinstance(reply, ChatGeneration) else None
-        if isinstance(message, AIMessage) and message.tool_calls and not message.text:
+        message = _message(result)
+        if message.tool_calls and not message.text:
             return None
         return super().parse_result(result, partial=partial)
 
 
-class _StreamParser(_TextParser, BaseCumulativeTransformOutputParser[Any]):
-    """Parses a text as it grows.
-
-    A stream without any value ends as the call does: with None, or with the error.
-    """
-
-    def _transform(self, input: Iterator[Any]) -> Iterator[Any]:  # noqa: A002 - LangChain's name
-        chunks = list[AIMessageChunk]()
-
-        def kept() -> Iterator[AIMessageChunk]:
-            for chunk in input:
-                chunks.append(chunk)
-                yield chunk
-
-        value = None
-        for value in super()._transform(kept()):
-            yield value
-        if value is None and chunks:
-            yield self.parse_result([ChatGeneration(message=reduce(add, chunks))])
-
-    async def _atransform(self, input: AsyncIterator[Any]) -> AsyncIterator[Any]:  # noqa: A002
-        chunks = list[AIMessageChunk]()
-
-        async def kept() -> AsyncIterator[AIMessageChunk]:
-            async for chunk in input:
-                chunks.append(chunk)
-                yield chunk
-
-        value = None
-        async for value in super()._atransform(kept()):
-            yield value
-        if value is None and chunks:
-            yield self.parse_result([ChatGeneration(message=reduce(add, chunks))])
-
-
-class _JsonParser(_StreamParser, JsonOutputParser):
+class _JsonParser(_StreamParser, _TextParser, JsonOutputParser):
     """Parses JSON as a dict."""
 
 
-class _PydanticParser(_StreamParser, PydanticOutputParser[TBaseModel]):
+class _PydanticParser(_StreamParser, _TextParser, PydanticOutputParser[TBaseModel]):
     """Parses JSON as an object of a pydantic class."""
 
 
-class _TypeParser(_TextParser):
+class _TypeParser(_ReplyParser, _TextParser):
     """Parses JSON as a value of a type."""
 
     kind: Any
 
     def parse(self, text: str) -> Any:
         """Return the value."""
-        try:
-            return TypeAdapter(self.kind).validate_json(text)
-        except ValidationError as error:
-            raise OutputParserException(
-                f"The reply does not match {self.kind}: {error}", llm_output=text
-            ) from error
+        return TypeAdapter(self.kind).validate_json(text)
 
 
-def _check_stream(messages: Iterator[AIMessage]) -> Iterator[AIMessage]:
-    text = ""
-    for message in messages:
-        text += _written(message)
-        _check(message, text)
-        yield message
-
-
-async def _acheck_stream(messages: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
-    text = ""
-    async for message in messages:
-        text += _written(message)
-        _check(message, text)
-        yield message
+def _message(result: list[Generation]) -> AIMessage:
+    """Return the message of a reply, or of its beginning."""
+    reply = result[0]
+    assert isinstance(reply, ChatGeneration)  # noqa: S101 - it comes from this chat model
+    assert isinstance(reply.message, AIMessage)  # noqa: S101
+    return reply.message
 
 
 def _written(message: AIMessage) -> str:
-    """Return the text of a message, or the arguments of the call it makes."""
+    """Return the text of a message, and the arguments of the calls it makes."""
     if isinstance(message, AIMessageChunk):
         return message.text + "".join(chunk["args"] or "" for chunk in message.tool_call_chunks)
-    return message.text + "".join(call["args"] or "" for call in message.invalid_tool_calls)
+    valid = (json.dumps(call["args"], ensure_ascii=False) for call in message.tool_calls)
+    return "".join([message.text, *valid, *(c["args"] or "" for c in message.invalid_tool_calls)])
 
 
-def _check(message: AIMessage, text: str) -> None:
-    """Raise if a reply, of which this is the last message, is incomplete or does not match.
+def _check(message: AIMessage) -> None:
+    """Raise if a reply is incomplete or does not match.
 
     LangChain's parsers complete a truncated reply by guessing, and do not validate dicts.
     """
     metadata = message.response_metadata
     if metadata.get("finish_reason") == "length":
         raise OutputParserException(
-            "The reply reached max_tokens before its end: raise max_tokens.", llm_output=text
+            "The reply reached max_tokens before its end: raise max_tokens.",
+            llm_output=_written(message),
         )
     if validation_error := metadata.get("validation_error"):
         raise OutputParserException(
-            f"The reply does not match the schema: {validation_error}", llm_output=text
+            f"The reply does not match the schema: {validation_error}",
+            llm_output=_written(message),
         )
     for call in metadata.get("invalid_tool_calls", ()):
         raise OutputParserException(

@@ -7,19 +7,22 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import pytest
 import typing_extensions
-from fake_models import END, chat_of
+from fake_models import END, PROMPT, chat_of
 from langchain_core.exceptions import OutputParserException
 from langchain_core.runnables import RunnableSequence
 from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_json_schema
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter
 from pydantic.v1 import BaseModel as BaseModelV1
 
+from langchain_urial import ChatUrial
 from langchain_urial.structured_output import Method, openai_format
+from urial_core.completion import ModelFeatures
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_validation import match_schema
+from urial_core.testing import FakeModel
 
 
 class Fruit(BaseModel):
@@ -289,3 +292,68 @@ def test_an_empty_reply_without_calls_is_still_an_error() -> None:
         bound.invoke("Hi")
     with pytest.raises(OutputParserException):
         [*bound.stream("Hi")]
+
+
+def below_ten(days: int) -> int:
+    """Refuse a number by a rule that no JSON schema holds."""
+    if days >= 10:
+        raise ValueError("too late")
+    return days
+
+
+class Ripening(BaseModel):
+    """When a fruit is ripe."""
+
+    days: Annotated[int, AfterValidator(below_ten)]
+
+
+def ripening_of(method: Method, **options: Any) -> Any:
+    """Return typed output whose reply is in two pieces, of which the first is a valid beginning."""
+    call = '{"name": "Ripening", "arguments": ' if method == "function_calling" else ""
+    text = [f'{call}{{"days": 1', "2}" + "}" * bool(call)]
+    features = ModelFeatures(enforces_choices=True, enforces_json=True)
+    chat = ChatUrial(llm=FakeModel(text, features=features), prompt=PROMPT)
+    return chat.with_structured_output(Ripening, method=method, **options)
+
+
+async def each_way(structured: Any) -> list[Any]:
+    """Return what each way to ask ends with: a value, or an error."""
+    results = list[Any]()
+    for way in "invoke", "ainvoke", "stream", "astream":
+        try:
+            answer = getattr(structured, way)("Hi")
+            if way == "stream":
+                answer = [*answer][-1]
+            elif way == "ainvoke":
+                answer = await answer
+            elif way == "astream":
+                answer = [value async for value in answer][-1]
+            results.append(answer)
+        except Exception as error:  # noqa: BLE001 - the tests look at its class
+            results.append(error)
+    return results
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_value_that_a_validator_rejects_is_one_error(method: Method) -> None:
+    """Each way and method ends with LangChain's error, the text in it; a beginning is no value."""
+    for error in await each_way(ripening_of(method)):
+        assert isinstance(error, OutputParserException)
+        assert "too late" in str(error)
+        assert error.llm_output == '{"days": 12}'
+    structured = ripening_of(method, include_raw=True)
+    for result in (structured.invoke("Hi"), await structured.ainvoke("Hi")):
+        assert isinstance(result["parsing_error"], OutputParserException)
+        assert result["parsed"] is None
+
+
+@pytest.mark.parametrize("schema", [Fruit, SCHEMA], ids=["class", "dict"])
+async def test_a_call_is_parsed_in_each_way(schema: Any) -> None:
+    """Also by a stream of a chat model that does not stream, which is one whole message."""
+    call = ' {"name": "pear", "colour": "green"}}' + END  # the prompt has opened the call
+    for streaming in None, False:
+        chat = chat_of(call, streaming=streaming)
+        structured = chat.with_structured_output(schema, method="function_calling")
+        for value in await each_way(structured):
+            found = value if isinstance(value, dict) else value.__dict__
+            assert found == {"name": "pear", "colour": "green"}
