@@ -22,12 +22,13 @@ from langchain_core.output_parsers import (
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
-from pydantic import TypeAdapter
 
 from langchain_urial.schemas import SchemaLike, is_type, json_schema, readable_type
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
+from urial_core.structured.json_numbers import load_precise_json
+from urial_core.structured.pydantic_schema import parse_json
 from urial_core.tool_choice import parallel_calls
 
 __all__ = ["Method", "ToolCallingChatModel", "openai_format"]
@@ -241,7 +242,19 @@ class _JsonParser(_StreamParser, _TextParser, JsonOutputParser):
     """Parses JSON as a dict."""
 
 
-class _PydanticParser(_StreamParser, _TextParser, PydanticOutputParser[TBaseModel]):
+class _PreciseJsonParser(JsonOutputParser):
+    """Parses JSON of which pydantic reads all digits, once it is whole."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """Return the value."""
+        if partial:
+            return super().parse_result(result, partial=True)
+        return load_precise_json(result[0].text)[0]
+
+
+class _PydanticParser(
+    _StreamParser, _TextParser, PydanticOutputParser[TBaseModel], _PreciseJsonParser
+):
     """Parses JSON as an object of a pydantic class."""
 
 
@@ -252,7 +265,7 @@ class _TypeParser(_ReplyParser, _TextParser):
 
     def parse(self, text: str) -> Any:
         """Return the value."""
-        return TypeAdapter(self.kind).validate_json(text)
+        return parse_json(self.kind, text)
 
 
 def _message(result: list[Generation]) -> AIMessage:

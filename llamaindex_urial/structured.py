@@ -19,12 +19,12 @@ from llama_index.core.program.utils import process_streaming_objects
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import Model, PydanticProgramMode
 from llama_index_instrumentation import get_dispatcher
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from llamaindex_urial.tools import ToolCallingLLM
 from urial_core.errors import GenerationError
 from urial_core.inner_stream import InnerStream
-from urial_core.structured.pydantic_schema import schema_of_type
+from urial_core.structured.pydantic_schema import parse_json, schema_of_type
 
 __all__ = ["StructuredPredictionLLM"]
 
@@ -175,7 +175,7 @@ def _validated(output_cls: type[Model], response: ChatResponse) -> Model:
     """Return the object in a response that matches its schema as it was given."""
     _raise_if_cut(response)
     text = response.message.content or ""
-    found = TypeAdapter(output_cls).validate_json(text)
+    found: Model = parse_json(output_cls, text)
     if response.raw and (error := response.raw.get("validation_error")):
         raise GenerationError(f"The reply does not match the schema: {error}", text)
     return found

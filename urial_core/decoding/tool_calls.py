@@ -13,9 +13,10 @@ from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import ToolCallDelta
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.grammar import grammar_schema
+from urial_core.structured.json_numbers import load_json
 from urial_core.structured.json_scanner import JsonValue
 from urial_core.structured.json_schema import map_subschemas
-from urial_core.structured.json_validation import load_json, match_schema
+from urial_core.structured.json_validation import match_schema
 from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quoted
 

@@ -6,21 +6,20 @@ import json
 import re
 from collections.abc import Iterable
 from copy import deepcopy
-from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from math import isfinite
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.formats import format_checker
+from urial_core.structured.json_numbers import Number, dump_json, load_json
 from urial_core.structured.json_schema import map_subschemas
-from urial_core.structured.keywords import KEYWORDS, is_readable
+from urial_core.structured.keywords import is_readable, keywords_of
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-__all__ = ["check_schema", "load_json", "match_schema", "validate_json"]
+__all__ = ["check_schema", "match_schema", "validate_json"]
 
 _KINDS: dict[type, tuple[str, ...]] = {
     bool: ("boolean",),
@@ -43,15 +42,6 @@ def check_schema(schema: str) -> None:
         UnsupportedSchemaError: It is not a valid JSON schema, or refers to what is not in it.
     """
     _validator(schema)
-
-
-def load_json(text: str, *, strict: bool = True) -> Any:
-    """Load JSON whose numbers are finite: Python reads ``NaN``, ``Infinity`` and ``1e999`` too.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
-    return json.loads(text, strict=strict, parse_constant=_Number, parse_float=_Number)
 
 
 def match_schema(value: Any, schema: str, *, repair: bool = True) -> tuple[Any, str]:
@@ -115,7 +105,7 @@ def validate_json(text: str, schema: str, *, repair: bool = True) -> tuple[str, 
     value, mismatch = match_schema(loaded, schema, repair=repair)
     if value == loaded and type(value) is type(loaded) and (not repair or _is_strict_json(text)):
         return text, mismatch
-    return json.dumps(value, ensure_ascii=False), mismatch
+    return dump_json(value), mismatch
 
 
 @lru_cache(maxsize=256)
@@ -146,7 +136,7 @@ def _validator(schema: str) -> Validator:
         Unresolvable,
     ) as error:
         raise UnsupportedSchemaError(f"The schema is not valid: {error!r}.") from error
-    return validators.extend(kind, KEYWORDS)(
+    return validators.extend(kind, keywords_of(kind))(
         loaded,
         registry=Registry(),  # an empty one: nothing is fetched
         format_checker=format_checker(),
@@ -213,14 +203,14 @@ def _converted(value: Any, kind: str) -> Any:
     """Return the value as another type of JSON; None if it has no equivalent there."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == "string" and (number or isinstance(value, bool)):
-        return value.written if isinstance(value, _Number) else json.dumps(value)
+        return value.written if isinstance(value, Number) else json.dumps(value)
     if not isinstance(value, str):
         return None
     try:
         loaded = load_json(value)
     except (ValueError, RecursionError):
         return {"true": True, "false": False}.get(value.lower()) if kind == "boolean" else None
-    if isinstance(loaded, _Number):
+    if isinstance(loaded, Number):
         if not loaded.keeps_digits:
             return None
         loaded = int(loaded) if kind == "integer" and loaded.is_integer() else float(loaded)
@@ -247,28 +237,3 @@ def _is_strict_json(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class _Number(float):
-    """A finite number, and how it was written.
-
-    Raises:
-        ValueError: It is no number in JSON, or too large.
-    """
-
-    written: str
-
-    def __new__(cls, written: str) -> Self:
-        number = super().__new__(cls, written)
-        if not isfinite(number):
-            raise ValueError(f"{written} is no number")
-        number.written = written
-        return number
-
-    @property
-    def keeps_digits(self) -> bool:
-        """Whether it has all digits that were written: a float has room for 15 to 17."""
-        try:
-            return Decimal(self.written) == Decimal(repr(self))
-        except InvalidOperation:  # an exponent of many digits
-            return False

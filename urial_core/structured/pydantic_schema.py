@@ -1,4 +1,4 @@
-"""JSON schemas of Python types, as pydantic writes them, for a model to write values of."""
+"""JSON schemas of Python types for a model to write values of, and the values read by pydantic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-__all__ = ["schema_of_type"]
+from urial_core.structured.json_numbers import load_precise_json
+
+__all__ = ["parse_json", "schema_of_type"]
 
 
 def schema_of_type(kind: Any) -> dict[str, Any]:
@@ -19,6 +21,20 @@ def schema_of_type(kind: Any) -> dict[str, Any]:
     return TypeAdapter(kind).json_schema(schema_generator=_GeneratesForModels)
 
 
+def parse_json(kind: Any, text: str) -> Any:
+    """Return a value of a type, as pydantic reads it of JSON; a ``Decimal`` keeps all digits.
+
+    Raises:
+        ValueError: It is not JSON, or does not match the type.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        loaded, is_longer = load_precise_json(text)
+    except (ValueError, RecursionError):
+        is_longer = False  # pydantic says what is wrong
+    return adapter.validate_python(loaded) if is_longer else adapter.validate_json(text)
+
+
 class _GeneratesForModels(GenerateJsonSchema):
     """Leaves out what pydantic parses and a model should not write."""
 
@@ -28,7 +44,22 @@ class _GeneratesForModels(GenerateJsonSchema):
         return not is_typed_dict and super().field_title_should_be_set(schema)
 
     def decimal_schema(self, schema: Any) -> JsonSchemaValue:
-        """Return a number's schema: as a string, a model could write any text."""
+        """Return a number's schema: as a string, a model could write any text.
+
+        By the format, a text is valid all the same where a float would lose digits.
+        """
         written = super().decimal_schema(schema)
         numbers = [one for one in written.get("anyOf", ()) if one.get("type") == "number"]
-        return numbers[0] if numbers else written
+        return {**numbers[0], "format": "decimal"} if numbers else written
+
+    def set_schema(self, schema: Any) -> JsonSchemaValue:
+        """Allow repeated items, which a set leaves out: small models repeat themselves."""
+        return _with_repeats(super().set_schema(schema))
+
+    def frozenset_schema(self, schema: Any) -> JsonSchemaValue:
+        """Allow repeated items, as in a set."""
+        return _with_repeats(super().frozenset_schema(schema))
+
+
+def _with_repeats(schema: JsonSchemaValue) -> JsonSchemaValue:
+    return {key: value for key, value in schema.items() if key != "uniqueItems"}

@@ -135,6 +135,25 @@ def test_no_digits_are_lost(kind: str, written: str, matched: str | None) -> Non
     assert bool(error) is (matched is None)
 
 
+def test_a_decimal_may_be_a_long_text() -> None:
+    """Of ``format: decimal``, a text is valid where a float would lose digits, in a union too."""
+    decimal = {"type": "number", "format": "decimal"}
+    for schema in decimal, {"anyOf": [decimal, {"type": "null"}]}:
+        for repair in True, False:
+            found = match_schema("12345678901234567.5", json.dumps(schema), repair=repair)
+            assert found == ("12345678901234567.5", "")
+        for invalid in "twelve", "1" + "0" * 400 + ".5", "[1]":
+            assert match_schema(invalid, json.dumps(schema))[1]
+    assert match_schema("2.5", json.dumps(decimal)) == (2.5, "")
+
+
+def test_a_repaired_text_keeps_the_digits_of_its_numbers() -> None:
+    """What is written beside a repaired value stays as it was written."""
+    schema = json.dumps({"properties": {"n": {"type": "integer"}}})
+    text = '{"é": [12345678901234567.89, 1.50, null], "n": %s}'
+    assert validate_json(text % '"3"', schema) == (text % 3, "")
+
+
 @pytest.mark.parametrize(
     ("value", "step", "error"),
     [("19.99", 0.01, ""), ("0.3", 0.1, ""), ("1e300", 0.01, ""), ("6", 2, ""), ("0.35", 0.1, "no")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -345,6 +346,40 @@ async def test_a_value_that_a_validator_rejects_is_one_error(method: Method) -> 
     for result in (structured.invoke("Hi"), await structured.ainvoke("Hi")):
         assert isinstance(result["parsing_error"], OutputParserException)
         assert result["parsed"] is None
+
+
+class Bill(BaseModel):
+    """A bill."""
+
+    total: Decimal
+    tip: Decimal | None = None
+
+
+class OldBill(BaseModelV1):
+    """A bill."""
+
+    total: Decimal
+
+
+CENTS = "12345678901234567.89"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Bill, f'{{"total": {CENTS}}}', Bill(total=Decimal(CENTS))),
+        (Bill, f'{{"total": "{CENTS}"}}', Bill(total=Decimal(CENTS))),
+        (Bill, f'{{"total": 1, "tip": {CENTS}}}', Bill(total=Decimal(1), tip=Decimal(CENTS))),
+        (Bill, f'{{"total": 1, "tip": "{CENTS}"}}', Bill(total=Decimal(1), tip=Decimal(CENTS))),
+        (list[Decimal], f'[{CENTS}, "{CENTS}"]', [Decimal(CENTS), Decimal(CENTS)]),
+        (OldBill, f'{{"total": {CENTS}}}', OldBill(total=Decimal(CENTS))),
+    ],
+)
+async def test_a_decimal_keeps_all_digits(kind: Any, text: str, value: object) -> None:
+    """Whether it is written as a number or as a text, in each way to ask."""
+    features = ModelFeatures(enforces_choices=True, enforces_json=True)
+    chat = ChatUrial(llm=FakeModel([text[:20], text[20:]], features=features), prompt=PROMPT)
+    assert await each_way(chat.with_structured_output(kind)) == [value] * 4
 
 
 @pytest.mark.parametrize("schema", [Fruit, SCHEMA], ids=["class", "dict"])
