@@ -29,7 +29,7 @@ _LEAST_ROUNDS = 4
 _LONGEST_PERIOD = 320
 _COMPARED = 32
 """Characters of the end by whose last occurrence the length of a round is guessed."""
-_NORMALISED = {",": ", ", ":": ": ", **dict.fromkeys(_WHITESPACE, "")}
+_NORMALISED = {",": ", ", ":": ": "}
 
 
 def next_state(state: JsonState, character: str) -> JsonState:
@@ -147,20 +147,25 @@ class OneLineJson:
     """Rewrites streamed JSON in the whitespace that ``JsonSchema`` promises.
 
     Servers leave whitespace between JSON's parts to the model. Outside strings, one space follows
-    each comma and colon, and there is no other.
+    each comma and colon, and there is no other, except between two numbers or literals: these are
+    invalid JSON, and without the space they would become one valid value.
     """
 
     def __init__(self) -> None:
         self._state: JsonState = "structure"
+        self._gap = ""  # what another number or literal would have before it
 
     def feed(self, text: str) -> str:
         """Take more of the JSON; return it normalised."""
-        normalised, state = "", self._state
+        normalised = ""
         for character in text:
-            if state in _IN_STRING:
+            before, self._state = self._state, next_state(self._state, character)
+            if before in _IN_STRING:
                 normalised += character
+            elif character in _WHITESPACE:
+                self._gap = " " if before == "scalar" else self._gap
             else:
+                normalised += self._gap if self._state == "scalar" else ""
                 normalised += _NORMALISED.get(character, character)
-            state = next_state(state, character)
-        self._state = state
+                self._gap = ""
         return normalised

@@ -251,6 +251,17 @@ def test_json_is_written_on_one_line(value: Any, indent: Any, data: st.DataObjec
     assert out == json.dumps(value, ensure_ascii=False)
 
 
+@pytest.mark.parametrize("text", ["8 000", "[1\n2, 3]", '{"a": - 5}', "tr ue", "1 \t 2"])
+def test_invalid_json_stays_invalid_on_one_line(text: str) -> None:
+    """Whitespace within a number or a literal is kept as a space: it would become another value."""
+    whole_line, pieces = OneLineJson(), OneLineJson()
+    written = whole_line.feed(text)
+    assert "".join(map(pieces.feed, text)) == written
+    assert written.split() == text.split()
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(written)
+
+
 @pytest.mark.parametrize("kind", ["vllm", "llama.cpp"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_constrained_json_is_on_one_line(kind: str, way: str) -> None:
