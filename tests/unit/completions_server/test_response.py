@@ -211,19 +211,43 @@ def test_a_stream_that_ends_twice_is_whole() -> None:
     assert last.finish == "length"
 
 
-def test_other_finish_reasons_are_stop() -> None:
-    """Every reason except length is a stop, in the protocol's two words."""
-    for given_ in ("eos", None, "stop_sequence"):
-        assert completion_of(whole("a", given_), request_for()).finish == "stop"
-    for given_ in ("length", "max_tokens", "model_length"):
-        assert completion_of(whole("a", given_), request_for()).finish == "length"
+NATURAL = ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "tool_calls", "other"]
+AT_LIMIT = ["length", "LENGTH", "max_tokens", "MAX_TOKENS", "model_length", "token_limit"]
+FAILED = ["abort", "error", "ERROR_TOXIC", "content_filter", "timeout", "time_limit", "cancelled"]
 
 
-@pytest.mark.parametrize("reason", ["abort", "error", "content_filter"])
+@pytest.mark.parametrize("reason", [*NATURAL, *AT_LIMIT])
+def test_every_finish_reason_is_stop_or_length(reason: str) -> None:
+    """Limits are known by their names, in any case of letters; every other end is natural."""
+    finish = "length" if reason in AT_LIMIT else "stop"
+    assert completion_of(whole("a", reason), request_for()).finish == finish
+    reader = StreamReader(request_for())
+    reader.feed(whole("a", reason))
+    assert reader.close().finish == finish
+
+
+def test_an_end_without_a_reason_is_a_cut_at_max_tokens() -> None:
+    """A response in one piece may lack the finish reason; its usage says whether it was cut."""
+    for written, finish in ((9, "length"), (8, "stop")):
+        usage = {"prompt_tokens": 5, "completion_tokens": written}
+        response = whole("a", None, usage=usage)
+        assert completion_of(response, request_for(max_tokens=9)).finish == finish
+    assert completion_of(whole("a", None), request_for(max_tokens=9)).finish == "stop"
+
+
+def test_an_empty_finish_reason_ends_no_stream() -> None:
+    """Some servers send it in place of null with each piece of text."""
+    reader = StreamReader(request_for())
+    chunks = [reader.feed(whole("a", "")), reader.feed(whole("b", "")), reader.feed(whole("", "s"))]
+    assert "".join(chunk.text for chunk in chunks if chunk) == "ab"
+
+
+@pytest.mark.parametrize("reason", FAILED)
 def test_a_failure_reason_is_an_error(reason: str) -> None:
-    """A server's own reason for giving up does not end a complete reply."""
-    with pytest.raises(GenerationError, match=reason):
+    """A server's own reason for giving up does not end a complete reply; the error has its text."""
+    with pytest.raises(GenerationError, match=reason) as caught:
         completion_of(whole("half a", reason), request_for(), VLLM)
+    assert caught.value.text == "half a"
     reader = StreamReader(request_for(), VLLM)
     reader.feed(whole("half a", None))
     with pytest.raises(GenerationError) as caught:

@@ -5,6 +5,7 @@ All of it is pure. Two shapes of log-probabilities and three of usage are unders
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
@@ -31,10 +32,15 @@ from urial_core.structured.json_validation import validate_json
 
 __all__ = ["StreamReader", "completion_of", "completions_of", "reply_of", "usage_of"]
 
-_FAILURES = ("abort", "error", "content_filter")
-"""Finish reasons of a completion that the server gave up."""
-_LIMITS = ("length", "max_tokens", "model_length")
-"""Finish reasons of a completion that reached ``max_tokens`` or the window's end."""
+_FAILURES = re.compile(
+    "abort|block|cancel|error|fail|filter|interrupt|prohibit|recitation|refus|resource|safety|time"
+    "|unload",
+    re.IGNORECASE,
+)
+"""What a finish reason holds if the server gave up: ``content_filter``, ``timeout``, ``ERROR``."""
+_LIMITS = re.compile("length|limit|max", re.IGNORECASE)
+"""What one holds if ``max_tokens`` or the window's end was reached: ``model_length``. All others
+are natural ends: ``stop``, ``eos_token``, ``end_turn``."""
 
 
 def completion_of(
@@ -72,7 +78,9 @@ def completions_of(
     completions = []
     for choice, request in zip(in_order, requests, strict=True):
         reader = StreamReader(request, dialect)
-        ended = {**choice, "finish_reason": choice.get("finish_reason") or "stop"}
+        at_limit = usage is not None and usage.output_tokens == request.max_tokens
+        reason = choice.get("finish_reason") or ("length" if at_limit else "stop")
+        ended = {**choice, "finish_reason": reason}
         reader.feed({**response, "choices": [ended]})
         completions.append(replace(reader.close(), usage=usage))
     return completions
@@ -166,19 +174,19 @@ class StreamReader:
         if not event.get("choices"):
             return None
         choice = event["choices"][0]
-        reason = choice.get("finish_reason")
-        if reason in _FAILURES:
-            raise GenerationError(
-                f"The server ended the reply with finish_reason {reason!r}: read its log.",
-                self.text,
-            )
+        reason = choice.get("finish_reason") or ""
         text = _text_of(choice) + _stop_string_of(event)
         if self._json is not None:
             text = self._json.feed(text)
         self.text += text
+        if _FAILURES.search(reason):
+            raise GenerationError(
+                f"The server ended the reply with finish_reason {reason!r}: read its log.",
+                self.text,
+            )
         chunk = CompletionChunk(
             text,
-            finish=None if reason is None else "length" if reason in _LIMITS else "stop",
+            finish="length" if _LIMITS.search(reason) else "stop" if reason else None,
             usage=self._usage,
             logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
         )
