@@ -201,13 +201,36 @@ def test_a_response_of_another_shape_is_an_error(response: Any) -> None:
         completion_of(response, request_for())
 
 
+@pytest.mark.parametrize("way", ["stream", "astream"])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"\xef\xbb\xbf" + piece("Hello"), piece(" you.", "stop")],
+        [*(event({"choices": [{"delta": {"content": t}}]}) for t in ("Hello", " you.")), DONE],
+        [piece("Hello"), event({"choices": [{"index": 1, "text": "B"}]}), piece(" you.", "stop")],
+        [
+            event({"choices": [{"index": 1, "text": "B"}, {"index": 0, "text": "A"}]}),
+            event({"choices": [{"index": 0, "text": "C"}]}),
+            event({"choices": [{"index": 1, "text": "!", "finish_reason": "stop"}]}),
+        ],
+        [piece("Hello"), piece(" you.", "stop"), piece(" you.", "stop"), DONE],
+    ],
+    ids=["byte order mark", "chat deltas", "another sample", "in each event", "the end repeated"],
+)
+async def test_a_stream_holds_one_completion_once(pieces: list[bytes], way: str) -> None:
+    """Its text is read from any shape; other samples' text and a repeated end are left out."""
+    model = FakeServer("generic", lambda _: Pieces(pieces)).model()
+    text = "".join(chunk.text for chunk in await chunks_from(model, way, request_for()))
+    assert text in ("Hello you.", "B!")
+
+
 def test_a_stream_that_ends_twice_is_whole() -> None:
-    """Text and reason of the first end stay, whatever events follow it: a cut is no whole."""
+    """Text and reason are those of the first end, whatever events follow it: a cut is no whole."""
     reader = StreamReader(request_for())
     events = [("Hello", None), (" world", "length"), (".", "stop"), ("", "stop")]
     chunks = [reader.feed({"choices": [{"text": t, "finish_reason": f}]}) for t, f in events]
     last = reader.close()
-    assert "".join(chunk.text for chunk in [*chunks, last] if chunk) == "Hello world."
+    assert "".join(chunk.text for chunk in [*chunks, last] if chunk) == "Hello world"
     assert last.finish == "length"
 
 
@@ -238,7 +261,11 @@ def test_an_end_without_a_reason_is_a_cut_at_max_tokens() -> None:
 def test_an_empty_finish_reason_ends_no_stream() -> None:
     """Some servers send it in place of null with each piece of text."""
     reader = StreamReader(request_for())
-    chunks = [reader.feed(whole("a", "")), reader.feed(whole("b", "")), reader.feed(whole("", "s"))]
+    chunks = [
+        reader.feed(whole("a", "")),
+        reader.feed(whole("b", "")),
+        reader.feed(whole("", "stop")),
+    ]
     assert "".join(chunk.text for chunk in chunks if chunk) == "ab"
 
 

@@ -28,6 +28,7 @@ from weakref import WeakSet, finalize
 
 import httpx
 from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
+from openai._streaming import ServerSentEvent, SSEDecoder
 
 from urial_core.backends.completions_server.clients import EventLoopClient, OpenSockets
 from urial_core.backends.completions_server.errors import (
@@ -279,10 +280,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_reset_all)
 
 
+class _Decoder(SSEDecoder):
+    """The SDK's decoder of server-sent events, which also skips a byte order mark."""
+
+    def decode(self, line: str) -> ServerSentEvent | None:
+        return super().decode(line.removeprefix("\ufeff"))
+
+
 class _Events(Stream[object]):
     """The SDK's stream, which also remembers whether the server marked its end."""
 
     done = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._decoder = _Decoder()
 
     def _iter_events(self) -> Iterator[Any]:
         for event in super()._iter_events():
@@ -296,6 +308,10 @@ class _AsyncEvents(AsyncStream[object]):
     """As ``_Events``."""
 
     done = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._decoder = _Decoder()
 
     async def _iter_events(self) -> AsyncIterator[Any]:
         async for event in super()._iter_events():

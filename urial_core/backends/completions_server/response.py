@@ -155,6 +155,7 @@ class StreamReader:
         constraint = request.constraint if dialect.json_schema is not None else None
         self._schema = constraint if isinstance(constraint, JsonSchema) else None
         self._json = OneLineJson() if self._schema else None
+        self._index: int | None = None
         self._last: CompletionChunk | None = None
         self._usage: Usage | None = None
 
@@ -171,9 +172,9 @@ class StreamReader:
                 f"The server failed in the middle of the reply: {reason}", self.text
             )
         self._usage = usage_of(event) or self._usage
-        if not event.get("choices"):
+        choice = self._own_choice(event)
+        if choice is None or self._last is not None:  # what follows the end repeats it
             return None
-        choice = event["choices"][0]
         reason = choice.get("finish_reason") or ""
         text = _text_of(choice) + _stop_string_of(event)
         if self._json is not None:
@@ -190,13 +191,6 @@ class StreamReader:
             usage=self._usage,
             logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
         )
-        if (last := self._last) is not None:  # the stream ended before: that reason stays
-            chunk = replace(
-                chunk,
-                text=last.text + chunk.text,
-                finish=last.finish,
-                logprobs=last.logprobs + chunk.logprobs,
-            )
         if chunk.finish is None:
             return chunk
         self._last = chunk
@@ -225,6 +219,16 @@ class StreamReader:
             self.text,
         )
 
+    def _own_choice(self, event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the event's part of this completion; other samples have another index."""
+        for choice in event.get("choices") or ():
+            index = choice.get("index") or 0
+            self._index = index if self._index is None else self._index
+            if index == self._index:
+                found: Mapping[str, Any] = choice
+                return found
+        return None
+
 
 def usage_of(event: Mapping[str, Any]) -> Usage | None:
     """Return the token counts in a response or a stream's event, if it has any."""
@@ -239,10 +243,9 @@ def usage_of(event: Mapping[str, Any]) -> Usage | None:
 
 
 def _text_of(choice: Mapping[str, Any]) -> str:
-    """Return the text of a completion's choice, or of a chat's."""
-    message = choice.get("message")
-    text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
-    return text or ""
+    """Return the text of a completion's choice, or of a chat's, as a whole or a piece."""
+    message = choice.get("message") or choice.get("delta") or {}
+    return message.get("content") or choice.get("text") or ""
 
 
 def _stop_string_of(event: Mapping[str, Any]) -> str:

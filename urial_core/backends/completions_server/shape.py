@@ -47,6 +47,7 @@ class _Choice(TypedDict, total=False):
     index: int | None
     text: str | None
     message: _Message | None
+    delta: _Message | None
     finish_reason: str | None
     logprobs: _Logprobs | None
     token_ids: list[_Tokens] | None
