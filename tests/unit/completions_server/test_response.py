@@ -234,6 +234,18 @@ def test_a_stream_that_ends_twice_is_whole() -> None:
     assert last.finish == "length"
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_character_that_was_cut_is_left_out(way: str) -> None:
+    """At ``max_tokens`` a server replaces it by U+FFFD; one that the model wrote before stays."""
+
+    def answer(body: Any) -> Any:
+        text = "\ufffd is \ufffd\ufffd"
+        return Pieces([piece(text, "length")]) if body.get("stream") else whole(text, "length")
+
+    chunks = await chunks_from(FakeServer("llama.cpp", answer).model(), way, request_for())
+    assert "".join(chunk.text for chunk in chunks) == "\ufffd is "
+
+
 NATURAL = ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "tool_calls", "other"]
 AT_LIMIT = ["length", "LENGTH", "max_tokens", "MAX_TOKENS", "model_length", "token_limit"]
 FAILED = ["abort", "error", "ERROR_TOXIC", "content_filter", "timeout", "time_limit", "cancelled"]

@@ -176,7 +176,10 @@ class StreamReader:
         if choice is None or self._last is not None:  # what follows the end repeats it
             return None
         reason = choice.get("finish_reason") or ""
+        at_limit = bool(_LIMITS.search(reason))
         text = _text_of(choice) + _stop_string_of(event)
+        if at_limit:
+            text = text.rstrip("\ufffd")  # of a character that was cut in its middle
         if self._json is not None:
             text = self._json.feed(text)
         self.text += text
@@ -187,7 +190,7 @@ class StreamReader:
             )
         chunk = CompletionChunk(
             text,
-            finish="length" if _LIMITS.search(reason) else "stop" if reason else None,
+            finish="length" if at_limit else "stop" if reason else None,
             usage=self._usage,
             logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
         )
