@@ -92,6 +92,16 @@ def test_set_parameters_are_sent(kind: str, penalty: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_every_seed_is_one_that_repeats(kind: str) -> None:
+    """No seed is sent that a server refuses or reads as "random", as -1 and the largest are."""
+    seeds = (0, 7, 2**32 - 2, -1, -2, 2**32 - 1, 2**63, 2**64 - 1, 10**40)
+    sent = [completion_payload(request_for(seed=s), "m", DIALECTS[kind])["seed"] for s in seeds]
+    assert sent[:3] == list(seeds[:3])
+    assert [seed for seed in sent if not 0 <= seed < 2**32 - 1] == []
+    assert "seed" not in completion_payload(request_for(), "m", DIALECTS[kind])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(
     stop=st.lists(st.text(min_size=1, max_size=5), max_size=9),
     stream=st.sampled_from([True, False]),

@@ -31,6 +31,8 @@ __all__ = [
 
 _MAX_REPETITIONS = 1000
 """Most characters of a string that a llama.cpp grammar is to count: it refuses 2000."""
+_SEEDS = (1 << 32) - 1
+"""Seeds that every server takes. llama.cpp reads this number as "random", and vLLM reads -1 so."""
 _OPENAI = {
     name: name for name in ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
 }
@@ -159,7 +161,8 @@ def completion_payload(
 ) -> dict[str, Any]:
     """Return the body of ``POST /v1/completions`` for a request.
 
-    ``max_tokens`` and the sampling fields are always sent, since servers have other defaults.
+    ``max_tokens`` and the sampling fields are always sent, since servers have other defaults. A
+    seed that a server would refuse, or take for "random", is sent as another one, always the same.
     ``repetition_penalty`` is off unless set, where servers count the prompt's tokens too: it would
     keep the model from the style that the few-shot examples teach. It is also off for JSON and
     choices, which repeat what the user asked for, and where DRY is on, which ends loops without it:
@@ -186,6 +189,8 @@ def completion_payload(
         **parameters.under_names(dialect.optional_sampling),
         **dialect.always,
     }
+    if parameters.seed is not None:
+        payload["seed"] = parameters.seed % _SEEDS
     if dry:
         payload |= dry(resolved)
     if constraint := _constraint_fields(request, dialect):
