@@ -15,6 +15,7 @@ from fake_server import (
     chunks_from,
     event,
     piece,
+    refusal,
     request_for,
 )
 from hypothesis import given
@@ -23,7 +24,7 @@ from hypothesis import strategies as st
 from urial_core import TokenLogprob, UrialChat, Usage
 from urial_core.backends.completions_server import DIALECTS, VLLM, completion_of
 from urial_core.backends.completions_server.response import StreamReader
-from urial_core.errors import GenerationError
+from urial_core.errors import GenerationError, ServerError
 from urial_core.messages import Message
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.json_scanner import OneLineJson
@@ -171,6 +172,31 @@ def test_a_batch_in_one_request_has_no_usage() -> None:
     assert [completion.usage for completion in completions] == [None, None]
     assert len(fake_server.completions) == 1
     assert model.complete([request_for("a")])[0].usage == Usage(10, 3)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("way", ["complete", "acomplete"])
+async def test_a_server_that_refuses_a_list_is_sent_each_prompt(status: int, way: str) -> None:
+    """That is remembered; where a prompt by itself is refused, too, lists are tried again."""
+
+    def answer(body: Any) -> Any:
+        refused = isinstance(body["prompt"], list) or "bad" in body["prompt"]
+        return refusal(status, message="no") if refused else fake_server.echo_query(body)
+
+    async def ask(*texts: str) -> list[str]:
+        requests = [request_for(text) for text in texts]
+        given = model.complete(requests) if way == "complete" else await model.acomplete(requests)
+        return [completion.text for completion in given]
+
+    fake_server = FakeServer("generic")
+    fake_server.answer = answer
+    model = fake_server.model()
+    with pytest.raises(ServerError, match="no"):
+        await ask("bad", "b")
+    assert await ask("a", "b", "b") == ["re: a", "re: b", "re: b"]
+    assert await ask("c", "d") == ["re: c", "re: d"]
+    lists = [isinstance(body["prompt"], list) for body in fake_server.completions]
+    assert lists == [True, False, True, False, False, False, False, False]
 
 
 def test_only_equal_settings_share_a_request() -> None:

@@ -33,7 +33,7 @@ from openai._streaming import ServerSentEvent, SSEDecoder
 from urial_core.backends.completions_server.clients import EventLoopClient, OpenSockets
 from urial_core.backends.completions_server.errors import (
     SDK_ERRORS,
-    is_missing_path,
+    is_no_answer,
     translated,
     without_secrets,
 )
@@ -211,11 +211,11 @@ class Connection:
 
     @contextmanager
     def _errors(self, request: HttpRequest, reader: StreamReader | None = None) -> Generator[None]:
-        """Translate the SDK's errors, except that of an optional path that is missing."""
+        """Translate the SDK's errors, except those that are none for this request."""
         try:
             yield
         except SDK_ERRORS as error:
-            if not (request.optional and is_missing_path(error)):
+            if not (request.optional and is_no_answer(error, request.optional)):
                 text = None if reader is None else reader.text
                 body = self._body_of(request)
                 failure = translated(error, self.base_url, self.api_key, body, text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import httpx
@@ -19,7 +19,7 @@ from urial_core.errors import (
     UrialError,
 )
 
-__all__ = ["SDK_ERRORS", "is_missing_path", "translated", "without_secrets"]
+__all__ = ["SDK_ERRORS", "is_no_answer", "translated", "without_secrets"]
 
 SDK_ERRORS = (
     *(openai.OpenAIError, httpx.HTTPError, httpx.StreamError, httpx.InvalidURL),
@@ -36,10 +36,10 @@ _PROMPT_TOKENS = re.compile(r"\b(\d{1,18}) (?:input|prompt) tokens|\((\d{1,18}) 
 _CONSTRAINT_FIELDS = ("structured_outputs", "json_schema", "grammar")
 
 
-def is_missing_path(error: Exception) -> bool:
-    """Return whether an error means that the server lacks the requested path."""
+def is_no_answer(error: Exception, statuses: Collection[int]) -> bool:
+    """Return whether an error has one of the statuses, or comes of a response that is no JSON."""
     if isinstance(error, openai.APIStatusError):
-        return error.status_code in (400, 404, 405, 422, 501)
+        return error.status_code in statuses
     return isinstance(error, (ValueError, RecursionError))
 
 

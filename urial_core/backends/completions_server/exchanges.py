@@ -8,7 +8,7 @@ not.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from urial_core.structured.constraints import Choice
 __all__ = [
     "COMPLETIONS",
     "MAX_SCORED_OPTIONS",
+    "MISSING",
     "Exchange",
     "HttpRequest",
     "Server",
@@ -38,16 +39,23 @@ __all__ = [
     "discover",
     "encode",
     "request_body",
+    "shares_requests",
 ]
 
 COMPLETIONS = "/completions"
 """The path that completes a prompt."""
+
+MISSING = (400, 404, 405, 422, 501)
+"""Statuses of a server that lacks a path."""
 
 MAX_SCORED_OPTIONS = 32
 """With more options than this, the model writes one under constraint instead."""
 
 _MAX_SCORED_TOKENS = 128
 """Different tokens whose log-probabilities vLLM reports."""
+
+_REFUSED = (400, 422)
+_REFUSES_LISTS = "refuses lists of prompts"
 
 _MAX_CACHED = 512  # the oldest results are dropped
 _T = TypeVar("_T")
@@ -62,12 +70,13 @@ class HttpRequest:
     Attributes:
         body: The JSON to post, as Python objects; None for a GET.
         url: A path below the API's base URL, or an absolute URL. Default: a completion's.
-        optional: Whether the server may lack this path; the response is then None.
+        optional: Statuses of errors that are none here; the response is then None, as it is for
+            one that is no JSON.
     """
 
     body: Mapping[str, Any] | None
     url: str = COMPLETIONS
-    optional: bool = False
+    optional: Collection[int] = ()
 
 
 Exchange = Generator[HttpRequest, Any, _T]
@@ -114,7 +123,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         UnsupportedModelError: It serves another model, or lists none.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
-    models = _mapping((yield HttpRequest(None, "/models", optional=True))).get("data")
+    models = _mapping((yield HttpRequest(None, "/models", optional=MISSING))).get("data")
     entries = [
         entry
         for entry in (models if isinstance(models, list) else ())
@@ -125,7 +134,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         dialect = VLLM
     props: Mapping[str, Any] = {}
     if dialect is None or dialect.slots:
-        props = _mapping((yield HttpRequest(None, f"{root}/props", optional=True)))
+        props = _mapping((yield HttpRequest(None, f"{root}/props", optional=MISSING)))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP
     dialect = dialect or GENERIC
@@ -140,7 +149,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     text = "" if dialect.tokenizes_as_text else "a"
     if dialect.tokenize is not None:
         body = {"model": entry["id"], **dialect.tokenize(text, True)}
-        tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=True)
+        tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=MISSING)
     added = _mapping(tokenized).get("tokens")
     return Server(
         dialect=dialect,
@@ -186,6 +195,8 @@ def choice_of(request: CompletionRequest, server: Server) -> Choice | None:
 def complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[list[Completion]]:
     """Complete requests that differ only in their prompts; a choice comes alone.
 
+    Where the server refuses a list of prompts, each is sent by itself, from then on from the start.
+
     A choice is the option with the highest sum of log-probability and bias. Where the server
     reports no log-probabilities, the model writes an option under constraint. Choices without
     biases are cached: every reply with the same tools repeats them for its calibration.
@@ -199,6 +210,12 @@ def complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[
     if choice.biases:
         return [(yield from chosen)]
     return [(yield from _once(server, (request.prompt, choice.options), chosen))]
+
+
+def shares_requests(request: CompletionRequest, server: Server) -> bool:
+    """Return whether a completion may be requested together with others, as a list of prompts."""
+    lists = server.dialect.prompt_lists and _REFUSES_LISTS not in server.cache
+    return lists and choice_of(request, server) is None
 
 
 def _once(server: Server, key: Hashable, exchange: Exchange[_T]) -> Exchange[_T]:
@@ -255,10 +272,17 @@ def _tokenize(text: str, server: Server, *, begin: bool) -> Exchange[list[int]]:
 
 def _complete(requests: Sequence[CompletionRequest], server: Server) -> Exchange[list[Completion]]:
     body = yield from request_body(requests[0], server)
-    if len(requests) > 1:
-        body["prompt"] = [request.prompt for request in requests]
-    response = yield HttpRequest(body)
-    return completions_of(response, requests, server.dialect)
+    if len(requests) == 1:
+        return completions_of((yield HttpRequest(body)), requests, server.dialect)
+    body["prompt"] = [request.prompt for request in requests]
+    response = yield HttpRequest(body, optional=_REFUSED)
+    if response is not None:
+        return completions_of(response, requests, server.dialect)
+    completions = list[Completion]()
+    for request in requests:
+        completions += yield from _complete([request], server)
+    server.cache[_REFUSES_LISTS] = True  # each by itself was accepted
+    return completions
 
 
 def _choose(request: CompletionRequest, choice: Choice, server: Server) -> Exchange[Completion]:

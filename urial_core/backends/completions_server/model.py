@@ -267,7 +267,7 @@ def _completions(
     groups: dict[object, dict[int, CompletionRequest]] = {}
     for index, request in enumerate(requests):
         alike = (request.parameters, request.stop, request.constraint)
-        shares = server.dialect.prompt_lists and exchanges.choice_of(request, server) is None
+        shares = exchanges.shares_requests(request, server)
         groups.setdefault(alike if shares else index, {})[index] = request
     return [_completion(group, server) for group in groups.values()]
 

@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from urial_core.backends.completions_server.exchanges import Exchange, HttpRequest, Server, encode
+from urial_core.backends.completions_server.exchanges import (
+    MISSING,
+    Exchange,
+    HttpRequest,
+    Server,
+    encode,
+)
 from urial_core.backends.completions_server.payload import completion_payload
 from urial_core.backends.completions_server.response import completion_of
 from urial_core.backends.completions_server.shape import checked
@@ -72,7 +78,7 @@ def encode_chat(messages: Sequence[Mapping[str, str]], server: Server) -> Exchan
         UnsupportedModelError: The model has no chat template, or it refuses the conversation.
     """
     body = {"model": server.model, "messages": list(messages), "add_generation_prompt": True}
-    response = yield HttpRequest(body, f"{server.root}/tokenize", optional=True)
+    response = yield HttpRequest(body, f"{server.root}/tokenize", optional=MISSING)
     ids = response.get("tokens") if isinstance(response, Mapping) else None
     if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
         raise UnsupportedModelError(

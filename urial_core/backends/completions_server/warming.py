@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from urial_core.backends.completions_server.exchanges import Exchange, HttpRequest, Server
+from urial_core.backends.completions_server.exchanges import MISSING, Exchange, HttpRequest, Server
 from urial_core.prompts.prompt import Prompt
 
 __all__ = ["saved_prefix", "warm_up"]
@@ -42,7 +42,7 @@ def warm_up(
         yield HttpRequest(body)
         return
     file = {"filename": saved_prefix(prefix)}
-    states = yield HttpRequest(None, f"{server.root}/slots", optional=True)
+    states = yield HttpRequest(None, f"{server.root}/slots", optional=MISSING)
     known = states if isinstance(states, list) else ()
     busy = [
         state.get("id")
@@ -53,8 +53,8 @@ def warm_up(
     chosen = [slot for slot in idle if slots is None or slot in slots] or idle[:1]
     for slot in chosen:
         url = f"{server.root}/slots/{slot}?action="
-        if is_saved and (yield HttpRequest(file, f"{url}restore", optional=True)):
+        if is_saved and (yield HttpRequest(file, f"{url}restore", optional=MISSING)):
             continue
         yield HttpRequest({**body, "id_slot": slot})
         if slot == chosen[0]:
-            is_saved = bool((yield HttpRequest(file, f"{url}save", optional=True)))
+            is_saved = bool((yield HttpRequest(file, f"{url}save", optional=MISSING)))
