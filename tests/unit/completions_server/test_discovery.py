@@ -177,6 +177,40 @@ def test_a_server_that_is_still_loading_is_detected_later() -> None:
     assert model.server().dialect.name == "llama.cpp"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [401, 403, 429, 502])
+@pytest.mark.parametrize("path", ["/v1/models", "/props"])
+def test_what_was_given_need_not_be_detected(kind: str, status: int, path: str) -> None:
+    """With model and dialect given, a server may fail to report either."""
+    fake_server = FakeServer(kind)
+    fake_server.overrides[path] = refusal(status, message="no")
+    model = fake_server.model(model="base", dialect=kind)
+    [completion] = model.complete([request_for("Hi")])
+    assert completion.text == "re: Hi"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_gateway_may_forbid_other_paths(status: int) -> None:
+    """Properties and tokenizer then count as missing; a list of models that is needed does not."""
+    fake_server = FakeServer("generic")
+    fake_server.overrides["/props"] = refusal(status, message="no")
+    assert fake_server.model().server().dialect.name == "generic"
+    fake_server = FakeServer("vllm")
+    fake_server.overrides["/tokenize"] = refusal(status, message="no")
+    assert fake_server.model().tokenizer is None
+    fake_server.overrides["/v1/models"] = refusal(status, message="no")
+    with pytest.raises(ServerError, match="api_key="):
+        fake_server.model().server()
+
+
+def test_a_tokenizer_that_fails_is_not_missing() -> None:
+    """Else prompts would go as text from then on, in which special tokens could be injected."""
+    fake_server = FakeServer("llama.cpp")
+    fake_server.overrides["/tokenize"] = refusal(503, message="Loading model")
+    with pytest.raises(ServerError, match="Loading model"):
+        fake_server.model(model="base", dialect="llama.cpp").server()
+
+
 def test_given_settings_take_precedence() -> None:
     """A dialect or context window that was given overrides detection."""
     fake_server = FakeServer("generic")

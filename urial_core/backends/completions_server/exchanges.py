@@ -48,6 +48,9 @@ COMPLETIONS = "/completions"
 MISSING = (400, 404, 405, 422, 501)
 """Statuses of a server that lacks a path."""
 
+_LACKING = (*MISSING, 401, 403)  # a gateway may forbid a path that it does not pass on
+_ANY_ERROR = range(400, 600)
+
 MAX_SCORED_OPTIONS = 32
 """With more options than this, the model writes one under constraint instead."""
 
@@ -114,6 +117,9 @@ class Server:
 def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Exchange[Server]:
     """Find out what a server is.
 
+    A path that is missing is no error, and neither is any other failure of one whose report was
+    given. A tokenizer that fails is one: without it, special tokens could be injected by prompts.
+
     Args:
         base_url: The API's base URL.
         model: The model to use; None for the first one that the server lists.
@@ -123,7 +129,8 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         UnsupportedModelError: It serves another model, or lists none.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
-    models = _mapping((yield HttpRequest(None, "/models", optional=MISSING))).get("data")
+    asked = HttpRequest(None, "/models", optional=_ANY_ERROR if model and dialect else MISSING)
+    models = _mapping((yield asked)).get("data")
     entries = [
         entry
         for entry in (models if isinstance(models, list) else ())
@@ -134,7 +141,8 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         dialect = VLLM
     props: Mapping[str, Any] = {}
     if dialect is None or dialect.slots:
-        props = _mapping((yield HttpRequest(None, f"{root}/props", optional=MISSING)))
+        asked = HttpRequest(None, f"{root}/props", optional=_ANY_ERROR if dialect else _LACKING)
+        props = _mapping((yield asked))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP
     dialect = dialect or GENERIC
@@ -149,7 +157,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
     text = "" if dialect.tokenizes_as_text else "a"
     if dialect.tokenize is not None:
         body = {"model": entry["id"], **dialect.tokenize(text, True)}
-        tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=MISSING)
+        tokenized = yield HttpRequest(body, f"{root}/tokenize", optional=_LACKING)
     added = _mapping(tokenized).get("tokens")
     return Server(
         dialect=dialect,
