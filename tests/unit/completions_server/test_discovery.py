@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 from dataclasses import asdict
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -254,6 +255,37 @@ def test_an_invalid_url_is_refused(url: str) -> None:
     """The error says which form is wanted."""
     with pytest.raises(ParameterError, match="base_url is "):
         CompletionsServerModel(url)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("model", 5, "is 5. It should be a valid string"),
+        ("timeout", "5", "is '5'. It should be a valid number"),
+        ("timeout", -1, "is -1. It should be greater than 0"),
+        ("timeout", float("nan"), "is nan. It should be a finite number"),
+        ("max_retries", -1, "is -1. It should be greater than or equal to 0"),
+        ("max_retries", 1.5, "is 1.5. It should be a valid integer"),
+        ("context_window", "8k", "is '8k'. It should be a valid integer"),
+        ("context_window", 0, "is 0. It should be greater than or equal to 1"),
+        ("extra_body", "secret", "is invalid. It should be a valid dictionary"),
+        ("extra_body", {1: "secret"}, "is invalid at 1.*. It should be a valid string"),
+        ("extra_body", {"a": {"secret"}}, "is invalid. It should be of what JSON can hold"),
+        ("extra_body", {"a": float("nan")}, "is invalid. It should be of what JSON can hold"),
+    ],
+)
+def test_an_invalid_argument_is_refused(name: str, value: object, message: str) -> None:
+    """It is found when the model is made; fields of the body, which may be secrets, stay hidden."""
+    with pytest.raises(ParameterError, match=f"{name} {message}") as caught:
+        FakeServer("generic").model(**{name: value})
+    assert "secret" not in str(caught.value)
+
+
+def test_the_arguments_of_other_types_that_work_are_taken() -> None:
+    """Whole seconds are a timeout, and JSON takes tuples and any mapping."""
+    body = MappingProxyType({"stop_token_ids": (1, 2)})
+    model = FakeServer("generic").model(timeout=5, max_retries=0, extra_body=body)
+    assert model.complete([request_for("Hi")])[0].text == "re: Hi"
 
 
 @pytest.mark.parametrize("way", WAYS)

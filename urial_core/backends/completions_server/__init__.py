@@ -1,6 +1,7 @@
 """Base models behind a server with OpenAI's completions API (``/v1/completions``).
 
     model.py            CompletionsServerModel: the CompletionModel
+    arguments.py        check the model's arguments, and take a URL apart; pure
     payload.py          request -> request body, in the dialect of vLLM, llama.cpp or others; pure
     response.py         response -> completions, a reply, or the chunks of a stream; pure
     exchanges.py        detect what a server is, tokenize, complete, choose, warm up; pure

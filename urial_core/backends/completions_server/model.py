@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from urial_core.backends.completions_server import exchanges, prompt_logprobs
+from urial_core.backends.completions_server.arguments import (
+    api_url,
+    check_settings,
+    header_value,
+)
 from urial_core.backends.completions_server.exchanges import Exchange, Server
 from urial_core.backends.completions_server.payload import DIALECTS, Dialect
 from urial_core.backends.completions_server.response import StreamReader
@@ -84,13 +86,21 @@ class CompletionsServerModel(CompletionModel):
 
         Raises:
             MissingDependencyError: The openai package is not installed.
-            ParameterError: ``base_url`` is not a URL, or there is no such dialect.
+            ParameterError: ``base_url`` is not a URL, there is no such dialect, or another argument
+                is of an invalid type or value.
         """
         MissingDependencyError.check("Using a completions server", "openai", "openai")
         from urial_core.backends.completions_server.connection import Connection
 
+        check_settings(
+            model=model,
+            timeout=timeout,
+            max_retries=max_retries,
+            context_window=context_window,
+            extra_body=extra_body,
+        )
         connection: dict[str, Any] = {
-            "api_key": _header_value(api_key),
+            "api_key": header_value(api_key),
             "extra_body": dict(extra_body or {}),
             "timeout": timeout,
             "max_retries": max_retries,
@@ -98,7 +108,7 @@ class CompletionsServerModel(CompletionModel):
             "http_async_client": http_async_client,
             "uds": uds,
         }
-        self._url, login, named = _api_url(base_url)
+        self._url, login, named = api_url(base_url)
         self._arguments = {
             "base_url": base_url,
             **connection,
@@ -283,47 +293,3 @@ def _completion(
 def _in_order(groups: Iterable[Mapping[int, Completion]]) -> list[Completion]:
     completions = {index: completion for group in groups for index, completion in group.items()}
     return [completions[index] for index in sorted(completions)]
-
-
-def _api_url(base_url: str) -> tuple[str, str | None, str | None]:
-    """Return the URL of a server's API, the login in it as a header's value, and a model's name.
-
-    ``/v1`` is added to a URL without a path. The login goes out of the URL, which errors show.
-
-    Raises:
-        ParameterError: It is not an HTTP URL.
-    """
-    valid = False
-    with suppress(ValueError):  # of an unclosed bracket or an impossible port
-        parts = urlsplit(base_url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    if not valid or not base_url.isprintable() or " " in base_url:
-        raise ParameterError(
-            f"base_url is {_without_login(base_url)!r}: give a URL, as in http://127.0.0.1:8000/v1"
-        )
-    login, _, place = parts.netloc.rpartition("@")
-    path = parts.path.rstrip("/") or "/v1"
-    url = urlunsplit(parts._replace(netloc=place, path=path, fragment=""))
-    basic = f"Basic {b64encode(unquote(login).encode()).decode()}" if login else None
-    return url, basic, unquote(parts.fragment) or None
-
-
-def _without_login(url: str) -> str:
-    """Return what may be shown of a URL, which need not be well formed."""
-    scheme, separator, rest = str(url).rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
-
-
-def _header_value(key: Any) -> str | None:
-    """Return a key without the whitespace around it, such as a file's last newline.
-
-    Raises:
-        ParameterError: An HTTP header cannot hold it; the message does not show it.
-    """
-    key = key.strip() if isinstance(key, str) else key
-    if key and not (isinstance(key, str) and key.isascii() and key.isprintable()):
-        raise ParameterError(
-            "api_key holds a character that no HTTP header can hold, such as a line break, or is "
-            "no text: pass the server's key as it was issued."
-        )
-    return str(key) if key else None
