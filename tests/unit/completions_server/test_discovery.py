@@ -240,6 +240,21 @@ def test_a_url_without_a_path_gets_v1(url: str, path: str) -> None:
     assert fake_server.paths[0] == path
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_query_is_sent_with_each_request(way: str) -> None:
+    """It follows the path, as gateways want it; it distinguishes models, and nothing shows it."""
+    fake_server = FakeServer("generic")
+    query = "?api-version=2024-02-01&key=a%20secret"
+    model = fake_server.model(base_url=f"http://server.test/v1/{query}#base", dialect="llama.cpp")
+    with pytest.raises(ServerError):  # the paths have a query, which this server does not know
+        await chunks_from(model, way, request_for())
+    paths = ["/v1/models", "/props", "/tokenize", "/v1/completions"]
+    assert fake_server.paths == [path + query.replace("%20", "+") for path in paths]
+    plain = fake_server.model(base_url="http://server.test/v1", model="base")
+    assert plain.cache_key != model.cache_key
+    assert "secret" not in repr(model) + str(model.cache_key)
+
+
 def test_a_url_may_name_the_model() -> None:
     """What follows a ``#`` is the model's name, where ``model`` is not given; it is never sent."""
     for url in ("http://server.test#org/m", "http://server.test/v1#org%2Fm"):

@@ -6,15 +6,16 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # before Python 3.12, pydantic takes no other
 
 from urial_core.errors import ParameterError, shown
 
-__all__ = ["api_url", "check_settings", "header_value"]
+__all__ = ["ApiUrl", "api_url", "check_settings", "header_value"]
 
 
 def _as_json(value: Any) -> Any:
@@ -53,10 +54,25 @@ def check_settings(**settings: Any) -> None:
         raise ParameterError(f"{name} is {given}{where}. {wanted}.") from None
 
 
-def api_url(base_url: str) -> tuple[str, str | None, str | None]:
-    """Return the URL of a server's API, the login in it as a header's value, and a model's name.
+@dataclass(frozen=True, slots=True)
+class ApiUrl:
+    """The parts of ``base_url``.
 
-    ``/v1`` is added to a URL without a path. The login goes out of the URL, which errors show.
+    Attributes:
+        url: The API's URL, which errors may show.
+        query: What every request's query holds, as gateways want it (``?api-version=1``).
+        login: The login, as a header's value.
+        model: The model's name.
+    """
+
+    url: str
+    query: Mapping[str, str]
+    login: str | None
+    model: str | None
+
+
+def api_url(base_url: str) -> ApiUrl:
+    """Return the parts of a server's URL; ``/v1`` is added to a URL without a path.
 
     Raises:
         ParameterError: It is not an HTTP URL.
@@ -71,9 +87,12 @@ def api_url(base_url: str) -> tuple[str, str | None, str | None]:
         )
     login, _, place = parts.netloc.rpartition("@")
     path = parts.path.rstrip("/") or "/v1"
-    url = urlunsplit(parts._replace(netloc=place, path=path, fragment=""))
-    basic = f"Basic {b64encode(unquote(login).encode()).decode()}" if login else None
-    return url, basic, unquote(parts.fragment) or None
+    return ApiUrl(
+        urlunsplit((parts.scheme, place, path, "", "")),
+        dict(parse_qsl(parts.query, keep_blank_values=True)),
+        f"Basic {b64encode(unquote(login).encode()).decode()}" if login else None,
+        unquote(parts.fragment) or None,
+    )
 
 
 def _without_login(url: str) -> str:

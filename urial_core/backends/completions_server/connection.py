@@ -61,6 +61,7 @@ class Connection:
     """
 
     base_url: str
+    query: Mapping[str, str]
     login: str | None
     api_key: str | None
     extra_body: Mapping[str, Any]
@@ -74,6 +75,7 @@ class Connection:
         limits = {"timeout": self.timeout, "max_retries": self.max_retries}
         self._client_options: Any = {
             "base_url": self.base_url,
+            "default_query": self.query,
             "api_key": self.api_key or "none",  # else the SDK takes the user's key for OpenAI
             **{name: value for name, value in limits.items() if value is not None},
         }

@@ -67,7 +67,8 @@ class CompletionsServerModel(CompletionModel):
 
         Args:
             base_url: The API's base URL, such as ``http://127.0.0.1:8000/v1``; ``/v1`` is added to
-                a URL without a path. A model's name may follow it, after a ``#``.
+                a URL without a path. Each request has its query (``?api-version=1``). A model's
+                name may follow it, after a ``#``.
             model: The model's name on the server. Default: the one in ``base_url``, or the first
                 that the server lists.
             api_key: The server's API key; never shown, and never taken from the environment.
@@ -108,19 +109,22 @@ class CompletionsServerModel(CompletionModel):
             "http_async_client": http_async_client,
             "uds": uds,
         }
-        self._url, login, named = api_url(base_url)
+        api = api_url(base_url)
+        self._url, self._query = api.url, api.query
         self._arguments = {
             "base_url": base_url,
             **connection,
             "dialect": dialect,
             "context_window": context_window,
         }
-        self._model = model or named
+        self._model = model or api.model
         if isinstance(dialect, str) and dialect not in DIALECTS:
             raise ParameterError(f"dialect is {dialect!r}: use one of {', '.join(DIALECTS)}.")
         self._dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self._window = context_window
-        self._connection = Connection(base_url=self._url, login=login, **connection)
+        self._connection = Connection(
+            base_url=api.url, query=api.query, login=api.login, **connection
+        )
         self._server: Server | None = None
         self._siblings = dict[str, CompletionsServerModel]()
 
@@ -138,8 +142,8 @@ class CompletionsServerModel(CompletionModel):
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
-        """The server and its model, with a hash of the extra fields, which may be secrets."""
-        extra = repr(sorted(self._arguments["extra_body"].items()))
+        """The server and its model, with a hash of what each request adds, which may be secret."""
+        extra = repr([sorted(self._arguments["extra_body"].items()), self._query])
         return {
             "backend": "completions server",
             "base_url": self._url,
