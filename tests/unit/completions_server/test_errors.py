@@ -23,9 +23,12 @@ from fake_server import (
 from langchain_core.exceptions import ContextOverflowError as LangChainOverflowError
 
 from langchain_urial import ChatUrial
+from urial_core.backends.completions_server import CompletionsServerModel, connection
+from urial_core.backends.completions_server.environment import set_variables
 from urial_core.errors import (
     ContextOverflowError,
     GenerationError,
+    ParameterError,
     ServerError,
     ServerUnreachableError,
     UnsupportedSchemaError,
@@ -79,6 +82,44 @@ async def test_a_busy_server_is_retried(way: str, status: int) -> None:
     chunks = await chunks_from(fake_server.model(max_retries=2), way, request_for())
     assert "".join(chunk.text for chunk in chunks) in ("Hello", "re: Hi")
     assert len(fake_server.completions) == 3
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "ftp://127.0.0.1:1"),
+        ("NO_PROXY", "[::1]"),
+        ("SSL_CERT_FILE", "/nonexistent"),
+        ("SSL_CERT_FILE", "/etc/hostname"),
+    ],
+)
+async def test_an_invalid_environment_is_an_error(
+    way: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the variable, and what can be done instead."""
+    _set_environment(monkeypatch, name, value)
+    model = CompletionsServerModel("http://127.0.0.1:1/v1", "m", max_retries=0)
+    with pytest.raises(ParameterError, match=rf"{name}, or pass http_client="):
+        await chunks_from(model, way, request_for())
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_proxy_that_is_used_is_named(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that fails may be the proxy's fault, unless the host is an exception."""
+    _set_environment(monkeypatch, "http_proxy", "http://127.0.0.1:1")
+    for exception, message in (("", "/v1 by the proxy of http_proxy: "), ("server.test", "/v1: ")):
+        monkeypatch.setenv("NO_PROXY", exception)
+        model = FakeServer("vllm", lambda _: httpx.ConnectError("refused")).model()
+        with pytest.raises(ServerUnreachableError, match=message):
+            await chunks_from(model, way, request_for())
+
+
+def _set_environment(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    for present in set_variables():
+        monkeypatch.delenv(present)
+    monkeypatch.setenv(name, value)
+    connection._default_tls.cache_clear()
 
 
 CUT: dict[str, list[bytes | Exception]] = {

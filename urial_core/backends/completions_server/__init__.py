@@ -7,6 +7,7 @@
     exchanges.py        detect what a server is, tokenize, complete, choose, warm up; pure
     prompt_logprobs.py  score given answers, for token shift; pure
     connection.py       sends requests and reads streams through the OpenAI SDK, sync and async
+    environment.py      proxies and certificates of the environment, by name
     errors.py           the SDK's errors as this project's
 
 Importing this package does not import the SDK; creating a model does.

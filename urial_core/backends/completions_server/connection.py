@@ -31,6 +31,7 @@ from openai import AsyncOpenAI, AsyncStream, Omit, OpenAI, Stream
 from openai._streaming import ServerSentEvent, SSEDecoder
 
 from urial_core.backends.completions_server.clients import EventLoopClient, OpenSockets
+from urial_core.backends.completions_server.environment import proxy_variable, set_variables
 from urial_core.backends.completions_server.errors import (
     SDK_ERRORS,
     is_no_answer,
@@ -40,6 +41,7 @@ from urial_core.backends.completions_server.errors import (
 from urial_core.backends.completions_server.exchanges import COMPLETIONS, Exchange, HttpRequest
 from urial_core.backends.completions_server.response import StreamReader
 from urial_core.completion import CompletionChunk
+from urial_core.errors import ParameterError
 
 __all__ = ["Connection"]
 
@@ -220,7 +222,10 @@ class Connection:
             if not (request.optional and is_no_answer(error, request.optional)):
                 text = None if reader is None else reader.text
                 body = self._body_of(request)
-                failure = translated(error, self.base_url, self.api_key, body, text)
+                proxy = proxy_variable(self.base_url) if self.uds is None else None
+                failure = translated(
+                    error, self.base_url, self.api_key, body, text=text, proxy=proxy
+                )
                 raise failure from without_secrets(error, self.api_key)
 
     def _sync(self) -> OpenAI:
@@ -257,9 +262,19 @@ class Connection:
             return client
 
     def _http_client(self, client: Callable[..., _T], transport: Callable[..., object]) -> _T:
-        """Make an HTTP client; at a Unix domain socket, one that needs no certificates."""
+        """Make an HTTP client; at a Unix domain socket, one that needs no certificates.
+
+        Raises:
+            ParameterError: The environment's proxies or certificates cannot be used.
+        """
         if self.uds is None:
-            return client(**_SDK_DEFAULTS, verify=_default_tls())
+            try:
+                return client(**_SDK_DEFAULTS, verify=_default_tls())
+            except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+                raise ParameterError(
+                    f"No HTTP client can be made with what the environment sets ({error}). Correct "
+                    f"or unset {' or '.join(set_variables())}, or pass http_client=."
+                ) from error
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return client(**_SDK_DEFAULTS, verify=tls, transport=transport(verify=tls, uds=self.uds))
 

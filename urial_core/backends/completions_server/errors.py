@@ -44,7 +44,13 @@ def is_no_answer(error: Exception, statuses: Collection[int]) -> bool:
 
 
 def translated(
-    error: Exception, url: str, secret: str | None, body: Mapping[str, Any], text: str | None
+    error: Exception,
+    url: str,
+    secret: str | None,
+    body: Mapping[str, Any],
+    *,
+    text: str | None,
+    proxy: str | None,
 ) -> UrialError:
     """Return this project's error for one of ``SDK_ERRORS``.
 
@@ -54,6 +60,7 @@ def translated(
         secret: The API key, which no message may show.
         body: The body that was sent.
         text: The text so far, if the error came in the middle of a stream.
+        proxy: The environment variable whose proxy is used.
     """
     reason = _hidden(str(error), secret)[:_LONGEST_MESSAGE]
     if text is not None:
@@ -78,10 +85,11 @@ def translated(
                 "timeout=, lower max_tokens, or send it fewer requests at once."
             )
         case openai.APIConnectionError():
+            by_proxy = f" by the proxy of {proxy}" if proxy else ""
             return ServerUnreachableError(
-                f"There is no connection to {url}: "
+                f"There is no connection to {url}{by_proxy}: "
                 f"{_hidden(str(error.__cause__ or error), secret)}. Is the server running, and is "
-                "base_url right?"
+                f"{f'{proxy} or ' if proxy else ''}base_url right?"
             )
         case openai.APIStatusError():
             return _status_error(error, url, secret, body)
