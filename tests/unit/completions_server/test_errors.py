@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -168,15 +169,48 @@ async def _collect(model: Any, way: str, got: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [[DONE], [piece("", "stop")], [piece("", "stop"), DONE], [piece("", "length")]]
+    "end",
+    [
+        [DONE],
+        [piece("", "stop")],
+        [piece("", "stop"), DONE],
+        [piece("", "length")],
+        [piece("", "stop").rstrip()],
+        [DONE.rstrip()],
+        [b"id: 7\n" + piece("", "stop")],
+    ],
 )
 @pytest.mark.parametrize("way", ["stream", "astream"])
 async def test_one_sign_of_the_end_is_enough(end: list[bytes], way: str) -> None:
-    """A finish reason or the last event alone ends a stream."""
+    """A finish reason or the last event alone ends a stream, also if no blank line follows."""
     fake_server = FakeServer("generic", lambda _: Pieces([piece("Hello"), *end]))
     chunks = await chunks_from(fake_server.model(), way, request_for())
     assert "".join(chunk.text for chunk in chunks) == "Hello"
     assert chunks[-1].finish in ("stop", "length")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/event-stream"])
+@pytest.mark.parametrize("indent", [None, 2])
+async def test_a_whole_response_is_read_as_any(
+    way: str, content_type: str, indent: int | None
+) -> None:
+    """A server may ignore that a stream was asked for, and the content type of JSON."""
+    response = {"choices": [{"index": 0, "text": "Hello", "finish_reason": "length"}]}
+    text, headers = json.dumps(response, indent=indent), {"content-type": content_type}
+    model = FakeServer("generic", lambda _: httpx.Response(200, text=text, headers=headers)).model()
+    [chunk] = await chunks_from(model, way, request_for())
+    assert (chunk.text, chunk.finish) == ("Hello", "length")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_response_that_cannot_be_decompressed_is_no_lost_connection(way: str) -> None:
+    """The SDK calls it one; the error says that the response is at fault."""
+    broken = httpx.DecodingError("Error -3 while decompressing data")
+    model = FakeServer("vllm", lambda _: broken).model()
+    with pytest.raises(ServerError, match=r"cannot be parsed .*decompressing data") as caught:
+        await chunks_from(model, way, request_for())
+    assert not isinstance(caught.value, ServerUnreachableError)
 
 
 @pytest.mark.parametrize("way", ["stream", "astream"])

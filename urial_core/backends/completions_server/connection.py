@@ -7,6 +7,7 @@ before any of a response has come, so no text can come twice.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import ssl
 import threading
@@ -20,7 +21,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -192,11 +193,11 @@ class Connection:
 
     def _send(self, request: HttpRequest) -> Any:
         with self._errors(request):
-            return self._call(self._sync(), request)
+            return _parsed(self._call(self._sync(), request))
 
     async def _asend(self, request: HttpRequest) -> Any:
         with self._errors(request):
-            return await self._call(self._async().openai, request)
+            return _parsed(await self._call(self._async().openai, request))
 
     def _call(self, client: Any, request: HttpRequest, **options: Any) -> Any:
         """Send a request; with the async client, return an awaitable of the response."""
@@ -279,6 +280,14 @@ class Connection:
         return client(**_SDK_DEFAULTS, verify=tls, transport=transport(verify=tls, uds=self.uds))
 
 
+def _parsed(response: Any) -> Any:
+    """Return a response as Python objects, also where its content type is not JSON's."""
+    if isinstance(response, str):
+        with suppress(ValueError):
+            return json.loads(response)
+    return response
+
+
 @cache
 def _default_tls() -> ssl.SSLContext:
     """Return httpx's TLS settings, made once: to read certificates takes a tenth of a second."""
@@ -298,10 +307,30 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Decoder(SSEDecoder):
-    """The SDK's decoder of server-sent events, which also skips a byte order mark."""
+    """The SDK's decoder of server-sent events, which also reads what some servers send instead.
+
+    That is a byte order mark, a last event that no blank line ends, or one JSON object: a whole
+    response, which becomes the only event.
+    """
+
+    _prefix: str | None = None
 
     def decode(self, line: str) -> ServerSentEvent | None:
-        return super().decode(line.removeprefix("\ufeff"))
+        if self._prefix is None:
+            line = line.removeprefix("\ufeff")
+            self._prefix = "data: " if line.startswith("{") else ""
+        return super().decode(self._prefix + line)
+
+    def iter_bytes(self, iterator: Iterator[bytes]) -> Iterator[ServerSentEvent]:
+        yield from super().iter_bytes(iterator)
+        if self._data and (last := super().decode("")):
+            yield last
+
+    async def aiter_bytes(self, iterator: AsyncIterator[bytes]) -> AsyncIterator[ServerSentEvent]:
+        async for event in super().aiter_bytes(iterator):
+            yield event
+        if self._data and (last := super().decode("")):
+            yield last
 
 
 class _Events(Stream[object]):

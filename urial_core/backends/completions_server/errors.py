@@ -62,6 +62,8 @@ def translated(
         text: The text so far, if the error came in the middle of a stream.
         proxy: The environment variable whose proxy is used.
     """
+    if isinstance(error.__cause__, httpx.DecodingError):  # the SDK's error is of a connection
+        error = error.__cause__
     reason = _hidden(str(error), secret)[:_LONGEST_MESSAGE]
     if text is not None:
         timed_out = isinstance(error, httpx.TimeoutException)
