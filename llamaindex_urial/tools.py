@@ -38,13 +38,15 @@ class ToolCallingLLM(FunctionCallingLLM):
     ) -> list[ToolSelection]:
         """Return the calls in a response, or what there is of them so far.
 
-        Invalid calls are left out, such as one that ``max_tokens`` cut: ``response.raw`` holds
-        them as ``invalid_tool_calls``.
+        Invalid calls, such as one that ``max_tokens`` cut, are in ``response.raw`` as
+        ``invalid_tool_calls``. An agent, which passes ``error_on_no_tool_call=False``, gets the
+        valid ones, and those of which the model can be told what is invalid.
 
         Raises:
             ValueError: There are none and ``error_on_no_tool_call`` is set.
-            GenerationError: The response holds nothing but invalid calls, no text either: an agent
-                would return an empty answer.
+            GenerationError: A call is invalid and ``error_on_no_tool_call`` is set; or the response
+                holds nothing but invalid calls, no text either: an agent would return an empty
+                answer. What was written of the first is in the error's ``text``.
         """
         found = [
             ToolSelection(
@@ -56,13 +58,13 @@ class ToolCallingLLM(FunctionCallingLLM):
             if isinstance(block, ToolCallBlock)
         ]
         invalid = (response.raw or {}).get("invalid_tool_calls") or ()
-        reasons = "".join(f" An invalid call: {call['error']}" for call in invalid)
-        if not found and error_on_no_tool_call:
-            raise ValueError(
-                f"Expected at least one tool call, but the response holds none.{reasons}"
+        if invalid and (error_on_no_tool_call or not (found or response.message.content)):
+            reasons = " ".join(call["error"] for call in invalid)
+            raise GenerationError(
+                f"The reply holds an invalid tool call. {reasons}", invalid[0]["text"]
             )
-        if invalid and not found and not response.message.content:
-            raise GenerationError(f"The reply has neither text nor a valid tool call.{reasons}")
+        if not found and error_on_no_tool_call:
+            raise ValueError("Expected at least one tool call, but the response holds none.")
         return found
 
     def _prepare_chat_with_tools(

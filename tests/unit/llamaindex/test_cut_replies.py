@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from fake_llms import PROMPT
+from llama_index.core import get_response_synthesizer
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.program.function_program import FunctionCallingProgram
 from llama_index.core.prompts import PromptTemplate
+from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel
 
@@ -61,11 +64,10 @@ async def test_a_call_that_was_cut_is_no_call(way: str) -> None:
     response = await ask_with_tools(way, llm)
     assert response.raw["finish_reason"] == "length"
     assert response.raw["invalid_tool_calls"][0]["text"] == '{"path": "a'
-    with pytest.raises(GenerationError, match="max_tokens ran out"):
-        llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
     assert "tool_calls" not in response.message.additional_kwargs
-    with pytest.raises(ValueError, match="max_tokens ran out"):
-        llm.get_tool_calls_from_response(response)
+    for required in (True, False):
+        with pytest.raises(GenerationError, match="max_tokens ran out"):
+            llm.get_tool_calls_from_response(response, error_on_no_tool_call=required)
 
 
 @pytest.mark.parametrize("streaming", [True, False])
@@ -76,6 +78,64 @@ async def test_an_agent_does_not_end_with_nothing(streaming: bool) -> None:
     agent = FunctionAgent(tools=[TOOL], llm=llm, streaming=streaming)
     with pytest.raises(GenerationError, match="max_tokens ran out"):
         await agent.run("Write.")
+
+
+SECOND = ' {"city": "Nice"}}\n{"name": "City", "arguments": '
+"""A valid call, and the beginning of a second one."""
+
+
+@pytest.mark.parametrize(
+    ("responses", "error"),
+    [
+        ([[CompletionChunk(' {"city": "Ni', finish="length")]], "max_tokens ran out"),
+        ([[CompletionChunk(SECOND + '{"city": "Ni', finish="length")]], "max_tokens ran out"),
+        ([[SECOND + "Rome}\n````\n"], [" Rome}\n````\n"]], "not JSON"),
+        ([[' {"town": "Nice"}}\n````\n'], [' {"town": "Nice"}}\n````\n']], "'city' is a required"),
+    ],
+)
+async def test_objects_by_calls_are_all_there_or_an_error(responses: list[Any], error: str) -> None:
+    """A program raises if any call is invalid: it returns objects, which show no gap."""
+    tool = FunctionTool.from_defaults(City, name="City")
+    arguments: dict[str, Any] = {"tool_required": True, "allow_parallel_tool_calls": True}
+
+    def llm() -> UrialLLM:
+        return UrialLLM(llm=FakeModel(*responses), prompt=PROMPT)
+
+    def program() -> FunctionCallingProgram[City]:
+        return FunctionCallingProgram(City, llm(), PromptTemplate("Where?"), **arguments)
+
+    with pytest.raises(GenerationError, match=error):
+        program()()
+    with pytest.raises(GenerationError, match=error):
+        await program().acall()
+    with pytest.raises(GenerationError, match=error):
+        llm().predict_and_call([tool], "Where?", **arguments)
+    with pytest.raises(GenerationError, match=error):
+        await llm().apredict_and_call([tool], "Where?", **arguments)
+
+
+def test_an_agent_gets_the_calls_beside_a_cut_one() -> None:
+    """It acts on those that are whole, and asks again."""
+    llm = UrialLLM(
+        llm=FakeModel([CompletionChunk(SECOND + '{"city": "Ni', finish="length")]), prompt=PROMPT
+    )
+    tool = FunctionTool.from_defaults(City, name="City")
+    response = llm.chat_with_tools(
+        [tool], "Where?", tool_required=True, allow_parallel_tool_calls=True
+    )
+    [call] = llm.get_tool_calls_from_response(response, error_on_no_tool_call=False)
+    assert call.tool_kwargs == {"city": "Nice"}
+
+
+def test_a_cut_object_is_no_empty_response() -> None:
+    """LlamaIndex's ``Refine`` swallows a ``ValueError``, and this error is none."""
+    llm = UrialLLM(llm=FakeModel([CompletionChunk(' {"answer": "blue and', finish="length")]))
+    refine = get_response_synthesizer(
+        llm, response_mode=ResponseMode.REFINE, structured_answer_filtering=True
+    )
+    with pytest.raises(GenerationError, match="max_tokens ran out") as caught:
+        refine.get_response("Which colour?", ["The sky is blue and grey."])
+    assert caught.value.text == '{"answer": "blue and'
 
 
 async def predict(way: str, llm: UrialLLM) -> Any:
