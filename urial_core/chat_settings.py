@@ -43,6 +43,7 @@ from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
 from urial_core.sampling_settings import SamplingSettings
 from urial_core.strategies import DecodingStrategy, load_strategy
+from urial_core.written_settings import ModelSetting, ObjectSetting
 
 __all__ = ["ChatSettings"]
 
@@ -71,7 +72,7 @@ class ChatSettings(SamplingSettings):
         arbitrary_types_allowed=True, populate_by_name=True, extra="forbid", protected_namespaces=()
     )
 
-    llm: Any = Field(default=None, exclude=True, repr=False)
+    llm: ModelSetting = Field(default=None, repr=False)
     """The base model: a completion LLM of the framework, or a core ``CompletionModel``."""
 
     model_name: str | None = Field(
@@ -86,7 +87,7 @@ class ChatSettings(SamplingSettings):
     prompt: str | Path | Prompt = "default"
     """A preset's name, the ``Path`` of a prompt file, or a ``urial_core.Prompt``."""
 
-    example_selector: Any = Field(default=None, exclude=True, repr=False)
+    example_selector: ObjectSetting = Field(default=None, repr=False)
     """Chooses further examples for each question: an example selector of LangChain, a retriever of
     LlamaIndex, or a function (``urial_core.prompts.dynamic_examples``)."""
 

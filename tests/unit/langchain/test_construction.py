@@ -84,7 +84,7 @@ def test_an_invalid_field_is_an_error_at_construction(fields: dict[str, Any], re
         (FakeListChatModel(responses=["x"]), "is a chat model already"),
         (FakeListChatModel(responses=["x"]).bind(stop=["x"]), "is a chat model already"),
         (RunnableLambda(str), "is not a completion LLM"),
-        ("gpt2", "str is not a completion LLM.*model='id'"),
+        ("gpt2", "llm is 'gpt2': pass llm= as an object, or model= as an id"),
         (FakeListLLM(responses=["x"]).with_retry(), r"\.with_retry\(\).*around ChatUrial"),
         (
             FakeListLLM(responses=["x"]).with_fallbacks([FakeListLLM(responses=["y"])]),
@@ -186,6 +186,15 @@ def test_a_chat_model_named_by_id_can_be_pickled() -> None:
     assert again == chat
     assert again.urial.model is chat.urial.model
     assert again.urial.prompt == PROMPT
+
+
+def test_a_dictionary_makes_no_other_chat_model() -> None:
+    """A model that was an object has to be given again, as no id stands for it."""
+    chat = chat_of()
+    written = chat.model_dump()
+    with pytest.raises(UnsupportedModelError, match=r"pass llm= beside them"):
+        ChatUrial(**written)
+    assert ChatUrial(**{**written, "llm": chat.llm}) == chat
 
 
 def test_fields_can_be_configured_later() -> None:

@@ -162,6 +162,22 @@ def test_a_dictionary_makes_it_again() -> None:
     assert again.backend_options == {"dtype": "float32"}
 
 
+def test_a_dictionary_makes_no_other_model() -> None:
+    """A model or example selector that was an object has to be given again, as no id stands for it.
+
+    A server's is one, too.
+    """
+    server = UrialLLM.from_endpoint("http://127.0.0.1:9/v1", "google/gemma", context_window=4096)
+    for llm in (server, llm_of(["Hi!"], temperature=0.3, example_selector=lambda _: [])):
+        written = json.loads(llm.to_json())
+        with pytest.raises(UnsupportedModelError, match=r"pass llm= beside them"):
+            UrialLLM.from_dict(written)
+    with pytest.raises(ParameterError, match="example_selector is 'function'"):
+        UrialLLM.from_dict(written, llm=llm.llm)
+    again = UrialLLM.from_dict(written, llm=llm.llm, example_selector=llm.example_selector)
+    assert (again.complete("Hello").text, again.temperature) == ("Hi!", 0.3)
+
+
 @pytest.mark.needs("torch")
 def test_copies_share_the_model() -> None:
     """A copy, shallow or deep, answers by the same model; a pickled one finds it again."""
