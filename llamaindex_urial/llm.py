@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -20,7 +21,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.utils import set_global_tokenizer
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import ConfigDict, PrivateAttr, SerializerFunctionWrapHandler, field_serializer
 
 from llamaindex_urial.closing import aclosable, closable
 from llamaindex_urial.responses import Responses, chat_response, completion_response
@@ -69,6 +70,17 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
     def class_name(cls) -> str:
         """Return the name under which LlamaIndex serialises it."""
         return "urial_llm"
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
+        """Make an LLM of what ``to_dict`` wrote, and of further fields.
+
+        The constructor takes no path in this form, so that a name from outside reads no file.
+        """
+        match data.get("prompt"):
+            case {"path": str(path)}:
+                data = {**data, "prompt": Path(path)}
+        return super().from_dict(data, **kwargs)
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -194,6 +206,10 @@ class UrialLLM(ChatSettings, StructuredPredictionLLM):
             model_name=str(self.model_name),
             system_role=MessageRole.SYSTEM,
         )
+
+    @field_serializer("prompt", mode="wrap")
+    def _write_prompt(self, prompt: Any, write: SerializerFunctionWrapHandler) -> Any:
+        return {"path": str(prompt)} if isinstance(prompt, Path) else write(prompt)
 
     def _wrap(self, llm: Any) -> WrappedModel:
         return wrap(llm)

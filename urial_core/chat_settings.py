@@ -43,7 +43,7 @@ from urial_core.prompts.loading import load_prompt
 from urial_core.prompts.prompt import Prompt
 from urial_core.sampling_settings import SamplingSettings
 from urial_core.strategies import DecodingStrategy, load_strategy
-from urial_core.written_settings import ModelSetting, ObjectSetting
+from urial_core.written_settings import DecodingSetting, ModelSetting, ObjectSetting
 
 __all__ = ["ChatSettings"]
 
@@ -111,7 +111,7 @@ class ChatSettings(SamplingSettings):
     """Whether a reply ends where it would continue the message's own text template: its next
     label, ruler or example."""
 
-    decoding: str | DecodingStrategy | None = None
+    decoding: DecodingSetting = None
     """How a reply is found: None samples one; "best_of_n", "nudge" (with ``nudge_with``), "power",
     "rollout_power", or a strategy such as ``urial_core.strategies.BestOfN(n=4)``."""
 

@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from urial_core import (
     UnsupportedModelError,
     load_prompt,
 )
+from urial_core.prompts.toml_writing import write_toml
+from urial_core.strategies import BestOfN
 from urial_core.testing import FakeModel
 
 PROMPT = load_prompt("short")
@@ -176,6 +179,33 @@ def test_a_dictionary_makes_no_other_model() -> None:
         UrialLLM.from_dict(written, llm=llm.llm)
     again = UrialLLM.from_dict(written, llm=llm.llm, example_selector=llm.example_selector)
     assert (again.complete("Hello").text, again.temperature) == ("Hi!", 0.3)
+
+
+def test_a_dictionary_keeps_how_the_prompt_was_given(tmp_path: Path) -> None:
+    """A path is read again as a path, a ``Prompt`` as itself, and text as a preset's name.
+
+    Only ``from_dict`` reads a path: what a caller of the constructor passes on may be a name.
+    """
+    path = tmp_path / "short.toml"
+    path.write_text(write_toml(load_prompt("short")), "utf-8")
+    for prompt in (path, PROMPT, "short"):
+        written = UrialLLM(llm=FakeModel(), prompt=prompt).to_json()
+        again = UrialLLM.from_json(written, llm=FakeModel())
+        assert again.prompt == prompt
+        assert again.urial.prompt == load_prompt(prompt)
+    with pytest.raises(ValidationError):
+        UrialLLM(llm=FakeModel(), prompt={"path": str(path)})
+
+
+def test_a_dictionary_asks_for_a_strategy() -> None:
+    """A strategy may hold models and functions, so it has to be given again, unlike a name."""
+    strategy = BestOfN(n=2)
+    written = UrialLLM(llm=FakeModel(), decoding=strategy).to_json()
+    with pytest.raises(ParameterError, match=r"decoding is .*BestOfN\(n=2.*or a strategy"):
+        UrialLLM.from_json(written, llm=FakeModel())
+    assert UrialLLM.from_json(written, llm=FakeModel(), decoding=strategy).decoding == strategy
+    named = UrialLLM(llm=FakeModel(), decoding="best_of_n").to_json()
+    assert UrialLLM.from_json(named, llm=FakeModel()).decoding == "best_of_n"
 
 
 @pytest.mark.needs("torch")
