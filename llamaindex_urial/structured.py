@@ -31,7 +31,13 @@ __all__ = ["StructuredPredictionLLM"]
 dispatcher = get_dispatcher(__name__)
 
 
-_STREAMED_AS_ANSWER = (PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION)
+_AS_ANSWER = (PydanticProgramMode.DEFAULT, PydanticProgramMode.LLM)
+"""Modes whose objects are constrained answers. LlamaIndex's program for text constrains nothing,
+and streams a cut object as a whole one.
+"""
+
+
+_STREAMED_AS_ANSWER = (*_AS_ANSWER, PydanticProgramMode.FUNCTION)
 """Modes whose streams are constrained answers. LlamaIndex's program for function calls requires no
 call where it streams, reads none from ``ToolCallBlock``, and makes a blank object of what is left.
 """
@@ -60,7 +66,7 @@ class StructuredPredictionLLM(ToolCallingLLM):
                 ``text`` is what there is of it); or it matches the class, but not its schema, or
                 it reached a limit.
         """
-        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+        if self.pydantic_program_mode not in _AS_ANSWER:
             found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)
@@ -75,7 +81,7 @@ class StructuredPredictionLLM(ToolCallingLLM):
         **prompt_args: Any,
     ) -> Model:
         """As ``structured_predict``, without blocking the event loop."""
-        if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
+        if self.pydantic_program_mode not in _AS_ANSWER:
             found = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)

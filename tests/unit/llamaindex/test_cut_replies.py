@@ -13,6 +13,7 @@ from llama_index.core.program.function_program import FunctionCallingProgram
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.tools import FunctionTool
+from llama_index.core.types import PydanticProgramMode
 from pydantic import BaseModel
 
 from llamaindex_urial import UrialLLM
@@ -181,6 +182,19 @@ async def test_an_object_that_was_cut_is_an_error(way: str, written: str) -> Non
     with pytest.raises(GenerationError, match="max_tokens ran out") as caught:
         await predict(way, llm_of(written, closing=closing))
     assert caught.value.text == written
+
+
+@pytest.mark.parametrize("mode", ["default", "function", "llm"])
+async def test_a_cut_object_is_an_error_in_every_mode(mode: str) -> None:
+    """What asks for it, and how, makes no object of it."""
+    ways = ("structured_predict", "stream_structured_predict")
+    for each in (*ways, *(f"a{way}" for way in ways)):
+        llm = UrialLLM(
+            llm=FakeModel([CompletionChunk('{"city": "Par', finish="length")]),
+            pydantic_program_mode=PydanticProgramMode(mode),
+        )
+        with pytest.raises(GenerationError, match="max_tokens ran out"):
+            await predict(each, llm)
 
 
 async def test_an_object_of_which_nothing_was_written_is_an_error() -> None:
