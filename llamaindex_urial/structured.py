@@ -15,6 +15,7 @@ from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictEndEvent,
     LLMStructuredPredictStartEvent,
 )
+from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.program.utils import process_streaming_objects
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.types import Model, PydanticProgramMode
@@ -22,7 +23,7 @@ from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel
 
 from llamaindex_urial.tools import ToolCallingLLM
-from urial_core.errors import GenerationError
+from urial_core.errors import GenerationError, ParameterError
 from urial_core.inner_stream import InnerStream
 from urial_core.structured.pydantic_schema import parse_json, schema_of_type
 
@@ -66,7 +67,7 @@ class StructuredPredictionLLM(ToolCallingLLM):
                 ``text`` is what there is of it); or it matches the class, but not its schema, or
                 it reached a limit.
         """
-        if self.pydantic_program_mode not in _AS_ANSWER:
+        if self.pydantic_program_mode not in _AS_ANSWER and _is_class(output_cls):
             found = super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)
@@ -81,13 +82,59 @@ class StructuredPredictionLLM(ToolCallingLLM):
         **prompt_args: Any,
     ) -> Model:
         """As ``structured_predict``, without blocking the event loop."""
-        if self.pydantic_program_mode not in _AS_ANSWER:
+        if self.pydantic_program_mode not in _AS_ANSWER and _is_class(output_cls):
             found = await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
             return cast("Model", found)
         _dispatch_start(output_cls, prompt, prompt_args)
         messages = self._get_messages(prompt, **prompt_args)
         arguments = _format_arguments(output_cls, llm_kwargs)
         return _parsed(output_cls, await self.achat(messages, **arguments))
+
+    def as_structured_llm(self, output_cls: type[BaseModel], **kwargs: Any) -> StructuredLLM:
+        """Return an LLM whose answers are objects of a pydantic class.
+
+        Raises:
+            ParameterError: It is another type.
+        """
+        if not _is_class(output_cls):
+            raise ParameterError(
+                f"output_cls is {output_cls!r}: as_structured_llm takes a pydantic class, such as "
+                "a RootModel of that type. structured_predict takes the type itself."
+            )
+        return super().as_structured_llm(output_cls, **kwargs)
+
+    def stream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Generator[Any]:
+        """Stream an object of a pydantic class; that of another type comes once, as a whole."""
+        if _is_class(output_cls):
+            yield from super().stream_structured_predict(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+        else:
+            yield self.structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+
+    async def astream_structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: PromptTemplate,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> AsyncGenerator[Any]:
+        """As ``stream_structured_predict``, without blocking the event loop."""
+        if _is_class(output_cls):
+            return await super().astream_structured_predict(
+                output_cls, prompt, llm_kwargs, **prompt_args
+            )
+
+        async def whole() -> AsyncGenerator[Any]:
+            yield await self.astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
+
+        return whole()
 
     def _structured_stream_call(
         self,
@@ -137,25 +184,27 @@ class StructuredPredictionLLM(ToolCallingLLM):
 class _Partials:
     """Makes objects of a streamed answer; fields that are missing so far are None."""
 
-    def __init__(self, output_cls: type[Any]) -> None:
+    def __init__(self, output_cls: type[BaseModel]) -> None:
         self._output_cls = output_cls
         self._last: list[Any] | None = None
 
     def take(self, response: ChatResponse) -> Any:
         """Return the object so far; None while the text is not enough for one."""
-        if not response.message.content:
-            _raise_if_cut(response)
-            return None
         if response.raw is not None:  # the last of the stream: all of it must be valid
             return _validated(self._output_cls, response)
-        if not isinstance(self._output_cls, type):
-            return None  # such as a list: it comes as a whole
+        if not response.message.content:
+            return None
         try:
             found = process_streaming_objects(response, self._output_cls, cur_objects=self._last)
         except ValueError:
             return None
         self._last = found if isinstance(found, list) else [found]
         return self._last[0] if self._last else None
+
+
+def _is_class(output_cls: Any) -> bool:
+    """Return whether a type is a pydantic class, as LlamaIndex's programs and streams require."""
+    return isinstance(output_cls, type) and issubclass(output_cls, BaseModel)
 
 
 def _format_arguments(

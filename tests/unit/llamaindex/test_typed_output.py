@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from llama_index.core import PromptTemplate
 from llama_index.core.llms import ChatMessage
 from llama_index.core.types import PydanticProgramMode
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
+from typing_extensions import TypedDict
 
 from llamaindex_urial import UrialLLM
 from urial_core import ParameterError, UrialError
@@ -38,6 +40,19 @@ class Strict(BaseModel, strict=True):
     day: date
 
 
+@dataclass
+class Nut:
+    """A nut."""
+
+    name: str
+
+
+class Seed(TypedDict):
+    """A seed."""
+
+    name: str
+
+
 def llm_of(*texts: str, **settings: Any) -> UrialLLM:
     """Return an LLM that enforces schemas, as its model claims."""
     features = ModelFeatures(enforces_choices=True, enforces_json=True)
@@ -51,21 +66,61 @@ def llm_of(*texts: str, **settings: Any) -> UrialLLM:
         (list[Fruit], '[{"name": "fig"}]', [Fruit(name="fig")]),
         (Fruit | None, "null", None),
         (set[int], "[1, 2]", {1, 2}),
+        (Nut, '{"name": "hazel"}', Nut("hazel")),
+        (Seed, '{"name": "sesame"}', {"name": "sesame"}),
+        (int, "4", 4),
+    ],
+)
+@pytest.mark.parametrize("mode", [PydanticProgramMode.DEFAULT, PydanticProgramMode.FUNCTION])
+async def test_objects_lists_and_unions(
+    mode: PydanticProgramMode, kind: Any, text: str, value: object
+) -> None:
+    """Any type that pydantic has a schema for can be asked for; a stream ends with the object."""
+    written = f'{{"name": "Fruit", "arguments": {text}}}'
+    by_call = mode is PydanticProgramMode.FUNCTION and kind is Fruit
+
+    def llm(text: str) -> UrialLLM:
+        return llm_of(text, pydantic_program_mode=mode)
+
+    assert llm(written if by_call else text).structured_predict(kind, ASK) == value
+    assert await llm(written if by_call else text).astructured_predict(kind, ASK) == value
+    assert list(llm(text).stream_structured_predict(kind, ASK))[-1] == value
+    stream = await llm(text).astream_structured_predict(kind, ASK)
+    assert [item async for item in stream][-1] == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
         (frozenset[int], "[1, 1]", frozenset({1})),
         (Bill, '{"total": 12345678901234567.89}', Bill(total=Decimal("12345678901234567.89"))),
         (Bill, '{"total": "12345678901234567.89"}', Bill(total=Decimal("12345678901234567.89"))),
         (Strict, '{"day": "2030-01-02"}', Strict(day=date(2030, 1, 2))),
     ],
 )
-async def test_objects_lists_and_unions(kind: Any, text: str, value: object) -> None:
-    """Any type that pydantic has a schema for can be asked for; LlamaIndex streams no lists.
-
-    A set may repeat its items, as small models do; a decimal keeps all digits.
-    """
+async def test_values_are_read_as_pydantic_does(kind: Any, text: str, value: object) -> None:
+    """A set may repeat its items, as small models do; a decimal keeps all digits."""
     assert llm_of(text).structured_predict(kind, ASK) == value
     assert await llm_of(text).astructured_predict(kind, ASK) == value
-    if not isinstance(value, list | None):
-        assert list(llm_of(text).stream_structured_predict(kind, ASK))[-1] == value
+    assert list(llm_of(text).stream_structured_predict(kind, ASK))[-1] == value
+
+
+@pytest.mark.parametrize("kind", [list[Fruit], Nut, int])
+def test_a_structured_llm_is_one_of_a_class(kind: Any) -> None:
+    """LlamaIndex's takes pydantic classes alone; the error says so before the model runs."""
+    llm = llm_of("[]")
+    with pytest.raises(ParameterError, match="such as a RootModel of that type"):
+        llm.as_structured_llm(kind)
+    fruits = llm.as_structured_llm(RootModel[list[Fruit]])
+    assert fruits.complete("Which?").raw.root == []
+    assert list(fruits.stream_chat([ChatMessage(content="Which?")]))[-1].raw.root == []
+
+
+async def test_a_stream_without_text_is_an_error() -> None:
+    """It has no object, and an engine that claims to enforce the schema may write nothing."""
+    for stream in (streamed, astreamed):
+        with pytest.raises(ValueError, match="Invalid JSON"):
+            await stream(llm_of(""))
 
 
 def test_what_pydantic_alone_would_take_is_an_error() -> None:
