@@ -18,6 +18,7 @@ from urial_core.replies import EndReason, Reply, ReplyEnd, TextDelta
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.grammar import grammar_schema
 from urial_core.structured.json_scanner import JsonValue
+from urial_core.structured.json_schema import common_type
 from urial_core.structured.json_validation import validate_json
 
 __all__ = ["json_reply"]
@@ -39,8 +40,7 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     assert schema is not None  # noqa: S101 - the caller looked
     limits = request.parameters.value_limits
     grammar = grammar_schema(schema, limits)
-    kind = schema.schema.get("type")
-    first = _FIRST_CHARACTERS.get(kind, "") if isinstance(kind, str) else ""
+    first = _FIRST_CHARACTERS.get(common_type(schema.schema) or "", "")
     steps = Continuation(request, context.context_window)
     prefill = request.prefill
     constraint = None

@@ -13,6 +13,7 @@ __all__ = [
     "NAMED",
     "SUBSCHEMAS",
     "allows_objects",
+    "common_type",
     "compact",
     "forbid_additional_properties",
     "map_subschemas",
@@ -91,6 +92,27 @@ def allows_objects(schema: Mapping[str, Any]) -> bool:
         )
 
     return allows(schema)
+
+
+def common_type(schema: Mapping[str, Any]) -> str | None:
+    """Return the type that all values of a schema have, as far as it names one; else None."""
+    answers = dict[str, str | None]()
+
+    def type_of(part: Any) -> str | None:
+        if not isinstance(part, Mapping):
+            return None
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference not in answers:
+            answers[reference] = None  # until it is known: it may refer to itself
+            answers[reference] = type_of(_referenced(reference, schema))
+        found = [answers.get(str(reference)), *map(type_of, _listed(part.get("allOf")))]
+        for branches in (part.get("anyOf"), part.get("oneOf")):
+            types = {*map(type_of, _listed(branches))}
+            found += types if len(types) == 1 else ()
+        own = _listed(part.get("type"))
+        return next(filter(None, (own if len(own) == 1 else found)), None)
+
+    return type_of(schema)
 
 
 def _listed(value: Any) -> list[Any]:

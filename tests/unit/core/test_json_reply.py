@@ -245,6 +245,33 @@ def test_the_prompt_holds_the_opening_brace_and_the_error() -> None:
     )
 
 
+REFERRING: dict[str, Any] = {"$defs": {"N": {"type": "object"}, "M": {"$ref": "#/$defs/N"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "first"),
+    [
+        ({**REFERRING, "$ref": "#/$defs/N"}, "{"),
+        ({**REFERRING, "anyOf": [{"$ref": "#/$defs/N"}, {"$ref": "#/$defs/M"}]}, "{"),
+        ({**REFERRING, "oneOf": [{"$ref": "#/$defs/N"}, {"type": ["object"]}]}, "{"),
+        ({"allOf": [{"minItems": 1}, {"type": "array"}]}, "["),
+        ({**REFERRING, "anyOf": [{"$ref": "#/$defs/N"}, {"type": "null"}]}, ""),
+        ({**REFERRING, "anyOf": [{"$ref": "#/$defs/N"}, {}]}, ""),
+        ({"type": ["object", "array"]}, ""),
+        ({"$defs": {"N": {"anyOf": [{"$ref": "#/$defs/N"}]}}, "$ref": "#/$defs/N"}, ""),
+    ],
+)
+def test_the_prompt_holds_the_first_character_that_all_values_share(
+    schema: dict[str, Any], first: str
+) -> None:
+    """References are followed, and the branches of a union compared, before nothing is written."""
+    chat = UrialChat(FakeModel(f"x{END}"), PROMPT)
+    form = JsonSchema.of(schema)
+    request = chat.request([Message("user", "How many?")], response_format=form)
+    chat.reply([request])
+    assert chat.model.requests[0].prompt == request.prompt + first
+
+
 @pytest.mark.parametrize(
     ("prefill", "rest"), [('{"n": "', '3", "m": 1}'), (' {"n": ', '3, "m": 1}')]
 )
