@@ -51,18 +51,26 @@ REPLACED_ARGUMENTS = {"functions": "tools", "function_call": "tool_choice"}
 NESTED_ARGUMENTS = ("additional_kwargs", "generate_kwargs")
 """Dictionaries of further arguments, which constructors of LlamaIndex's LLMs take."""
 
+_UNSET: Mapping[str, Any] = {"n": 1, "logit_bias": {}, "extra_body": {}}
+"""Values of arguments that mean the same as leaving them out."""
+
 _warned = set[str]()
 
 
 def accepted_arguments(given: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
     """Return what was given under this project's names, without what has no effect here.
 
-    A warning lists what is left out, once for each name.
+    A warning lists what is left out, once for each name, unless its value says as much.
 
     Args:
         given: The arguments.
         known: Names that keep their own meaning.
     """
+    given = {
+        name: value
+        for name, value in given.items()
+        if name in known or name not in _UNSET or value != _UNSET[name]
+    }
     accepted = dict(given)
     for name in given:
         if name in known:

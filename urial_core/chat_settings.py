@@ -24,9 +24,7 @@ from urial_core.backends.transformers import TransformersModel
 from urial_core.backends.wrapping import WrappedModel
 from urial_core.call import Call
 from urial_core.call_arguments import (
-    IGNORED_ARGUMENTS,
     NESTED_ARGUMENTS,
-    RENAMED_ARGUMENTS,
     REPLACED_ARGUMENTS,
     accepted_arguments,
     flattened_arguments,
@@ -258,8 +256,8 @@ class ChatSettings(SamplingSettings):
                 of transformers is given; anything else runs on transformers.
             **kwargs: Fields of this class; the backend's options may be among them too.
         """
-        others = {*IGNORED_ARGUMENTS, *NESTED_ARGUMENTS, *RENAMED_ARGUMENTS, *REPLACED_ARGUMENTS}
-        known = cls._field_names() | others
+        known = cls._field_names() | {*NESTED_ARGUMENTS, *REPLACED_ARGUMENTS}
+        kwargs = accepted_arguments(kwargs, known)
         options = dict(backend_options or {})
         options |= {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
         if isinstance(model_id, (str, os.PathLike)):

@@ -38,6 +38,15 @@ def test_what_has_no_effect_is_left_out_with_one_warning() -> None:
         assert accepted_arguments(given, ["seed"]) == {"seed": 1, "temprature": 1}
 
 
+def test_values_that_mean_nothing_are_left_out() -> None:
+    """Frameworks pass the defaults of OpenAI's API; other values of the same names are kept."""
+    unset = {"n": 1, "logit_bias": {}, "extra_body": {}}
+    assert accepted_arguments(unset, []) == {}
+    assert accepted_arguments(unset, ["n"]) == {"n": 1}
+    used = {"n": 2, "logit_bias": {"5": 1}, "extra_body": {"a": 1}}
+    assert accepted_arguments(used, []) == used
+
+
 def test_what_changes_the_meaning_is_not_ignored() -> None:
     """Arguments that decide what is answered are used or refused, never dropped."""
     deciding = {"logit_bias", "functions", "function_call", "previous_response_id", "min_tokens"}

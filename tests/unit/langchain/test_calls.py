@@ -197,7 +197,7 @@ def test_a_stream_of_an_empty_answer_still_ends_properly() -> None:
 
 
 def test_what_other_chat_models_take_in_a_call_is_accepted() -> None:
-    """Provider keys are ignored, other names understood, and tools limited to those allowed."""
+    """Provider keys and unset values are ignored, other names understood, and tools limited."""
     chat = chat_of("Fine.")
     reply = chat.invoke(
         "Hi",
@@ -206,6 +206,8 @@ def test_what_other_chat_models_take_in_a_call_is_accepted() -> None:
         parallel_tool_calls=True,
         response_format={"type": "text"},
         max_completion_tokens=9,
+        logit_bias={},
+        extra_body={},
     )
     assert reply.text == "Fine."
     assert chat.llm.requests[0].parameters.max_tokens == 9

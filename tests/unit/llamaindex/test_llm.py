@@ -263,6 +263,17 @@ def test_what_other_llms_take_is_accepted() -> None:
     assert model.requests[0].parameters.max_tokens == 9
 
 
+@pytest.mark.needs("torch")
+def test_arguments_that_mean_nothing_are_accepted() -> None:
+    """In a call and in the constructor; two replies to a message are refused."""
+    unset: dict[str, Any] = {"n": 1, "logit_bias": {}, "extra_body": {}}
+    llm = UrialLLM(llm=FakeModel(["Fine."]), **unset)
+    assert llm.chat([ChatMessage(content="Hi")], **unset).message.content == "Fine."
+    assert UrialLLM.from_model_id("some/model", **unset).backend_options == {}
+    with pytest.raises(ParameterError, match="Unknown parameter n"):
+        llm.chat([ChatMessage(content="Hi")], n=2)
+
+
 def test_dictionaries_of_further_arguments_are_read() -> None:
     """``additional_kwargs`` and ``generate_kwargs`` of other LLMs set fields that are not set."""
     nested = {"top_p": 0.5, "max_new_tokens": 8, "seed": None}
@@ -272,7 +283,7 @@ def test_dictionaries_of_further_arguments_are_read() -> None:
         assert (llm.top_p, llm.max_tokens, llm.seed) == (0.5, 8, None)
         assert UrialLLM(llm=FakeModel(), max_tokens=9, **fields).max_tokens == 9
         with pytest.raises(ValueError, match="logit_bias"):
-            UrialLLM(llm=FakeModel(), **{name: {"logit_bias": {}}})
+            UrialLLM(llm=FakeModel(), **{name: {"logit_bias": {"5": 1}}})
         with pytest.raises(ParameterError, match="Use tools="):
             UrialLLM(llm=FakeModel(), **{name: {"functions": []}})
         with pytest.raises(ValueError, match=name):
