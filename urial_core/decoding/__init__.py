@@ -4,6 +4,7 @@ stream_decoders.py  echo, stop sequences, whitespace, headers: feed text, get te
 template_decoder.py where a reply continues a template, and headings that it invents
 turn_decoder.py     a turn's text up to its delimiter
 reply_decoder.py    these in a row, and why the reply ended
+token_spans.py      which tokens make up a piece of the reply
 steps.py            what a reply asks for (completions, token counts), and what it emits
 text_reply.py       a reply in text
 json_reply.py       a reply that is JSON matching a schema

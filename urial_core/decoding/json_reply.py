@@ -11,6 +11,7 @@ from urial_core.decoding.steps import (
     ReplySteps,
     Steps,
 )
+from urial_core.decoding.token_spans import TokenSpans
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.prompts.escaping import escape
 from urial_core.prompts.prompt_format import PromptFormat
@@ -66,13 +67,13 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     deltas = value.deltas
     if not value.emitted:
         text = text.removeprefix(prefill.lstrip())
-        if text != _joined(deltas):
-            deltas = [TextDelta(text)] if text else []
+        if text != _joined(deltas):  # its tokens are those that it was written with
+            deltas = [TextDelta(text, _logprobs(deltas))] if text else []
         yield from deltas
     return Reply(
         _joined(deltas),
         ReplyEnd(reason, usage=steps.usage, validation_error=error, attempts=steps.attempts),
-        tuple(logprob for delta in deltas for logprob in delta.logprobs),
+        _logprobs(deltas),
     )
 
 
@@ -112,6 +113,7 @@ class _JsonDecoder:
         self._unconstrained = False
         self._emit_from = emit_from
         self._turn = TurnDecoder(prompt_format, written)
+        self._tokens = TokenSpans()
         self._may_repeat = written == "{"  # a second one is no JSON: the model began anew
         self._value = JsonValue()
         self._value.feed(written)
@@ -132,11 +134,12 @@ class _JsonDecoder:
 
     def feed(self, text: str, logprobs: tuple[TokenLogprob, ...] = ()) -> list[TextDelta]:
         """Take more text; return what is to be emitted now."""
-        return self._take(self._turn.feed(text), logprobs)
+        self._tokens.feed(text, logprobs)
+        return self._take(self._turn.feed(text))
 
     def flush(self) -> list[TextDelta]:
         """Return what is to be emitted, now that the completion is over."""
-        return self._take(self._turn.flush(), ())
+        return self._take(self._turn.flush())
 
     def end_reason(self, finish: str | None) -> EndReason:
         """Return why the value ended, of an engine that ended for the reason given."""
@@ -144,7 +147,7 @@ class _JsonDecoder:
             return "length"
         return "delimiter" if self._turn.ended else "end_of_text"
 
-    def _take(self, text: str, logprobs: tuple[TokenLogprob, ...]) -> list[TextDelta]:
+    def _take(self, text: str) -> list[TextDelta]:
         if self._may_repeat and (begun := text.lstrip()):
             self._may_repeat = False
             text = begun.removeprefix("{")
@@ -156,7 +159,7 @@ class _JsonDecoder:
         if self._emit_from and self._value.text[0] not in self._emit_from:
             self._unconstrained = True  # whatever the model promised
             return []
-        delta = TextDelta(new, logprobs)
+        delta = TextDelta(new, self._tokens.take(new))
         self.deltas.append(delta)
         self.emitted = bool(self._emit_from)
         return [delta] if self.emitted else []
@@ -176,3 +179,7 @@ def _with_error(steps: Continuation, value: str, error: str) -> str:
 
 def _joined(deltas: list[TextDelta]) -> str:
     return "".join(delta.text for delta in deltas)
+
+
+def _logprobs(deltas: list[TextDelta]) -> tuple[TokenLogprob, ...]:
+    return tuple(logprob for delta in deltas for logprob in delta.logprobs)

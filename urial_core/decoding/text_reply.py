@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from dataclasses import replace
 
-from urial_core.completion import Completion, CompletionChunk, TokenLogprob, Usage
+from urial_core.completion import Completion, CompletionChunk, Usage
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.reply_decoder import reply_decoder
 from urial_core.decoding.steps import CompletionReader, ReplySteps, Steps
 from urial_core.decoding.stream_decoders import EchoDecoder
+from urial_core.decoding.token_spans import TokenSpans
 from urial_core.replies import Reply, ReplyEnd, TextDelta
 
 __all__ = ["TextReply", "decode_completion", "text_reply"]
@@ -72,9 +72,7 @@ class TextReply:
         self._decoder = reply_decoder(request)
         self._finish: str | None = None
         self._deltas = list[TextDelta]()
-        self._logprobs = deque[TokenLogprob]()
-        self._skipped = 0  # characters whose tokens were left out
-        self._owed = 0  # characters emitted whose tokens' log-probabilities were not yet
+        self._tokens = TokenSpans()
 
     @property
     def ended(self) -> bool:
@@ -90,10 +88,16 @@ class TextReply:
         by_itself = self._decoder.ended or self._finish != "length"
         return self._decoder.ended_blank and by_itself
 
-    def feed(self, chunk: CompletionChunk) -> list[TextDelta]:
-        """Take a chunk; return what it adds to the reply."""
-        self._logprobs.extend(chunk.logprobs)
-        return self._emit(self._decoder.feed(chunk.text))
+    def feed(self, chunk: CompletionChunk, skipped: int = 0) -> list[TextDelta]:
+        """Take a chunk; return what it adds to the reply.
+
+        Args:
+            chunk: The chunk.
+            skipped: Characters at its start that precede the reply: a header.
+        """
+        self._tokens.feed(chunk.text, chunk.logprobs)
+        self._tokens.skip(skipped)
+        return self._emit(self._decoder.feed(chunk.text[skipped:]))
 
     def flush(self, finish: str | None) -> list[TextDelta]:
         """Return what was held back, now that the engine ended for the reason given."""
@@ -113,24 +117,8 @@ class TextReply:
     def _emit(self, text: str) -> list[TextDelta]:
         if not text:
             return []
-        delta = TextDelta(text, self._logprobs_of(len(text)))
+        if not self._deltas:
+            self._tokens.skip(self._decoder.skipped)
+        delta = TextDelta(text, self._tokens.take(text))
         self._deltas.append(delta)
         return [delta]
-
-    def _logprobs_of(self, characters: int) -> tuple[TokenLogprob, ...]:
-        """Take the log-probabilities of the tokens that make up the next characters of the reply.
-
-        Leading whitespace is not part of the reply, nor are the tokens of its delimiter.
-        """
-        while self._logprobs and self._skipped < self._decoder.skipped:
-            self._skipped += len(self._logprobs.popleft().token)
-        taken = list[TokenLogprob]()
-        self._owed += characters
-        while self._logprobs and self._owed > 0:
-            logprob = self._logprobs.popleft()
-            started = bool(taken or self._deltas)
-            token = logprob.token if started else logprob.token.lstrip()
-            if token or started:
-                taken.append(logprob)
-            self._owed -= len(token)
-        return tuple(taken)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob
+from urial_core.completion import CompletionChunk, CompletionRequest, TokenLogprob, joined
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.json_reply import json_reply
 from urial_core.decoding.steps import (
@@ -141,24 +141,23 @@ class _ToolReply:
         answer = TextReply(replace(self._request, prompt="", constraint=None))
         calls = self._decoder(self._tools, several=self._use.parallel)
         reader = CompletionReader(replace(self._request, constraint=None))
-        logprobs = list[TokenLogprob]()
+        read = list[CompletionChunk]()  # that the answer has not been fed yet
 
         def feed(text: str) -> Sequence[TextDelta | ToolCallDelta]:
             if header.kind == "call":
                 return calls.feed(text) if text else ()
-            if header.kind is None or self._request.response_format:
+            if header.kind is None or self._request.response_format or not text:
                 return ()
-            chunk = CompletionChunk(text, logprobs=_last(logprobs, len(text)))
-            if text:
-                logprobs.clear()
-            return answer.feed(chunk)
+            chunk = joined(read)
+            read.clear()
+            return answer.feed(chunk, len(chunk.text) - len(text))
 
         def ended() -> bool:
             asks_for_json = header.kind == "assistant" and self._request.response_format
             return bool(asks_for_json) or answer.ended or calls.ended
 
         while not ended() and (chunk := (yield from reader.read())) is not None:
-            logprobs += chunk.logprobs
+            read.append(chunk)
             yield from feed(header.feed(chunk.text))
         yield from self._steps.end(reader)
         yield from feed(header.flush())
@@ -328,12 +327,3 @@ class _ToolReply:
             attempts=self._steps.attempts,
         )
         return Reply("", end, tool_calls=tuple(self._calls.made))
-
-
-def _last(logprobs: Sequence[TokenLogprob], characters: int) -> tuple[TokenLogprob, ...]:
-    """Return those of the last tokens that these characters consist of."""
-    start = len(logprobs)
-    while start and characters > 0:
-        start -= 1
-        characters -= len(logprobs[start].token)
-    return tuple(logprobs[start:])

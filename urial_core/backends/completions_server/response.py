@@ -22,6 +22,7 @@ from urial_core.completion import (
 )
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.text_reply import decode_completion
+from urial_core.decoding.token_spans import TokenSpans
 from urial_core.decoding.turn_decoder import TurnDecoder
 from urial_core.errors import ConversationError, GenerationError, ServerError, shown
 from urial_core.replies import Reply, ReplyEnd
@@ -124,8 +125,9 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
     if request.response_format is None:
         return decode_completion(request, completion)
     assert request.format is not None  # noqa: S101 - plain texts have no response format
-    turn, value = TurnDecoder(request.format, request.prefill), JsonValue()
+    turn, value, tokens = TurnDecoder(request.format, request.prefill), JsonValue(), TokenSpans()
     written = completion.text.removesuffix(completion.closing)
+    tokens.feed(written, completion.logprobs)
     value.feed(request.prefill + turn.feed(written) + turn.flush())
     text, invalid = validate_json(
         value.text.strip(), request.response_format.text, repair=not request.prefill
@@ -137,7 +139,9 @@ def reply_of(response: Any, request: ReplyRequest, dialect: Dialect = GENERIC) -
     if invalid:
         raise GenerationError(f"The reply does not match its schema: {invalid}.", text)
     end = ReplyEnd("end_of_text", usage=completion.usage)
-    return Reply(text.removeprefix(request.prefill.lstrip()), end, completion.logprobs)
+    prefilled = request.prefill.lstrip()
+    logprobs = tokens.take(value.text.removeprefix(prefilled))
+    return Reply(text.removeprefix(prefilled), end, logprobs)
 
 
 class StreamReader:
