@@ -91,6 +91,11 @@ class CompletionLLM(CompletionModel):
         return self._encode
 
     @property
+    def may_echo(self) -> bool:
+        """True: some classes return the prompt, too."""
+        return True
+
+    @property
     def features(self) -> ModelFeatures:
         """JSON schemas and other models, where the class can; keyword arguments of its calls."""
         name = self._can.model_argument

@@ -88,6 +88,11 @@ class CompletionLLM(SingleRequestModel):
         return getattr(getattr(self._llm, "_tokenizer", None), "encode", None)
 
     @property
+    def may_echo(self) -> bool:
+        """True: some classes return the prompt, too."""
+        return True
+
+    @property
     def features(self) -> ModelFeatures:
         """JSON schemas, where the class can; other models and keyword arguments of its calls."""
         return ModelFeatures(

@@ -221,12 +221,13 @@ class ModelFeatures:
 class CompletionModel(Protocol):
     """A base model that continues text. Implement this to wrap any engine.
 
-    Raw text is all it owes: echoed prompts, ignored stop sequences and text after the end are dealt
-    with by the caller. It must end by ``request.max_tokens``, and should end at ``request.stop``.
-    ``request.parameters.n`` is the caller's affair. Closing a stream must stop the model.
+    Raw text is all it owes: ignored stop sequences, text after the end and, with
+    ``may_echo``, echoed prompts are dealt with by the caller. It must end by
+    ``request.max_tokens``, and should end at ``request.stop``. ``request.parameters.n`` is the
+    caller's affair. Closing a stream must stop the model.
 
-    Subclasses inherit the optional members: ``known_context_window``, ``features``, ``tokenizer``
-    and ``count_tokens``.
+    Subclasses inherit the optional members: ``known_context_window``, ``may_echo``, ``features``,
+    ``tokenizer`` and ``count_tokens``.
     """
 
     @property
@@ -248,6 +249,14 @@ class CompletionModel(Protocol):
     def known_context_window(self) -> int | None:
         """The context window, if it is known without loading or asking anything."""
         return None
+
+    @property
+    def may_echo(self) -> bool:
+        """Whether the engine may return the prompt before its completion; it is then removed.
+
+        Return True only for such an engine: any model may repeat a short prompt by itself.
+        """
+        return False
 
     @property
     def features(self) -> ModelFeatures:

@@ -43,6 +43,7 @@ class FakeModel:
         context_window: int | None = None,
         delay: float = 0.0,
         features: ModelFeatures | None = None,
+        may_echo: bool = False,
     ) -> None:
         """Create the model.
 
@@ -54,6 +55,7 @@ class FakeModel:
             delay: Seconds to wait before each piece.
             features: The features that it reports. Default: none. Responses to constrained requests
                 are sent as they are given: make sure that they match.
+            may_echo: Whether a copy of the prompt at a response's start is to be removed.
         """
         self.name = name
         self._features = features or ModelFeatures()
@@ -66,6 +68,7 @@ class FakeModel:
         ]
         self._window = context_window
         self._delay = delay
+        self._may_echo = may_echo
 
     @property
     def cache_key(self) -> Mapping[str, Any]:
@@ -81,6 +84,11 @@ class FakeModel:
     def known_context_window(self) -> int | None:
         """The context window given, in words."""
         return self._window
+
+    @property
+    def may_echo(self) -> bool:
+        """As given."""
+        return self._may_echo
 
     @property
     def features(self) -> ModelFeatures:

@@ -5,6 +5,7 @@ template_decoder.py where a reply continues a template, and headings that it inv
 turn_decoder.py     a turn's text up to its delimiter
 reply_decoder.py    these in a row, and why the reply ended
 token_spans.py      which tokens make up a piece of the reply
+echo.py             completions without an echo of their prompt
 steps.py            what a reply asks for (completions, token counts), and what it emits
 text_reply.py       a reply in text
 json_reply.py       a reply that is JSON matching a schema
@@ -14,6 +15,7 @@ tool_reply.py       a reply that may call tools
 
 from urial_core.completion import CompletionModel
 from urial_core.composing import ReplyRequest
+from urial_core.decoding.echo import without_echo
 from urial_core.decoding.json_reply import json_reply
 from urial_core.decoding.reply_decoder import ReplyDecoder
 from urial_core.decoding.steps import ReplyContext, ReplySteps
@@ -27,12 +29,14 @@ def reply_steps(model: CompletionModel, request: ReplyRequest, *, live: bool) ->
     """Return the steps of the reply that a request needs.
 
     Args:
-        model: The model. Its features and context window are read, and it is never called.
+        model: The model. What it declares is read, and it is never called.
         request: The request.
         live: Whether the reply is streamed, so that what is emitted cannot be retracted.
     """
     calls_tools = request.tools and request.tools.callable and not request.prefill
     if not calls_tools and request.response_format is None:
-        return text_reply(request)
-    context = ReplyContext(model.features, model.context_window, live)
-    return tool_reply(request, context) if calls_tools else json_reply(request, context)
+        steps = text_reply(request)
+    else:
+        context = ReplyContext(model.features, model.context_window, live)
+        steps = tool_reply(request, context) if calls_tools else json_reply(request, context)
+    return without_echo(steps) if model.may_echo else steps

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 from urial_core.completion import CompletionChunk, CompletionRequest, ModelFeatures, Usage
 from urial_core.composing import ReplyRequest
-from urial_core.decoding.stream_decoders import EchoDecoder
 from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import Reply, TextDelta, ToolCallDelta
 from urial_core.structured.constraints import Constraint
@@ -86,7 +85,7 @@ class ReplyContext:
 
 
 class CompletionReader:
-    """Reads one completion chunk by chunk, without an echo of the prompt.
+    """Reads one completion chunk by chunk.
 
     Attributes:
         finish: Why the engine ended, once it reported that: "stop" or "length".
@@ -97,7 +96,6 @@ class CompletionReader:
         self._request = request
         self._usage: Usage | None = None
         self._raw = list[str]()
-        self._echo = EchoDecoder(request.prompt)
         self._started = False
 
     def read(self) -> Steps[CompletionChunk | None]:
@@ -106,13 +104,13 @@ class CompletionReader:
         chunk: CompletionChunk | None = yield step
         self._started = True
         if chunk is None:
-            rest = self._echo.flush()
-            return CompletionChunk(rest) if rest else None
+            return None
         self._raw.append(chunk.text)
         self.finish = chunk.finish or self.finish
         self._usage = chunk.usage or self._usage
-        text = self._echo.feed(chunk.text.removesuffix(chunk.closing))
-        return chunk if text is chunk.text else replace(chunk, text=text)
+        if not chunk.closing:
+            return chunk
+        return replace(chunk, text=chunk.text.removesuffix(chunk.closing))
 
     def end(self) -> Steps[Usage | None]:
         """End the completion; return its tokens, as reported or counted; None if unknown."""

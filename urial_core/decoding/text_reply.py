@@ -9,7 +9,6 @@ from urial_core.completion import Completion, CompletionChunk, Usage
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.reply_decoder import reply_decoder
 from urial_core.decoding.steps import CompletionReader, ReplySteps, Steps
-from urial_core.decoding.stream_decoders import EchoDecoder
 from urial_core.decoding.token_spans import TokenSpans
 from urial_core.replies import Reply, ReplyEnd, TextDelta
 
@@ -49,9 +48,8 @@ def text_reply(request: ReplyRequest) -> ReplySteps:
 
 def decode_completion(request: ReplyRequest, completion: Completion) -> Reply:
     """Return the reply that one completion makes, without a retry."""
-    echo, reply = EchoDecoder(request.prompt), TextReply(request)
-    text = echo.feed(completion.text) + echo.flush()
-    reply.feed(replace(completion, text=text))
+    reply = TextReply(request)
+    reply.feed(completion)
     reply.flush(completion.finish)
     return reply.reply(completion.usage)
 

@@ -294,11 +294,15 @@ def test_a_prefill_is_continued() -> None:
 
 
 def test_an_echo_of_the_prompt_is_removed() -> None:
-    """A model that repeats the prompt before its completion gives the same reply."""
-    chat, request = request_of(FakeModel("unused"))
-    echoing = UrialChat(FakeModel([request.prompt[:30], request.prompt[30:], "Hi", END]), PROMPT)
-    assert [reply.text for reply in echoing.reply([request])] == ["Hi"]
-    assert chat.prompt == echoing.prompt
+    """A model that returns the prompt before its completion gives the same reply and tokens."""
+    _, request = request_of(FakeModel("unused"))
+    pieces = [request.prompt[:30], request.prompt[30:], "Hi", END]
+    chunks = [CompletionChunk(text, logprobs=(TokenLogprob(text, -1.0),)) for text in pieces]
+    echoing = UrialChat(FakeModel(chunks, may_echo=True), PROMPT)
+    [reply] = echoing.reply([request])
+    assert (reply.text, [token.token for token in reply.logprobs]) == ("Hi", ["Hi"])
+    delta, _ = echoing.stream(request)
+    assert delta == TextDelta("Hi", reply.logprobs)
 
 
 def test_the_fake_model_is_a_completion_model() -> None:

@@ -11,6 +11,7 @@ from urial_core import (
     ContextOverflowError,
     GenerationParameters,
     ReplyDecoder,
+    TextDelta,
     UrialChat,
     load_prompt,
 )
@@ -44,10 +45,19 @@ def test_the_prompt_is_the_text_alone() -> None:
 
 def test_stop_strings_and_echoes_are_removed() -> None:
     """The user's stop string ends the continuation, and an echo of the text is removed."""
-    chat, _ = chat_of("Once upon a time END more")
+    model = FakeModel("Once upon a time END more", may_echo=True)
+    chat = UrialChat(model, load_prompt())
     reply = chat.reply([chat.plain_request("Once upon", GenerationParameters(stop=("END",)))])[0]
     assert reply.text == " a time "
     assert reply.end.reason == "stop_string"
+
+
+def test_a_text_that_repeats_itself_is_no_echo() -> None:
+    """A model that returns no prompts may go on by repeating it, which is its completion."""
+    chat, _ = chat_of("0:00:00")
+    request = chat.plain_request("0")
+    assert chat.reply([request])[0].text == "0:00:00"
+    assert next(chat.stream(request)) == TextDelta("0:00:00")
 
 
 def test_an_empty_continuation_is_not_retried() -> None:

@@ -57,9 +57,12 @@ TWO: Summary = (
 )
 
 
-def chat_of(*responses: Iterable[str] | str, constrained: bool = False) -> UrialChat:
-    """Return a chat with a fake model, which claims to enforce constraints or not."""
-    return UrialChat(FakeModel(*responses, features=ENFORCING if constrained else None), PROMPT)
+def chat_of(
+    *responses: Iterable[str] | str, constrained: bool = False, echo: bool = False
+) -> UrialChat:
+    """Return a chat with a fake model, which claims to enforce constraints or to echo, or not."""
+    features = ENFORCING if constrained else None
+    return UrialChat(FakeModel(*responses, features=features, may_echo=echo), PROMPT)
 
 
 def request_of(chat: UrialChat, use: ToolUse | None, **more: Any) -> CompletionRequest:
@@ -306,7 +309,7 @@ def test_any_split_gives_the_same_reply(case: str, lengths: list[int], echo: boo
     prompt = request_of(chat_of(), use).prompt if echo and not use.must_call else ""
     first, *others = responses
     pieces = [cut(text, lengths) for text in [prompt + first, *others]]
-    chat = chat_of(*pieces, constrained=constrained)
+    chat = chat_of(*pieces, constrained=constrained, echo=echo)
     events = list(chat.stream(request_of(chat, use)))
     assert summary_of_stream(events) == expected
     assert not any(event.text == "" for event in events if isinstance(event, TextDelta))

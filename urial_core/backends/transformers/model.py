@@ -17,7 +17,13 @@ from urial_core.backends.blocking import from_thread
 from urial_core.backends.openmp import limit_spinning
 from urial_core.backends.transformers.calls import Call, Deliveries, Item
 from urial_core.backends.transformers.source import Source, context_window_of
-from urial_core.completion import Completion, CompletionChunk, CompletionRequest, ModelFeatures
+from urial_core.completion import (
+    Completion,
+    CompletionChunk,
+    CompletionModel,
+    CompletionRequest,
+    ModelFeatures,
+)
 from urial_core.errors import GenerationError, MissingDependencyError, ParameterError
 from urial_core.structured.grammar import check_schema
 
@@ -32,7 +38,7 @@ _SECRET_KWARGS = ("token", "use_auth_token")
 """Names under which ``model_kwargs`` may hold the hub token."""
 
 
-class TransformersModel:
+class TransformersModel(CompletionModel):
     """A causal language model of transformers, with a prefix cache.
 
     Nothing is loaded before it is needed. One worker thread owns the model. Any number of threads
