@@ -41,6 +41,15 @@ def test_longest_match() -> None:
     assert cached(cache, 7, 8) == ()
 
 
+def test_only_one_weights_keys_are_cached() -> None:
+    """The cache is emptied for other weights; a reply that older ones wrote is not added."""
+    cache = PrefixTree(10**6)
+    add(cache, 1, 2)
+    cache.use_for(7)
+    add(cache, 1, 2, 3)  # by the weights before
+    assert (cached(cache, 1, 2, 3), cache.nbytes) == ((), 0)
+
+
 def test_what_sequences_share_is_held_once() -> None:
     """A turn more costs its own tokens only, and so does another conversation."""
     cache = PrefixTree(10**6)

@@ -62,6 +62,50 @@ def test_other_weights_find_nothing(
     assert len(files()) == 2
 
 
+@pytest.mark.parametrize("change", ["weight", "new parameter", "adapter"])
+def test_weights_that_change_in_a_loaded_model_find_nothing(
+    make_model: Callable[[str], Any], tokenizer: Any, files: Callable[[], list[Path]], change: str
+) -> None:
+    """Nothing that other weights computed is reused, in memory or from disk."""
+    model, fresh = make_model("llama"), make_model("llama")
+    for one in (model, fresh):
+        one.model.layers[0].self_attn.k_proj = _Adapted(one.model.layers[0].self_attn.k_proj)
+    engine = TransformersModel(model, tokenizer)
+    before, *_ = ask(engine)
+    for one in (model, fresh):
+        _change(one.model.layers[0].self_attn.k_proj, change)
+    expected = ask(TransformersModel(fresh, tokenizer, prefix_on_disk=False))[0]
+    assert ask(engine)[:2] == (expected, 0)
+    assert ask(TransformersModel(fresh, tokenizer))[0] == expected != before
+    assert ask(engine)[1]
+    assert len(files()) == 2
+
+
+class _Adapted(torch.nn.Module):
+    """A linear layer with an adapter, under the attributes that peft gives one."""
+
+    def __init__(self, base: torch.nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.merged_adapters = list[str]()
+        self._active_adapter = ["one"]
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Return the layer's output; the second adapter changes its sign."""
+        out: torch.Tensor = self.base(states)
+        return -out if self._active_adapter == ["two"] else out
+
+
+def _change(layer: _Adapted, change: str) -> None:
+    if change == "adapter":
+        layer._active_adapter = ["two"]
+    elif change == "weight":
+        with torch.no_grad():
+            layer.base.weight.neg_()
+    else:
+        layer.base.weight = torch.nn.Parameter(-layer.base.weight.detach())
+
+
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind" * 9])
 def test_a_damaged_file_is_made_again(
     make_engine: MakeEngine, files: Callable[[], list[Path]], content: bytes

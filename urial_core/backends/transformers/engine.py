@@ -39,6 +39,7 @@ from urial_core.backends.transformers.sequence import (
     ReplySequence,
 )
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
+from urial_core.backends.transformers.weights import weights_of
 from urial_core.completion import CompletionRequest
 from urial_core.structured.constraints import Choice, JsonSchema
 
@@ -127,6 +128,7 @@ class Engine:
         self._groups = deque[_Group]()
         self._batches = list[_Batch]()
         self._graphs = CudaGraphs(self.forward)
+        self._graphs_weights = weights_of(model)
         self._idle: KVCache | None = None  # of a batch that is over: its graphs serve the next
 
     @property
@@ -216,6 +218,9 @@ class Engine:
     def _begin(self, sequences: Sequence[ReplySequence]) -> Generator[None]:
         """Read prompts, generate the first token of each reply, and join the batch."""
         cache, logits = yield from self._reader.read(sequences)
+        if self._graphs_weights != self.prefixes.weights:
+            self._graphs_weights = self.prefixes.weights
+            self._graphs, self._idle = CudaGraphs(self.forward), None  # adapters are captured too
         _generate_all(sequences, logits)
         going = self._leave(_Batch(list(sequences), cache))
         if not going.sequences:
@@ -286,7 +291,8 @@ class Engine:
                 continue
             if self.forward.batches:
                 read = (*sequence.ids, *sequence.written)[: batch.cache.tokens(index)]
-                self.prefixes.add(read, batch.cache.keys_and_values(index, len(read)))
+                layers = batch.cache.keys_and_values(index, len(read))
+                self.prefixes.add(read, layers, weights=sequence.weights)
                 batch.cache.leave(index)
             last = batch.sequences.pop()
             if last is not sequence:

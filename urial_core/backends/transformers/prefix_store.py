@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from urial_core.backends.prefix_folder import MAX_BYTES, prefix_folder, store_file
 from urial_core.backends.transformers.forward import Forward
 from urial_core.backends.transformers.prefix_tree import KeysAndValues
+from urial_core.backends.transformers.weights import weights_of
 
 __all__ = ["PrefixStore"]
 
@@ -52,17 +53,27 @@ class PrefixStore:
         """
         self._folder = folder or prefix_folder()
         self._max_bytes = max_bytes
-        cache = forward.new_cache()
-        forward(cache, [[n % forward.vocab_size for n in range(_SAMPLED_TOKENS)]])
+        self._forward = forward
+        self._weights = 0
+        self._recognise_model()
+
+    def _recognise_model(self) -> None:
+        """Compute what the model is recognised by, unless that is known of its weights."""
+        if (weights := weights_of(self._forward.model)) == self._weights:
+            return
+        cache = self._forward.new_cache()
+        tokens = [n % self._forward.vocab_size for n in range(_SAMPLED_TOKENS)]
+        self._forward(cache, [tokens])
         self._sample = cache.keys_and_values(0, _SAMPLED_TOKENS)
-        digest = sha256(forward.model.config.to_json_string().encode())
+        digest = sha256(self._forward.model.config.to_json_string().encode())
         sides = (side for layer in self._sample for side in layer)
-        for tensor in (*sides, *_sampled_weights(forward.model)):
+        for tensor in (*sides, *_sampled_weights(self._forward.model)):
             digest.update(tensor.contiguous().view(torch.uint8).cpu().numpy().tobytes())
-        self._model = digest.hexdigest()
+        self._model, self._weights = digest.hexdigest(), weights
 
     def load(self, ids: Sequence[int]) -> KeysAndValues | None:
         """Return a prefix's keys and values, if they are here."""
+        self._recognise_model()
         file = self._file(ids)
         try:
             tensors = load_file(file)
@@ -82,6 +93,7 @@ class PrefixStore:
         """Keep a prefix's keys and values, if they fit."""
         if sum(k.nbytes + v.nbytes for k, v in layers) > self._max_bytes:
             return
+        self._recognise_model()
         sides = [(f"keys.{n}", k) for n, (k, _) in enumerate(layers)]
         sides += [(f"values.{n}", v) for n, (_, v) in enumerate(layers)]
         tensors = {name: side.contiguous() for name, side in sides}

@@ -54,15 +54,21 @@ class PrefixTree:
     Attributes:
         max_bytes: The memory bound.
         nbytes: Memory held, in bytes.
+        weights: What computed what is cached (``weights_of``).
     """
 
     def __init__(self, max_bytes: int) -> None:
         """Create an empty cache that holds at most ``max_bytes`` of keys and values."""
         self.max_bytes = max_bytes
+        self._clock = count(1)
+        self.use_for(0)
+
+    def use_for(self, weights: int) -> None:
+        """Empty the cache, and take only what these weights compute from now on."""
+        self.weights = weights
         self.nbytes = 0
         self._bytes_per_token = 0
         self._root = _Node((), [], None)
-        self._clock = count(1)
 
     def fits(self, tokens: int) -> bool:
         """Return whether a sequence of so many tokens can be cached at all."""
@@ -76,17 +82,25 @@ class PrefixTree:
             node.last_used = now
         return Match(sum(length for _, length in path), tuple(node.layers for node, _ in path))
 
-    def add(self, ids: Sequence[int], layers: KeysAndValues, *, pinned: bool = False) -> None:
+    def add(
+        self,
+        ids: Sequence[int],
+        layers: KeysAndValues,
+        *,
+        weights: int = 0,
+        pinned: bool = False,
+    ) -> None:
         """Cache a sequence, of which only the part that is new is copied.
 
         Args:
             ids: The tokens.
             layers: The keys and values of all of them; they are not kept.
+            weights: What computed them; those of other weights than the cache's are not cached.
             pinned: Whether to evict it after all that is not.
         """
         ids = tuple(ids)
         self._bytes_per_token = sum(k[:, :1].nbytes + v[:, :1].nbytes for k, v in layers)
-        if not ids or not self.fits(len(ids)):
+        if not ids or weights != self.weights or not self.fits(len(ids)):
             return
         path = self._path(ids)
         known = sum(length for _, length in path)

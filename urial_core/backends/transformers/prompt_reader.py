@@ -21,6 +21,7 @@ from urial_core.backends.transformers.prefix_store import PrefixStore
 from urial_core.backends.transformers.prefix_tree import Match, PrefixTree
 from urial_core.backends.transformers.sequence import ChoiceSequence, PromptSequence
 from urial_core.backends.transformers.tokenization import Tokenization, common_prefix
+from urial_core.backends.transformers.weights import weights_of
 
 __all__ = ["PromptReader"]
 
@@ -63,7 +64,11 @@ class PromptReader:
         Returns:
             The group's KV cache, and the logits that follow each prompt, [batch, vocabulary].
         """
+        weights = weights_of(self._forward.model)
+        if weights != self._prefixes.weights:
+            self._prefixes.use_for(weights)
         for sequence in sequences:
+            sequence.weights = weights
             self._restore_prompt_prefix(sequence)
             sequence.cached_tokens = self._prefixes.match(sequence.ids).length
         for sequence in sequences:
@@ -114,7 +119,8 @@ class PromptReader:
             for (index, tail), logits in zip(part, following, strict=True):
                 sequences[index].score(torch.cat([first[index, None], logits[: len(tail) - 1]]))
         for index, sequence in enumerate(sequences):
-            self._prefixes.add(sequence.ids, cache.keys_and_values(index, len(sequence.ids)))
+            layers = cache.keys_and_values(index, len(sequence.ids))
+            self._prefixes.add(sequence.ids, layers, weights=sequence.weights)
 
     def _restore_prompt_prefix(self, sequence: PromptSequence) -> None:
         """Cache a sequence's prompt prefix, if it is new and stored on disk."""
@@ -123,7 +129,7 @@ class PromptReader:
             return
         ids = sequence.ids[:length]
         if layers := self._store.load(ids):
-            self._prefixes.add(ids, layers, pinned=True)
+            self._prefixes.add(ids, layers, weights=sequence.weights, pinned=True)
 
     def _cache_prompt_prefix(self, sequence: PromptSequence) -> Generator[None]:
         """Compute, cache and store a sequence's prompt prefix, if it is new."""
@@ -132,7 +138,9 @@ class PromptReader:
         ids = sequence.ids[:length]
         cache = yield from self._prefill(ids, self._prefixes.match(ids))
         layers = cache.keys_and_values(0, length)
-        self._prefixes.add(ids, layers, pinned=True)
+        if weights_of(self._forward.model) != sequence.weights:
+            return  # they changed in between
+        self._prefixes.add(ids, layers, weights=sequence.weights, pinned=True)
         if self._store is not None and length >= _MIN_STORED_PREFIX:
             self._store.save(ids, layers)
 

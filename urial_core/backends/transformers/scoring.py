@@ -213,7 +213,8 @@ def _blocks(
             answer = answers[rows[place]]
             if len(answer) <= start + 1:  # nothing follows its last token
                 ids = (*sequences[rows[place]].ids, *answer[:-1])
-                engine.prefixes.add(ids, cache.keys_and_values(place, len(ids)))
+                layers = cache.keys_and_values(place, len(ids))
+                engine.prefixes.add(ids, layers, weights=sequences[rows[place]].weights)
                 cache.leave(place)
                 rows[place] = rows[-1]
                 rows.pop()

@@ -56,6 +56,7 @@ class PromptSequence:
         receiver: Who waits for its chunks.
         ids: The prompt's tokens.
         cached_tokens: Of them, those found in the prefix cache.
+        weights: What reads them (``weights_of``).
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class PromptSequence:
         else:
             self.ids = tuple(tokenization.encode(request.prompt))
         self.cached_tokens = 0
+        self.weights = 0
 
 
 class ReplySequence(PromptSequence):
