@@ -113,15 +113,6 @@ class Usage:
             return cls(read, written, cached if isinstance(cached, int) else None)
         return None
 
-    def __add__(self, other: Usage) -> Usage:
-        """Add up both; what one of them does not know, the sum does not know either."""
-        cached = (self.cached_tokens, other.cached_tokens)
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            None if None in cached else sum(filter(None, cached)),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:

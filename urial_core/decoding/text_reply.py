@@ -8,8 +8,9 @@ from dataclasses import replace
 from urial_core.completion import Completion, CompletionChunk, Usage
 from urial_core.composing import ReplyRequest
 from urial_core.decoding.reply_decoder import reply_decoder
-from urial_core.decoding.steps import CompletionReader, ReplySteps, Steps
+from urial_core.decoding.steps import CompletionReader, ReplySteps, Steps, total_usage
 from urial_core.decoding.token_spans import TokenSpans
+from urial_core.parameters import GenerationParameters
 from urial_core.replies import Reply, ReplyEnd, TextDelta
 
 __all__ = ["TextReply", "decode_completion", "text_reply"]
@@ -17,6 +18,8 @@ __all__ = ["TextReply", "decode_completion", "text_reply"]
 logger = logging.getLogger(__name__)
 
 _RETRY_TEMPERATURE = 0.7
+_RETRY_SEED = 1 << 20
+"""The bit that a retry's seed differs in: far from the seeds of a request's other samples."""
 
 
 def text_reply(request: ReplyRequest) -> ReplySteps:
@@ -30,20 +33,24 @@ def text_reply(request: ReplyRequest) -> ReplySteps:
     usage = yield from _write(attempt, request)
     if not attempt.is_blank:
         return attempt.reply(usage)
-    parameters = request.parameters.replace(
-        temperature=max(request.parameters.temperature or 0, _RETRY_TEMPERATURE),
-        seed=(request.parameters.seed or 0) + 1,
-    )
-    retried = replace(request, parameters=parameters)
+    retried = replace(request, parameters=_retry_parameters(request.parameters))
     retry = TextReply(retried)
     more = yield from _write(retry, retried)
-    reply = retry.reply(usage + more if usage and more else None)
+    reply = retry.reply(total_usage([usage, more]))
     if retry.is_blank and reply.end.reason == "template":
         logger.warning(
             "The reply is empty: twice, the model began with another turn of the message's text "
             "template. If it is the answer, set stop_at_template=False."
         )
     return replace(reply, end=replace(reply.end, attempts=2))
+
+
+def _retry_parameters(parameters: GenerationParameters) -> GenerationParameters:
+    """Return how to sample again: randomly without a seed, but repeatably after greedy decoding."""
+    temperature, seed = parameters.temperature or 0.0, parameters.seed
+    if seed is not None or not temperature:
+        seed = (seed or 0) ^ _RETRY_SEED
+    return parameters.replace(temperature=max(temperature, _RETRY_TEMPERATURE), seed=seed)
 
 
 def decode_completion(request: ReplyRequest, completion: Completion) -> Reply:

@@ -179,23 +179,43 @@ async def test_a_second_empty_reply_is_final() -> None:
 
 
 def test_the_second_attempt_is_sampled() -> None:
-    """The second attempt differs only by a higher temperature and another seed."""
+    """The second attempt differs only by a higher temperature and another, far seed."""
     model = FakeModel([END], ["Hi"])
     chat, request = request_of(model, GenerationParameters(seed=5, top_p=0.9, stop=("X",)))
     list(chat.stream(request))
     first, second = model.requests
     assert first == request
-    assert second.parameters == first.parameters.replace(temperature=0.7, seed=6)
+    assert second.parameters == first.parameters.replace(temperature=0.7, seed=5 + 2**20)
     assert second.prompt == first.prompt
 
 
-def test_usage_sums_both_attempts() -> None:
-    """Usage is the sum of both attempts' input tokens and output tokens."""
+@pytest.mark.parametrize(
+    ("temperature", "seed", "expected"),
+    [
+        (0.9, None, {None}),  # as random as it was
+        (None, None, {2**20}),  # as repeatable as greedy decoding
+        (0.9, 10, {10 + 2**20, 11 + 2**20, 12 + 2**20}),  # none of another reply
+    ],
+)
+def test_the_seeds_of_second_attempts(
+    temperature: float | None, seed: int | None, expected: set[int | None]
+) -> None:
+    """Retries of several replies share no seed, and have none where none is set to sample with."""
+    model = FakeModel(END, END, END, "x", "y", "z")
+    chat, request = request_of(model, GenerationParameters(temperature=temperature))
+    seeds = [None if seed is None else seed + number for number in range(3)]
+    replies = [replace(request, parameters=request.parameters.replace(seed=s)) for s in seeds]
+    chat.reply(replies)
+    assert {request.parameters.seed for request in model.requests[3:]} == expected
+
+
+def test_usage_counts_the_prompt_of_both_attempts_once() -> None:
+    """Usage sums both attempts' output tokens; the second finds the prompt in the prefix cache."""
     chat, request = request_of(FakeModel([END], ["Hi you", END]))
     *_, end = chat.stream(request)
     prompt_tokens = len(request.prompt.split())
     assert isinstance(end, ReplyEnd)
-    assert end.usage == Usage(2 * prompt_tokens, 1 + 3)
+    assert end.usage == Usage(prompt_tokens, 1 + 3)
 
 
 def test_usage_in_a_batch_is_counted_by_request() -> None:
@@ -204,7 +224,7 @@ def test_usage_in_a_batch_is_counted_by_request() -> None:
     prompt_tokens = len(request.prompt.split())
     good, retried = chat.reply([request, request])
     assert (good.text, good.end.usage) == ("Hi you", Usage(prompt_tokens, 3))
-    assert (retried.text, retried.end.usage) == ("Again", Usage(2 * prompt_tokens, 1 + 2))
+    assert (retried.text, retried.end.usage) == ("Again", Usage(prompt_tokens, 1 + 2))
 
 
 async def test_a_batch_keeps_its_order() -> None:
