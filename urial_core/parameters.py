@@ -47,7 +47,8 @@ class GenerationParameters:
         dry_sequence_breakers: A copied sequence ends at a token that holds one of these strings,
             beside line breaks, which always end it. Default none.
         end_bias: Nats added to the logits of the tokens that end the reply, for each 100 tokens
-            that it has already, rising evenly (Hewitt et al. 2024, arXiv 2409.14254). Default 0.
+            that it has already, rising evenly (Hewitt et al. 2024, arXiv 2409.14254). At most
+            10,000, which no logit exceeds. Default 0.
         banned_openers: Words that the reply must not begin with; upper and lower case are the same.
             Default none.
         seed: Makes sampling repeatable. With ``n`` > 1, reply *i* uses ``seed + i``.
@@ -92,7 +93,7 @@ class GenerationParameters:
         _check("dry_multiplier", self.dry_multiplier, float, 0, None, optional=True)
         _check("dry_base", self.dry_base, float, 1, None, optional=True)
         _check("dry_allowed_length", self.dry_allowed_length, int, 1, None, optional=True)
-        _check("end_bias", self.end_bias, float, 0, None, optional=True)
+        _check("end_bias", self.end_bias, float, 0, 10_000, optional=True)
         _check("seed", self.seed, int, None, None, optional=True)
         _check("max_string_length", self.max_string_length, int, 1, None, optional=True)
         _check("max_items", self.max_items, int, 1, None, optional=True)

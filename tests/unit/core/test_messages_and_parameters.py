@@ -130,6 +130,7 @@ def test_set_parameters_are_renamed_for_an_engine() -> None:
         ("logprobs", 21, "at least 0 at most 20"),
         ("logprobs", True, "at least 0 at most 20"),
         ("stop", "END", "give a sequence of strings"),
+        ("end_bias", 1e308, "give a number at least 0 at most 10000"),
         ("stop", ("END", 1), "give a sequence of strings"),
         ("stop", b"END", "give a sequence of strings"),
         ("stop", None, "give a sequence of strings"),

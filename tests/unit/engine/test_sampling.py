@@ -82,6 +82,26 @@ def test_forbidden() -> None:
         assert sampler.choose(torch.tensor([9.0, 1.0]), [0]) == 1
 
 
+@pytest.mark.parametrize("top_p", [0.9, 1.0])
+@pytest.mark.parametrize("temperature", [1e-10, 1e-40, 1e-308])
+def test_the_lowest_temperatures_are_greedy(temperature: float, top_p: float) -> None:
+    """However low the temperature, numbers stay finite: the best token is drawn, surely."""
+    sampler = Sampler(GenerationParameters(temperature=temperature, top_p=top_p, seed=0))
+    assert sampler.choose(torch.tensor([0.0, 90.0, -90.0, 89.0]), []) == 1
+    parameters = GenerationParameters(temperature=temperature, repetition_penalty=1.0, logprobs=0)
+    (token,) = Sampler(parameters).logprobs(torch.tensor([0.0, 90.0]), 1, str)
+    assert token.drawn == 0
+
+
+@pytest.mark.parametrize(("penalty", "expected"), [(1e39, 1), (1e-39, 2)])
+def test_extreme_penalties_stay_finite(penalty: float, expected: int) -> None:
+    """A penalty beyond all numbers of the model's kind acts as a large one, also on logit 0."""
+    sampler = Sampler(GenerationParameters(temperature=1.0, repetition_penalty=penalty, seed=0))
+    for token in (0, 2):
+        sampler.accept(token)
+    assert sampler.choose(torch.tensor([0.0, 90.0, 99.0]), []) == expected
+
+
 def test_bfloat16() -> None:
     """Half precision scores are sampled in single precision."""
     sampler = Sampler(GenerationParameters(temperature=1.0, top_p=0.9, seed=0))

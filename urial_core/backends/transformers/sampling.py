@@ -23,6 +23,9 @@ __all__ = ["Best", "Sampler", "best_logits"]
 _CANDIDATES = 256
 """Sorting a vocabulary of 262,144 takes half as long as the model itself; this many suffice
 wherever they hold the nucleus, which is checked."""
+_LARGEST_FACTOR = 1e20
+"""By how much logits are multiplied or divided at most, by temperature or penalty: a larger factor
+overflows, and one token has all probability far below it."""
 _BEST = 64
 """Logits of each row of a batch that are fetched from a GPU at once."""
 
@@ -69,6 +72,7 @@ class Sampler:
         """
         self._copying = copying
         self._parameters = parameters.resolved()
+        self._temperature = max(self._parameters.temperature or 0.0, 1 / _LARGEST_FACTOR)
         self._counts = Counter[int]()
         seed = randbits(63) if parameters.seed is None else parameters.seed % 2**63
         self._random = torch.Generator().manual_seed(seed)
@@ -95,7 +99,7 @@ class Sampler:
             scores[forbidden] = -torch.inf
         if not self._parameters.temperature:
             return int(scores.argmax())
-        return self._sample(scores.float() / self._parameters.temperature)
+        return self._sample(scores.float() / self._temperature)
 
     def accept(self, token: int) -> None:
         """Count a chosen token towards the penalties."""
@@ -124,7 +128,7 @@ class Sampler:
             return None
         if self._copying is not None or own.end_bias or own.banned_openers:
             return None
-        scores = logits.float() / own.temperature
+        scores = logits.float() / self._temperature
         return float(scores[token] - scores.logsumexp(-1))
 
     def _best_of(self, best: Best, forbidden: list[int]) -> int | None:
@@ -150,7 +154,7 @@ class Sampler:
     def _penalties(self) -> tuple[float, float, float]:
         own = self._parameters
         return (
-            own.repetition_penalty or 1.0,
+            min(max(own.repetition_penalty or 1.0, 1 / _LARGEST_FACTOR), _LARGEST_FACTOR),
             own.frequency_penalty or 0.0,
             own.presence_penalty or 0.0,
         )
