@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from sys import float_info
@@ -189,11 +190,20 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def _strings(name: str, given: object, effect_of_empty: str) -> tuple[str, ...]:
     if not isinstance(given, (tuple, list)) or not all(isinstance(text, str) for text in given):
         raise ParameterError(f"{name} is {given!r}: give a sequence of strings.")
     if "" in given:
         raise ParameterError(f"{name} holds an empty string, which would {effect_of_empty}.")
+    for text in given:
+        if lone := _LONE_SURROGATE.search(text):
+            raise ParameterError(
+                f"{name} holds {text!r}, which no reply can, since UTF-8 cannot: remove "
+                f"{lone[0]!r}."
+            )
     return tuple(dict.fromkeys(given))
 
 

@@ -151,6 +151,13 @@ def test_an_empty_stop_string_is_refused() -> None:
         GenerationParameters(stop=("END", ""))
 
 
+@pytest.mark.parametrize("name", ["stop", "dry_sequence_breakers", "banned_openers"])
+def test_strings_with_a_lone_surrogate_are_refused(name: str) -> None:
+    """Half a character is refused under the parameter's name: no reply holds one."""
+    with pytest.raises(ParameterError, match=rf"^{name} holds 'END\\ud83d', .* '\\ud83d'"):
+        GenerationParameters(**{name: ("x", "END\ud83d")})
+
+
 def test_infinite_temperature_is_refused() -> None:
     """An infinite temperature is refused."""
     with pytest.raises(ParameterError, match="temperature is inf"):

@@ -78,8 +78,8 @@ def translated(
     match error:
         case UnicodeEncodeError():
             return ConversationError(
-                f"The prompt has the lone surrogate {error.object[error.start : error.end]!r}, "
-                "which cannot be sent as UTF-8. Remove it from the messages."
+                f"The request has the lone surrogate {error.object[error.start : error.end]!r}, "
+                "which cannot be sent as UTF-8. Remove it from the messages and arguments."
             )
         case openai.APITimeoutError():
             return ServerUnreachableError(
