@@ -27,7 +27,7 @@ from langchain_urial.schemas import SchemaLike, is_type, json_schema, readable_t
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
-from urial_core.structured.json_numbers import load_precise_json
+from urial_core.structured.json_text import load_precise_json
 from urial_core.structured.pydantic_schema import parse_json
 from urial_core.tool_choice import parallel_calls
 

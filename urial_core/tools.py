@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from urial_core.errors import ConversationError, ParameterError, shown
 from urial_core.structured.json_schema import allows_objects, compact, schema_text
+from urial_core.structured.json_text import encodable_json
 
 __all__ = [
     "InvalidToolCall",
@@ -104,12 +105,13 @@ class ToolCall:
     def of(cls, name: str, arguments: Mapping[str, Any], id: str) -> ToolCall:  # noqa: A002
         """Return a call whose arguments are given as Python objects."""
         try:
-            return cls(name, json.dumps(arguments, ensure_ascii=False, default=str), id)
+            text = json.dumps(arguments, ensure_ascii=False, default=str)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConversationError(
                 f"The arguments of the call of {name!r} cannot be written as JSON ({error}): pass "
                 "values that JSON has."
             ) from error
+        return cls(name, encodable_json(text), id)
 
     @property
     def values(self) -> dict[str, Any]:

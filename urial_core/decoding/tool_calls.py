@@ -13,9 +13,9 @@ from urial_core.prompts.prompt_format import PromptFormat
 from urial_core.replies import ToolCallDelta
 from urial_core.structured.constraints import JsonSchema
 from urial_core.structured.grammar import grammar_schema
-from urial_core.structured.json_numbers import load_json
 from urial_core.structured.json_scanner import JsonValue
 from urial_core.structured.json_schema import map_subschemas
+from urial_core.structured.json_text import dump_json, load_json
 from urial_core.structured.json_validation import match_schema
 from urial_core.structured.value_limits import DEFAULT_LIMITS, ValueLimits
 from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quoted
@@ -75,7 +75,7 @@ def parse_call(
     name, arguments = written["name"], written.get("arguments", {})
     if isinstance(arguments, str):
         arguments = _loaded(arguments)
-    shown = json.dumps(arguments, ensure_ascii=False)
+    shown = dump_json(arguments)
     known = {tool.name: tool for tool in tools}
     if name not in known:
         problem = f"There is no tool {name!r}: the tools are {', '.join(known)}."
@@ -85,13 +85,13 @@ def parse_call(
     schema = JsonSchema(known[name].parameters)
     arguments, mismatch = match_schema(arguments, schema.text, repair=repair)
     if mismatch:
-        shown = json.dumps(arguments, ensure_ascii=False)
+        shown = dump_json(arguments)
         return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)
     limited = schema.with_limits(limits).text if limits else "{}"
     if excess := match_schema(arguments, limited, repair=False)[1]:
         problem = f"The arguments reached a limit of JSON values: {excess}."
         return InvalidToolCall(shown, problem, name, call_id, exceeds_limits=True)
-    return ToolCall.of(name, arguments, call_id)
+    return ToolCall(name, dump_json(arguments), call_id)
 
 
 class ReplyCalls:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.formats import format_checker
-from urial_core.structured.json_numbers import Number, dump_json, load_json
 from urial_core.structured.json_schema import map_subschemas
+from urial_core.structured.json_text import Number, dump_json, load_json
 from urial_core.structured.keywords import is_readable, keywords_of
 
 if TYPE_CHECKING:

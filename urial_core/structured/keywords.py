@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from urial_core.structured.json_numbers import Number, load_json
+from urial_core.structured.json_text import Number, load_json
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

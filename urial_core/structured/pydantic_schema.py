@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from urial_core.structured.json_numbers import load_precise_json
+from urial_core.structured.json_text import load_precise_json
 
 __all__ = ["parse_json", "schema_of_type"]
 

@@ -203,6 +203,13 @@ def test_an_invalid_schema_is_refused(schema: str) -> None:
         check_schema(schema)
 
 
+def test_a_repaired_value_can_be_encoded() -> None:
+    """Half a character, which JSON can hold escaped and UTF-8 cannot hold, stays escaped."""
+    schema = '{"properties": {"n": {"type": "integer"}}}'
+    written = r'{"n": "3", "text": "\u00e9 \ud83d\ude00 \ud83d"}'
+    assert validate_json(written, schema) == (r'{"n": 3, "text": "é 😀 \ud83d"}', "")
+
+
 def test_another_type_is_invalid_without_repair() -> None:
     """Without ``repair``, a value that is written in another type is invalid."""
     given = {"n": "3"}

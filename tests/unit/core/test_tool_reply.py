@@ -315,6 +315,18 @@ def test_any_split_gives_the_same_reply(case: str, lengths: list[int], echo: boo
     assert not any(event.text == "" for event in events if isinstance(event, TextDelta))
 
 
+@pytest.mark.parametrize("city", ["Lyon", []])  # a string is wanted
+def test_arguments_can_be_encoded(city: object) -> None:
+    """Half a character in a call's arguments, valid or not, stays escaped as the model wrote it."""
+    written = json.dumps({"city": city, "at": "\ud83d"}) + "}"
+    chat = chat_of(f'{CALL}{{"name": "get_weather", "arguments": {written}', written)
+    [reply] = chat.reply([request_of(chat, ONE)])
+    valid = [call.arguments for call in reply.tool_calls]
+    (arguments,) = valid or [call.text for call in reply.end.invalid_tool_calls]
+    assert r"\ud83d" in arguments
+    assert arguments.encode()
+
+
 @pytest.mark.parametrize("case", CASES)
 async def test_async_methods_give_the_same_reply(case: str) -> None:
     """The async methods give the same replies as the sync ones."""

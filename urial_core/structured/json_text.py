@@ -1,13 +1,16 @@
-"""Read and write JSON whose numbers keep the digits that were written."""
+"""Read and write JSON whose numbers keep the digits that were written, and which UTF-8 can hold."""
 
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import Any, Self
 
-__all__ = ["Number", "dump_json", "load_json", "load_precise_json"]
+__all__ = ["Number", "dump_json", "encodable_json", "load_json", "load_precise_json"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Number(float):
@@ -73,9 +76,15 @@ def load_precise_json(text: str) -> tuple[Any, bool]:
 def dump_json(value: Any) -> str:
     """Return a loaded value as JSON text, on one line."""
     try:
-        return _dumped(value)
+        text = _dumped(value)
     except RecursionError:  # C has room for more levels, but writes numbers its own way
-        return json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
+    return encodable_json(text)
+
+
+def encodable_json(text: str) -> str:
+    r"""Return JSON text with lone surrogates escaped (``\ud83d``), since UTF-8 cannot hold them."""
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _dumped(value: Any) -> str:
