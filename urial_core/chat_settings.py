@@ -6,6 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -231,7 +232,12 @@ class ChatSettings(SamplingSettings):
 
     def __getstate__(self) -> dict[Any, Any]:
         """Pickle the settings alone: the model is found or wrapped anew."""
-        return {**super().__getstate__(), "__pydantic_private__": {}}
+        state = super(ChatSettings, copy(self)).__getstate__()  # LlamaIndex takes parts out of it
+        if "llm" not in state["__dict__"]:
+            raise UnsupportedModelError(
+                f"{type(self.llm)} cannot be pickled: pass model= as an id."
+            )
+        return {**state, "__pydantic_private__": {}}
 
     @classmethod
     def from_model_id(

@@ -26,7 +26,7 @@ class TokenSpans:
     """
 
     def __init__(self) -> None:
-        self._pieces = list[str]()  # the raw text from the end of the last piece of the reply
+        self._pieces = list[str]()  # the raw text from the end of the reply's last piece on
         self._tokens = deque[TokenLogprob]()
         self._at = 0  # where the next token is expected, from there as well
         self._unplaced = 0  # characters of the tokens before it that were not found
@@ -34,8 +34,9 @@ class TokenSpans:
 
     def feed(self, text: str, logprobs: Sequence[TokenLogprob]) -> None:
         """Take more of the raw text, and the tokens that came with it."""
-        self._pieces.append(text)
-        self._tokens += logprobs
+        if logprobs or self._pieces:  # most replies are asked for none
+            self._pieces.append(text)
+            self._tokens += logprobs
 
     def skip(self, characters: int) -> None:
         """Note that so many further characters of the raw text precede the reply."""
@@ -45,6 +46,9 @@ class TokenSpans:
     def take(self, text: str) -> tuple[TokenLogprob, ...]:
         """Return the tokens of the next piece of the reply."""
         if not text:
+            return ()
+        if not self._pieces:
+            self._skipped = None
             return ()
         raw = "".join(self._pieces)
         start, end = 0, self._skipped or 0

@@ -297,10 +297,11 @@ def test_an_invalid_argument_is_refused(name: str, value: object, message: str) 
 
 
 def test_the_arguments_of_other_types_that_work_are_taken() -> None:
-    """Whole seconds are a timeout, and JSON takes tuples and any mapping."""
+    """Whole seconds are a timeout, as is httpx's own; JSON takes tuples and any mapping."""
     body = MappingProxyType({"stop_token_ids": (1, 2)})
-    model = FakeServer("generic").model(timeout=5, max_retries=0, extra_body=body)
-    assert model.complete([request_for("Hi")])[0].text == "re: Hi"
+    for timeout in (5, httpx.Timeout(5, connect=1)):
+        model = FakeServer("generic").model(timeout=timeout, max_retries=0, extra_body=body)
+        assert model.complete([request_for("Hi")])[0].text == "re: Hi"
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -219,6 +219,16 @@ def test_copies_share_the_model() -> None:
     assert (named.model_name, named.seed) == ("some/model", 4)
 
 
+@pytest.mark.parametrize("take_state", [pickle.dumps, UrialLLM.__getstate__])
+def test_an_attempt_to_pickle_it_harms_nothing(take_state: Any) -> None:
+    """An LLM of an object that cannot be pickled says so, and answers by it as before."""
+    llm = llm_of(["Hi!"])
+    llm.llm.lock = threading.Lock()
+    with pytest.raises(UnsupportedModelError, match="FakeModel'> cannot be pickled: pass model="):
+        take_state(llm)
+    assert llm.complete("Hello").text == "Hi!"
+
+
 def test_it_is_what_settings_take() -> None:
     """``Settings.llm`` takes it as it is, and keeps it."""
     llm = llm_of(["Hi!"])

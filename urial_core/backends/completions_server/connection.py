@@ -68,7 +68,7 @@ class Connection:
     login: str | None
     api_key: str | None
     extra_body: Mapping[str, Any]
-    timeout: float | None
+    timeout: float | httpx.Timeout | None
     max_retries: int | None
     http_client: httpx.Client | None
     http_async_client: httpx.AsyncClient | None

@@ -54,7 +54,7 @@ class CompletionsServerModel(CompletionModel):
         model: str | None = None,
         *,
         api_key: str | None = None,
-        timeout: float | None = None,
+        timeout: float | httpx.Timeout | None = None,
         max_retries: int | None = None,
         dialect: str | Dialect | None = None,
         context_window: int | None = None,
@@ -72,8 +72,8 @@ class CompletionsServerModel(CompletionModel):
             model: The model's name on the server. Default: the one in ``base_url``, or the first
                 that the server lists.
             api_key: The server's API key; never shown, and never taken from the environment.
-            timeout: Seconds to wait for a connection, or for the next piece of a response. Default:
-                the SDK's, 600 and 5 for a connection.
+            timeout: Seconds to wait for a connection, or for the next piece of a response; or an
+                ``httpx.Timeout``. Default: the SDK's, 600 and 5 for a connection.
             max_retries: How often a request is retried that failed before any of its response came.
                 Default: the SDK's, 2.
             dialect: "vllm", "llama.cpp" or "generic", or one of your own. Default: detected.
@@ -91,11 +91,13 @@ class CompletionsServerModel(CompletionModel):
                 is of an invalid type or value.
         """
         MissingDependencyError.check("Using a completions server", "openai", "openai")
+        from httpx import Timeout
+
         from urial_core.backends.completions_server.connection import Connection
 
         check_settings(
             model=model,
-            timeout=timeout,
+            timeout=None if isinstance(timeout, Timeout) else timeout,
             max_retries=max_retries,
             context_window=context_window,
             extra_body=extra_body,
