@@ -25,7 +25,7 @@ from rag_stores import PASSAGES_PER_QUESTION
 
 from langchain_urial import ChatUrial, create_rag_chain
 from llamaindex_urial import UrialLLM, rag_templates
-from urial_core import Prompt
+from urial_core import GenerationError, Prompt
 from urial_core.backends.llama_cpp import LlamaCppModel
 
 MAX_TOKENS = 64
@@ -168,7 +168,10 @@ def llamaindex_arms(
             agent = FunctionAgent(tools=[tool], llm=llm)
             return await agent.run(question)
 
-        output = asyncio.run(run())
+        try:
+            output = asyncio.run(run())
+        except GenerationError:  # its call was cut, as values that run away are
+            return "", []
         nodes = [node for call in output.tool_calls for node in call.tool_output.raw_output or ()]
         return str(output), [node.metadata["id"] for node in nodes]
 

@@ -234,9 +234,7 @@ class ChatSettings(SamplingSettings):
         """Pickle the settings alone: the model is found or wrapped anew."""
         state = super(ChatSettings, copy(self)).__getstate__()  # LlamaIndex takes parts out of it
         if "llm" not in state["__dict__"]:
-            raise UnsupportedModelError(
-                f"{type(self.llm)} cannot be pickled: pass model= as an id."
-            )
+            raise UnsupportedModelError(f"{type(self.llm)} cannot be pickled: pass model=.")
         return {**state, "__pydantic_private__": {}}
 
     @classmethod
