@@ -22,13 +22,13 @@ from langchain_core.output_parsers import (
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import TBaseModel, is_basemodel_subclass
+from pydantic import BaseModel, TypeAdapter
 
 from langchain_urial.schemas import SchemaLike, is_type, json_schema, readable_type
 from langchain_urial.tools import ToolChoice, ToolLike, openai_choice, openai_tools
 from urial_core.errors import ParameterError
 from urial_core.openai_tools import parse_response_format
-from urial_core.structured.json_text import load_precise_json
-from urial_core.structured.pydantic_schema import parse_json
+from urial_core.structured.pydantic_schema import load_decimals, parse_json
 from urial_core.tool_choice import parallel_calls
 
 __all__ = ["Method", "ToolCallingChatModel", "openai_format"]
@@ -242,20 +242,16 @@ class _JsonParser(_StreamParser, _TextParser, JsonOutputParser):
     """Parses JSON as a dict."""
 
 
-class _PreciseJsonParser(JsonOutputParser):
-    """Parses JSON of which pydantic reads all digits, once it is whole."""
+class _PydanticParser(_StreamParser, _TextParser, PydanticOutputParser[TBaseModel]):
+    """Parses JSON as an object of a pydantic class, whose decimals keep all digits."""
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        """Return the value."""
-        if partial:
-            return super().parse_result(result, partial=True)
-        return load_precise_json(result[0].text)[0]
-
-
-class _PydanticParser(
-    _StreamParser, _TextParser, PydanticOutputParser[TBaseModel], _PreciseJsonParser
-):
-    """Parses JSON as an object of a pydantic class."""
+        """Return the object; None if there is none, or none so far."""
+        found = super().parse_result(result, partial=partial)
+        if partial or not isinstance(found, BaseModel):
+            return found
+        loaded = load_decimals(TypeAdapter(type(found)), result[0].text)
+        return found if loaded is None else self._parse_obj(loaded)
 
 
 class _TypeParser(_ReplyParser, _TextParser):
@@ -270,10 +266,8 @@ class _TypeParser(_ReplyParser, _TextParser):
 
 def _message(result: list[Generation]) -> AIMessage:
     """Return the message of a reply, or of its beginning."""
-    reply = result[0]
-    assert isinstance(reply, ChatGeneration)  # noqa: S101 - it comes from this chat model
-    assert isinstance(reply.message, AIMessage)  # noqa: S101
-    return reply.message
+    message = getattr(result[0], "message", None)
+    return message if isinstance(message, AIMessage) else AIMessage(result[0].text)
 
 
 def _written(message: AIMessage) -> str:

@@ -297,12 +297,12 @@ def _finite(logprob: float) -> float:
 
 
 def is_completion_model(value: object) -> TypeGuard[CompletionModel]:
-    """Return whether an object has every member of the protocol.
+    """Return whether an object has every member of the protocol; it may lack ``may_echo``.
 
     Unlike ``isinstance`` before Python 3.12, it does not evaluate properties, which may load a
     model or ask a server.
     """
-    members = (name for name in vars(CompletionModel) if not name.startswith("_"))
+    members = {name for name in vars(CompletionModel) if not name.startswith("_")} - {"may_echo"}
     return all(getattr_static(value, name, None) is not None for name in members)
 
 

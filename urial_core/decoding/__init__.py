@@ -39,4 +39,4 @@ def reply_steps(model: CompletionModel, request: ReplyRequest, *, live: bool) ->
     else:
         context = ReplyContext(model.features, model.context_window, live)
         steps = tool_reply(request, context) if calls_tools else json_reply(request, context)
-    return without_echo(steps) if model.may_echo else steps
+    return without_echo(steps) if getattr(model, "may_echo", False) else steps

@@ -6,7 +6,6 @@ Both decoders have ``feed(text) -> text`` and ``flush() -> text`` and do no I/O 
 from __future__ import annotations
 
 import re
-from itertools import dropwhile
 
 from urial_core.decoding.stream_decoders import StopDecoder
 from urial_core.prompts.prompt_format import PromptFormat
@@ -112,7 +111,7 @@ class TemplateDecoder:
         self._announced = True  # whether that line, or the reply's start, may introduce labels
         self._own = set[str]()  # the labels that the reply itself introduced
         self._line_start = True
-        self._blank = True  # whether no line with text has ended
+        self._lines = 0  # with text, that have ended
         self._longest = max(map(len, (*stops.starts, *stops.lines, *stops.sentences)), default=0)
         self._longest_asked = max(map(len, stops.asked), default=0)
         self._pass(written)
@@ -178,7 +177,7 @@ class TemplateDecoder:
         ruler = self._is_ruler(text, complete=complete)
         if ruler is not False:
             return ruler
-        if not self._blank and any(map(text.startswith, self._stops.sentences)):
+        if self._lines and any(map(text.startswith, self._stops.sentences)):
             return True
         is_line = complete and text.rstrip() in self._stops.lines
         if is_line or any(map(text.startswith, self._stops.starts)):
@@ -196,12 +195,9 @@ class TemplateDecoder:
         return line.lstrip().startswith(tuple(self._own)) or line.startswith(tuple(self._own))
 
     def _introduced(self, line: str) -> set[str]:
-        """Return the labels of the message's records from the one on that a line begins with."""
-        text, found = line.lstrip(), set[str]()
-        for record in self._stops.records:
-            below = dropwhile(lambda start: not text.startswith(start), record)
-            found.update(below)
-        return found
+        """Return the labels of the message's record that a line begins."""
+        records = (one for one in self._stops.records if line.lstrip().startswith(one))
+        return {label for record in records for label in record}
 
     def _is_ruler(self, line: str, *, complete: bool) -> bool | None:
         text = line.strip()
@@ -302,12 +298,14 @@ class TemplateDecoder:
 
     def _announces(self, line: str) -> bool:
         """Whether labels below a line are the reply's own."""
-        if self._blank and not self._stops.sure and _HEADING.match(line):
+        if not self._lines and not self._stops.sure and _HEADING.match(line):
             return True
         ends_in_colon = self._before[0] in (":", "\uff1a")
+        if line == self._stops.cue and self._lines > 1:
+            return False  # further down, it begins another turn
         if not ends_in_colon or normalised(line).startswith(self._stops.turns):
             return False
-        return self._blank or not _NEXT_TITLE.match(line)
+        return not self._lines or not _NEXT_TITLE.match(line)
 
     def _pass(self, text: str) -> str:
         """Note what text is passed on."""
@@ -326,7 +324,7 @@ class TemplateDecoder:
             self._own |= self._introduced(normalised(self._head))
         if self._head.strip():
             self._announced = self._announces(self._head.strip())
-            self._blank = False
+            self._lines += 1
         fence = _FENCE.match(self._head)
         if self._opened_bare and not self._head.strip():
             self._block = ""  # a stray fence: code begins right below its own

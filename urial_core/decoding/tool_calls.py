@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -22,8 +23,8 @@ from urial_core.tools import InvalidToolCall, Tool, ToolCall, new_call_id, quote
 
 __all__ = ["CallsDecoder", "ReplyCalls", "call_schema", "parse_call"]
 
-_BETWEEN = 16
-"""How many characters at most are skipped between two calls: commas, list marks, not prose."""
+_BETWEEN = re.compile(r"[\s,;\[\]}*•-]{0,16}(?:\d{1,2}[.)]?\s?)?")
+"""What is skipped between two calls: commas and list marks."""
 _CUT = "max_tokens ran out before the call was complete: raise max_tokens."
 
 
@@ -113,6 +114,11 @@ class ReplyCalls:
         self.loop = False
         self._repeated = list[ToolCall]()
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the last call that the model wrote is a repetition."""
+        return bool(self._repeated)
+
     def add(self, call: ToolCall) -> bool:
         """Add a call that the model wrote; return whether it is to be made."""
         self.written.append(call)
@@ -127,7 +133,8 @@ class ReplyCalls:
 class CallsDecoder:
     """Decodes the calls of one turn out of a completion's text.
 
-    Between two calls, a comma and other short text is skipped.
+    Between two calls, commas and list marks are skipped. Behind a call that repeats another, an
+    invalid one is nothing: the model only goes on with what it had written.
 
     Attributes:
         calls: The reply's calls, those of earlier turns included.
@@ -222,7 +229,7 @@ class CallsDecoder:
             return text
         skipped, brace, rest = text.partition("{")
         self._between = (self._between + skipped).lstrip()
-        if len(self._between) > _BETWEEN:
+        if not _BETWEEN.fullmatch(self._between):
             self._ended = True  # something other than a further call
         elif brace:
             self._between = None
@@ -232,8 +239,10 @@ class CallsDecoder:
         """Add the call that was read to the others, or note what is wrong with it."""
         deltas, call = self._call.end(cut=cut)
         if isinstance(call, InvalidToolCall):
-            self.invalid, self.invalid_text = call, self._call.value.text
             self._ended = True
+            if self.calls.repeats and not self.emitted:
+                return ()
+            self.invalid, self.invalid_text = call, self._call.value.text
             return deltas
         is_new = self.calls.add(call)
         self._ended = self.calls.loop or (is_new and not self._several)

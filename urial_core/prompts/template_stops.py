@@ -9,8 +9,8 @@ it is such a continuation is derived from the message alone, by these rules:
   so do those of the examples; those that the examples show after the cue are the answer's own.
 - Without a cue, labels count where two different ones show that the message is a template, and
   the label that a last turn begins with, which earlier turns show whole; the turn may go on to
-  other labels if that one is of a question. Of Markdown headings, only the message's first counts,
-  and that of a question or an instruction.
+  other labels if that one is of a question, and nothing but turns is there. Of Markdown
+  headings, only the message's first counts, and that of a question or an instruction.
 - Rulers count where they divide the message, and then also the sentences beside them.
 - Marks in pairs (``[BEGIN DATA]``, ``[END DATA]``) count, and the quotes that a cue opens, unless
   it asks for code.
@@ -84,10 +84,9 @@ class TemplateStops:
         sure: Whether labels count even where the reply introduces them by itself.
         asked: What the message gives last, each label with its text; the reply may repeat it
             first. Whitespace is a single space.
-        turns: How the message's lines with a label begin, and its cue: such a line announces
-            nothing, even if it ends in a colon.
-        records: The labels of each record in the message, line by line. Even then they count as
-            the reply's own, from the one on that it begins with.
+        turns: How the message's lines with a label begin: such a line announces nothing, even if it
+            ends in a colon.
+        records: The labels of each record in the message, which count even then as the reply's own.
     """
 
     starts: tuple[str, ...] = ()
@@ -130,12 +129,11 @@ def template_stops(
     if stops == TemplateStops():
         return None
     sure = bool(template.cue) or template.shows_turns
-    turns = [*(line.start.lstrip() for line in template.own if line.rest), template.cue]
     return replace(
         stops,
         sure=sure,
         asked=tuple(template.asked(labels)) if sure or template.opener else (),
-        turns=tuple({normalised(start): None for start in turns if start}),
+        turns=tuple({normalised(line.start.lstrip()): None for line in template.own if line.rest}),
         records=tuple(
             tuple(template.starts(record)) for record in (template.records() if starts else ())
         ),
@@ -269,7 +267,7 @@ class _Template:
 
         A chat that the message ends with is the reply's where the message asks to continue it.
         """
-        asked = {self.cue_label, self.opener}
+        asked = {self.cue_label, self.opener, self._begun_question()}
         block = list[str]()
         above_cue = self.message.rstrip().rpartition("\n")[0].rstrip().count("\n") + 1
         for number, line in enumerate((*self.own, Line(""))):
@@ -280,11 +278,12 @@ class _Template:
             is_asked = is_question(block) and all(map(is_given, block))
             is_apart = asked.isdisjoint(block) and not (number == above_cue and is_asked)
             if len(block) > 1 and is_apart and not any(map(_FEEDBACK.fullmatch, block)):
-                yield tuple(block)
+                yield tuple(dict.fromkeys(block))
             block = []
         unlabelled = "\n".join(line.text for line in self.own if not line.label)
         if self.opener and not self.shows_turns and _CONTINUED.search(unlabelled):
-            yield tuple(one.label for one in self.own if one.label and not one.is_empty_label)
+            labels = [line.label for line in self.own if line.label and not line.is_empty_label]
+            yield tuple(dict.fromkeys(labels))
 
     def rulers(self) -> list[str]:
         """Return the rulers that divide the message."""
@@ -346,9 +345,20 @@ class _Template:
         between = set(labels[labels.index(label) + 1 : -1]) - {label}
         if label == first and counted[label] > 1 and between:
             return label
+        return self._begun_question()
+
+    def _begun_question(self) -> str:
+        """Return the label of the question that the message's last turn has begun with.
+
+        An earlier turn ends with a label that this one lacks, and nothing but turns is in the
+        message: a task would be about them.
+        """
         *earlier, last = labels_of_paragraphs(self.all)
-        whole = [labels for labels in earlier if labels[:1] == last[:1] and labels[-1] not in last]
-        return last[0] if whole and is_asking(last[0]) else ""
+        begun = [labels for labels in earlier if labels[:1] == last[:1] and labels[-1] not in last]
+        is_task = any(
+            line.text.strip() and (not line.label or line.is_empty_label) for line in self.own[:-1]
+        )
+        return last[0] if begun and not is_task and is_asking(last[0]) else ""
 
     def _prescribed(self) -> set[str]:
         """Return the labels below a line of a system message that announces the reply's format.

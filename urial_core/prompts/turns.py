@@ -65,13 +65,15 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
     """Group a conversation into turns.
 
     Consecutive messages of one author in one role share a turn, with a blank line between them;
-    the calls of a message share one too, a line each. Their results follow in the order of the
+    the calls of a message share one too, a line each, whose author is named where the conversation
+    has several. Their results follow in the order of the
     calls, each in a turn of its own, wherever the conversation holds them; a call without a result
     is marked. Messages without text are left out, tool results excepted. System messages stay where
     they are, since rules may change in mid-conversation.
     """
     turns = list[Turn]()
     called = dict[str, str]()
+    has_authors = len({message.name for message in messages if message.role == "assistant"}) > 1
     result_of = _results(messages)
     placed = set(result_of.values())
     for index, message in enumerate(messages):
@@ -85,6 +87,7 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
             _add(turns, Turn(message.role, (message,), message.text, index + 1, author))
             author = ""  # named already, should calls follow
         if message.tool_calls:
+            author = author if has_authors else ""
             called |= {call.id: call.name for call in message.tool_calls}
             lines = "\n".join(call.line for call in message.tool_calls)
             turns.append(Turn("call", (message,), lines, index + 1, author))
@@ -102,8 +105,8 @@ def group_turns(messages: Sequence[Message]) -> list[Turn]:
 def answered_calls(messages: Sequence[Message]) -> list[ToolCall]:
     """Return the calls that have results, as a model writes them, since the last other message.
 
-    Whatever that message is, a question, a rule, or an answer of this or another agent, the same
-    call may be meant anew behind it. A call that failed counts only from its second result on:
+    Behind a question, or an answer of this or another agent, the same call may be meant anew; a
+    rule may stand behind each result. A call that failed counts only from its second result on:
     trying again once may help. One whose result was cleared does not count.
     """
     since = max((i for i, message in enumerate(messages) if _is_other(message)), default=-1)
@@ -139,8 +142,9 @@ def _last_question(messages: Sequence[Message]) -> int:
 
 
 def _is_other(message: Message) -> bool:
-    """Return whether a prompt holds a message that is neither a call nor a tool's result."""
-    return message.role != "tool" and not message.tool_calls and bool(message.text.strip())
+    """Return whether a message asks or answers, without a call."""
+    is_said = message.role in ("user", "assistant") and bool(message.text.strip())
+    return is_said and not message.tool_calls
 
 
 def author_turn(author: str, number: int) -> Turn:

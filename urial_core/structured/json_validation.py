@@ -13,7 +13,7 @@ from urial_core.errors import UnsupportedSchemaError
 from urial_core.structured.formats import format_checker
 from urial_core.structured.json_schema import map_subschemas
 from urial_core.structured.json_text import Number, dump_json, load_json
-from urial_core.structured.keywords import is_readable, keywords_of
+from urial_core.structured.keywords import KEYWORDS, is_readable
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -136,7 +136,7 @@ def _validator(schema: str) -> Validator:
         Unresolvable,
     ) as error:
         raise UnsupportedSchemaError(f"The schema is not valid: {error!r}.") from error
-    return validators.extend(kind, keywords_of(kind))(
+    return validators.extend(kind, KEYWORDS)(
         loaded,
         registry=Registry(),  # an empty one: nothing is fetched
         format_checker=format_checker(),
@@ -180,6 +180,8 @@ def _repairs(value: Any, error: ValidationError) -> list[_Repair] | None:
     """
     path = list(error.absolute_path)
     if error.validator in ("anyOf", "oneOf"):
+        if isinstance(error.instance, bool):
+            return None  # "false" may stand for null
         branches = dict[Any, list[list[_Repair] | None]]()
         for inner in error.context:
             branches.setdefault(inner.relative_schema_path[0], []).append(_repairs(value, inner))

@@ -3,7 +3,6 @@
 - Patterns, in linear time where they are regular: Python's engine backtracks, and a model's text of
   30 characters can keep ``(a+)+$`` busy for minutes.
 - ``multipleOf``, by the digits as they are written: 19.99 is a multiple of 0.01.
-- ``type``: a decimal may be a text where a float would lose digits, as pydantic reads it.
 - ``propertyNames`` that are no strings: pydantic writes so of the keys of a ``dict[IntEnum, str]``.
 """
 
@@ -13,20 +12,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from urial_core.structured.json_text import Number, load_json
-
-if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
-
-__all__ = ["is_readable", "keywords_of"]
-
-_Keyword = Callable[[Any, Any, Any, Any], Any]
-"""Yields the errors of a value, given the validator, the keyword's value, it and the schema."""
+__all__ = ["KEYWORDS", "is_readable"]
 
 
 def is_readable(pattern: str) -> bool:
@@ -104,31 +95,11 @@ def _multiple_of(validator: Any, divisor: float, value: Any, _: Any) -> Iterator
         yield ValidationError(f"{value!r} is not a multiple of {divisor!r}")
 
 
-def _type(
-    of_draft: _Keyword, validator: Any, types: Any, value: Any, schema: dict[str, Any]
-) -> Iterator[Any]:
-    if schema.get("format") != "decimal" or not _is_long_number(value):
-        yield from of_draft(validator, types, value, schema)
-
-
-def _is_long_number(value: Any) -> bool:
-    """Return whether this is the text of a number that has more digits than a float."""
-    if not isinstance(value, str):
-        return False
-    try:
-        loaded = load_json(value)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(loaded, Number) and not loaded.keeps_digits
-
-
-def keywords_of(draft: type[Validator]) -> dict[str, _Keyword]:
-    """Return these keywords of a draft's validator, for ``jsonschema.validators.extend``."""
-    return {
-        "additionalProperties": _additional_properties,
-        "multipleOf": _multiple_of,
-        "pattern": _pattern,
-        "patternProperties": _pattern_properties,
-        "propertyNames": _property_names,
-        "type": partial(_type, draft.VALIDATORS["type"]),
-    }
+KEYWORDS = {
+    "additionalProperties": _additional_properties,
+    "multipleOf": _multiple_of,
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "propertyNames": _property_names,
+}
+"""These keywords for ``jsonschema.validators.extend``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -9,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from urial_core.structured.json_text import load_precise_json
 
-__all__ = ["parse_json", "schema_of_type"]
+__all__ = ["load_decimals", "parse_json", "schema_of_type"]
 
 
 def schema_of_type(kind: Any) -> dict[str, Any]:
@@ -28,11 +29,19 @@ def parse_json(kind: Any, text: str) -> Any:
         ValueError: It is not JSON, or does not match the type.
     """
     adapter = TypeAdapter(kind)
+    if (loaded := load_decimals(adapter, text)) is not None:
+        with suppress(ValueError):  # of strict types, which take a text of JSON only
+            return adapter.validate_python(loaded)
+    return adapter.validate_json(text)
+
+
+def load_decimals(adapter: TypeAdapter[Any], text: str) -> Any:
+    """Return JSON loaded for a type with decimals that would lose digits otherwise; else None."""
     try:
         loaded, is_longer = load_precise_json(text)
     except (ValueError, RecursionError):
-        is_longer = False  # pydantic says what is wrong
-    return adapter.validate_python(loaded) if is_longer else adapter.validate_json(text)
+        return None  # pydantic says what is wrong
+    return loaded if is_longer and "'decimal'" in str(adapter.core_schema) else None
 
 
 class _GeneratesForModels(GenerateJsonSchema):
@@ -44,13 +53,10 @@ class _GeneratesForModels(GenerateJsonSchema):
         return not is_typed_dict and super().field_title_should_be_set(schema)
 
     def decimal_schema(self, schema: Any) -> JsonSchemaValue:
-        """Return a number's schema: as a string, a model could write any text.
-
-        By the format, a text is valid all the same where a float would lose digits.
-        """
+        """Return a number's schema: as a string, a model could write any text."""
         written = super().decimal_schema(schema)
         numbers = [one for one in written.get("anyOf", ()) if one.get("type") == "number"]
-        return {**numbers[0], "format": "decimal"} if numbers else written
+        return numbers[0] if numbers else written
 
     def set_schema(self, schema: Any) -> JsonSchemaValue:
         """Allow repeated items, which a set leaves out: small models repeat themselves."""
@@ -62,4 +68,7 @@ class _GeneratesForModels(GenerateJsonSchema):
 
 
 def _with_repeats(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """Allow repeated items, unless they would make a set too small."""
+    if schema.get("minItems"):
+        return schema
     return {key: value for key, value in schema.items() if key != "uniqueItems"}

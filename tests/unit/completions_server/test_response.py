@@ -251,13 +251,14 @@ async def test_a_stream_holds_one_completion_once(pieces: list[bytes], way: str)
 
 
 def test_a_stream_that_ends_twice_is_whole() -> None:
-    """Text and reason are those of the first end, whatever events follow it: a cut is no whole."""
-    reader = StreamReader(request_for())
-    events = [("Hello", None), (" world", "length"), (".", "stop"), ("", "stop")]
-    chunks = [reader.feed({"choices": [{"text": t, "finish_reason": f}]}) for t, f in events]
-    last = reader.close()
-    assert "".join(chunk.text for chunk in [*chunks, last] if chunk) == "Hello world"
-    assert last.finish == "length"
+    """Text and reason of the first end stay; only an event that repeats the end adds no text."""
+    for repeated in ("", " world"):
+        reader = StreamReader(request_for())
+        events = [("Hello", None), (" world", "length"), (repeated, "stop"), (".", "stop")]
+        chunks = [reader.feed({"choices": [{"text": t, "finish_reason": f}]}) for t, f in events]
+        last = reader.close()
+        assert "".join(chunk.text for chunk in [*chunks, last] if chunk) == "Hello world."
+        assert last.finish == "length"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -273,8 +274,10 @@ async def test_a_character_that_was_cut_is_left_out(way: str) -> None:
 
 
 NATURAL = ["stop", "STOP", "eos", "eos_token", "stop_sequence", "end_turn", "tool_calls", "other"]
+NATURAL += ["refusal", "sentiment_end", "end_of_block", "maximum_likelihood"]
 AT_LIMIT = ["length", "LENGTH", "max_tokens", "MAX_TOKENS", "model_length", "token_limit"]
-FAILED = ["abort", "error", "ERROR_TOXIC", "content_filter", "timeout", "time_limit", "cancelled"]
+AT_LIMIT += ["time_limit", "max_time", "maxPredictedTokensReached", "contextLengthReached"]
+FAILED = ["abort", "error", "ERROR_TOXIC", "content_filter", "timeout", "cancelled", "TIMED_OUT"]
 
 
 @pytest.mark.parametrize("reason", [*NATURAL, *AT_LIMIT])
@@ -296,12 +299,13 @@ def test_an_end_without_a_reason_is_a_cut_at_max_tokens() -> None:
     assert completion_of(whole("a", None), request_for(max_tokens=9)).finish == "stop"
 
 
-def test_an_empty_finish_reason_ends_no_stream() -> None:
+@pytest.mark.parametrize("unset", ["", "null", "None", "not_finished"])
+def test_an_empty_finish_reason_ends_no_stream(unset: str) -> None:
     """Some servers send it in place of null with each piece of text."""
     reader = StreamReader(request_for())
     chunks = [
-        reader.feed(whole("a", "")),
-        reader.feed(whole("b", "")),
+        reader.feed(whole("a", unset)),
+        reader.feed(whole("b", unset)),
         reader.feed(whole("", "stop")),
     ]
     assert "".join(chunk.text for chunk in chunks if chunk) == "ab"

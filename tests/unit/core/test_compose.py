@@ -97,16 +97,22 @@ def test_authors_are_named_in_a_turn_before_theirs() -> None:
 
 @pytest.mark.parametrize("text", ["", "I look it up."])
 def test_the_author_of_calls_is_named_once(text: str) -> None:
-    """A message that calls tools has its author before its first turn: its text, else its calls."""
+    """A message that calls tools has its author before its first turn: its text, else its calls.
+
+    Calls of an author who is the only one are named by nobody: a model would copy that.
+    """
     calling = Message("assistant", text, name="alice", tool_calls=(ToolCall("f", "{}", "1"),))
     result = Message("tool", "42", tool_call_id="1")
-    assert compose(PROMPT, [Message("user", "Hi"), calling, result]).prompt == (
+    other, asked = Message("assistant", "Ho", name="bob"), Message("user", "Hi")
+    assert compose(PROMPT, [other, asked, calling, result]).prompt == (
         PROMPT.prefix
         + rendered(
-            *("user: Hi", "system: From: alice", *([f"assistant: {text}"] if text else ())),
+            *("system: From: bob", "assistant: Ho", "user: Hi", "system: From: alice"),
+            *([f"assistant: {text}"] if text else ()),
             *('call: {"name": "f", "arguments": {}}', "tool: f\n42"),
         )
     )
+    assert ("alice" in compose(PROMPT, [asked, calling, result]).prompt) is bool(text)
 
 
 @pytest.mark.parametrize("role", ["user", "assistant", "system"])

@@ -71,15 +71,20 @@ def test_the_answer_is_written_instead(arguments: str, *, constrained: bool) -> 
         ([NICE, NICE, LYONS], [NICE, LYONS]),
         ([LYON, NICE, LYON, LYONS, LYON], [NICE, LYONS]),
         ([NICE, LYONS, NICE, LYONS], [NICE, LYONS]),
+        ([NICE, NICE, NICE[:30]], [NICE]),
     ],
 )
 def test_new_calls_beside_a_repetition_are_made(
     calls: list[str], made: list[str], *, constrained: bool
 ) -> None:
-    """Repetitions are left out wherever they stand; the new calls before and behind are made."""
+    """Repetitions are left out wherever they stand; the new calls before and behind are made.
+
+    What is invalid behind a repetition is no call that anyone meant.
+    """
     written = responses(*calls, constrained=constrained)
     reply, events = replies(EXCHANGE, *written, constrained=constrained)
     assert [call.line for call in reply.tool_calls] == made
+    assert reply.end.invalid_tool_calls == ()
     deltas = [event for event in events if isinstance(event, ToolCallDelta)]
     assert sorted({delta.index for delta in deltas}) == list(range(len(made)))
     assert "".join(delta.arguments for delta in deltas) == "".join(
@@ -162,12 +167,11 @@ def test_other_arguments_are_another_call(call: str, *, constrained: bool) -> No
     [
         ((*EXCHANGE, Message("assistant", "No."), Message("user", "And now?")), WEATHER),
         ((*EXCHANGE, Message("assistant", "I wait.", name="alice")), WEATHER),
-        ((*EXCHANGE, Message("system", "Now it is noon.")), WEATHER),
         ((ASKED, CALLED), WEATHER),
         ((ASKED, CALLED, replace(RESULT, text="[cleared]", cleared=True)), WEATHER),
         (EXCHANGE, replace(WEATHER, choice="required")),
     ],
-    ids=["asked again", "behind an answer", "behind a rule", "no result", "cleared", "required"],
+    ids=["asked again", "behind an answer", "no result", "cleared", "required"],
 )
 def test_the_same_call_is_made_where_it_is_new(
     messages: Sequence[Message], use: ToolUse, *, constrained: bool

@@ -130,6 +130,14 @@ GRADE: CORRECT or INCORRECT here
 QUESTION: What is 2 + 2?
 STUDENT ANSWER: 4
 EXPLANATION:"""
+CARD = """\
+Context: Bees make honey.
+Question: What do bees make?
+Difficulty: easy
+
+Give a harder version of the card.
+
+New card:"""
 SUMS = """\
 Input: 1+1
 Reasoning: add
@@ -211,7 +219,7 @@ def decode(stops: TemplateStops | None, pieces: Iterable[str]) -> tuple[str, str
         (PLANS, "Plan: Ask her.", "\n\nTask: Go.\nPlan: Run."),
         (SUMS, "Verdict: 6", "\n\nInput: 5+5\nReasoning: add\nVerdict: 10"),
         (SUMS, "Reasoning: carry\nVerdict: 6", "\n\nInput: 5+5"),
-        (RAG, "At nine.\nAnswer:", "\nQuery: When does it close?"),
+        (RAG, "At nine.\nIt closes at five.\nAnswer:", "\nQuery: When does it close?"),
         ("Use the text.\nQuestion: Why?\nContext: So.", "So.", "\n\nQuestion: How?\nContext: Hm."),
         ("Use the text.\nQuestion: Why?\nContext: So.", "**So.**", "\n\nQuestion: How?"),
         (
@@ -331,6 +339,10 @@ def test_an_ordinary_message_has_no_stops(message: str) -> None:
             "Continue this dialogue for three more lines.\n\nAnna: Hi.\nBen: Hello.\nAnna: Well?",
             "Ben: Fine.\nAnna: Good.\nBen: And you?",
         ),
+        (f"Make them harder.\n\n{SUMS}", "Hard ones\n\nInput: 9*8\nReasoning: hm\nVerdict: 72"),
+        (f"Add two more sums:\n\n{SUMS}", "Sums\n\nInput: 9*8\nReasoning: hm\nVerdict: 72"),
+        (CARD, "Difficulty: hard\nQuestion: Where?\nContext: Bees."),
+        (CARD, "Here we go!\nNew card:\nContext: Bees.\nQuestion: Where?"),
     ],
 )
 def test_a_chat_or_list_of_records_is_rewritten(message: str, answer: str) -> None:

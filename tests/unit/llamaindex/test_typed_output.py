@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from llama_index.core import PromptTemplate
 from llama_index.core.llms import ChatMessage
 from llama_index.core.types import PydanticProgramMode
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, Field, RootModel
 from typing_extensions import TypedDict
 
 from llamaindex_urial import UrialLLM
@@ -38,6 +38,7 @@ class Strict(BaseModel, strict=True):
     """A date, which strict pydantic takes as a text of JSON only."""
 
     day: date
+    share: float
 
 
 @dataclass
@@ -51,6 +52,12 @@ class Seed(TypedDict):
     """A seed."""
 
     name: str
+
+
+def test_a_set_with_a_least_size_has_no_repeats() -> None:
+    """They would make it too small, so the model is asked again."""
+    pair = Annotated[set[int], Field(min_length=2)]
+    assert llm_of("[1, 1]", "[1, 2]").structured_predict(pair, ASK) == {1, 2}
 
 
 def llm_of(*texts: str, **settings: Any) -> UrialLLM:
@@ -94,8 +101,11 @@ async def test_objects_lists_and_unions(
     [
         (frozenset[int], "[1, 1]", frozenset({1})),
         (Bill, '{"total": 12345678901234567.89}', Bill(total=Decimal("12345678901234567.89"))),
-        (Bill, '{"total": "12345678901234567.89"}', Bill(total=Decimal("12345678901234567.89"))),
-        (Strict, '{"day": "2030-01-02"}', Strict(day=date(2030, 1, 2))),
+        (
+            Strict,
+            '{"day": "2030-01-02", "share": 0.12345678901234567}',
+            Strict(day=date(2030, 1, 2), share=0.12345678901234567),
+        ),
     ],
 )
 async def test_values_are_read_as_pydantic_does(kind: Any, text: str, value: object) -> None:

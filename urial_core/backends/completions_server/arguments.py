@@ -7,10 +7,19 @@ from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import index
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 from typing_extensions import TypedDict  # before Python 3.12, pydantic takes no other
 
 from urial_core.errors import ParameterError, shown
@@ -26,11 +35,18 @@ def _as_json(value: Any) -> Any:
     return value
 
 
+def _as_int(value: Any) -> Any:
+    """Return an integer of another library, such as numpy's, as Python's."""
+    with suppress(TypeError):
+        return index(value)
+    return value
+
+
 class _Settings(TypedDict):
     model: str | None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
-    max_retries: Annotated[int, Field(ge=0)] | None
-    context_window: Annotated[int, Field(ge=1)] | None
+    max_retries: Annotated[Annotated[int, Field(ge=0)] | None, BeforeValidator(_as_int)]
+    context_window: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_as_int)]
     extra_body: Annotated[Mapping[str, Any], AfterValidator(_as_json)] | None
 
 

@@ -37,9 +37,12 @@ _CONSTRAINT_FIELDS = ("structured_outputs", "json_schema", "grammar")
 
 
 def is_no_answer(error: Exception, statuses: Collection[int]) -> bool:
-    """Return whether an error has one of the statuses, or comes of a response that is no JSON."""
+    """Return whether an error has one of the statuses, or comes of a response that is no JSON.
+
+    One that says that a prompt is too long is an answer.
+    """
     if isinstance(error, openai.APIStatusError):
-        return error.status_code in statuses
+        return error.status_code in statuses and not _WINDOW.search(error.message)
     return isinstance(error, (ValueError, RecursionError))
 
 

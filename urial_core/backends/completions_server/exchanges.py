@@ -49,7 +49,7 @@ MISSING = (400, 404, 405, 422, 501)
 """Statuses of a server that lacks a path."""
 
 _LACKING = (*MISSING, 401, 403)  # a gateway may forbid a path that it does not pass on
-_ANY_ERROR = range(400, 600)
+_LASTING = (*_LACKING, 500)  # others pass: 429, or 503 of a server that starts
 
 MAX_SCORED_OPTIONS = 32
 """With more options than this, the model writes one under constraint instead."""
@@ -129,7 +129,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         UnsupportedModelError: It serves another model, or lists none.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
-    asked = HttpRequest(None, "/models", optional=_ANY_ERROR if model and dialect else MISSING)
+    asked = HttpRequest(None, "/models", optional=_LASTING if model and dialect else MISSING)
     models = _mapping((yield asked)).get("data")
     entries = [
         entry
@@ -141,7 +141,7 @@ def discover(base_url: str, model: str | None, dialect: Dialect | None) -> Excha
         dialect = VLLM
     props: Mapping[str, Any] = {}
     if dialect is None or dialect.slots:
-        asked = HttpRequest(None, f"{root}/props", optional=_ANY_ERROR if dialect else _LACKING)
+        asked = HttpRequest(None, f"{root}/props", optional=_LASTING if dialect else _LACKING)
         props = _mapping((yield asked))
         if dialect is None and (owner == "llamacpp" or "total_slots" in props):
             dialect = LLAMA_CPP

@@ -97,7 +97,7 @@ class CompletionsServerModel(CompletionModel):
 
         check_settings(
             model=model,
-            timeout=None if isinstance(timeout, Timeout) else timeout,
+            timeout=None if isinstance(timeout, Timeout | tuple) else timeout,
             max_retries=max_retries,
             context_window=context_window,
             extra_body=extra_body,

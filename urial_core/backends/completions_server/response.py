@@ -33,15 +33,17 @@ from urial_core.structured.json_validation import validate_json
 
 __all__ = ["StreamReader", "completion_of", "completions_of", "reply_of", "usage_of"]
 
+_LIMITS = re.compile(r"length|limit|max[_ -]|(?-i:max[A-Z])|window_exceeded", re.IGNORECASE)
+"""What a finish reason holds if ``max_tokens`` or the window's end was reached: ``model_length``,
+``time_limit``."""
 _FAILURES = re.compile(
-    "abort|block|cancel|error|fail|filter|interrupt|prohibit|recitation|refus|resource|safety|time"
-    "|unload",
+    r"(?<![a-z])(?:abort|blocked|blocklist|cancel|error|fail|content_?filter|interrupt|prohibit"
+    r"|recitation|resource|safety|time_?d?_?out|model_?unload)",
     re.IGNORECASE,
 )
-"""What a finish reason holds if the server gave up: ``content_filter``, ``timeout``, ``ERROR``."""
-_LIMITS = re.compile("length|limit|max", re.IGNORECASE)
-"""What one holds if ``max_tokens`` or the window's end was reached: ``model_length``. All others
-are natural ends: ``stop``, ``eos_token``, ``end_turn``."""
+"""What one holds if the server gave up: ``content_filter``, ``timeout``, ``ERROR``. All others are
+natural ends: ``stop``, ``eos_token``, ``end_turn``."""
+_UNFINISHED = frozenset({"", "null", "none", "not_finished"})
 
 
 def completion_of(
@@ -177,17 +179,20 @@ class StreamReader:
             )
         self._usage = usage_of(event) or self._usage
         choice = self._own_choice(event)
-        if choice is None or self._last is not None:  # what follows the end repeats it
+        if choice is None:
             return None
         reason = choice.get("finish_reason") or ""
+        reason = "" if reason.lower() in _UNFINISHED else reason
         at_limit = bool(_LIMITS.search(reason))
         text = _text_of(choice) + _stop_string_of(event)
         if at_limit:
             text = text.rstrip("\ufffd")  # of a character that was cut in its middle
+        if reason and self._last is not None and text == self._last.text:
+            return None  # the end, once more
         if self._json is not None:
             text = self._json.feed(text)
         self.text += text
-        if _FAILURES.search(reason):
+        if _FAILURES.search(reason) and not at_limit:
             raise GenerationError(
                 f"The server ended the reply with finish_reason {reason!r}: read its log.",
                 self.text,
@@ -198,6 +203,13 @@ class StreamReader:
             usage=self._usage,
             logprobs=_logprobs_of(choice.get("logprobs"), self._alternatives),
         )
+        if (last := self._last) is not None:  # the stream ended before: that reason stays
+            chunk = replace(
+                chunk,
+                text=last.text + chunk.text,
+                finish=last.finish,
+                logprobs=last.logprobs + chunk.logprobs,
+            )
         if chunk.finish is None:
             return chunk
         self._last = chunk

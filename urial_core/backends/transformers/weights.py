@@ -20,8 +20,11 @@ def weights_of(model: Any) -> int:
     found, waiting = list[object](), [model]
     while waiting:  # Module.parameters() takes four times as long
         own = vars(waiting.pop())
-        waiting += filter(None, own["_modules"].values())
-        for parameter in filter(lambda one: one is not None, own["_parameters"].values()):
+        waiting += filter(None, own.get("_modules", {}).values())
+        for name, parameter in own.get("_parameters", {}).items():
+            if parameter is None or parameter.is_meta:  # offloaded: made anew for each pass
+                found.append(name)
+                continue
             version = None if parameter.is_inference() else parameter._version  # noqa: SLF001
             found.append((id(parameter), version))
         if "merged_adapters" in own:
