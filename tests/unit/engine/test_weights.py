@@ -23,7 +23,7 @@ def test_changes_in_place_and_new_parameters_count() -> None:
 
 
 def test_offloaded_parameters_do_not_count() -> None:
-    """accelerate makes new ones on the device ``meta`` for each pass, of the same weights."""
+    """Accelerate makes new ones on the device ``meta`` for each pass, of the same weights."""
     model = torch.nn.Linear(2, 2)
     model.weight = torch.nn.Parameter(torch.empty(2, 2, device="meta"))
     before = weights_of(model)
