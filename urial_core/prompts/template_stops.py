@@ -353,12 +353,14 @@ class _Template:
         An earlier turn ends with a label that this one lacks, and nothing but turns is in the
         message: a task would be about them.
         """
-        *earlier, last = labels_of_paragraphs(self.all)
-        begun = [labels for labels in earlier if labels[:1] == last[:1] and labels[-1] not in last]
+        *earlier, (opener, *others) = [labels or [""] for labels in labels_of_paragraphs(self.all)]
+        is_begun = any(
+            labels[0] == opener and labels[-1] not in (opener, *others) for labels in earlier
+        )
         is_task = any(
             line.text.strip() and (not line.label or line.is_empty_label) for line in self.own[:-1]
         )
-        return last[0] if begun and not is_task and is_asking(last[0]) else ""
+        return opener if is_begun and not is_task and is_asking(opener) else ""
 
     def _prescribed(self) -> set[str]:
         """Return the labels below a line of a system message that announces the reply's format.

@@ -254,7 +254,8 @@ REFERRING: dict[str, Any] = {"$defs": {"N": {"type": "object"}, "M": {"$ref": "#
         ({**REFERRING, "$ref": "#/$defs/N"}, "{"),
         ({**REFERRING, "anyOf": [{"$ref": "#/$defs/N"}, {"$ref": "#/$defs/M"}]}, "{"),
         ({**REFERRING, "oneOf": [{"$ref": "#/$defs/N"}, {"type": ["object"]}]}, "{"),
-        ({"allOf": [{"minItems": 1}, {"type": "array"}]}, "["),
+        ({"allOf": [{"minProperties": 1}, {"type": "object"}]}, "{"),
+        ({"allOf": [{"minItems": 1}, {"type": "array"}]}, ""),
         ({**REFERRING, "anyOf": [{"$ref": "#/$defs/N"}, {"type": "null"}]}, ""),
         ({**REFERRING, "anyOf": [{"$ref": "#/$defs/N"}, {}]}, ""),
         ({"type": ["object", "array"]}, ""),
@@ -264,7 +265,10 @@ REFERRING: dict[str, Any] = {"$defs": {"N": {"type": "object"}, "M": {"$ref": "#
 def test_the_prompt_holds_the_first_character_that_all_values_share(
     schema: dict[str, Any], first: str
 ) -> None:
-    """References are followed, and the branches of a union compared, before nothing is written."""
+    """References are followed, and the branches of a union compared, to open an object.
+
+    A list is opened only where the schema itself says so: a model that begins anew would nest it.
+    """
     chat = UrialChat(FakeModel(f"x{END}"), PROMPT)
     form = JsonSchema.of(schema)
     request = chat.request([Message("user", "How many?")], response_format=form)

@@ -342,6 +342,10 @@ def test_an_ordinary_message_has_no_stops(message: str) -> None:
         (f"Make them harder.\n\n{SUMS}", "Hard ones\n\nInput: 9*8\nReasoning: hm\nVerdict: 72"),
         (f"Add two more sums:\n\n{SUMS}", "Sums\n\nInput: 9*8\nReasoning: hm\nVerdict: 72"),
         (CARD, "Difficulty: hard\nQuestion: Where?\nContext: Bees."),
+        (
+            CARD.replace("New card:", "Be brief."),
+            "Context: Bees.\nQuestion: Where?\nDifficulty: hard",
+        ),
         (CARD, "Here we go!\nNew card:\nContext: Bees.\nQuestion: Where?"),
     ],
 )
