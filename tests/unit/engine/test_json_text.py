@@ -51,6 +51,10 @@ SLOW_TO_CLOSE: dict[str, dict[str, Any]] = {
 }
 
 
+END_OF_TEXT = 1
+"""The token of the fixture ``tokenizer``."""
+
+
 @pytest.fixture(scope="module")
 def grammars(tokenizer: PreTrainedTokenizerFast) -> JsonGrammars:
     return JsonGrammars(Tokenization(tokenizer), VOCABULARY)
@@ -67,6 +71,7 @@ def written(
         if text.finish:
             return tokens, text.finish
         allowed = text.allowed(VOCABULARY, torch.device("cpu"))
+        allowed[END_OF_TEXT] = False  # as in the engine: it ends a value, and is none of its text
         logits = scores(tokens)
         if text.may_end and not allowed[logits.argmax()]:
             return tokens, "stop"

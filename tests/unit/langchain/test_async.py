@@ -111,10 +111,8 @@ async def test_streams_of_a_remote_model_overlap() -> None:
 async def test_chunks_come_when_they_are_written() -> None:
     """A stream yields each chunk at once, and not all at the end."""
     chat = ChatUrial(llm=FakeModel(["one", " two", " three"], delay=0.1), prompt=PROMPT)
-    before = time.perf_counter()
-    times = [time.perf_counter() - before async for _ in chat.astream("Hi")]
-    assert times[0] < 0.2
-    assert times[-1] > 0.28
+    times = [time.perf_counter() async for _ in chat.astream("Hi")]
+    assert times[-1] - times[0] > 0.15
 
 
 async def test_a_blocking_model_of_the_core_may_be_asked_from_several_threads() -> None:
