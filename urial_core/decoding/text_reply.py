@@ -48,8 +48,10 @@ def text_reply(request: ReplyRequest) -> ReplySteps:
 def _retry_parameters(parameters: GenerationParameters) -> GenerationParameters:
     """Return how to sample again: randomly without a seed, but repeatably after greedy decoding."""
     temperature, seed = parameters.temperature or 0.0, parameters.seed
-    if seed is not None or not temperature:
-        seed = (seed or 0) ^ _RETRY_SEED
+    if seed is not None:
+        seed ^= _RETRY_SEED
+    elif not temperature:
+        seed = 1
     return parameters.replace(temperature=max(temperature, _RETRY_TEMPERATURE), seed=seed)
 
 
