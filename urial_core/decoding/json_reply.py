@@ -41,10 +41,9 @@ def json_reply(request: ReplyRequest, context: ReplyContext) -> ReplySteps:
     assert schema is not None  # noqa: S101 - the caller looked
     limits = request.parameters.value_limits
     grammar = grammar_schema(schema, limits)
-    kind = schema.schema.get("type")
-    if not isinstance(kind, str) and common_type(schema.schema) == "object":
-        kind = "object"
-    first = _FIRST_CHARACTERS.get(kind, "") if isinstance(kind, str) else ""
+    first = _FIRST_CHARACTERS.get(str(schema.schema.get("type")), "")
+    if common_type(schema.schema) == "object":  # by its references or branches, too
+        first = "{"
     steps = Continuation(request, context.context_window)
     prefill = request.prefill
     constraint = None

@@ -85,14 +85,14 @@ def parse_call(
         return InvalidToolCall(shown, "The arguments must be a JSON object.", name, call_id)
     schema = JsonSchema(known[name].parameters)
     arguments, mismatch = match_schema(arguments, schema.text, repair=repair)
+    shown = dump_json(arguments)
     if mismatch:
-        shown = dump_json(arguments)
         return InvalidToolCall(shown, f"The arguments are wrong: {mismatch}.", name, call_id)
     limited = schema.with_limits(limits).text if limits else "{}"
     if excess := match_schema(arguments, limited, repair=False)[1]:
         problem = f"The arguments reached a limit of JSON values: {excess}."
         return InvalidToolCall(shown, problem, name, call_id, exceeds_limits=True)
-    return ToolCall(name, dump_json(arguments), call_id)
+    return ToolCall(name, shown, call_id)
 
 
 class ReplyCalls:
